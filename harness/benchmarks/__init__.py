@@ -1,0 +1,1 @@
+"""Evaluation protocols: one class a protocol version."""

@@ -1,0 +1,1 @@
+"""The command line: parse, load, delegate; the only place that prints."""

@@ -1,0 +1,1 @@
+"""Generation engines: what turns prompts into completions."""

@@ -1,0 +1,1 @@
+"""What measures a policy: answer, judge, score."""

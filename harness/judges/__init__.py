@@ -1,0 +1,1 @@
+"""Judges: they grade benchmark answers, and every verdict is kept."""

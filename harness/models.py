@@ -1,0 +1,123 @@
+"""Loading weights and tokenizers, and rendering a conversation: one place for all who need it.
+
+Weights are read from safetensors only, and no code from a hub is ever run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import PolicyError
+from harness.types import Message, Policy
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+UNUSABLE = (OSError, ValueError, KeyError, ImportError, RuntimeError, json.JSONDecodeError)
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A conversation as a policy sees it."""
+
+    token_ids: tuple[int, ...]
+    text: str
+
+
+def load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
+    """Return the policy's tokenizer, with the chat template that the policy names.
+
+    Raises:
+        PolicyError: there is no tokenizer, or it has no chat template.
+    """
+    return _tokenizer(replace(policy, name=""))
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    check(policy)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(policy.path, revision=policy.revision)
+    except UNUSABLE as error:
+        raise PolicyError(f"no tokenizer in {policy.path}: {first_line(error)}") from error
+    if policy.chat_template:
+        tokenizer.chat_template = _template(policy.chat_template)
+    if not tokenizer.chat_template:
+        raise PolicyError(
+            f"the tokenizer of {policy.path} has no chat template; "
+            "name a Jinja file with --set policy.chat_template=FILE"
+        )
+    return tokenizer
+
+
+def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedModel:
+    """Return the policy's model in evaluation mode.
+
+    Raises:
+        PolicyError: the path holds no causal language model in safetensors.
+    """
+    from transformers import AutoModelForCausalLM
+
+    check(policy)
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            policy.path, revision=policy.revision, dtype=dtype, use_safetensors=True
+        )
+    except UNUSABLE as error:
+        raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
+    moved: PreTrainedModel = model.to(device).eval()
+    return moved
+
+
+def check(policy: Policy) -> None:
+    """Say early when a policy's path is a folder without a model in it."""
+    folder = Path(policy.path)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise PolicyError(
+            f"{policy.path} holds no model: it has no config.json; "
+            "name a folder in the Hugging Face layout or a hub id"
+        )
+    looks_local = policy.path.startswith((".", "/", "~")) or policy.path.count("/") > 1
+    if looks_local and not folder.is_dir():
+        raise PolicyError(f"{policy.path} does not exist; name a folder with a model or a hub id")
+
+
+def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Rendered:
+    """Render a conversation up to where the assistant's next turn begins."""
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    text = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    ids: Any = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return Rendered(tuple(ids), text)
+
+
+def end_ids(tokenizer: PreTrainedTokenizerBase, model_path: str) -> tuple[int, ...]:
+    """Return the tokens that end a turn: the tokenizer's and the generation config's."""
+    from transformers import GenerationConfig
+
+    found = {tokenizer.eos_token_id}
+    try:
+        told = GenerationConfig.from_pretrained(model_path).eos_token_id
+    except OSError:
+        told = None
+    found |= set(told) if isinstance(told, list) else {told}
+    return tuple(sorted(token for token in found if token is not None))
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+
+
+def _template(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyError(f"cannot read the chat template {path}: {error.strerror}") from error

@@ -1,0 +1,184 @@
+"""The seams of the harness. Read this file first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.runs import Advance, Node
+from harness.types import (
+    Answer,
+    Comparison,
+    Completion,
+    JudgeRequest,
+    Policy,
+    Prompt,
+    Reading,
+    Reply,
+    Request,
+    Score,
+    Verdict,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Anchor = Literal["reference", "previous"]
+Match = tuple[int, int]
+Matrix = Mapping[Match, float]
+Reader = Callable[[Reply], Reading | None]
+
+
+class Sampling(Component):
+    """How a policy is sampled; part of what identifies the samples."""
+
+    temperature: float = Field(1.0, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(2048, gt=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Logps:
+    """One number for each of the two responses of every pair, each of shape (batch,)."""
+
+    chosen: Tensor
+    rejected: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """All that an objective may look at; log-probabilities are sums over a response, in nats."""
+
+    policy: Logps
+    anchors: Mapping[Anchor, Logps]
+    lengths: Logps
+    """Tokens in each response."""
+    probability: Tensor
+    """The oracle's P(chosen preferred), shape (batch,)."""
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A preference loss. `anchors` names the frozen policies whose log-probabilities it reads."""
+
+    anchors: frozenset[Anchor]
+
+    def __call__(self, batch: PairBatch) -> Tensor:
+        """Return one loss per pair, shape (batch,), unreduced."""
+        ...
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        """Return the contrast h inside the loss, shape (batch,); 0 where π = π_t = π_ref."""
+        ...
+
+
+@runtime_checkable
+class PolicySource(Protocol):
+    """Where weights come from: a folder, a hub, or a recipe that makes them."""
+
+    name: str
+
+    def weights(self) -> Node:
+        """Return the folder or hub id, or the stage that makes it."""
+        ...
+
+    def at(self, path: str) -> Policy:
+        """Return the policy whose weights lie at `path` and that is otherwise like this one."""
+        ...
+
+
+@runtime_checkable
+class PromptSource(Protocol):
+    """Training prompts: a new set each iteration."""
+
+    def prompts(self, iteration: int) -> list[Prompt]:
+        """Return the prompts of an iteration, counted from 1."""
+        ...
+
+
+@runtime_checkable
+class GenerationEngine(Protocol):
+    """Turns prompts into completions."""
+
+    def generate(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
+    ) -> list[Completion]:
+        """Answer every request, in order: n completions each; `advance(1)` after every request.
+
+        A completion depends on its own request only, never on its neighbours or their order.
+        """
+        ...
+
+
+@runtime_checkable
+class PreferenceOracle(Protocol):
+    """Labels training pairs."""
+
+    transitive: bool
+    """True for a scalar reward, False for a general preference."""
+
+    def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
+        """Return P(first preferred to second), in [0, 1], for each comparison."""
+        ...
+
+
+@runtime_checkable
+class Pairing(Protocol):
+    """Chooses which of a prompt's K responses to compare, and which two to train on."""
+
+    def rounds(self, k: int) -> Generator[Sequence[Match], Matrix, list[Match]]:
+        """Yield the matches of each round, receive P(i preferred to j) by match; return pairs.
+
+        A generator: `matrix = yield [(i, j), ...]`; it returns a list of (chosen, rejected).
+        """
+        ...
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """Grades benchmark answers."""
+
+    model: str
+
+    def judge(
+        self, requests: Sequence[JudgeRequest], read: Reader, advance: Advance
+    ) -> list[Verdict]:
+        """Return one verdict a request, in order; one that could not be read has no reading."""
+        ...
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """A protocol of one version: prompts → judge requests → readings → a score."""
+
+    name: str
+    sampling: Sampling
+    baseline: PolicySource | None
+    """Who answers first where the protocol brings no baseline answers of its own."""
+
+    def prompts(self) -> list[Prompt]:
+        """Return the questions, in their published order."""
+        ...
+
+    def baseline_answers(self) -> list[Answer] | None:
+        """Return the published answers to compare with; None where `baseline` must make them."""
+        ...
+
+    def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
+        """Render what the judge is asked; both sequences are in the order of the prompts."""
+        ...
+
+    def read(self, reply: Reply) -> Reading | None:
+        """Read a reply by the protocol's rule; None when it cannot be read."""
+        ...
+
+    def score(
+        self, answers: Sequence[Answer], baseline: Sequence[Answer], verdicts: Sequence[Verdict]
+    ) -> Score:
+        """Aggregate; unread verdicts are counted and left out under the protocol's stated rule."""
+        ...

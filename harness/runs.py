@@ -1,0 +1,311 @@
+"""The stage store: every step is a directory named by the digest of what goes into it.
+
+A stage is written aside and renamed when it is whole, so a directory that stands is complete; one
+that stands is never made twice. A lock per stage makes a second process wait for the first. A name
+is derived from the *content* of the inputs: methods that share a prefix share its stages.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.seeds import digest
+
+Advance = Callable[[int], None]
+Track = Callable[[str, int], AbstractContextManager[Advance]]
+Make = Callable[[Path, Mapping[str, str], Track], None]
+
+MANIFEST = "manifest.json"
+
+
+def quiet(label: str, total: int) -> AbstractContextManager[Advance]:
+    """Track nothing: what runs where no one looks."""
+    return nullcontext(lambda _: None)
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An input from outside: a folder or a hub id that the user named."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Stage:
+    """One step: what it is called, what goes in, and how it is made."""
+
+    name: str
+    version: int
+    """Raised when the same inputs would now give another result."""
+    config: Mapping[str, Any]
+    """Plain data: all that changes the result besides the inputs."""
+    inputs: Mapping[str, Node]
+    make: Make
+    """Writes the result into an empty directory, given the paths of the inputs by name."""
+    label: str = ""
+    """What the user sees."""
+    size: str = ""
+    """How much work it is, in words."""
+
+
+Node = Given | Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A stage that stands, or an input that was given."""
+
+    path: str
+    digest: str
+    made: bool = False
+    """True when this process has just made it."""
+
+
+@dataclass(frozen=True)
+class StageStore:
+    """The directories under `root`, and what this process knows of them."""
+
+    root: Path
+    track: Track = quiet
+    told: Callable[[Stage, Artifact], None] = lambda stage, artifact: None
+    _known: dict[Stage, Artifact] = field(default_factory=dict, repr=False)
+
+    def realise(self, node: Node) -> Artifact:
+        """Return the artifact of `node`, making it and whatever it needs where it does not stand.
+
+        Raises:
+            StoreError: the disk is full or not writable, or a standing stage is damaged.
+        """
+        if isinstance(node, Given):
+            return Artifact(node.path, node.digest)
+        if node not in self._known:
+            inputs = {name: self.realise(inner) for name, inner in node.inputs.items()}
+            artifact = self._realise(node, inputs)
+            self._known[node] = artifact
+            self.told(node, artifact)
+        return self._known[node]
+
+    def plan(self, node: Node) -> list[tuple[Stage, Path | None]]:
+        """List the stages under `node` in the order of their making, each with its directory.
+
+        The directory is None where the stage does not stand, or cannot be named yet because what
+        goes into it does not stand.
+        """
+        seen: dict[Stage, Artifact | None] = {}
+        self._visit(node, seen)
+        return [(stage, Path(a.path) if a else None) for stage, a in seen.items()]
+
+    def _visit(self, node: Node, seen: dict[Stage, Artifact | None]) -> Artifact | None:
+        if isinstance(node, Given):
+            return Artifact(node.path, node.digest)
+        if node not in seen:
+            inputs = {name: self._visit(inner, seen) for name, inner in node.inputs.items()}
+            whole = {name: artifact for name, artifact in inputs.items() if artifact}
+            seen[node] = self._standing(node, whole) if len(whole) == len(inputs) else None
+        return seen[node]
+
+    def _directory(self, stage: Stage, inputs: Mapping[str, Artifact]) -> Path:
+        key = digest(
+            {
+                "stage": stage.name,
+                "version": stage.version,
+                "config": stage.config,
+                "inputs": {name: artifact.digest for name, artifact in inputs.items()},
+            }
+        )
+        return self.root / f"{stage.name}-{key[:20]}"
+
+    def _standing(self, stage: Stage, inputs: Mapping[str, Artifact]) -> Artifact | None:
+        path = self._directory(stage, inputs)
+        if not (path / MANIFEST).is_file():
+            return None
+        return Artifact(str(path), whole(path)["digest"])
+
+    def _realise(self, stage: Stage, inputs: Mapping[str, Artifact]) -> Artifact:
+        if standing := self._standing(stage, inputs):
+            return standing
+        path = self._directory(stage, inputs)
+        with writing(path), self._lease(path):
+            if standing := self._standing(stage, inputs):
+                return standing
+            return self._make(stage, inputs, path)
+
+    @contextmanager
+    def _lease(self, path: Path) -> Iterator[None]:
+        """Hold the stage's lock: released by the kernel however the process ends."""
+        locks = self.root / ".locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with open(locks / path.name, "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _make(self, stage: Stage, inputs: Mapping[str, Artifact], path: Path) -> Artifact:
+        aside = path.with_name(f".making-{path.name}")
+        if aside.exists():  # a process that was killed left it; the lock says that it is gone
+            shutil.rmtree(aside)
+        aside.mkdir()
+        begun = time.time()
+        try:
+            stage.make(aside, {name: a.path for name, a in inputs.items()}, self.track)
+            manifest = describe(stage, inputs, aside, time.time() - begun)
+            (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            flush(aside)
+            aside.rename(path)
+            flush_directory(path.parent)
+        except BaseException:
+            shutil.rmtree(aside, ignore_errors=True)
+            raise
+        return Artifact(str(path), manifest["digest"], made=True)
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Where results live, and how the user is told that something takes its time."""
+
+    root: Path
+    track: Track = quiet
+    told: Callable[[Stage, Artifact], None] = lambda stage, artifact: None
+
+    @functools.cached_property
+    def stages(self) -> StageStore:
+        """The stages of every run in this workspace."""
+        return StageStore(self.root / "stages", self.track, self.told)
+
+    @property
+    def verdicts(self) -> Path:
+        """The database of every verdict that was ever given in this workspace."""
+        return self.root / "verdicts.sqlite"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn a full or forbidden disk into an error that says where."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StoreError(
+                f"no space left for {path}; what stood before is untouched: "
+                "free some space and run the same command again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+            raise StoreError(
+                f"cannot write {path}: {error.strerror}; name another place with --workspace"
+            ) from error
+        raise
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that a reader sees the old text or the new one, never a part."""
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        aside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            aside.write_text(text, encoding="utf-8")
+            flush_file(aside)
+            aside.replace(path)
+        finally:
+            aside.unlink(missing_ok=True)
+        flush_directory(path.parent)
+
+
+def whole(path: Path) -> dict[str, Any]:
+    """Return a standing stage's manifest, after a look that every file is there in its size."""
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        bad = [
+            name
+            for name, entry in manifest["files"].items()
+            if not (path / name).is_file() or (path / name).stat().st_size != entry["bytes"]
+        ]
+    except (OSError, ValueError, KeyError) as error:
+        raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error
+    if bad:
+        raise StoreError(f"{path} is damaged ({', '.join(bad)}); remove it and run again")
+    return manifest
+
+
+def describe(
+    stage: Stage, inputs: Mapping[str, Artifact], path: Path, seconds: float
+) -> dict[str, Any]:
+    """Return a stage's manifest: what went in, the sha256 of what came out, where and when."""
+    files = {
+        str(file.relative_to(path)): {"sha256": sha256(file), "bytes": file.stat().st_size}
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
+    return {
+        "stage": stage.name,
+        "version": stage.version,
+        "label": stage.label,
+        "config": stage.config,
+        "inputs": {name: {"path": a.path, "digest": a.digest} for name, a in inputs.items()},
+        "files": files,
+        "digest": digest({name: entry["sha256"] for name, entry in files.items()}),
+        "made": {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seconds": seconds},
+        "versions": versions(),
+        "hardware": {"machine": platform.machine(), "processors": os.cpu_count()},
+    }
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Return the versions of what results depend on."""
+    found = {"python": platform.python_version()}
+    for name in ("preference-harness", "torch", "transformers", "vllm", "numpy", "scikit-learn"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Return the sha256 (hex) of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def folder_digest(path: Path) -> str:
+    """Return a digest of every file in a folder: its name and its content."""
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    return digest({p.relative_to(path).as_posix(): sha256(p) for p in files})
+
+
+def flush(path: Path) -> None:
+    """Force a directory's files to the disk."""
+    for file in path.rglob("*"):
+        if file.is_file():
+            flush_file(file)
+    flush_directory(path)
+
+
+def flush_file(path: Path) -> None:
+    """Force one file to the disk."""
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
+
+
+def flush_directory(path: Path) -> None:
+    """Force a directory's entries to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""What makes a policy better: sample, compare, pair, anchor, optimise."""

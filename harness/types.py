@@ -1,0 +1,178 @@
+"""The records that pass between the parts: plain data, standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A name for weights, never the weights themselves."""
+
+    name: str
+    """What tables call it."""
+    path: str
+    """A folder in the Hugging Face layout, or a hub id."""
+    revision: str | None = None
+    """The hub commit; None for a folder."""
+    chat_template: str | None = None
+    """A file whose Jinja text replaces the tokenizer's own chat template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: str
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A conversation to be continued, with the stable id that everything downstream is keyed by."""
+
+    id: str
+    messages: tuple[Message, ...]
+    meta: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The last user turn."""
+        return self.messages[-1].content
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt to be answered `n` times; every sample's seed is derived from `seed`."""
+
+    prompt: Prompt
+    n: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled response, with the very tokens that it is made of."""
+
+    prompt_id: str
+    index: int
+    """Which of the request's n samples this is, from 0."""
+    text: str
+    prompt_token_ids: tuple[int, ...]
+    """The rendered prompt; empty where the engine does not tell (a remote server)."""
+    token_ids: tuple[int, ...]
+    """The response with its end-of-turn token, if it came to one; empty where not told."""
+    finish_reason: FinishReason
+    seed: int
+    """The seed that the request was made with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two responses to one prompt, to be compared by an oracle."""
+
+    prompt: Prompt
+    first: str
+    second: str
+
+    def swap(self) -> Comparison:
+        """The same comparison with the responses in the other order."""
+        return Comparison(self.prompt, self.second, self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One training pair, as token ids, so that nothing is ever tokenised twice."""
+
+    prompt_id: str
+    prompt_ids: tuple[int, ...]
+    chosen_ids: tuple[int, ...]
+    rejected_ids: tuple[int, ...]
+    probability: float
+    """The oracle's P(chosen preferred)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a policy says to a benchmark's prompt."""
+
+    prompt_id: str
+    text: str
+    finish_reason: FinishReason | None = None
+    """None where an answers file does not tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeRequest:
+    """One question to a judge: the whole of it, but for the judge's name."""
+
+    id: str
+    """Unique within a benchmark's requests, stable between runs."""
+    messages: tuple[Message, ...]
+    parameters: Mapping[str, Any]
+    """What the protocol fixes: max_tokens, temperature, logprobs, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a judge answered, as it came."""
+
+    content: str
+    top_logprobs: tuple[tuple[tuple[str, float], ...], ...] | None
+    """For each position of the answer its most likely tokens, in nats; None if not told."""
+    finish_reason: str
+    model: str
+    """The model that the server says it served."""
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a protocol reads out of a reply."""
+
+    value: float
+    """A preference in [0, 1] for the first slot, or a rating: the protocol says which."""
+    label: str = ""
+    """The reply's own label, where the protocol has one (`A>>B`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A judge's finding. An unread one is kept and counted, never a tie and never a loss."""
+
+    request_id: str
+    reading: Reading | None
+    """None when the reply could not be read."""
+    model: str
+    """The model that the server says it served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A figure with what is known of its uncertainty; all in the figure's own unit."""
+
+    value: float
+    low: float | None = None
+    """Lower end of the 95 % interval."""
+    high: float | None = None
+    """Upper end of the 95 % interval."""
+    standard_error: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """What a benchmark makes of its verdicts."""
+
+    estimates: Mapping[str, Estimate]
+    """By metric: `win_rate`, `length_controlled_win_rate`, ... in percent."""
+    counts: Mapping[str, int]
+    """How many prompts were asked, judged, won, drawn, ..."""
+    items: tuple[Mapping[str, Any], ...] = ()
+    """One row a prompt: what the estimates are averages of."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the figures must know."""

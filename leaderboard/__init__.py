@@ -1,0 +1,1 @@
+"""Rows, measured or published, and the tables made of them."""
