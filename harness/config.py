@@ -77,19 +77,22 @@ def load(kind: str, name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
     data = _read(find(kind, name))
     for override in overrides:
         data = merge(data, _parse(override))
-    return data
+    followed: dict[str, Any] = _follow(data)
+    return followed
 
 
 def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `new` over `old`, key by key; a mapping that names its own class replaces."""
+    """Lay `new` over `old`, key by key; a mapping that names its own class or file replaces."""
     merged = dict(old)
     for key, value in new.items():
         before = merged.get(key)
-        if isinstance(value, Mapping) and isinstance(before, Mapping) and "use" not in value:
-            merged[key] = merge(before, value)
-        else:
-            merged[key] = value
+        merged[key] = merge(before, value) if _extends(before, value) else value
     return merged
+
+
+def _extends(before: Any, value: Any) -> bool:
+    both = isinstance(before, Mapping) and isinstance(value, Mapping)
+    return both and not {"use", "ref"} & set(value)
 
 
 def build(spec: Mapping[str, Any], where: str = "") -> Any:
@@ -154,15 +157,23 @@ def _read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}.")
-    followed: dict[str, Any] = _follow(data)
-    return followed
+    return _extended(data)
+
+
+def _extended(data: dict[str, Any]) -> dict[str, Any]:
+    """Lay a mapping over the file that its `ref` names."""
+    if "ref" not in data:
+        return data
+    rest = {key: value for key, value in data.items() if key != "ref"}
+    kind, _, name = str(data["ref"]).partition("/")
+    return merge(_read(find(kind, name)), rest)
 
 
 def _follow(value: Any) -> Any:
+    """Follow every reference; last, so that one which is overridden is never looked for."""
     match value:
-        case {"ref": target, **rest}:
-            kind, _, name = str(target).partition("/")
-            return merge(_read(find(kind, name)), _follow(rest))
+        case {"ref": _}:
+            return _follow(_extended(value))
         case dict():
             return {key: _follow(inner) for key, inner in value.items()}
         case list():
@@ -179,7 +190,7 @@ def _parse(override: str) -> dict[str, Any]:
             f"--set {override!r}: write it as key.key=value, e.g. objective.eta=0.0075"
         )
     try:
-        value = _follow(yaml.safe_load(text))
+        value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
     for key in reversed(path.split(".")):

@@ -135,7 +135,7 @@ class StageStore:
         path = self._directory(stage, inputs)
         if not (path / MANIFEST).is_file():
             return None
-        return Artifact(str(path), whole(path)["digest"])
+        return Artifact(str(path), manifest(path)["digest"])
 
     def _realise(self, stage: Stage, inputs: Mapping[str, Artifact]) -> Artifact:
         if standing := self._standing(stage, inputs):
@@ -163,15 +163,15 @@ class StageStore:
         begun = time.time()
         try:
             stage.make(aside, {name: a.path for name, a in inputs.items()}, self.track)
-            manifest = describe(stage, inputs, aside, time.time() - begun)
-            (aside / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
+            told = describe(stage, inputs, aside, time.time() - begun)
+            (aside / MANIFEST).write_text(json.dumps(told, indent=1, sort_keys=True))
             flush(aside)
             aside.rename(path)
             flush_directory(path.parent)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
-        return Artifact(str(path), manifest["digest"], made=True)
+        return Artifact(str(path), told["digest"], made=True)
 
 
 @dataclass(frozen=True)
@@ -225,20 +225,20 @@ def write_whole(path: Path, text: str) -> None:
         flush_directory(path.parent)
 
 
-def whole(path: Path) -> dict[str, Any]:
+def manifest(path: Path) -> dict[str, Any]:
     """Return a standing stage's manifest, after a look that every file is there in its size."""
     try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        found: dict[str, Any] = json.loads((path / MANIFEST).read_text())
         bad = [
             name
-            for name, entry in manifest["files"].items()
+            for name, entry in found["files"].items()
             if not (path / name).is_file() or (path / name).stat().st_size != entry["bytes"]
         ]
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error
     if bad:
         raise StoreError(f"{path} is damaged ({', '.join(bad)}); remove it and run again")
-    return manifest
+    return found
 
 
 def describe(

@@ -1,0 +1,67 @@
+"""INPO: iterative Nash policy optimisation (arXiv 2407.00617, final version, equation 8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, model_validator
+
+from harness.config import Component
+from harness.protocols import Anchor, Logps, PairBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def inpo_margin(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
+    """Return h_t(π, y_w, y_l), the contrast of log-ratios, in nats, shape (batch,).
+
+    h = log π(y_w)/π(y_l) − (τ/η) log π_ref(y_w)/π_ref(y_l) − (1 − τ/η) log π_t(y_w)/π_t(y_l)
+    """
+    mix = tau / eta
+    return (
+        contrast(batch.policy)
+        - mix * contrast(batch.anchors["reference"])
+        - (1 - mix) * contrast(batch.anchors["previous"])
+    )
+
+
+def inpo_loss(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
+    """Return the squared distance of the margin from 1/(2η), one per pair, shape (batch,).
+
+    Args:
+        batch: pairs of responses of π_t; log-probabilities summed over the response, in nats.
+        eta: η, the inverse step size of the mirror descent; the target is 1/(2η) nats.
+        tau: τ, the strength of the KL pull towards the reference; 0 is the paper's "w/o KL".
+
+    Differs from the paper: nothing in the loss. The pairs that it sees in practice are best
+    against worst of K, not two independent samples as Proposition 6 assumes.
+    """
+    return (inpo_margin(batch, eta=eta, tau=tau) - 1 / (2 * eta)) ** 2
+
+
+def contrast(logps: Logps) -> Tensor:
+    """Return chosen minus rejected, shape (batch,)."""
+    return logps.chosen - logps.rejected
+
+
+class INPO(Component):
+    """The objective with its two constants."""
+
+    anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference", "previous"})
+    eta: float = Field(gt=0)
+    tau: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _weights_are_a_mixture(self) -> INPO:
+        if self.tau > self.eta:
+            raise ValueError(f"tau must not exceed eta ({self.tau} > {self.eta})")
+        return self
+
+    def __call__(self, batch: PairBatch) -> Tensor:
+        """Return one loss per pair, shape (batch,)."""
+        return inpo_loss(batch, eta=self.eta, tau=self.tau)
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        """Return h per pair, shape (batch,)."""
+        return inpo_margin(batch, eta=self.eta, tau=self.tau)

@@ -1,0 +1,110 @@
+"""A general preference model: a language model that is asked which of two responses is better.
+
+RLHFlow's pair-preference-model-LLaMA3-8B: the conversation in a plain template, both responses,
+and the answer read from the logits of "A" and "B" at the last position. Both orders are asked and
+averaged. Differs from INPO's annotator: the average is kept as it is, not rounded to 0 or 1;
+pairings that read only who wins are unchanged by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.errors import PolicyError
+from harness.models import load_model, load_tokenizer, render
+from harness.protocols import Advance
+from harness.types import Comparison, Message, Policy
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+class PairModel(Component):
+    """P(first preferred) as a pairwise language model says it; not transitive."""
+
+    name: str
+    path: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    batch_size: int = Field(8, gt=0, exclude=True)
+    """Questions in memory at once."""
+    transitive: bool = False
+
+    def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
+        """Return P(first preferred to second), in [0, 1], the mean over both orders.
+
+        Raises:
+            PolicyError: the model cannot be used, or "A" and "B" are not single tokens of it.
+        """
+        import torch
+
+        policy = Policy(self.name, self.path, self.revision)
+        tokenizer = load_tokenizer(policy)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        model = load_model(policy, getattr(torch, self.dtype), device)
+        asked = [c for pair in comparisons for c in (pair, pair.swap())]
+        rendered = [question(tokenizer, c) for c in asked]
+        told = [0.0] * len(asked)
+        order = sorted(range(len(asked)), key=lambda i: len(rendered[i]))
+        for start in range(0, len(order), self.batch_size):
+            part = order[start : start + self.batch_size]
+            answers = first_wins(model, letters(tokenizer), [rendered[i] for i in part])
+            for i, value in zip(part, answers, strict=True):
+                told[i] = value
+            advance(len(part) // 2)
+        return [(a + 1 - b) / 2 for a, b in zip(told[::2], told[1::2], strict=True)]
+
+
+def question(tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> tuple[int, ...]:
+    """Render a comparison as the model was trained on it; without a beginning-of-text token."""
+    text = (
+        f"[CONTEXT] {context(comparison.prompt.messages)} "
+        f"[RESPONSE A] {comparison.first} [RESPONSE B] {comparison.second} \n"
+    )
+    ids = render_question(tokenizer, text)
+    return ids[1:] if ids and ids[0] == tokenizer.bos_token_id else ids
+
+
+def render_question(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
+    """Render one user turn up to where the model answers."""
+    return render(tokenizer, [Message("user", text)]).token_ids
+
+
+def context(messages: Sequence[Message]) -> str:
+    """Render a conversation in RLHFlow's plain template."""
+    turns = "".join(f"\n\n<turn> {m.role}\n {m.content}" for m in messages)
+    return f"{turns}\n\n\n"
+
+
+def letters(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """Return the token ids of "A" and "B"."""
+    ids = [tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in ("A", "B")]
+    if any(len(one) != 1 for one in ids):
+        raise PolicyError("this tokenizer writes 'A' or 'B' in several tokens: not a pair model")
+    return [one[0] for one in ids]
+
+
+def first_wins(
+    model: PreTrainedModel, tokens: Sequence[int], questions: Sequence[Sequence[int]]
+) -> list[float]:
+    """Return the probability of the first of two tokens at the end of every question."""
+    import torch
+
+    width = max(len(q) for q in questions)
+    ids = torch.tensor([[0] * (width - len(q)) + list(q) for q in questions])
+    mask = torch.tensor([[0] * (width - len(q)) + [1] * len(q) for q in questions])
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    with torch.inference_mode():
+        logits = model(
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            position_ids=positions.to(model.device),
+            logits_to_keep=1,
+            use_cache=False,
+        ).logits[:, -1]
+    told: list[float] = logits[:, list(tokens)].float().softmax(-1)[:, 0].tolist()
+    return told

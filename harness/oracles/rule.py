@@ -1,0 +1,20 @@
+"""An oracle that is a rule: a function whose preference is known exactly."""
+
+from collections.abc import Callable, Sequence
+
+from harness.config import Component
+from harness.protocols import Advance
+from harness.types import Comparison
+
+
+class RuleOracle(Component):
+    """Asks `rule(prompt, first, second)` for P(first preferred)."""
+
+    rule: Callable[[str, str, str], float]
+    transitive: bool = False
+
+    def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
+        """Return P(first preferred to second), in [0, 1], for each comparison."""
+        found = [self.rule(c.prompt.text, c.first, c.second) for c in comparisons]
+        advance(len(found))
+        return found

@@ -1,0 +1,120 @@
+"""Samples, comparisons, pairs and log-probabilities as Parquet files."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from harness.protocols import Match
+from harness.types import Completion, Message, Pair, Prompt
+
+PROMPTS = "prompts.parquet"
+COMPLETIONS = "completions.parquet"
+COMPARISONS = "comparisons.parquet"
+PAIRS = "pairs.parquet"
+LOGPS = "logps.parquet"
+
+
+def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
+    """Write columns of one length as a Parquet file."""
+    import pyarrow
+    import pyarrow.parquet
+
+    pyarrow.parquet.write_table(pyarrow.table(dict(columns)), path, compression="zstd")
+
+
+def read_table(path: Path) -> dict[str, list[Any]]:
+    """Read a Parquet file as columns."""
+    import pyarrow.parquet
+
+    columns: dict[str, list[Any]] = pyarrow.parquet.read_table(path).to_pydict()
+    return columns
+
+
+def write_prompts(folder: Path, prompts: Sequence[Prompt]) -> None:
+    """Write prompts, one row each."""
+    turns = [[{"role": m.role, "content": m.content} for m in p.messages] for p in prompts]
+    write_table(folder / PROMPTS, {"id": [p.id for p in prompts], "messages": turns})
+
+
+def read_prompts(folder: str) -> list[Prompt]:
+    """Read prompts in their order."""
+    columns = read_table(Path(folder) / PROMPTS)
+    return [
+        Prompt(id=key, messages=tuple(Message(**turn) for turn in turns))
+        for key, turns in zip(columns["id"], columns["messages"], strict=True)
+    ]
+
+
+def write_completions(folder: Path, completions: Sequence[Completion]) -> None:
+    """Write completions, one row each."""
+    write_table(folder / COMPLETIONS, _columns(Completion, completions))
+
+
+def read_completions(folder: str) -> dict[str, list[Completion]]:
+    """Read completions by prompt, in the order of their prompts and indices."""
+    columns = read_table(Path(folder) / COMPLETIONS)
+    grouped: dict[str, list[Completion]] = defaultdict(list)
+    for row in _rows(columns):
+        for name in ("prompt_token_ids", "token_ids"):
+            row[name] = tuple(row[name])
+        grouped[row["prompt_id"]].append(Completion(**row))
+    return dict(grouped)
+
+
+def write_comparisons(folder: Path, matrices: Mapping[str, Mapping[Match, float]]) -> None:
+    """Write the partial K × K matrices, one row a comparison."""
+    rows = [(key, *match, p) for key, matrix in matrices.items() for match, p in matrix.items()]
+    names = ("prompt_id", "first", "second", "probability")
+    write_table(folder / COMPARISONS, dict(zip(names, _transposed(rows, 4), strict=True)))
+
+
+def read_comparisons(folder: str) -> dict[str, dict[Match, float]]:
+    """Read the partial K × K matrices, by prompt."""
+    matrices: dict[str, dict[Match, float]] = defaultdict(dict)
+    for row in _rows(read_table(Path(folder) / COMPARISONS)):
+        matrices[row["prompt_id"]][row["first"], row["second"]] = row["probability"]
+    return dict(matrices)
+
+
+def write_pairs(folder: Path, pairs: Sequence[Pair]) -> None:
+    """Write training pairs, one row each."""
+    write_table(folder / PAIRS, _columns(Pair, pairs))
+
+
+def read_pairs(folder: str) -> list[Pair]:
+    """Read training pairs in their order."""
+    found = []
+    for row in _rows(read_table(Path(folder) / PAIRS)):
+        for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
+            row[name] = tuple(row[name])
+        found.append(Pair(**row))
+    return found
+
+
+def write_logps(folder: Path, chosen: Sequence[float], rejected: Sequence[float]) -> None:
+    """Write an anchor's log-probabilities, in nats, one row a pair."""
+    write_table(folder / LOGPS, {"chosen": list(chosen), "rejected": list(rejected)})
+
+
+def read_logps(folder: str) -> tuple[list[float], list[float]]:
+    """Read an anchor's log-probabilities: (chosen, rejected), in the order of the pairs."""
+    columns = read_table(Path(folder) / LOGPS)
+    return columns["chosen"], columns["rejected"]
+
+
+def _columns(record: Any, items: Sequence[Any]) -> dict[str, list[Any]]:
+    plain = [asdict(item) for item in items]
+    return {f.name: [row[f.name] for row in plain] for f in fields(record)}
+
+
+def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    names = list(columns)
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def _transposed(rows: Sequence[Sequence[Any]], width: int) -> list[list[Any]]:
+    return [[row[i] for row in rows] for i in range(width)]

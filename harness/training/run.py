@@ -1,0 +1,122 @@
+"""A run: a method's stages made in order, and a record of where they stand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.config import identity
+from harness.errors import RunExistsError, StoreError
+from harness.runs import Stage, Workspace, versions, write_whole
+from harness.training.iterate import Schedule
+from harness.training.spec import TrainSpec
+
+RECORD = "run.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has begun or ended."""
+
+    name: str
+    method: str
+    config: dict[str, Any]
+    policies: list[str]
+    """The weights of π_1, π_2, ...: as many as stand."""
+    complete: bool
+    versions: dict[str, str]
+
+    def policy(self, iteration: int | None) -> str:
+        """Return the weights after an iteration; 0 is the start, None the last.
+
+        Raises:
+            StoreError: the run has not come so far.
+        """
+        if iteration is None and not self.complete:
+            raise StoreError(
+                f"run {self.name!r} has not ended ({len(self.policies) - 1} iterations stand): "
+                "run its command again, or name an iteration, e.g. --run NAME@1"
+            )
+        at = len(self.policies) - 1 if iteration is None else iteration
+        if not 0 <= at < len(self.policies):
+            raise StoreError(f"run {self.name!r} has iterations 0 to {len(self.policies) - 1}")
+        return self.policies[at]
+
+
+def folder(workspace: Workspace, name: str) -> Path:
+    """Return where a run's record lies."""
+    return workspace.root / "train" / name
+
+
+def names(workspace: Workspace) -> list[str]:
+    """List the runs of a workspace."""
+    root = workspace.root / "train"
+    return sorted(p.parent.relative_to(root).as_posix() for p in root.rglob(RECORD))
+
+
+def read(workspace: Workspace, name: str) -> Run | None:
+    """Return a run's record; None where there is none.
+
+    Raises:
+        StoreError: the record is damaged.
+    """
+    path = folder(workspace, name) / RECORD
+    try:
+        return Run(**json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error
+
+
+def train(spec: TrainSpec, workspace: Workspace, name: str) -> Run:
+    """Make every stage of a method that does not stand yet, and keep the run's record up to date.
+
+    Raises:
+        RunExistsError: the name is taken by a run of another configuration.
+    """
+    config = identity(spec)
+    check_same(read(workspace, name), config)
+    found: list[str] = []
+    run = Run(name, spec.method, config, found, False, versions())
+    for node in (policies := Schedule(spec).policies()):
+        found.append(workspace.stages.realise(node).path)
+        run = Run(name, spec.method, config, found, len(found) == len(policies), versions())
+        keep(workspace, run)
+    return run
+
+
+def plan(spec: TrainSpec, workspace: Workspace) -> list[tuple[Stage, Path | None]]:
+    """List a method's stages in order, each with its directory if it stands."""
+    return workspace.stages.plan(Schedule(spec).policies()[-1])
+
+
+def keep(workspace: Workspace, run: Run) -> None:
+    """Write a run's record."""
+    text = json.dumps(vars(run), indent=1, sort_keys=True)
+    write_whole(folder(workspace, run.name) / RECORD, text + "\n")
+
+
+def check_same(before: Run | None, config: dict[str, Any]) -> None:
+    """Refuse to continue a run under another configuration."""
+    if before is None:
+        return
+    old, new = _flat(before.config), _flat(config)
+    apart = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    if apart:
+        shown = ", ".join(f"{k}: {old.get(k)!r} → {new.get(k)!r}" for k in apart[:3])
+        raise RunExistsError(
+            f"run {before.name!r} was made with another configuration ({shown}"
+            f"{', ...' if len(apart) > 3 else ''}); choose another name with --name"
+        )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    found: dict[str, Any] = {}
+    for key, inner in value.items():
+        found |= _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    return found

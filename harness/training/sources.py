@@ -1,0 +1,119 @@
+"""Where training starts: weights that were given, and prompts."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+from harness.config import Component
+from harness.errors import InputError, MissingDependencyError
+from harness.models import check, first_line
+from harness.runs import Given, Node, folder_digest
+from harness.seeds import derive, digest
+from harness.toy import world
+from harness.types import Message, Policy, Prompt
+
+
+class Pretrained(Component):
+    """A folder in the Hugging Face layout, or a hub id at a commit."""
+
+    name: str
+    path: str
+    revision: str | None = None
+    """A commit; without one a hub id means whatever its main branch holds today."""
+    chat_template: str | None = None
+    """A Jinja file that replaces the tokenizer's own template."""
+
+    def weights(self) -> Node:
+        """Return the folder, known by its content, or the hub id, known by its commit.
+
+        Raises:
+            PolicyError: the path is a folder without a model, or looks local and is not there.
+        """
+        policy = self.at(self.path)
+        check(policy)
+        folder = Path(self.path)
+        name = folder_digest(folder) if folder.is_dir() else f"{self.path}@{self.revision}"
+        template = Path(self.chat_template).read_text("utf-8") if self.chat_template else None
+        return Given(self.path, digest([name, template]))
+
+    def at(self, path: str) -> Policy:
+        """Return the policy whose weights lie at `path`, with this one's chat template."""
+        revision = self.revision if path == self.path else None
+        return Policy(self.name, path, revision, self.chat_template)
+
+
+class ToyPrompts(Component):
+    """Instructions of the toy world; no two iterations, and no evaluation, share one."""
+
+    count: int
+    seed: int = 0
+
+    def prompts(self, iteration: int) -> list[Prompt]:
+        """Return `count` different instructions that `held_out` does not hold."""
+        rng = random.Random(derive(self.seed, "toy prompts"))
+        excluded = set(world.held_out())
+        found: dict[str, None] = {}
+        while len(found) < self.count * iteration:
+            text = world.instruction(rng)
+            if text not in excluded:
+                found[text] = None
+        texts = list(found)[self.count * (iteration - 1) :]
+        return [Prompt(id=text, messages=(Message("user", text),)) for text in texts]
+
+
+class FilePrompts(Component):
+    """A JSON-lines file with a `prompt` (text) or `messages` a line; the same each iteration."""
+
+    path: str
+
+    def prompts(self, iteration: int) -> list[Prompt]:
+        """Return the prompts of the file.
+
+        Raises:
+            InputError: the file is missing or a line of it does not fit.
+        """
+        try:
+            lines = Path(self.path).read_text("utf-8").splitlines()
+            return [_prompt(json.loads(line)) for line in lines if line.strip()]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{self.path}: expected a JSON object with 'prompt' or 'messages' a line: {error}"
+            ) from error
+
+
+class HubPrompts(Component):
+    """Datasets of the Hugging Face hub, one an iteration, whose `column` holds a conversation."""
+
+    datasets: list[str]
+    revision: str = "main"
+    split: str = "train"
+    column: str = "context_messages"
+
+    def prompts(self, iteration: int) -> list[Prompt]:
+        """Return the prompts of an iteration's dataset (the last one's, when there are fewer).
+
+        Raises:
+            MissingDependencyError: the hub cannot be reached or has no such dataset.
+        """
+        import datasets
+
+        name = self.datasets[min(iteration, len(self.datasets)) - 1]
+        try:
+            table = datasets.load_dataset(name, revision=self.revision, split=self.split)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise MissingDependencyError(
+                f"cannot load the prompts {name} from the hub ({first_line(error)}); "
+                "download them once with a connection, or name a file with "
+                "--set 'prompts={use: harness.training.sources:FilePrompts, path: FILE}'"
+            ) from error
+        return [_prompt({"messages": value}) for value in table[self.column]]
+
+
+def _prompt(row: dict[str, Any]) -> Prompt:
+    turns = row["messages"] if "messages" in row else [{"role": "user", "content": row["prompt"]}]
+    messages = tuple(Message(str(turn["role"]), str(turn["content"])) for turn in turns)
+    name = row.get("id") or digest([[m.role, m.content] for m in messages])[:16]
+    return Prompt(id=str(name), messages=messages)

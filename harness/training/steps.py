@@ -1,0 +1,135 @@
+"""What an iteration's stages do: sample, compare, pair, anchor. Optimising is in `optimise`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from harness.errors import CheckError
+from harness.models import load_model
+from harness.protocols import PolicySource
+from harness.runs import Advance, Track, write_whole
+from harness.seeds import canonical, derive
+from harness.training import batches, records
+from harness.training.logps import sequence_logps
+from harness.training.pairing import Table, replay
+from harness.training.spec import TrainSpec
+from harness.types import Completion, Pair, Policy, Request
+
+ANCHOR_ROWS = 256
+
+
+def choose_prompts(
+    spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track
+) -> None:
+    """Write the prompts of iteration t."""
+    records.write_prompts(out, spec.prompts.prompts(t))
+
+
+def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Sample K responses a prompt from π_t; a prompt's seed depends on nothing but its id and t."""
+    prompts = records.read_prompts(inputs["prompts"])
+    requests = [Request(p, spec.samples, derive(spec.seed, "generate", t, p.id)) for p in prompts]
+    policy = spec.policy.at(inputs["policy"])
+    with track(f"iteration {t} · generate", len(requests)) as advance:
+        completions = spec.engine.generate(policy, requests, spec.sampling, advance)
+    records.write_completions(out, completions)
+
+
+def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Ask the oracle for what the pairing wants to know, round by round."""
+    prompts = {p.id: p for p in records.read_prompts(inputs["prompts"])}
+    table = Table(spec.pairing, prompts, records.read_completions(inputs["generate"]))
+    with track(f"iteration {t} · compare", 0) as advance:
+        while table.open:
+            table.answer(spec.oracle.compare(table.questions(), advance))
+    records.write_comparisons(out, table.matrices)
+
+
+def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Make the training pairs that the comparisons decide, and count what was left out."""
+    completions = records.read_completions(inputs["generate"])
+    matrices = records.read_comparisons(inputs["compare"])
+    pairs: list[Pair] = []
+    counts: Counter[str] = Counter(prompts=len(completions))
+    for key, responses in completions.items():
+        matrix = matrices.get(key, {})
+        matches = replay(spec.pairing, len(responses), matrix)
+        counts["undecided"] += not matches
+        for chosen, rejected in matches:
+            found = make_pair(responses[chosen], responses[rejected], matrix[chosen, rejected])
+            reason = unfit(found, spec.max_length)
+            counts[reason or "kept"] += 1
+            pairs += [] if reason else [found]
+    if not pairs:
+        raise CheckError(
+            f"iteration {t} has no training pair ({dict(counts)}): the oracle decides nothing, "
+            "or the engine gives no token ids (a remote server); look at the oracle and the engine"
+        )
+    records.write_pairs(out, pairs)
+    write_whole(out / "counts.json", canonical(dict(counts)))
+
+
+def make_pair(chosen: Completion, rejected: Completion, probability: float) -> Pair:
+    """Return the training pair of two completions of one prompt."""
+    return Pair(
+        chosen.prompt_id,
+        chosen.prompt_token_ids,
+        chosen.token_ids,
+        rejected.token_ids,
+        probability,
+    )
+
+
+def unfit(pair: Pair, max_length: int) -> str | None:
+    """Return why a pair is not trained on, or None."""
+    if not (pair.prompt_ids and pair.chosen_ids and pair.rejected_ids):
+        return "without tokens"
+    if pair.chosen_ids == pair.rejected_ids:
+        return "identical"
+    longest = max(len(pair.chosen_ids), len(pair.rejected_ids))
+    return "too long" if len(pair.prompt_ids) + longest > max_length else None
+
+
+def anchor(
+    policies: PolicySource,
+    dtype: str,
+    label: str,
+    out: Path,
+    inputs: Mapping[str, str],
+    track: Track,
+) -> None:
+    """Store a frozen policy's log-probabilities of the very rows that are trained on."""
+    pairs = records.read_pairs(inputs["pair"])
+    with track(label, len(pairs)) as advance:
+        told = frozen_logps(policies.at(inputs["policy"]), pairs, dtype, advance)
+    records.write_logps(out, told[0::2], told[1::2])
+
+
+def frozen_logps(
+    policy: Policy, pairs: Sequence[Pair], dtype: str, advance: Advance
+) -> list[float]:
+    """Return log π(y | x) of every pair's chosen and rejected response, alternating, in nats."""
+    model = load_model(policy, getattr(torch, dtype), device())
+    rows = rows_of(pairs)
+    told = [0.0] * len(rows)
+    for indices in batches.by_length([len(p) + len(r) for p, r in rows], ANCHOR_ROWS):
+        with torch.inference_mode():
+            values = sequence_logps(model, batches.rows([rows[i] for i in indices]))
+        for i, value in zip(indices, values.tolist(), strict=True):
+            told[i] = value
+        advance(len(indices) // 2)
+    return told
+
+
+def rows_of(pairs: Sequence[Pair]) -> list[batches.Row]:
+    """Return the rows of pairs: chosen and rejected, alternating."""
+    return [(p.prompt_ids, response) for p in pairs for response in (p.chosen_ids, p.rejected_ids)]
+
+
+def device() -> str:
+    """Return where tensors go."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
