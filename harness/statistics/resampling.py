@@ -1,0 +1,35 @@
+"""Bootstrap resamples that are the same on every machine and under every version of numpy.
+
+Indices are made from the raw 64-bit stream of PCG64, which numpy promises to keep, and not from
+`Generator.integers`, whose stream it may change. The map to 0..n-1 is off uniform by less than
+n / 2^32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+
+def stream(seed: int) -> np.random.PCG64:
+    """Return a source of random bits; who draws from it twice draws something new."""
+    return np.random.PCG64(seed)
+
+
+def indices(n: int, source: np.random.PCG64, rounds: int) -> Indices:
+    """Return `rounds` draws of n out of n with replacement, shape (rounds, n)."""
+    raw = source.random_raw(rounds * n)
+    high = np.right_shift(raw, np.uint64(32))
+    drawn = np.right_shift(high * np.uint64(n), np.uint64(32))
+    return drawn.astype(np.int64).reshape(rounds, n)
+
+
+def weights(n: int, source: np.random.PCG64, rounds: int) -> Floats:
+    """Return how often each of n items is in each resample, shape (rounds, n); rows sum to n."""
+    drawn = indices(n, source, rounds)
+    drawn += n * np.arange(rounds)[:, None]
+    counted = np.bincount(drawn.ravel(), minlength=rounds * n)
+    return counted.reshape(rounds, n).astype(np.float64)

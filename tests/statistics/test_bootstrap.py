@@ -1,0 +1,75 @@
+"""Bootstrap intervals: arithmetic, coverage, and that nothing random is left in them."""
+
+import numpy as np
+import pytest
+
+from harness.errors import CheckError
+from harness.statistics import bootstrap
+from harness.statistics.bootstrap import interval, ratio_interval
+from harness.statistics.resampling import indices, stream, weights
+
+
+def test_the_mean_and_its_standard_error_are_the_textbooks():
+    found = interval([0.0, 1.0, 1.0, 0.0], seed=0)
+    assert found.value == 0.5
+    # variance 4 * 0.25 / 3 = 1/3; standard error sqrt(1/3 / 4)
+    assert found.standard_error == pytest.approx((1 / 12) ** 0.5)
+    assert found.low <= found.value <= found.high
+
+
+def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
+    values = list(np.linspace(0, 1, 50) ** 2)
+    assert interval(values, seed=3) == interval(values, seed=3)
+    assert interval(values, seed=3) != interval(values, seed=4)
+
+
+def test_the_stream_is_the_one_that_was_published_with():
+    assert indices(10, stream(0), 1).tolist() == [[6, 2, 0, 0, 8, 9, 6, 7, 5, 9]]
+
+
+def test_resamples_weigh_every_item_alike():
+    drawn = weights(7, stream(1), 20_000)
+    assert (drawn.sum(axis=1) == 7).all()
+    assert drawn.mean(axis=0) == pytest.approx(np.ones(7), abs=0.05)
+
+
+def test_blocks_do_not_change_the_result(monkeypatch):
+    values = list(np.linspace(0, 1, 60))
+    whole = interval(values, seed=5)
+    monkeypatch.setattr(bootstrap, "CELLS", 60 * 7)
+    assert interval(values, seed=5) == whole
+
+
+def test_one_value_has_no_interval():
+    found = interval([0.25], seed=0)
+    assert (found.value, found.low, found.high, found.standard_error) == (0.25, None, None, None)
+
+
+def test_nothing_cannot_be_averaged():
+    with pytest.raises(CheckError, match="no verdict could be read"):
+        interval([], seed=0)
+
+
+def test_clusters_are_resampled_whole():
+    values = [0.0, 0.0, 1.0, 1.0] * 25
+    pairs = [i // 2 for i in range(100)]
+    alone, together = interval(values, seed=0), interval(values, seed=0, clusters=pairs)
+    assert together.value == alone.value
+    # two equal values a cluster: half as many independent ones, sqrt(2) times the error
+    assert together.standard_error == pytest.approx(2**0.5 * alone.standard_error, rel=0.05)
+
+
+def test_a_ratio_is_of_sums_and_survives_empty_resamples():
+    found = ratio_interval([3.0, 0.0, 0.0], [3.0, 1.0, 0.0], seed=0)
+    assert found.value == 0.75
+    assert 0 <= found.low <= found.high <= 1
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for seed in range(600):
+        found = interval(rng.beta(0.5, 1.5, size=120), seed=seed, rounds=500)
+        hits += found.low <= 0.25 <= found.high
+    # 0.95 within three standard errors of a share of 600: 3 * sqrt(0.95 * 0.05 / 600) = 0.027
+    assert 0.923 <= hits / 600 <= 0.977
