@@ -86,13 +86,12 @@ def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(old)
     for key, value in new.items():
         before = merged.get(key)
-        merged[key] = merge(before, value) if _extends(before, value) else value
+        match before, value:
+            case Mapping(), Mapping() if not {"use", "ref"} & set(value):
+                merged[key] = merge(before, value)
+            case _:
+                merged[key] = value
     return merged
-
-
-def _extends(before: Any, value: Any) -> bool:
-    both = isinstance(before, Mapping) and isinstance(value, Mapping)
-    return both and not {"use", "ref"} & set(value)
 
 
 def build(spec: Mapping[str, Any], where: str = "") -> Any:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 from pydantic import Field
 
 from harness.config import Component
-from harness.runs import Advance as Advance
 from harness.runs import Node
+from harness.types import Advance as Advance
 from harness.types import (
     Answer,
     Comparison,

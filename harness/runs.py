@@ -24,11 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
+from harness.isolation import has_accelerator, isolated
 from harness.seeds import digest
-
-Advance = Callable[[int], None]
-Track = Callable[[str, int], AbstractContextManager[Advance]]
-Make = Callable[[Path, Mapping[str, str], Track], None]
+from harness.types import Advance, Make, Track
 
 MANIFEST = "manifest.json"
 
@@ -62,6 +60,8 @@ class Stage:
     """What the user sees."""
     size: str = ""
     """How much work it is, in words."""
+    device: bool = False
+    """Whether it computes on an accelerator, where there is one."""
 
 
 Node = Given | Stage
@@ -84,6 +84,8 @@ class StageStore:
     root: Path
     track: Track = quiet
     told: Callable[[Stage, Artifact], None] = lambda stage, artifact: None
+    isolate: bool = False
+    """Whether a device stage runs in a process of its own."""
     _known: dict[Stage, Artifact] = field(default_factory=dict, repr=False)
 
     def realise(self, node: Node) -> Artifact:
@@ -162,7 +164,11 @@ class StageStore:
         aside.mkdir()
         begun = time.time()
         try:
-            stage.make(aside, {name: a.path for name, a in inputs.items()}, self.track)
+            paths = {name: a.path for name, a in inputs.items()}
+            if stage.device and self.isolate:
+                isolated(stage.make, aside, paths, self.track)
+            else:
+                stage.make(aside, paths, self.track)
             told = describe(stage, inputs, aside, time.time() - begun)
             (aside / MANIFEST).write_text(json.dumps(told, indent=1, sort_keys=True))
             flush(aside)
@@ -181,11 +187,12 @@ class Workspace:
     root: Path
     track: Track = quiet
     told: Callable[[Stage, Artifact], None] = lambda stage, artifact: None
+    isolate: bool = field(default_factory=has_accelerator)
 
     @functools.cached_property
     def stages(self) -> StageStore:
         """The stages of every run in this workspace."""
-        return StageStore(self.root / "stages", self.track, self.told)
+        return StageStore(self.root / "stages", self.track, self.told, self.isolate)
 
     @property
     def verdicts(self) -> Path:

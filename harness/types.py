@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 FinishReason = Literal["stop", "length"]
+
+Advance = Callable[[int], None]
+"""Told how many more steps are done."""
+Track = Callable[[str, int], AbstractContextManager[Advance]]
+"""Shows (label, total) while the context is open; a total of 0 is unknown."""
+Make = Callable[[Path, Mapping[str, str], Track], None]
+"""Writes a stage's result into an empty directory, given the paths of its inputs by name."""
 
 
 @dataclass(frozen=True, slots=True)

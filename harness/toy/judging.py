@@ -1,7 +1,7 @@
 """How the toy world is judged: what a judge is asked, and what the toy judge answers.
 
-Two protocols, after AlpacaEval (a weighted choice between two identifiers) and Arena-Hard (a verdict
-label). The judge is told nothing but what stands in the messages, and knows the exact preference.
+Two protocols, after AlpacaEval (a weighted choice between two identifiers) and Arena-Hard (a
+verdict label). The judge sees nothing but the messages, and knows the exact preference.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ import torch
 
 from harness.config import Component, identity
 from harness.models import end_ids, load_tokenizer, render
-from harness.runs import Node, Stage, Track
+from harness.runs import Node, Stage
 from harness.seeds import derive
 from harness.training import batches
 from harness.training.logps import sequence_logps
 from harness.training.loop import Optimiser, Part, minimise
-from harness.types import Message, Policy
+from harness.types import Message, Policy, Track
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -65,6 +65,7 @@ class FineTuned(Component):
             make=partial(fine_tune, self),
             label=f"{self.name} · fine-tune",
             size=f"{self.optimiser.batch} texts a step",
+            device=True,
         )
 
     def at(self, path: str) -> Policy:

@@ -8,10 +8,11 @@ from functools import partial
 from typing import Any
 
 from harness.config import identity
-from harness.runs import Make, Node, Stage
+from harness.runs import Node, Stage
 from harness.training import steps
 from harness.training.optimise import optimise
 from harness.training.spec import TrainSpec
+from harness.types import Make
 
 VERSIONS = {"prompts": 1, "generate": 1, "compare": 1, "pair": 1, "anchor": 1, "optimise": 1}
 """Raised when a stage would now give another result from the same inputs."""
@@ -63,7 +64,7 @@ class Schedule:
         make = partial(steps.anchor, spec.policy, spec.dtype, label.partition(" · ")[2])
         config = {"dtype": spec.dtype}
         inputs: dict[str, Node] = {"policy": policy, "pair": pair}
-        return Stage("anchor", VERSIONS["anchor"], config, inputs, make, label)
+        return Stage("anchor", VERSIONS["anchor"], config, inputs, make, label, device=True)
 
     def _stage(
         self,
@@ -75,7 +76,8 @@ class Schedule:
     ) -> Stage:
         make: Make = partial(MAKERS[name], self.spec, t)
         label = f"{self.spec.method} · iteration {t} · {name}"
-        return Stage(name, VERSIONS[name], identity(config), inputs, make, label, size)
+        device = name in ("compare", "generate", "optimise")
+        return Stage(name, VERSIONS[name], identity(config), inputs, make, label, size, device)
 
 
 MAKERS: dict[str, Callable[..., None]] = {

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from harness.config import Component
 from harness.errors import CheckError
-from harness.runs import Advance
+from harness.types import Advance
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -14,14 +14,13 @@ from torch import Tensor
 from harness.errors import CheckError
 from harness.models import load_model, load_tokenizer
 from harness.protocols import Anchor, Logps, PairBatch
-from harness.runs import Track
 from harness.training import batches, records
 from harness.training.fine_tune import save
 from harness.training.logps import sequence_logps
 from harness.training.loop import Part, minimise
 from harness.training.spec import TrainSpec
 from harness.training.steps import device, rows_of
-from harness.types import Pair
+from harness.types import Pair, Track
 
 LOG = "log.jsonl"
 Columns = Mapping[Anchor, Tensor]

@@ -11,13 +11,13 @@ import torch
 from harness.errors import CheckError
 from harness.models import load_model
 from harness.protocols import PolicySource
-from harness.runs import Advance, Track, write_whole
+from harness.runs import write_whole
 from harness.seeds import canonical, derive
 from harness.training import batches, records
 from harness.training.logps import sequence_logps
 from harness.training.pairing import Table, replay
 from harness.training.spec import TrainSpec
-from harness.types import Completion, Pair, Policy, Request
+from harness.types import Advance, Completion, Pair, Policy, Request, Track
 
 ANCHOR_ROWS = 256
 

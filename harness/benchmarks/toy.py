@@ -1,0 +1,195 @@
+"""Two protocols on held-out instructions of the toy world, against a baseline policy's answers.
+
+`ToyWeighted` reads a preference from log-probabilities, one game a prompt in a drawn order, as
+AlpacaEval does. `ToyLabels` reads a verdict label, two games a prompt, a strong verdict counted
+three times, as Arena-Hard does. Equal answers are a draw and are not asked.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.protocols import PolicySource, Sampling
+from harness.seeds import derive
+from harness.statistics.bootstrap import interval, ratio_interval
+from harness.statistics.length_control import length_controlled, percent
+from harness.toy import judging, world
+from harness.types import (
+    Answer,
+    JudgeRequest,
+    Message,
+    Prompt,
+    Reading,
+    Reply,
+    Score,
+    Verdict,
+)
+
+Games = Mapping[str, Reading | None]
+"""By request id: what the judge found, for the policy; None where it could not be read."""
+
+VERDICT = re.compile(r"\[\[([AB]>{1,2}[AB]|A=B)\]\]")
+WORTH = {"A>>B": (1.0, 3), "A>B": (1.0, 1), "A=B": (0.5, 1), "B>A": (0.0, 1), "B>>A": (0.0, 3)}
+"""By label: what the first answer wins, and how often the game counts."""
+
+
+class ToyWeighted(Component):
+    """One game a prompt; the judge's weighted choice between `m` and `M`."""
+
+    name: ClassVar[str] = "toy-weighted"
+    count: int = Field(gt=1)
+    baseline: PolicySource
+    sampling: Sampling
+    seed: int = 0
+    parameters: ClassVar[dict[str, object]] = {
+        "max_tokens": 1,
+        "temperature": 0.0,
+        "logprobs": True,
+        "top_logprobs": 5,
+    }
+
+    def prompts(self) -> list[Prompt]:
+        """Return held-out instructions."""
+        return held_out(self.count)
+
+    def baseline_answers(self) -> list[Answer] | None:
+        """Return None: the baseline policy answers."""
+        return None
+
+    def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
+        """Ask once for every prompt whose answers differ; the order is drawn from the prompt."""
+        found = []
+        for ours, theirs in zip(answers, baseline, strict=True):
+            slots = (theirs, ours) if swapped(ours.prompt_id) else (ours, theirs)
+            found += ask(judging.WEIGHTED, ours.prompt_id, "", slots, self.parameters)
+        return found
+
+    def read(self, reply: Reply) -> Reading | None:
+        """Read P(first slot preferred) from the log-probabilities of `m` and `M`."""
+        top = dict(reply.top_logprobs[0]) if reply.top_logprobs else {}
+        weights = [math.exp(top[token]) if token in top else 0.0 for token in ("m", "M")]
+        return Reading(weights[0] / sum(weights)) if sum(weights) else None
+
+    def score(
+        self, answers: Sequence[Answer], baseline: Sequence[Answer], verdicts: Sequence[Verdict]
+    ) -> Score:
+        """Return the win rate, raw and with length controlled, with bootstrap intervals."""
+        games = {v.request_id: v.reading for v in verdicts}
+        items = [_weighted(*pair, games) for pair in zip(answers, baseline, strict=True)]
+        judged = [item for item in items if item["preference"] is not None]
+        preferences = [item["preference"] for item in judged]
+        lengths = ([item[side] for item in judged] for side in ("length", "baseline_length"))
+        estimates = {
+            "win_rate": percent(interval(preferences, seed=self.seed)),
+            "length_controlled_win_rate": length_controlled(preferences, *lengths, seed=self.seed),
+        }
+        counts = {"asked": len(items), "judged": len(judged), "unread": len(items) - len(judged)}
+        return Score(estimates, counts, tuple(items))
+
+
+class ToyLabels(Component):
+    """Two games a prompt, the second with the answers swapped; the judge's verdict label."""
+
+    name: ClassVar[str] = "toy-labels"
+    count: int = Field(gt=1)
+    baseline: PolicySource
+    sampling: Sampling
+    seed: int = 0
+    parameters: ClassVar[dict[str, object]] = {"max_tokens": 64, "temperature": 0.0}
+
+    def prompts(self) -> list[Prompt]:
+        """Return held-out instructions."""
+        return held_out(self.count)
+
+    def baseline_answers(self) -> list[Answer] | None:
+        """Return None: the baseline policy answers."""
+        return None
+
+    def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
+        """Ask twice for every prompt whose answers differ."""
+        found = []
+        for ours, theirs in zip(answers, baseline, strict=True):
+            for game, slots in (("#1", (theirs, ours)), ("#2", (ours, theirs))):
+                found += ask(judging.LABELS, ours.prompt_id, game, slots, self.parameters)
+        return found
+
+    def read(self, reply: Reply) -> Reading | None:
+        """Read what the first slot wins from the last verdict label."""
+        found = VERDICT.findall(reply.content)
+        if not found or found[-1] not in WORTH:
+            return None
+        return Reading(WORTH[found[-1]][0], found[-1])
+
+    def score(
+        self, answers: Sequence[Answer], baseline: Sequence[Answer], verdicts: Sequence[Verdict]
+    ) -> Score:
+        """Return the share of weighted games won; the interval keeps a prompt's games together."""
+        games = {v.request_id: v.reading for v in verdicts}
+        items = [_labelled(*pair, games) for pair in zip(answers, baseline, strict=True)]
+        won, weight = ([float(item[key]) for item in items] for key in ("won", "weight"))
+        counts = {
+            "asked": len(items),
+            "judged": sum(item["unread"] == 0 for item in items),
+            "unread": sum(int(item["unread"]) for item in items),
+        }
+        estimate = percent(ratio_interval(won, weight, seed=self.seed))
+        return Score({"win_rate": estimate}, counts, tuple(items))
+
+
+def held_out(count: int) -> list[Prompt]:
+    """Return the first held-out instructions as prompts."""
+    texts = world.held_out()[:count]
+    return [Prompt(id=text, messages=(Message("user", text),)) for text in texts]
+
+
+def swapped(prompt_id: str) -> bool:
+    """Say whether the policy's answer is shown second; drawn from the prompt."""
+    return bool(random.Random(derive("toy order", prompt_id)).getrandbits(1))
+
+
+def ask(
+    task: str,
+    prompt_id: str,
+    game: str,
+    slots: tuple[Answer, Answer],
+    parameters: Mapping[str, object],
+) -> list[JudgeRequest]:
+    """Return the question about two answers, or nothing where they are equal."""
+    first, second = (answer.text for answer in slots)
+    if first == second:
+        return []
+    messages = judging.question(task, prompt_id, first, second)
+    return [JudgeRequest(prompt_id + game, messages, parameters)]
+
+
+def _weighted(ours: Answer, theirs: Answer, games: Games) -> dict[str, Any]:
+    reading = Reading(0.5) if ours.text == theirs.text else games.get(ours.prompt_id)
+    turned = swapped(ours.prompt_id) and ours.text != theirs.text
+    value = None if reading is None else 1 - reading.value if turned else reading.value
+    return {**_common(ours, theirs), "preference": value}
+
+
+def _labelled(ours: Answer, theirs: Answer, games: Games) -> dict[str, Any]:
+    if ours.text == theirs.text:
+        return {**_common(ours, theirs), "won": 1.0, "weight": 2, "unread": 0}
+    first, second = (games.get(ours.prompt_id + game) for game in ("#1", "#2"))
+    won = weight = 0.0
+    for reading, turned in ((first, True), (second, False)):
+        if reading is not None:
+            value, times = WORTH[reading.label]
+            won += times * (1 - value if turned else value)
+            weight += times
+    unread = (first is None) + (second is None)
+    return {**_common(ours, theirs), "won": won, "weight": weight, "unread": unread}
+
+
+def _common(ours: Answer, theirs: Answer) -> dict[str, Any]:
+    lengths = {"length": len(ours.text), "baseline_length": len(theirs.text)}
+    return {"prompt_id": ours.prompt_id, **lengths}

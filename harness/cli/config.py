@@ -1,0 +1,39 @@
+"""`harness config show KIND/NAME`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.screen import JsonOption, SetOption, show
+
+EXAMPLE = "Example: harness config show train/inpo --set objective.eta=0.0075"
+app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
+
+
+@app.callback()
+def group() -> None:
+    """Look at configurations."""
+
+
+@app.command("show", epilog=EXAMPLE)
+def command(
+    target: Annotated[str, typer.Argument(metavar="KIND/NAME", help="For example train/inpo.")],
+    overrides: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a configuration as it would be used: references followed, overrides applied."""
+    import yaml
+
+    from harness import config
+    from harness.errors import ConfigError
+
+    kind, slash, name = target.partition("/")
+    if not slash or kind not in config.kinds():
+        raise ConfigError(f"no kind called {kind!r}{config.known(kind, config.kinds())}")
+    data = config.load(kind, name, overrides or ())
+    if as_json:
+        show(data)
+    else:
+        typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)

@@ -1,0 +1,36 @@
+"""The `harness` command: one command a file; an error is one line and a documented exit code."""
+
+import sys
+
+import typer
+
+from harness.cli import assets, config, demo, leaderboard, ls, train
+from harness.cli import eval as evaluate
+from harness.cli.screen import fail
+from harness.errors import HarnessError
+
+app = typer.Typer(
+    name="harness",
+    help="Train language models with INPO and its baselines, have judges grade them, compare.",
+    epilog="Start with `harness demo`. Exit codes: see `python -m pydoc harness.errors`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo", epilog=demo.EXAMPLE)(demo.command)
+app.command("train", epilog=train.EXAMPLE)(train.command)
+app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.command)
+app.command("leaderboard", epilog=leaderboard.EXAMPLE)(leaderboard.command)
+app.command("ls", epilog=ls.EXAMPLE)(ls.command)
+app.add_typer(assets.app, name="assets", epilog=assets.EXAMPLE)
+app.add_typer(config.app, name="config", epilog=config.EXAMPLE)
+
+
+def main() -> None:
+    """Run the command line."""
+    try:
+        app()
+    except HarnessError as error:
+        sys.exit(fail(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,54 @@
+"""`harness train NAME`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.screen import (
+    RUNS,
+    DryRunOption,
+    JsonOption,
+    SetOption,
+    WorkspaceOption,
+    say,
+    show,
+    workspace,
+)
+
+EXAMPLE = "Example: harness train toy/inpo --set objective.eta=0.1 --name toy/inpo-eta-0.1"
+
+
+def command(
+    name: Annotated[str, typer.Argument(help="A method of configs/train, or a YAML file.")],
+    run_name: Annotated[
+        str | None, typer.Option("--name", help="What the run is called; the method's name if not.")
+    ] = None,
+    overrides: SetOption = None,
+    dry_run: DryRunOption = False,
+    root: WorkspaceOption = RUNS,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a policy: sample, compare, pair, anchor, optimise, as often as the method says.
+
+    The same command goes on where it was stopped; stages that stand are never made twice.
+    """
+    from harness.cli import present
+    from harness.config import load, make
+    from harness.training import run
+    from harness.training.spec import TrainSpec
+
+    spec = make(TrainSpec, load("train", name, overrides or ()))
+    place = workspace(root)
+    say(f"{spec.method} · {present.engine(spec.engine)}")
+    if dry_run:
+        stages = run.plan(spec, place)
+        show(present.plan(stages)) if as_json else present.print_plan(stages)
+        return
+    done = run.train(spec, place, run_name or present.stem(name))
+    if as_json:
+        show(vars(done))
+    else:
+        say(f"run {done.name!r}: {done.policies[-1]}")
+        say(f"next: harness eval --bench BENCH --run {done.name}")

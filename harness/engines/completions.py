@@ -1,0 +1,84 @@
+"""What the engines that hold the weights share: the prompts as token ids, tokens as completions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from harness.errors import EngineError, PolicyError
+from harness.models import check, end_ids, first_line, load_tokenizer, render
+from harness.types import Completion, FinishReason, Policy, Request
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Requests as token ids: what a model needs to know of them."""
+
+    tokenizer: PreTrainedTokenizerBase
+    requests: Sequence[Request]
+    prompts: Sequence[tuple[int, ...]]
+    """One rendered conversation a request."""
+    ends: tuple[int, ...]
+    """The tokens that end a turn."""
+    context: int | None
+    """How many tokens the policy can see, prompt included; None where it does not say."""
+
+    def room(self, position: int, max_tokens: int) -> int:
+        """Return how many tokens a request's responses may have; the context may leave fewer."""
+        left = max_tokens if self.context is None else self.context - len(self.prompts[position])
+        return min(left, max_tokens)
+
+    def completion(self, position: int, index: int, token_ids: Sequence[int]) -> Completion:
+        """Return sample `index` of the request at `position`, decoded without special tokens."""
+        request = self.requests[position]
+        reason: FinishReason = "stop" if token_ids and token_ids[-1] in self.ends else "length"
+        return Completion(
+            prompt_id=request.prompt.id,
+            index=index,
+            text=str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)),
+            prompt_token_ids=self.prompts[position],
+            token_ids=tuple(token_ids),
+            finish_reason=reason,
+            seed=request.seed,
+        )
+
+
+def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = None) -> Job:
+    """Render the requests for a policy whose context `limit` (tokens) may narrow.
+
+    Raises:
+        PolicyError: the policy has no usable configuration, tokenizer or chat template.
+        EngineError: a prompt fills the context, so that no response fits behind it.
+    """
+    tokenizer = load_tokenizer(policy)
+    prompts = [render(tokenizer, request.prompt.messages).token_ids for request in requests]
+    context = smallest((limit, told_context(policy)))
+    for request, prompt in zip(requests, prompts, strict=True):
+        if context is not None and len(prompt) >= context:
+            raise EngineError(
+                f"prompt {request.prompt.id!r} has {len(prompt)} tokens and {policy.name} sees "
+                f"{context}: no room for a response; leave it out or take a longer context"
+            )
+    return Job(tokenizer, requests, prompts, end_ids(tokenizer, policy.path), context)
+
+
+def told_context(policy: Policy) -> int | None:
+    """Return the context that the policy's configuration states, in tokens."""
+    from transformers import AutoConfig
+
+    check(policy)
+    try:
+        config = AutoConfig.from_pretrained(policy.path, revision=policy.revision)
+    except (OSError, ValueError, KeyError) as error:
+        raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
+    told: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return told
+
+
+def smallest(lengths: Iterable[int | None]) -> int | None:
+    """Return the smallest length that is told, or None."""
+    return min((length for length in lengths if length is not None), default=None)

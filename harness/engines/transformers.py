@@ -1,0 +1,99 @@
+"""The embedded engine: transformers' batched `generate`, with a stream of randomness a sample.
+
+The library draws a whole batch from one generator, so a sample there depends on its neighbours.
+Here every sample has its own uniform numbers, one a step, each a hash of (request seed, index,
+step); a token is where the cumulative distribution passes that number.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.engines.completions import Job, prepare
+from harness.engines.streams import uniforms
+from harness.errors import EngineError
+from harness.models import load_model
+from harness.protocols import Advance, Sampling
+from harness.types import Completion, Policy, Request
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+class Row(NamedTuple):
+    """One sequence of a batch: a sample of a request."""
+
+    position: int
+    index: int
+
+
+class TransformersEngine(Component):
+    """Samples with transformers, on a processor or one GPU."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: float32 on a processor, bfloat16 on a GPU."""
+    batch_size: int = Field(256, gt=0, exclude=True)
+    """Sequences in memory at once."""
+    device: str = Field("auto", exclude=True)
+    """auto: the GPU where there is one."""
+    chosen_because: str = Field("", exclude=True)
+    """Why this engine was chosen, where another one might have been."""
+
+    def generate(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
+    ) -> list[Completion]:
+        """Answer every request, in order: n completions each, with their tokens.
+
+        Raises:
+            PolicyError: the weights, the tokenizer or the chat template cannot be used.
+            EngineError: a prompt leaves no room for a response, or a batch does not fit in memory.
+        """
+        import torch
+
+        job = prepare(policy, requests)
+        device = self.device if self.device != "auto" else default_device()
+        model = load_model(policy, getattr(torch, self._dtype(device)), device)
+        found: dict[Row, Completion] = {}
+        open_rows = Counter(row.position for row in rows(job))
+        for batch in batches(job, self.batch_size):
+            try:
+                answered = sample(model, job, batch, sampling)
+            except torch.OutOfMemoryError as error:
+                raise EngineError(
+                    f"{len(batch)} sequences at once do not fit in the GPU's memory; "
+                    f"lower it with --set engine.batch_size={max(1, len(batch) // 4)}"
+                ) from error
+            for row, token_ids in zip(batch, answered, strict=True):
+                found[row] = job.completion(*row, token_ids)
+            open_rows.subtract(row.position for row in batch)
+            advance(len({row.position for row in batch if not open_rows[row.position]}))
+        return [found[row] for row in rows(job)]
+
+    def _dtype(self, device: str) -> str:
+        automatic = "float32" if device == "cpu" else "bfloat16"
+        return automatic if self.dtype == "auto" else self.dtype
+
+
+def default_device() -> str:
+    """Return where tensors go when no one says."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def rows(job: Job) -> list[Row]:
+    """Return every sample that is asked for, in the order of the requests."""
+    return [Row(at, i) for at, request in enumerate(job.requests) for i in range(request.n)]
+
+
+def batches(job: Job, size: int) -> Iterator[list[Row]]:
+    """Yield the rows `size` at a time, prompts of like length together, which saves padding."""
+    ordered = sorted(rows(job), key=lambda row: len(job.prompts[row.position]))
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]

@@ -1,0 +1,100 @@
+"""A process of its own for whoever takes the accelerator, so that its memory comes back.
+
+The child is started fresh (spawn), reports its progress over a pipe, and hands its error back.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.types import Advance, Make, Track
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A child's last word."""
+
+    error: BaseException | None
+
+
+def isolated(make: Make, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Run `make(out, inputs, track)` in a fresh process; `make` must be importable by name.
+
+    Raises:
+        HarnessError: the process was killed; or whatever `make` raised.
+    """
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_child, args=(theirs, make, out, inputs), daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        ended = _listen(ours, track)
+    finally:
+        process.join(10)
+        process.terminate()
+    if ended is None:
+        raise HarnessError(
+            f"the process of {out.name} ended without a result (exit code {process.exitcode}): "
+            "out of memory? Lower the micro-batch, and run the same command again"
+        )
+    if ended.error is not None:
+        raise ended.error
+
+
+def has_accelerator() -> bool:
+    """Say whether an NVIDIA device is here, without importing what would take it."""
+    return Path("/dev/nvidiactl").exists()
+
+
+def _listen(pipe: Connection, track: Track) -> Ended | None:
+    """Show the child's progress until its last word; None where it ended without one."""
+    with ExitStack() as stack:
+        bars: dict[int, Advance] = {}
+        open_bars: dict[int, ExitStack] = {}
+        while True:
+            try:
+                told: Any = pipe.recv()
+            except EOFError:
+                return None
+            match told:
+                case Ended():
+                    return told
+                case ("open", int(key), str(label), int(total)):
+                    open_bars[key] = stack.enter_context(ExitStack())
+                    bars[key] = open_bars[key].enter_context(track(label, total))
+                case ("advance", int(key), int(count)):
+                    bars[key](count)
+                case ("close", int(key)):
+                    open_bars[key].close()
+
+
+def _child(pipe: Connection, make: Make, out: Path, inputs: Mapping[str, str]) -> None:
+    error: BaseException | None = None
+    try:
+        make(out, inputs, _reporter(pipe))
+    except HarnessError as raised:
+        error = raised
+    except OSError as raised:  # a full disk is told by its number
+        error = OSError(raised.errno, raised.strerror, raised.filename)
+    pipe.send(Ended(error))
+
+
+def _reporter(pipe: Connection) -> Track:
+    keys = iter(range(1_000_000))
+
+    @contextmanager
+    def track(label: str, total: int) -> Iterator[Advance]:
+        key = next(keys)
+        pipe.send(("open", key, label, total))
+        yield lambda count: pipe.send(("advance", key, count))
+        pipe.send(("close", key))
+
+    return track

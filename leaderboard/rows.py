@@ -1,0 +1,70 @@
+"""Rows: what was measured, read from a workspace's results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.types import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One policy on one benchmark under one judge."""
+
+    label: str
+    """The method, or the policy's name."""
+    benchmark: str
+    judge: str
+    """The model that the judge's server says it served."""
+    estimates: Mapping[str, Estimate]
+    """By metric, in percent."""
+    asked: int
+    judged: int
+    mean_length: float
+    """Characters an answer."""
+    source: str
+    """The file that the row was read from."""
+
+
+def measured(results: Path) -> list[Row]:
+    """Read every result under a folder.
+
+    Raises:
+        StoreError: there is none, or a file is damaged.
+    """
+    paths = sorted(p for p in results.rglob("*.json") if not p.name.startswith("."))
+    rows = [row for path in paths if (row := _row(path))]
+    if not rows:
+        raise StoreError(f"no results in {results}: run `harness demo` or `harness eval` first")
+    return rows
+
+
+def _row(path: Path) -> Row | None:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(data, dict) or "score" not in data:
+            return None
+        return _read(data, str(path))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(
+            f"{path} is damaged ({error}); remove it and run `harness eval` again"
+        ) from error
+
+
+def _read(data: dict[str, Any], source: str) -> Row:
+    score = data["score"]
+    return Row(
+        label=data["label"],
+        benchmark=data["benchmark"],
+        judge=", ".join(data["judge_models"]) or data["judge"],
+        estimates={name: Estimate(**e) for name, e in score["estimates"].items()},
+        asked=score["counts"]["asked"],
+        judged=score["counts"]["judged"],
+        mean_length=data["mean_length"],
+        source=source,
+    )

@@ -1,0 +1,52 @@
+"""What every test may use: a small policy in the toy world, and a workspace of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.runs import StageStore, Workspace
+from harness.toy.corpus import ToyTexts
+from harness.training.fine_tune import FineTuned
+from harness.training.loop import Optimiser
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+
+def tiny(seed: int = 0) -> FineTuned:
+    """A recipe that takes a second: it knows the grammar a little and no task."""
+    return FineTuned(
+        name="tiny",
+        texts=ToyTexts(count=640),
+        optimiser=Optimiser(learning_rate=5e-3, batch=64, epochs=2),
+        hidden=32,
+        layers=2,
+        heads=2,
+        intermediate=64,
+        seed=seed,
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> StageStore:
+    return StageStore(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_policy(tiny_store: StageStore) -> str:
+    """The folder of a small policy."""
+    return tiny_store.realise(tiny().weights()).path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "runs")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The protocol data and recorded judges beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the protocol data in ../shared")
+    return SHARED

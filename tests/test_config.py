@@ -1,0 +1,110 @@
+"""Configuration: what is said when a name, a key or a type does not fit, and what identity is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import Field
+
+from harness import config
+from harness.config import Component
+from harness.errors import ConfigError
+from harness.protocols import Sampling
+from harness.training.spec import TrainSpec
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+SHIPPED = sorted(
+    p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*/*.yaml")
+)
+
+
+def spec(*overrides: str) -> TrainSpec:
+    return config.make(TrainSpec, config.load("train", "toy/inpo", overrides))
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_every_shipped_configuration_builds(name):
+    kind, _, rest = name.partition("/")
+    data = config.load(kind, rest)
+    built = config.make(TrainSpec, data) if kind == "train" else config.build(data)
+    assert config.identity(built)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ConfigError, match=r"did you mean 'inpo'\? Known: .*iterative-dpo"):
+        config.load("train", "inpoo")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("objective.etaa=1", r"unknown key 'objective.etaa'; did you mean 'eta'\? Known: eta, tau"),
+        ("iteration=1", r"unknown key 'iteration'; did you mean 'iterations'\?"),
+        ("objective.tau=1/3", r"objective.tau: expected a number, got '1/3'; write it out"),
+        ("iterations=two", "iterations: expected a whole number, got 'two'"),
+        ("iterations=0", "iterations: input should be greater than 0, got 0"),
+        ("objective.tau=0.5", r"tau must not exceed eta"),
+        ("policy={path: x, use: 'harness.training.sources:Pretrained'}", "policy.name is missing"),
+        (
+            "oracle={use: 'harness.nowhere:Oracle'}",
+            "oracle: cannot import 'harness.nowhere:Oracle'",
+        ),
+        ("oracle={ref: oracle/none}", "no oracle called 'none' Known: .*toy"),
+        ("objective.eta", "write it as key.key=value"),
+        ("objective.eta=[", "the value is not YAML"),
+    ],
+)
+def test_what_does_not_fit_is_named_with_what_is_known(override, message):
+    with pytest.raises(ConfigError, match=message):
+        spec(override)
+
+
+def test_an_override_reaches_the_component():
+    assert spec("objective.eta=0.5").objective.eta == 0.5
+
+
+def test_a_reference_keeps_what_its_file_says_and_changes_what_is_overridden():
+    inpo, ablation = (config.load("train", name) for name in ("toy/inpo", "toy/inpo-without-kl"))
+    assert ablation["objective"] == {**inpo["objective"], "tau": 0.0}
+    same = {key for key in inpo if key not in ("objective", "method")}
+    assert all(inpo[key] == ablation[key] for key in same)
+
+
+def test_a_mapping_that_names_its_class_replaces_instead_of_mixing():
+    assert "eta" not in config.load("train", "iterative-dpo")["objective"]
+
+
+def test_a_users_file_is_a_configuration_too(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("ref: train/toy/inpo\nseed: 7\n")
+    assert config.make(TrainSpec, config.load("train", str(path))).seed == 7
+
+
+def test_a_file_that_is_not_yaml_is_named(tmp_path):
+    path = tmp_path / "broken.yaml"
+    path.write_text("a: [")
+    with pytest.raises(ConfigError, match=r"broken\.yaml is not YAML"):
+        config.load("train", str(path))
+
+
+class Sized(Component):
+    rate: float
+    batch: int = Field(1, exclude=True)
+    sampling: Sampling = Sampling()
+
+
+def test_identity_leaves_out_what_does_not_change_results():
+    assert config.identity(Sized(rate=1, batch=2)) == config.identity(Sized(rate=1, batch=3))
+    assert config.identity(Sized(rate=1)) != config.identity(Sized(rate=2))
+
+
+def test_identity_names_the_class_and_defaults():
+    told = config.identity(Sized(rate=1))
+    assert told["use"].endswith(":Sized")
+    assert told["sampling"]["temperature"] == 1.0
+
+
+def test_an_object_without_identity_is_refused():
+    with pytest.raises(ConfigError, match="has no identity"):
+        config.identity(object())

@@ -1,0 +1,75 @@
+"""A device stage in a process of its own: its progress, its errors and its death are told."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness.errors import CheckError, HarnessError, StoreError
+from harness.runs import Stage, StageStore
+
+
+def write(out, inputs, track):
+    with track("counting", 2) as advance:
+        advance(1)
+        advance(1)
+    (out / "process").write_text(str(os.getpid()))
+
+
+def refuse(out, inputs, track):
+    raise CheckError("it does not hold")
+
+
+def fill(out, inputs, track):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def die(out, inputs, track):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stage(make, *, device: bool = True) -> Stage:
+    return Stage(make.__name__, 1, {}, {}, make, device=device)
+
+
+def test_only_device_stages_have_a_process_of_their_own(tmp_path):
+    store = StageStore(tmp_path, isolate=True)
+    own, shared = (
+        int((Path(store.realise(s).path) / "process").read_text())
+        for s in (stage(write), Stage("other", 1, {}, {}, write))
+    )
+    assert own != os.getpid()
+    assert shared == os.getpid()
+
+
+def test_progress_is_told_across_the_processes(tmp_path):
+    told: list[object] = []
+
+    @contextmanager
+    def track(label: str, total: int) -> Iterator[object]:
+        told.append((label, total))
+        yield told.append
+        told.append("closed")
+
+    StageStore(tmp_path, track, isolate=True).realise(stage(write))
+    assert told == [("counting", 2), 1, 1, "closed"]
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "message"),
+    [
+        (refuse, CheckError, "it does not hold"),
+        (fill, StoreError, "no space left"),
+        (die, HarnessError, "exit code -9"),
+    ],
+)
+def test_what_goes_wrong_there_is_told_here_and_leaves_nothing(tmp_path, make, kind, message):
+    with pytest.raises(kind, match=message):
+        StageStore(tmp_path, isolate=True).realise(stage(make))
+    assert [p.name for p in tmp_path.iterdir()] == [".locks"]

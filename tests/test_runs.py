@@ -1,0 +1,167 @@
+"""The stage store: made once, whole or not at all, and named by what goes in."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from harness.errors import StoreError
+from harness.runs import Given, Stage, StageStore, Track, manifest, write_whole
+
+
+def writer(text: str, calls: list[str] | None = None):
+    def make(out: Path, inputs: Mapping[str, str], track: Track) -> None:
+        if calls is not None:
+            calls.append(text)
+        before = "".join((Path(p) / "text").read_text() for _, p in sorted(inputs.items()))
+        (out / "text").write_text(before + text)
+
+    return make
+
+
+def stage(name: str, text: str, calls: list[str] | None = None, **inputs) -> Stage:
+    return Stage(name, 1, {"text": text}, inputs, writer(text, calls))
+
+
+def test_a_stage_that_stands_is_not_made_again(tmp_path):
+    calls: list[str] = []
+    first = StageStore(tmp_path).realise(stage("a", "x", calls))
+    again = StageStore(tmp_path).realise(stage("a", "x", calls))
+    assert calls == ["x"]
+    assert (first.made, again.made) == (True, False)
+    assert first.path == again.path
+    assert first.digest == again.digest
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Stage("b", 1, {"text": "x"}, {}, writer("x")),
+        Stage("a", 2, {"text": "x"}, {}, writer("x")),
+        Stage("a", 1, {"text": "y"}, {}, writer("y")),
+        Stage("a", 1, {"text": "x"}, {"in": Given("folder", "digest")}, writer("x")),
+    ],
+    ids=["name", "version", "config", "inputs"],
+)
+def test_whatever_goes_in_is_part_of_the_name(tmp_path, other):
+    store = StageStore(tmp_path)
+    assert store.plan(stage("a", "x")) != []
+    store.realise(stage("a", "x"))
+    assert [path for _, path in store.plan(other)] == [None]
+
+
+def test_stages_are_known_by_the_content_of_their_inputs(tmp_path):
+    calls: list[str] = []
+    same = [Stage(name, 1, {}, {}, writer("same")) for name in ("a", "b")]
+    for first in same:
+        StageStore(tmp_path).realise(stage("next", "!", calls, first=first))
+    assert calls == ["!"]
+
+
+def test_a_plan_shows_what_stands_and_makes_nothing(tmp_path):
+    first = stage("a", "x")
+    second = stage("b", "y", first=first)
+    assert [path for _, path in StageStore(tmp_path).plan(second)] == [None, None]
+    StageStore(tmp_path).realise(first)
+    before = sorted(tmp_path.iterdir())
+    assert [bool(path) for _, path in StageStore(tmp_path).plan(second)] == [True, False]
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_the_manifest_tells_what_went_in_and_what_came_out(tmp_path):
+    store = StageStore(tmp_path)
+    artifact = store.realise(stage("b", "y", first=stage("a", "x")))
+    told = manifest(Path(artifact.path))
+    assert told["config"] == {"text": "y"}
+    assert told["files"]["text"]["bytes"] == 2
+    assert told["inputs"]["first"]["digest"] == store.realise(stage("a", "x")).digest
+    assert {"python", "torch"} <= told["versions"].keys()
+
+
+def test_a_stage_that_fails_leaves_nothing(tmp_path):
+    def make(out, inputs, track):
+        (out / "half").write_text("half")
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        StageStore(tmp_path).realise(Stage("a", 1, {}, {}, make))
+    assert [p.name for p in tmp_path.iterdir()] == [".locks"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_an_error_that_names_the_place(tmp_path, code):
+    def make(out, inputs, track):
+        raise OSError(code, os.strerror(code))
+
+    with pytest.raises(StoreError, match="no space left for .*a-"):
+        StageStore(tmp_path).realise(Stage("a", 1, {}, {}, make))
+
+
+def test_a_stage_that_lost_bytes_is_not_used(tmp_path):
+    path = Path(StageStore(tmp_path).realise(stage("a", "text")).path)
+    (path / "text").write_text("tex")
+    with pytest.raises(StoreError, match=r"damaged \(text\); remove it and run again"):
+        StageStore(tmp_path).realise(stage("a", "text"))
+
+
+def slow(root: Path, begun: str) -> None:
+    def make(out, inputs, track):
+        (out / "text").write_text("half")
+        Path(begun).write_text("")
+        time.sleep(60)
+
+    StageStore(root).realise(Stage("a", 1, {"text": "x"}, {}, make))
+
+
+def test_what_a_killed_process_left_is_cleared_and_its_lock_is_free(tmp_path):
+    begun = tmp_path / "begun"
+    root = tmp_path / "stages"
+    process = multiprocessing.get_context("fork").Process(target=slow, args=(root, str(begun)))
+    process.start()
+    while not begun.exists():
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    assert any(p.name.startswith(".making-") for p in root.iterdir())
+    artifact = StageStore(root).realise(stage("a", "x"))
+    assert (Path(artifact.path) / "text").read_text() == "x"
+    assert not any(p.name.startswith(".making-") for p in root.iterdir())
+
+
+def one_of_two(root: Path, count: str) -> None:
+    def make(out, inputs, track):
+        with open(count, "a") as file:
+            file.write("x")
+        time.sleep(0.2)
+
+    StageStore(root).realise(Stage("a", 1, {}, {}, make))
+
+
+def test_two_processes_make_a_stage_once(tmp_path):
+    count = tmp_path / "count"
+    context = multiprocessing.get_context("fork")
+    processes = [
+        context.Process(target=one_of_two, args=(tmp_path / "stages", str(count))) for _ in range(4)
+    ]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert count.read_text() == "x"
+
+
+def test_a_small_file_is_replaced_whole(tmp_path):
+    path = tmp_path / "deep" / "file.json"
+    write_whole(path, json.dumps({"a": 1}))
+    write_whole(path, json.dumps({"a": 2}))
+    assert json.loads(path.read_text()) == {"a": 2}
+    assert [p.name for p in path.parent.iterdir()] == ["file.json"]

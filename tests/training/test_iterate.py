@@ -1,0 +1,163 @@
+"""Whole runs of a tiny policy: what is shared, what is checked, what an interrupted run does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness import config
+from harness.errors import CheckError, RunExistsError, StoreError
+from harness.runs import Stage, Workspace, manifest
+from harness.training import records, run
+from harness.training.optimise import LOG, assemble, read_columns
+from harness.training.spec import TrainSpec
+from tests.conftest import tiny
+
+SMALL = ("prompts.count=24", "samples=4", "iterations=2", "optimiser.epochs=1", "optimiser.batch=8")
+
+
+def spec(name: str = "toy/inpo", *overrides: str) -> TrainSpec:
+    data = config.load("train", name, (*SMALL, *overrides))
+    return config.make(TrainSpec, {**data, "policy": tiny()})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> tuple[Workspace, dict[str, run.Run]]:
+    workspace = Workspace(tmp_path_factory.mktemp("runs"))
+    methods = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
+    return workspace, {name: run.train(spec(name), workspace, name) for name in methods}
+
+
+def stages(workspace: Workspace, name: str, method: str = "toy/inpo") -> list[tuple[Stage, Path]]:
+    return [s for s in run.plan(spec(method), workspace) if s[0].name == name]
+
+
+def test_a_run_makes_a_policy_an_iteration(trained):
+    _, runs = trained
+    for found in runs.values():
+        assert found.complete
+        assert len(set(found.policies)) == 3
+        assert (Path(found.policy(None)) / "model.safetensors").is_file()
+        assert found.policy(0) == found.policies[0]
+
+
+def test_methods_share_the_first_generation_and_nothing_later(trained):
+    workspace, _ = trained
+    methods = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
+    for name in ("generate", "compare", "pair"):
+        made = [[path for _, path in stages(workspace, name, method)] for method in methods]
+        assert len({first for first, _ in made}) == 1
+        assert len({second for _, second in made}) == 3
+
+
+def test_the_first_iteration_scores_one_anchor_since_previous_is_reference(trained):
+    workspace, _ = trained
+    anchors = [path for _, path in stages(workspace, "anchor")]
+    assert len(anchors) == 3  # iteration 1: one; iteration 2: previous and reference
+
+
+def test_every_margin_is_zero_on_the_rows_that_are_trained_on(trained):
+    # π = π_t = π_ref in iteration 1: the stored log-probabilities stand for all three
+    workspace, _ = trained
+    for method in ("toy/inpo", "toy/iterative-dpo"):
+        stage, path = stages(workspace, "optimise", method)[0]
+        inputs = {k: v["path"] for k, v in manifest(path)["inputs"].items()}
+        pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
+        items = range(len(pairs))
+        batch = assemble(columns["previous"], pairs, columns, items)
+        objective = spec(method).objective
+        assert torch.equal(objective.margin(batch), torch.zeros(len(pairs)))
+
+
+def test_the_first_step_of_every_iteration_starts_at_the_stored_policy(trained):
+    workspace, _ = trained
+    for method in ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl"):
+        for _, path in stages(workspace, "optimise", method):
+            first = json.loads((path / LOG).read_text().splitlines()[0])
+            assert abs(first["chosen_drift"]) < 1e-4
+            assert abs(first["rejected_drift"]) < 1e-4
+
+
+def test_pairs_are_the_sampled_tokens_and_never_evaluated_prompts(trained):
+    from harness.toy.world import held_out
+
+    workspace, _ = trained
+    excluded = set(held_out())
+    for _, path in stages(workspace, "pair"):
+        told = manifest(path)["inputs"]["generate"]["path"]
+        sampled = records.read_completions(told)
+        for pair in records.read_pairs(str(path)):
+            tokens = [c.token_ids for c in sampled[pair.prompt_id]]
+            assert {pair.chosen_ids, pair.rejected_ids} <= set(tokens)
+            assert pair.chosen_ids != pair.rejected_ids
+            assert pair.prompt_id not in excluded
+            assert pair.probability > 0.5
+
+
+def test_the_second_iteration_sees_other_prompts(trained):
+    workspace, _ = trained
+    first, second = (records.read_prompts(str(p)) for _, p in stages(workspace, "prompts"))
+    assert not {p.id for p in first} & {p.id for p in second}
+
+
+def test_the_same_run_again_makes_nothing(trained):
+    workspace, runs = trained
+    made: list[str] = []
+    told = Workspace(workspace.root, told=lambda s, a: made.append(s.name) if a.made else None)
+    assert run.train(spec(), told, "toy/inpo") == runs["toy/inpo"]
+    assert made == []
+
+
+def test_a_lost_stage_is_made_again_and_comes_out_the_same(trained, tmp_path):
+    workspace, runs = trained
+    copy = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.root, copy.root)
+    _, path = stages(copy, "optimise")[1]
+    before = manifest(path)["digest"]
+    shutil.rmtree(path)
+    run.train(spec(), copy, "again")
+    assert manifest(path)["digest"] == before
+
+
+def test_a_name_that_another_configuration_took_is_refused(trained):
+    workspace, _ = trained
+    with pytest.raises(RunExistsError, match=r"objective.eta: 0.1 → 0.3.*--name"):
+        run.train(spec("toy/inpo", "objective.eta=0.3"), workspace, "toy/inpo")
+
+
+def test_a_run_that_has_not_ended_says_how_far_it_came():
+    unfinished = run.Run("r", "INPO", {}, ["a", "b"], False, {})
+    with pytest.raises(StoreError, match="1 iterations stand"):
+        unfinished.policy(None)
+    assert unfinished.policy(1) == "b"
+    with pytest.raises(StoreError, match="iterations 0 to 1"):
+        unfinished.policy(2)
+
+
+def test_anchors_of_other_weights_stop_the_run(trained, tmp_path):
+    workspace, _ = trained
+    copy = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.root, copy.root)
+    _, path = stages(copy, "optimise")[0]
+    shutil.rmtree(path)
+    _, anchor = stages(copy, "anchor")[0]
+    chosen, rejected = records.read_logps(str(anchor))
+    size = (anchor / records.LOGPS).stat().st_size
+    records.write_logps(anchor, [value + 0.01 for value in chosen], rejected)
+    told = json.loads((anchor / "manifest.json").read_text())
+    told["files"][records.LOGPS]["bytes"] = (anchor / records.LOGPS).stat().st_size
+    (anchor / "manifest.json").write_text(json.dumps(told))
+    assert size > 0
+    with pytest.raises(CheckError, match="0.01 nats from the stored ones"):
+        run.train(spec(), copy, "again")
+
+
+def test_the_other_seed_samples_otherwise(trained, tmp_path):
+    workspace, _ = trained
+    plan = run.plan(spec("toy/inpo", "seed=1"), workspace)
+    standing = {stage.name for stage, path in plan if path}
+    assert standing == {"fine-tune", "prompts"}
