@@ -65,8 +65,10 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
         PolicyError: the path holds no causal language model in safetensors.
     """
     from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
 
     check(policy)
+    logging.disable_progress_bar()  # the library's own bars would break ours
     try:
         model = AutoModelForCausalLM.from_pretrained(
             policy.path, revision=policy.revision, dtype=dtype, use_safetensors=True
@@ -75,6 +77,15 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
     moved: PreTrainedModel = model.to(device).eval()
     return moved
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a policy in the Hugging Face layout, weights as safetensors."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
 
 
 def check(policy: Policy) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import torch
 
 from harness.config import Component, identity
-from harness.models import end_ids, load_tokenizer, render
+from harness.models import end_ids, load_tokenizer, render, save
 from harness.runs import Node, Stage
 from harness.seeds import derive
 from harness.training import batches
@@ -91,7 +91,7 @@ def fine_tune(recipe: FineTuned, out: Path, inputs: Mapping[str, str], track: Tr
 
     with track(f"{recipe.name} · fine-tune", len(steps)) as advance:
         minimise(model, settings, steps, loss, advance)
-    model.save_pretrained(out)
+    save(model, tokenizer, out)
 
 
 def initialised(recipe: FineTuned) -> PreTrainedModel:
@@ -147,9 +147,3 @@ def tokenised(
         (render(tokenizer, [Message("user", text)]).token_ids, (*answer, end))
         for (text, _), answer in zip(examples, answers, strict=True)
     ]
-
-
-def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a policy in the Hugging Face layout, weights as safetensors."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)

@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from harness.errors import CheckError
-from harness.models import load_model, load_tokenizer
+from harness.models import load_model, load_tokenizer, save
 from harness.protocols import Anchor, Logps, PairBatch
 from harness.training import batches, records
-from harness.training.fine_tune import save
 from harness.training.logps import sequence_logps
 from harness.training.loop import Part, minimise
 from harness.training.spec import TrainSpec

@@ -1,0 +1,88 @@
+"""The promises that the layout makes."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("harness", "baselines", "leaderboard")
+SOURCES = sorted(path for name in PACKAGES for path in (ROOT / name).rglob("*.py"))
+HEAVY = (
+    "torch",
+    "transformers",
+    "vllm",
+    "openai",
+    "datasets",
+    "pandas",
+    "alpaca_eval",
+    "numpy",
+    "pydantic",
+)
+
+
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def loaded(code: str) -> list[str]:
+    probe = f"{code}; import sys; print([m for m in {HEAVY} if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    return ast.literal_eval(out.stdout.strip().splitlines()[-1])
+
+
+def test_the_command_line_imports_nothing_heavy():
+    assert loaded("import harness.cli.main") == []
+
+
+def test_showing_the_help_imports_nothing_heavy():
+    code = "from typer.testing import CliRunner; from harness.cli.main import app"
+    assert loaded(f"{code}; CliRunner().invoke(app, ['--help'])") == []
+
+
+def test_the_protocols_are_read_in_one_sitting():
+    assert len((ROOT / "harness/protocols.py").read_text().splitlines()) < 200
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_files_and_functions_stay_small(path):
+    text = path.read_text()
+    assert text.count("\n") <= 400
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno - node.lineno < 60, node.name
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "harness/cli").glob("*.py")), ids=name)
+def test_a_command_is_parse_load_delegate(path):
+    limit = 150 if path.name in ("screen.py", "present.py") else 80
+    assert path.read_text().count("\n") <= limit
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_only_the_command_line_prints(path):
+    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Call)]
+    prints = [c for c in calls if isinstance(c.func, ast.Name) and c.func.id == "print"]
+    assert not prints or path.name == "vllm_worker.py"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_nothing_unpickles_or_evaluates(path):
+    text = path.read_text()
+    for word in ("pickle", "dill", "weights_only=False", "yaml.load(", "eval(", "exec("):
+        found = text.replace("literal_eval(", "").replace(".eval()", "").replace("_eval(", "")
+        assert word not in found
+
+
+def test_every_exit_code_is_documented_and_its_own():
+    from harness import errors
+
+    kinds = [k for k in vars(errors).values() if isinstance(k, type)]
+    codes = {kind.__name__: kind.exit_code for kind in kinds}
+    assert len(set(codes.values())) == len(codes)
+    for kind, code in codes.items():
+        assert any(kind in line and f" {code} " in line for line in errors.__doc__.splitlines())
