@@ -16,14 +16,12 @@ if TYPE_CHECKING:
 def inpo_margin(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
     """Return h_t(π, y_w, y_l), the contrast of log-ratios, in nats, shape (batch,).
 
-    h = log π(y_w)/π(y_l) − (τ/η) log π_ref(y_w)/π_ref(y_l) − (1 − τ/η) log π_t(y_w)/π_t(y_l)
+    h = log π(y_w)/π(y_l) − (τ/η) log π_ref(y_w)/π_ref(y_l) − (1 − τ/η) log π_t(y_w)/π_t(y_l),
+    with the terms in π_t drawn together, so that it is exactly 0 where π = π_t = π_ref.
     """
-    mix = tau / eta
-    return (
-        contrast(batch.policy)
-        - mix * contrast(batch.anchors["reference"])
-        - (1 - mix) * contrast(batch.anchors["previous"])
-    )
+    previous = contrast(batch.anchors["previous"])
+    moved = contrast(batch.policy) - previous
+    return moved - tau / eta * (contrast(batch.anchors["reference"]) - previous)
 
 
 def inpo_loss(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
