@@ -83,8 +83,8 @@ def context(messages: Sequence[Message]) -> str:
 def letters(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the token ids of "A" and "B"."""
     ids = [tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in ("A", "B")]
-    if any(len(one) != 1 for one in ids):
-        raise PolicyError("this tokenizer writes 'A' or 'B' in several tokens: not a pair model")
+    if any(len(one) != 1 for one in ids) or ids[0] == ids[1]:
+        raise PolicyError("this tokenizer has no single token for 'A' and 'B': not a pair model")
     return [one[0] for one in ids]
 
 

@@ -1,0 +1,94 @@
+"""The pairwise preference model, on a tiny model of the same architecture with random weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from harness.errors import PolicyError
+from harness.models import load_model, load_tokenizer, save
+from harness.oracles.pair_model import PairModel, context, letters, question
+from harness.oracles.rule import RuleOracle
+from harness.toy.preference import ToyPreference
+from harness.training.fine_tune import initialised, tokenizer_of
+from harness.types import Comparison, Message, Policy, Prompt
+from tests.conftest import tiny
+
+WORDS = ("[CONTEXT]", "[RESPONSE", "A]", "B]", "A", "B", "<turn>", "user", "one", "two", "three")
+
+
+@pytest.fixture(scope="module")
+def model_path(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("pair-model")
+    recipe = tiny().model_copy(update={"texts": Words()})
+    save(initialised(recipe), tokenizer_of(WORDS), path)
+    return str(path)
+
+
+class Words:
+    def examples(self):
+        return []
+
+    def words(self):
+        return list(WORDS)
+
+
+def comparison(first: str, second: str) -> Comparison:
+    return Comparison(Prompt("p", (Message("user", "one two"),)), first, second)
+
+
+MANY = [comparison("one", "two two"), comparison("three " * 9, "one"), comparison("two", "one")]
+
+
+def oracle(path: str, batch_size: int = 8) -> PairModel:
+    return PairModel(name="tiny", path=path, dtype="float32", batch_size=batch_size)
+
+
+def test_the_context_is_rendered_in_the_plain_template():
+    turns = [Message("user", "one"), Message("assistant", "two"), Message("user", "three")]
+    assert context(turns) == (
+        "\n\n<turn> user\n one\n\n<turn> assistant\n two\n\n<turn> user\n three\n\n\n"
+    )
+
+
+def test_the_preference_is_the_mean_of_both_orders_read_from_two_logits(model_path):
+    policy = Policy("tiny", model_path)
+    tokenizer, model = load_tokenizer(policy), load_model(policy, torch.float32, "cpu")
+    a, b = letters(tokenizer)
+
+    def first_wins(c: Comparison) -> float:
+        logits = model(torch.tensor([question(tokenizer, c)])).logits[0, -1]
+        return float(logits[[a, b]].softmax(-1)[0].detach())
+
+    expected = [(first_wins(c) + 1 - first_wins(c.swap())) / 2 for c in MANY]
+    assert oracle(model_path).compare(MANY, lambda _: None) == pytest.approx(expected, abs=1e-6)
+
+
+def test_swapping_turns_the_preference_around(model_path):
+    there = oracle(model_path).compare(MANY, lambda _: None)
+    back = oracle(model_path).compare([c.swap() for c in MANY], lambda _: None)
+    assert [x + y for x, y in zip(there, back, strict=True)] == pytest.approx([1.0] * 3, abs=1e-6)
+
+
+def test_neighbours_in_a_batch_change_nothing(model_path):
+    told = [oracle(model_path, size).compare(MANY, lambda _: None) for size in (1, 2, 8)]
+    assert told[0] == pytest.approx(told[1], abs=1e-5)
+    assert told[0] == pytest.approx(told[2], abs=1e-5)
+
+
+def test_a_model_that_cannot_say_a_or_b_is_refused(tiny_policy, tmp_path):
+    policy = Policy("tiny", tiny_policy)
+    save(load_model(policy, torch.float32, "cpu"), tokenizer_of(["one"]), tmp_path)
+    tokenizer = load_tokenizer(Policy("other", str(tmp_path)))
+    with pytest.raises(PolicyError, match="not a pair model"):
+        letters(tokenizer)
+
+
+def test_a_rule_is_asked_for_every_comparison():
+    told: list[int] = []
+    rule = RuleOracle(rule=ToyPreference())
+    toy = Comparison(Prompt("p", (Message("user", "first a b"),)), "a . warm", "b . warm")
+    found = rule.compare([toy, toy.swap()], told.append)
+    assert sum(found) == pytest.approx(1.0)
+    assert found[0] > 0.9
+    assert told == [2]
