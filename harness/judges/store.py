@@ -131,7 +131,7 @@ def usable(path: Path) -> Iterator[None]:
 
 def checksum(key: str, reply: str) -> str:
     """Return the sha256 that tells whether a reply is the one that was stored under a key."""
-    return hashlib.sha256(f"{key}\n{reply}".encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(f"{key}\n{reply}".encode()).hexdigest()
 
 
 def _prepare(path: Path, connection: sqlite3.Connection) -> None:

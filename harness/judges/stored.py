@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from harness.judges import wire
 from harness.judges.store import VerdictStore, key_of, opened
-from harness.protocols import Advance, Reader
-from harness.types import JudgeRequest, Reading, Verdict
+from harness.protocols import Reader
+from harness.types import Advance, JudgeRequest, Reading, Verdict
 
 Keep = Callable[[int, str], None]
 """Given a request's place and the reply's body, as soon as it came."""
+Finding = tuple[Reading | None, str]
+"""What was read in an attempt, and the model that the server says it served."""
 
 
 class Client(Protocol):
@@ -54,11 +57,13 @@ class StoredJudge:
             StoreError: the store cannot be used.
         """
         with opened(self.path) as store:
-            docket = self._docket(requests, read, store)
-            advance(len(requests) - docket.waiting())
-            while bodies := docket.open():
-                self.client.ask(bodies, docket.keeper(bodies, store, advance))
-        return [docket.verdict(request) for request in requests]
+            docket = self._docket(requests, read)
+            docket.recall(store)
+            advance(sum(docket.settled(key) for key in docket.keys.values()))
+            while keys := docket.open():
+                bodies = [docket.bodies[key] for key in keys]
+                self.client.ask(bodies, docket.keeper(keys, store, advance))
+        return [docket.verdict(request.id) for request in requests]
 
     def pending(self, requests: Sequence[JudgeRequest], read: Reader) -> int:
         """Return how many requests would have to be asked.
@@ -66,78 +71,57 @@ class StoredJudge:
         Raises:
             StoreError: the store cannot be used.
         """
-        if not self.path.exists():
-            return len(_Docket(self.client, read, requests).open())
-        with opened(self.path) as store:
-            return len(self._docket(requests, read, store).open())
+        docket = self._docket(requests, read)
+        if self.path.exists():
+            with opened(self.path) as store:
+                docket.recall(store)
+        return len(docket.open())
 
-    def _docket(
-        self, requests: Sequence[JudgeRequest], read: Reader, store: VerdictStore
-    ) -> _Docket:
-        docket = _Docket(self.client, read, requests)
-        for key, replies in store.replies(docket.bodies).items():
-            for reply in replies:
-                docket.note(key, reply)
-        return docket
+    def _docket(self, requests: Sequence[JudgeRequest], read: Reader) -> _Docket:
+        bodies = {r.id: wire.body_of(self.client.model, r) for r in requests}
+        return _Docket(bodies, read, self.client.unread_attempts)
 
 
-@dataclass
 class _Docket:
     """The requests of one call, by key, and what has been found about each."""
 
-    client: Client
-    read: Reader
-    requests: Sequence[JudgeRequest]
-    keys: dict[str, str] = field(default_factory=dict)
-    """By request id."""
-    bodies: dict[str, dict[str, Any]] = field(default_factory=dict)
-    found: dict[str, list[tuple[Reading | None, str]]] = field(default_factory=dict)
-    """By key: the reading and the model served of every attempt."""
+    def __init__(self, bodies: Mapping[str, dict[str, Any]], read: Reader, limit: int) -> None:
+        self.read, self.limit = read, limit
+        self.keys = {name: key_of(body) for name, body in bodies.items()}
+        self.bodies = {self.keys[name]: body for name, body in bodies.items()}
+        self.sharing = Counter(self.keys.values())
+        self.found: dict[str, list[Finding]] = {key: [] for key in self.bodies}
 
-    def __post_init__(self) -> None:
-        for request in self.requests:
-            body = wire.body_of(self.client.model, request)
-            key = self.keys[request.id] = key_of(body)
-            self.bodies[key] = body
-            self.found[key] = []
-
-    def note(self, key: str, reply: str) -> Reading | None:
-        """Read a reply and remember what it says."""
-        told = wire.reply_of(reply)
-        reading = self.read(told)
-        self.found[key].append((reading, told.model))
-        return reading
+    def recall(self, store: VerdictStore) -> None:
+        """Read what the store holds."""
+        for key, replies in store.replies(self.bodies).items():
+            told = [wire.reply_of(reply) for reply in replies]
+            self.found[key] = [(self.read(reply), reply.model) for reply in told]
 
     def settled(self, key: str) -> bool:
         """Say whether a request need not be asked (again)."""
         found = self.found[key]
-        return len(found) >= self.client.unread_attempts or any(r is not None for r, _ in found)
+        return len(found) >= self.limit or any(reading for reading, _ in found)
 
-    def open(self) -> list[dict[str, Any]]:
-        """Return the requests that have to be asked."""
-        return [body for key, body in self.bodies.items() if not self.settled(key)]
+    def open(self) -> list[str]:
+        """Return the keys of what has to be asked."""
+        return [key for key in self.bodies if not self.settled(key)]
 
-    def waiting(self) -> int:
-        """Return how many verdicts are still open: requests that are the same all count."""
-        return sum(not self.settled(key) for key in self.keys.values())
-
-    def keeper(
-        self, bodies: Sequence[Mapping[str, Any]], store: VerdictStore, advance: Advance
-    ) -> Keep:
+    def keeper(self, keys: Sequence[str], store: VerdictStore, advance: Advance) -> Keep:
         """Return what is to be done with every reply: store it, and only then let it count."""
 
         def keep(place: int, reply: str) -> None:
-            body, told = bodies[place], wire.reply_of(reply)
-            key = key_of(body)
-            store.add(body, reply, told.model, self.read(told) is not None)
-            self.note(key, reply)
+            key, told = keys[place], wire.reply_of(reply)
+            reading = self.read(told)
+            store.add(self.bodies[key], reply, told.model, readable=reading is not None)
+            self.found[key].append((reading, told.model))
             if self.settled(key):
-                advance(sum(other == key for other in self.keys.values()))
+                advance(self.sharing[key])
 
         return keep
 
-    def verdict(self, request: JudgeRequest) -> Verdict:
+    def verdict(self, request_id: str) -> Verdict:
         """Return the first reading that there is; without one, the last attempt's model."""
-        found = self.found[self.keys[request.id]]
-        best = next((pair for pair in found if pair[0] is not None), found[-1])
-        return Verdict(request.id, *best)
+        found = self.found[self.keys[request_id]]
+        reading, model = next((pair for pair in found if pair[0]), found[-1])
+        return Verdict(request_id, reading, model)

@@ -102,4 +102,4 @@ def _top_logprobs(logprobs: Any) -> TopLogprobs | None:
 
 def _position(tokens: Sequence[tuple[str, float]], wanted: int) -> dict[str, Any]:
     top = [{"token": token, "logprob": value, "bytes": None} for token, value in tokens]
-    return {**top[0], "top_logprobs": top[:wanted]}
+    return {**(top[0] if top else {}), "top_logprobs": top[:wanted]}

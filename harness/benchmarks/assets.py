@@ -1,0 +1,185 @@
+"""Protocol data: where it is, what it must be, and how it is brought from its official home.
+
+What there is stands in `configs/assets/`, one file a set. A file is pinned by its own sha256, or by
+that of its content (JSON, parsed and dumped canonically) where only another layout of it was seen.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import model_validator
+
+from harness.config import Component, build, load, names
+from harness.errors import AssetError
+from harness.runs import flush_file, sha256, writing
+from harness.seeds import digest
+
+FOLDER = "HARNESS_ASSETS"
+"""Environment variable: the folder with the sets."""
+MIRROR = "HARNESS_ASSETS_URL"
+"""Environment variable: a copy of the official homes, laid out as SET/FILE."""
+SECONDS = 60
+
+
+class AssetFile(Component):
+    """One file, and what tells it from another."""
+
+    name: str
+    sha256: str | None = None
+    content_sha256: str | None = None
+
+    @model_validator(mode="after")
+    def _pinned(self) -> AssetFile:
+        if (self.sha256 is None) == (self.content_sha256 is None):
+            raise ValueError("give sha256 or content_sha256")
+        return self
+
+    def check(self, path: Path) -> None:
+        """Raise an AssetError when `path` is not this file."""
+        wanted = self.sha256 or self.content_sha256
+        found = sha256(path) if self.sha256 else _content_sha256(path)
+        if found != wanted:
+            raise AssetError(
+                f"{path} is not the published {self.name} (sha256 {found}, not {wanted})"
+            )
+
+
+class AssetSet(Component):
+    """The files of one protocol, at one revision of their official home."""
+
+    home: str
+    revision: str
+    files: list[AssetFile]
+
+    def file(self, name: str) -> AssetFile:
+        """Return the file of that name.
+
+        Raises:
+            AssetError: the set has none.
+        """
+        for file in self.files:
+            if file.name == name:
+                return file
+        raise AssetError(f"no protocol data called {name!r}")
+
+
+def folder(given: Path | None = None) -> Path:
+    """Return where the sets are: the folder given, HARNESS_ASSETS, or the user's cache."""
+    if chosen := given or os.environ.get(FOLDER):
+        return Path(chosen)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "preference-harness" / "assets"
+
+
+def require(name: str, given: Path | None = None) -> Path:
+    """Return the path of `SET/FILE`, after a look that it is the published file.
+
+    Raises:
+        AssetError: it is missing, or another.
+    """
+    kind, _, file = name.partition("/")
+    path = folder(given) / kind / file
+    pull_it = f"`harness assets pull {kind}`"
+    if not path.is_file():
+        raise AssetError(
+            f"{name} is missing in {folder(given)}: bring it with {pull_it}, or name a folder "
+            f"that has it with --assets DIR or {FOLDER}"
+        )
+    try:
+        _set(kind).file(file).check(path)
+    except AssetError as error:
+        raise AssetError(f"{error}: remove it and bring it with {pull_it}") from error
+    return path
+
+
+def pull(wanted: Sequence[str] = (), given: Path | None = None) -> list[Path]:
+    """Bring the sets named (all, if none is) and return their files; what is right stays.
+
+    Raises:
+        AssetError: a file cannot be had, or is not the published one; nothing of it is kept.
+        ConfigError: there is no set of that name.
+    """
+    found = []
+    for kind in wanted or names("assets"):
+        assets = _set(kind)
+        for file in assets.files:
+            path = folder(given) / kind / file.name
+            if _state(file, path) != "present":
+                url = f"{assets.home}/{assets.revision}/{file.name}"
+                if mirror := os.environ.get(MIRROR):
+                    url = f"{mirror.rstrip('/')}/{kind}/{file.name}"
+                _download(url, file, path)
+            found.append(path)
+    return found
+
+
+def listing(given: Path | None = None) -> list[dict[str, str]]:
+    """Return every file that a protocol needs: `asset`, `path`, and `state`.
+
+    The state is present, missing or damaged.
+    """
+    return [
+        {"asset": f"{kind}/{file.name}", "path": str(path), "state": _state(file, path)}
+        for kind in names("assets")
+        for file in _set(kind).files
+        for path in [folder(given) / kind / file.name]
+    ]
+
+
+def _set(kind: str) -> AssetSet:
+    found: AssetSet = build(load("assets", kind), f"assets/{kind}")
+    return found
+
+
+def _state(file: AssetFile, path: Path) -> str:
+    if not path.is_file():
+        return "missing"
+    try:
+        file.check(path)
+    except AssetError:
+        return "damaged"
+    return "present"
+
+
+def _download(url: str, file: AssetFile, path: Path) -> None:
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            aside.write_bytes(_fetched(url))
+            file.check(aside)
+            flush_file(aside)
+            aside.replace(path)
+        except AssetError as error:
+            raise AssetError(f"{url}: {error}; nothing was kept") from error
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+def _fetched(url: str) -> bytes:
+    try:
+        with urllib.request.urlopen(url, timeout=SECONDS) as response:
+            data: bytes = response.read()
+            return data
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        told = getattr(error, "reason", None) or error
+        raise AssetError(
+            f"cannot be fetched ({told}); try again, or fetch it elsewhere and name its folder "
+            f"with --assets DIR (laid out as SET/FILE)"
+        ) from error
+
+
+def _content_sha256(path: Path) -> str:
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        return digest(content)
+    except (OSError, ValueError, RecursionError) as error:
+        raise AssetError(f"{path} cannot be read as JSON ({type(error).__name__})") from error

@@ -1,0 +1,171 @@
+"""One request to a judge, tried until it is answered or refused for good.
+
+Tried again, after a pause that doubles and is drawn at random, or that the server names: rate
+limits, server errors, lost connections, time-outs, bodies that are no completion. Refused for good:
+every other status, and a rate limit whose reason is that the credit is used up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import JudgeError
+from harness.judges import wire
+
+if TYPE_CHECKING:
+    from openai import APIStatusError, AsyncOpenAI
+
+PASSING = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that pass."""
+FIRST_PAUSE, LONGEST_PAUSE, LONGEST_RETRY_AFTER = 0.5, 20.0, 120.0
+UNREACHABLE_TRIES = 3
+SHOWN = 200
+MENDS = {
+    400: "it cannot take this protocol's request; name another judge with --judge",
+    401: "set a valid key in the judge's api_key_env (OPENAI_API_KEY)",
+    403: "the key may not use this model; set another, or name another judge with --judge",
+    404: "name a model that is served there with --judge, or another server with --base-url",
+    429: "add credit",
+}
+
+
+class Fault(Exception):
+    """A try that failed, and may succeed when it is made again."""
+
+    def __init__(self, told: str, pause: float | None = None, unreachable: bool = False) -> None:
+        super().__init__(told)
+        self.pause, self.unreachable = pause, unreachable
+
+
+@dataclass
+class Line:
+    """The line to a judge: what all requests of a call share."""
+
+    client: AsyncOpenAI
+    model: str
+    url: str
+    key: str = field(repr=False)
+    timeout: float
+    attempts: int
+    reached: bool = False
+    """Whether the server has ever answered."""
+    jitter: random.Random = field(default_factory=random.Random)
+
+    async def ask(self, body: Mapping[str, Any]) -> str:
+        """Return the body of the judge's reply.
+
+        Raises:
+            JudgeError: the judge cannot be reached, refuses for good, or fails at every attempt.
+        """
+        tried = 0
+        while True:
+            try:
+                return await self._try(body)
+            except Fault as fault:
+                tried += 1
+                self._check(fault, tried)
+                await asyncio.sleep(self._pause(fault, tried))
+
+    async def _try(self, body: Mapping[str, Any]) -> str:
+        import openai
+
+        try:
+            async with asyncio.timeout(self.timeout):
+                text = await self.client.post("/chat/completions", cast_to=str, body=body)
+            self.reached = True
+            wire.reply_of(text)
+            return text
+        except openai.APIStatusError as error:
+            self.reached = True
+            raise self._refused(error) from None
+        except openai.APITimeoutError as error:
+            raise Fault("no answer in time", unreachable=_refused_connection(error)) from None
+        except openai.APIConnectionError as error:
+            raise Fault(_cause(error), unreachable=_refused_connection(error)) from None
+        except TimeoutError:
+            raise Fault(f"no answer within {self.timeout:g} s") from None
+        except ValueError as error:
+            raise Fault(str(error)) from None
+
+    def _refused(self, error: APIStatusError) -> Exception:
+        """Return a fault where the refusal passes, and an error where it is for good."""
+        status, told = error.status_code, self._told(error)
+        out_of_credit = "insufficient_quota" in (error.code, error.type)
+        if (status in PASSING or status >= 500) and not out_of_credit:
+            return Fault(f"{status}: {told}", retry_after(error.response.headers))
+        mend = MENDS.get(status, "look at what the server says")
+        return JudgeError(
+            f"the judge {self.model} at {self.url} refuses ({status}: {told}): {mend}; "
+            "the verdicts so far are kept, and the same command goes on from there"
+        )
+
+    def _told(self, error: APIStatusError) -> str:
+        """Return what the server says: in one line, short, and without the key."""
+        body = error.body if isinstance(error.body, dict) else {}
+        told = str(body.get("message") or error.body or error.response.reason_phrase)
+        parts = [str(part) for part in (error.code, told) if part]
+        return _plain(": ".join(dict.fromkeys(parts)).replace(self.key, "***"))
+
+    def _check(self, fault: Fault, tried: int) -> None:
+        """Give up on a judge that cannot be reached, or that has failed too often."""
+        if fault.unreachable and not self.reached and tried >= UNREACHABLE_TRIES:
+            raise JudgeError(
+                f"cannot reach the judge {self.model} at {self.url} ({fault}): start the server, "
+                "or name another with --base-url"
+            )
+        if tried >= self.attempts:
+            raise JudgeError(
+                f"the judge {self.model} at {self.url} failed {tried} times in a row ({fault}): "
+                "try again later; the verdicts so far are kept, and the same command goes on"
+            )
+
+    def _pause(self, fault: Fault, tried: int) -> float:
+        """Return for how many seconds to wait before the next try."""
+        if fault.pause is not None:
+            return min(fault.pause, LONGEST_RETRY_AFTER) * self.jitter.uniform(1.0, 1.1)
+        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (tried - 1))
+        return longest * self.jitter.uniform(0.5, 1.0)
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server asks to wait for, given as a number or as a date."""
+    told = headers.get("retry-after")
+    if not told:
+        return None
+    try:
+        return max(0.0, float(told))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, parsedate_to_datetime(told).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _cause(error: BaseException) -> str:
+    """Return what lies at the bottom of a connection that failed."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return _plain(str(error) or type(error).__name__)
+
+
+def _refused_connection(error: BaseException) -> bool:
+    """Say whether there was no connection at all."""
+    names = set()
+    cause: BaseException | None = error
+    while cause is not None:
+        names.add(type(cause).__name__)
+        cause = cause.__cause__
+    return bool(names & {"ConnectError", "ConnectTimeout"})
+
+
+def _plain(text: str) -> str:
+    """Return a server's text in one short line without control characters."""
+    line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
+    return line if len(line) <= SHOWN else line[:SHOWN] + "..."
