@@ -37,19 +37,15 @@ def measured(results: Path) -> list[Row]:
     Raises:
         StoreError: there is none, or a file is damaged.
     """
-    paths = sorted(p for p in results.rglob("*.json") if not p.name.startswith("."))
-    rows = [row for path in paths if (row := _row(path))]
+    rows = [_row(path) for path in sorted(results.glob("*/*.json"))]
     if not rows:
         raise StoreError(f"no results in {results}: run `harness demo` or `harness eval` first")
     return rows
 
 
-def _row(path: Path) -> Row | None:
+def _row(path: Path) -> Row:
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(data, dict) or "score" not in data:
-            return None
-        return _read(data, str(path))
+        return _read(json.loads(path.read_text(encoding="utf-8")), str(path))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"{path} is damaged ({error}); remove it and run `harness eval` again"
@@ -61,7 +57,7 @@ def _read(data: dict[str, Any], source: str) -> Row:
     return Row(
         label=data["label"],
         benchmark=data["benchmark"],
-        judge=", ".join(data["judge_models"]) or data["judge"],
+        judge=", ".join(data["judges_served"]) or data["judge"],
         estimates={name: Estimate(**e) for name, e in score["estimates"].items()},
         asked=score["counts"]["asked"],
         judged=score["counts"]["judged"],

@@ -6,39 +6,43 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.screen import RUNS, JsonOption, SetOption, WorkspaceOption, say
+from harness.cli.screen import RUNS, JsonOption, WorkspaceOption, say
 
-EXAMPLE = "Example: harness demo --workspace runs"
+EXAMPLE = "Example: harness demo --quick --workspace runs"
 METHODS = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
 BENCHMARKS = ("toy-weighted", "toy-labels")
+QUICK = ("prompts.count=128", "policy.texts.count=9600"), ("count=100", "baseline.texts.count=9600")
+"""Overrides for training and for the benchmarks: a demo of half a minute."""
 
 
 def command(
-    overrides: SetOption = None,
-    methods: Annotated[
-        list[str] | None, typer.Option("--method", help="Train only this one; may be repeated.")
-    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Half a minute; its figures mean little.")
+    ] = False,
     root: WorkspaceOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """Train three methods on a toy world, have a judge grade them over HTTP, print the table.
 
-    Nothing is downloaded. The same command goes on where it was stopped; overrides are those of
-    `harness train`.
+    Nothing is downloaded. The same command goes on where it was stopped.
     """
     from harness.cli import eval as evaluate
     from harness.cli import leaderboard, train
     from harness.judges.server import serving
     from harness.toy import judging
 
-    chosen = methods or list(METHODS)
-    for name in chosen:
+    trained, graded = (list(overrides) for overrides in (QUICK if quick else ((), ())))
+    for name in METHODS:
         say(f"$ harness train {name}")
-        train.command(name, overrides=overrides, root=root, quiet=True)
+        train.command(name, overrides=trained, root=root)
     with serving(judging.grade, model=judging.MODEL) as url:
+        say(f"a judge is served on {url}")
         for bench in BENCHMARKS:
-            for policy, run in ((None, name) for name in chosen):
-                say(f"$ harness eval --bench {bench} --run {run} --judge toy --base-url {url}")
-                evaluate.command(bench=bench, policy=policy, run=run, judge="toy", base_url=url)
+            for run in (f"{METHODS[0]}@0", *METHODS):
+                say(f"$ harness eval --bench {bench} --run {run} --judge toy")
+                evaluate.command(
+                    bench=bench, run=run, judge="toy", base_url=url, overrides=graded, root=root
+                )
     leaderboard.command(root=root, as_json=as_json)
-    say(f"results: {root}/results    runs: {root}/train    every stage: {root}/stages")
+    say(f"Results lie in {root}/results, every stage in {root}/stages.")
+    say("Next, with a real model and a GPU: harness train inpo --dry-run")
