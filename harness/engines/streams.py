@@ -17,9 +17,7 @@ FIRST = np.uint64(0xBF58476D1CE4E5B9)
 SECOND = np.uint64(0x94D049BB133111EB)
 
 
-def uniforms(
-    seeds: Sequence[int], indices: Sequence[int], steps: int
-) -> npt.NDArray[np.float64]:
+def uniforms(seeds: Sequence[int], indices: Sequence[int], steps: int) -> npt.NDArray[np.float64]:
     """Return numbers in [0, 1) of shape (rows, steps): row r is the stream (seed r, index r)."""
     seed = np.array([value & 0xFFFFFFFFFFFFFFFF for value in seeds], dtype=np.uint64)
     state = mixed(mixed(seed) + np.array(indices, dtype=np.uint64))

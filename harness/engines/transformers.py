@@ -9,28 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal
 
 from pydantic import Field
 
 from harness.config import Component
 from harness.engines.completions import Job, prepare
-from harness.engines.streams import uniforms
+from harness.engines.decoding import Row, sample
 from harness.errors import EngineError
 from harness.models import load_model
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, Policy, Request
-
-if TYPE_CHECKING:
-    import torch
-    from transformers import PreTrainedModel
-
-
-class Row(NamedTuple):
-    """One sequence of a batch: a sample of a request."""
-
-    position: int
-    index: int
 
 
 class TransformersEngine(Component):
@@ -70,7 +59,7 @@ class TransformersEngine(Component):
                     f"lower it with --set engine.batch_size={max(1, len(batch) // 4)}"
                 ) from error
             for row, token_ids in zip(batch, answered, strict=True):
-                found[row] = job.completion(*row, token_ids)
+                found[row] = job.completion(row.position, row.index, token_ids)
             open_rows.subtract(row.position for row in batch)
             advance(len({row.position for row in batch if not open_rows[row.position]}))
         return [found[row] for row in rows(job)]

@@ -1,0 +1,50 @@
+"""An engine without a model: it answers from a table, for tests and for trying a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.protocols import Advance, Sampling
+from harness.types import Completion, FinishReason, Policy, Request
+
+END = 256
+
+
+class CannedEngine(Component):
+    """Says what it is told to; tokens are UTF-8 bytes, and 256 ends a turn."""
+
+    text: str = "This is a canned answer."
+    """The answer to every prompt that `answers` does not have."""
+    answers: Mapping[str, str] = Field(default_factory=dict)
+    """Answers by the text of a prompt's last turn."""
+    variants: tuple[str, ...] = Field(("",), min_length=1)
+    """Endings that samples take in turn, from the request's seed on; greedy takes the first."""
+
+    def generate(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
+    ) -> list[Completion]:
+        """Answer every request, in order: n completions each, whatever the policy."""
+        found: list[Completion] = []
+        for request in requests:
+            found += [self._answer(request, index, sampling) for index in range(request.n)]
+            advance(1)
+        return found
+
+    def _answer(self, request: Request, index: int, sampling: Sampling) -> Completion:
+        place = request.seed + index if sampling.temperature else 0
+        text = self.answers.get(request.prompt.text, self.text)
+        ending = self.variants[place % len(self.variants)]
+        ids = [*(text + ending).encode(), END][: sampling.max_tokens]
+        reason: FinishReason = "stop" if ids[-1] == END else "length"
+        return Completion(
+            prompt_id=request.prompt.id,
+            index=index,
+            text=bytes(token for token in ids if token != END).decode(errors="ignore"),
+            prompt_token_ids=tuple("\n".join(m.content for m in request.prompt.messages).encode()),
+            token_ids=tuple(ids),
+            finish_reason=reason,
+            seed=request.seed,
+        )

@@ -1,0 +1,176 @@
+"""Any server that speaks the OpenAI protocol: one chat completion a sample.
+
+Servers differ in what `n` and a seed do together, so every sample is a request of its own, with a
+seed of its own. How far a seed is kept is the server's matter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.errors import EngineError
+from harness.models import first_line
+from harness.protocols import Advance, Sampling
+from harness.seeds import derive
+from harness.types import Completion, FinishReason, Policy, Request
+
+if TYPE_CHECKING:
+    from openai import APIError, AsyncOpenAI
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+PASSING = (408, 409, 429)
+LONGEST_PAUSE = 60.0
+
+
+class OpenAIEngine(Component):
+    """Samples from a server; token ids only where it tells them."""
+
+    base_url: str
+    """Up to and with `/v1`."""
+    model: str | None = None
+    """What the server calls the model; None: the policy's name."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """The environment variable with the key; a server on this machine needs none."""
+    body: Mapping[str, Any] = Field(default_factory=dict)
+    """Further keys of every request; `return_token_ids: true` has vLLM tell the tokens."""
+    concurrency: int = Field(32, gt=0, exclude=True)
+    """Requests under way at once."""
+    attempts: int = Field(6, gt=0, exclude=True)
+    """How often a request is made before a failure that may pass counts as one that stays."""
+    timeout: float = Field(600.0, gt=0, exclude=True)
+    """Seconds that one request may take."""
+    chosen_because: str = Field("", exclude=True)
+    """Why this engine was chosen, where another one might have been."""
+
+    def generate(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
+    ) -> list[Completion]:
+        """Answer every request, in order: n completions each.
+
+        Raises:
+            EngineError: there is no key, or the server cannot be reached or refuses for good.
+        """
+        return asyncio.run(self._generate(policy, requests, sampling, advance))
+
+    async def _generate(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
+    ) -> list[Completion]:
+        from openai import AsyncOpenAI
+
+        asked = [(request, index) for request in requests for index in range(request.n)]
+        rows = iter(enumerate(asked))
+        left = Counter(id(request) for request, _ in asked)
+        found: dict[int, Completion] = {}
+
+        async def work(client: AsyncOpenAI) -> None:
+            for at, (request, index) in rows:  # every worker takes its next from the same iterator
+                reply = await self._ask(client, self._body(policy, request, index, sampling))
+                found[at] = self._completion(request, index, reply)
+                left[id(request)] -= 1
+                if not left[id(request)]:
+                    advance(1)
+
+        key, url = self._key(), self.base_url
+        async with AsyncOpenAI(
+            base_url=url, api_key=key, max_retries=0, timeout=self.timeout
+        ) as client:
+            await asyncio.gather(*(work(client) for _ in range(self.concurrency)))
+        return [found[at] for at in range(len(asked))]
+
+    def _body(
+        self, policy: Policy, request: Request, index: int, sampling: Sampling
+    ) -> dict[str, Any]:
+        return {
+            "model": self.model or policy.name,
+            "messages": [{"role": m.role, "content": m.content} for m in request.prompt.messages],
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_tokens": sampling.max_tokens,
+            "seed": derive(request.seed, index),
+            "extra_body": dict(self.body),
+        }
+
+    async def _ask(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
+        """Return a reply with a choice, after as many attempts as it takes."""
+        from openai import APIError
+
+        for attempt in range(1, self.attempts + 1):
+            try:
+                reply: Any = await client.chat.completions.create(**body)
+            except APIError as error:
+                if attempt == self.attempts or not passing(error):
+                    raise self._failure(error, attempt) from error
+                await asyncio.sleep(pause(error, attempt))
+            else:
+                if not getattr(reply, "choices", None):
+                    raise EngineError(
+                        f"{self.base_url} answered without a choice; is it an OpenAI-compatible "
+                        "server, and does engine.base_url end in /v1?"
+                    )
+                return reply
+        raise AssertionError("the last attempt returns or raises")
+
+    def _completion(self, request: Request, index: int, reply: Any) -> Completion:
+        choice = reply.choices[0]
+        # A filter's end is an end: the protocol knows of no third reason.
+        reason: FinishReason = "length" if choice.finish_reason == "length" else "stop"
+        return Completion(
+            prompt_id=request.prompt.id,
+            index=index,
+            text=choice.message.content or "",
+            prompt_token_ids=tuple(getattr(reply, "prompt_token_ids", None) or ()),
+            token_ids=tuple(getattr(choice, "token_ids", None) or ()),
+            finish_reason=reason,
+            seed=request.seed,
+        )
+
+    def _key(self) -> str:
+        key = os.environ.get(self.api_key_env, "")
+        if not key and urlsplit(self.base_url).hostname not in LOOPBACK:
+            raise EngineError(
+                f"no key for {self.base_url}: set it with `export {self.api_key_env}=...`, "
+                "or name another variable with --set engine.api_key_env=NAME"
+            )
+        return key or "none"
+
+    def _failure(self, error: APIError, attempts: int) -> EngineError:
+        status = getattr(error, "status_code", None)
+        mend = {
+            None: "see that the server runs and engine.base_url is right",
+            401: f"see that {self.api_key_env} holds its key",
+            403: f"see that {self.api_key_env} holds a key for this model",
+            404: "name a model that it serves with --set engine.model=NAME",
+            429: "wait, or lower engine.concurrency",
+        }.get(status, "see the server's log")
+        times = f" after {attempts} attempts" if attempts > 1 else ""
+        return EngineError(f"{self.base_url} failed{times}: {first_line(error)}; {mend}")
+
+
+def passing(error: APIError) -> bool:
+    """Say whether a failure may be another one's, a moment from now."""
+    from openai import APIConnectionError, APIStatusError
+
+    if error.code == "insufficient_quota":
+        return False
+    if isinstance(error, APIStatusError):
+        return error.status_code in PASSING or error.status_code >= 500
+    return isinstance(error, APIConnectionError)
+
+
+def pause(error: APIError, attempt: int) -> float:
+    """Return how many seconds to wait: what the server asks for, else 1, 2, 4, ... with jitter."""
+    headers = getattr(getattr(error, "response", None), "headers", {})
+    try:
+        told = float(headers.get("retry-after", ""))
+    except ValueError:
+        told = 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
+    return min(max(told, 0.0), LONGEST_PAUSE)

@@ -1,0 +1,232 @@
+"""vLLM, in a process of its own: its interpreter, its packages and its memory are not ours.
+
+The worker (`vllm_worker`) is run by path and spoken to in files. A sample depends on its request
+as far as vLLM promises it: the same version, on the same hardware, at the same batch shapes.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.engines.completions import Job, prepare
+from harness.errors import EngineError, MissingDependencyError
+from harness.protocols import Advance, Sampling
+from harness.types import Completion, Policy, Request
+
+WORKER = Path(__file__).with_name("vllm_worker.py")
+POLL_SECONDS = 0.1
+
+
+class VLLMEngine(Component):
+    """Samples with vLLM, on GPUs or (slowly to start) on a processor."""
+
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """auto: float32 on a processor, bfloat16 on a GPU."""
+    max_model_len: int | None = Field(None, gt=0)
+    """Prompt and response together, in tokens; None: what the policy can see."""
+    python: str | None = Field(None, exclude=True)
+    """The interpreter that has vLLM; None: this one."""
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, exclude=True)
+    """The share of a GPU's memory that weights and cache may take."""
+    tensor_parallel_size: int = Field(1, gt=0, exclude=True)
+    """GPUs that share one copy of the weights, where one GPU is too small."""
+    enforce_eager: bool = Field(False, exclude=True)
+    """True: no compiled graphs; starts sooner, generates slower. A processor never has them."""
+    max_num_seqs: int | None = Field(None, gt=0, exclude=True)
+    """Sequences in memory at once; None: vLLM's own choice."""
+    processor_cache_gib: int = Field(1, gt=0, exclude=True)
+    """Memory for keys and values on a processor, in GiB."""
+    patience: float = Field(1800.0, gt=0, exclude=True)
+    """Seconds without a result or a line of log after which the worker counts as hung."""
+    chosen_because: str = Field("", exclude=True)
+    """Why this engine was chosen, where another one might have been."""
+
+    def generate(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
+    ) -> list[Completion]:
+        """Answer every request, in order: n completions each, with their tokens.
+
+        Raises:
+            MissingDependencyError: the interpreter is not there, or has no vLLM.
+            PolicyError: the tokenizer or the chat template cannot be used.
+            EngineError: a prompt leaves no room for a response; the worker failed or hung.
+        """
+        check_installed(self.python)
+        job = prepare(policy, requests, self.max_model_len)
+        if not requests:
+            return []
+        found: dict[int, list[Completion]] = {}
+        with scratch() as folder:
+            told = json.dumps(self._job(policy, job, sampling))
+            (folder / "job.json").write_text(told, encoding="utf-8")
+            for position, samples in run(self.python or sys.executable, folder, self.patience):
+                found[position] = finished(job, position, samples)
+                advance(1)
+            if len(found) < len(requests):
+                raise failure(folder, f"answered {len(found)} of {len(requests)} requests")
+        return [completion for position in sorted(found) for completion in found[position]]
+
+    def _job(self, policy: Policy, job: Job, sampling: Sampling) -> dict[str, Any]:
+        """Return what the worker reads: plain data in vLLM's own words."""
+        asked = [request(job, position, sampling) for position in range(len(job.requests))]
+        return {
+            "parent": os.getpid(),
+            "engine": {
+                "model": policy.path,
+                "revision": policy.revision,
+                "skip_tokenizer_init": True,
+                "generation_config": "vllm",  # what the folder recommends is not what was asked
+                "load_format": "safetensors",
+                "enable_prefix_caching": True,
+                "max_model_len": max(len(r["prompt_token_ids"]) + r["max_tokens"] for r in asked),
+                "seed": 0,
+                **({"max_num_seqs": self.max_num_seqs} if self.max_num_seqs else {}),
+            },
+            "gpu": {
+                "dtype": "bfloat16" if self.dtype == "auto" else self.dtype,
+                "gpu_memory_utilization": self.gpu_memory_utilization,
+                "tensor_parallel_size": self.tensor_parallel_size,
+                "enforce_eager": self.enforce_eager,
+            },
+            "processor": {
+                "dtype": "float32" if self.dtype == "auto" else self.dtype,
+                "enforce_eager": True,
+            },
+            "processor_environment": {
+                "VLLM_CPU_KVCACHE_SPACE": str(self.processor_cache_gib),
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            },
+            "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p},
+            "end_ids": list(job.ends),
+            "requests": asked,
+        }
+
+
+def request(job: Job, position: int, sampling: Sampling) -> dict[str, Any]:
+    """Return what the worker reads of one request."""
+    asked = job.requests[position]
+    return {
+        "prompt_token_ids": list(job.prompts[position]),
+        "n": asked.n if sampling.temperature else 1,  # vLLM refuses to be greedy n times
+        "seed": asked.seed,
+        "max_tokens": job.room(position, sampling.max_tokens),
+    }
+
+
+def finished(job: Job, position: int, samples: list[list[int]]) -> list[Completion]:
+    """Return a request's completions; what greedy decoding gave stands for all."""
+    n = job.requests[position].n
+    every = samples * n if len(samples) == 1 else samples
+    return [job.completion(position, index, ids) for index, ids in enumerate(every)]
+
+
+def check_installed(python: str | None) -> None:
+    """Say early that the interpreter is not there, or that this one has no vLLM."""
+    if python is not None and shutil.which(python) is None:
+        raise MissingDependencyError(
+            f"no interpreter {python!r}; name one that has vLLM with --set engine.python=PATH"
+        )
+    if python is None and importlib.util.find_spec("vllm") is None:
+        raise not_installed("this environment")
+
+
+def not_installed(where: str) -> MissingDependencyError:
+    """Return the error that says how to come by vLLM."""
+    return MissingDependencyError(
+        f"vLLM is not installed in {where}; install it with `make vllm`, or name an interpreter "
+        "that has it with --set engine.python=PATH"
+    )
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """Lend a folder that goes afterwards, unless an error names the log in it."""
+    folder = Path(tempfile.mkdtemp(prefix="harness-vllm-"))
+    keep = False
+    try:
+        yield folder
+    except EngineError:
+        keep = True
+        raise
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(python: str, folder: Path, patience: float) -> Iterator[tuple[int, list[list[int]]]]:
+    """Run the worker on a folder's job; yield each request's position and token ids as they come.
+
+    Raises:
+        EngineError: the worker failed, or gave no sign of life for `patience` seconds.
+        MissingDependencyError: its interpreter has no vLLM.
+    """
+    results = folder / "results.jsonl"
+    results.touch()
+    with worker(python, folder) as process, open(results, encoding="utf-8") as lines:
+        pending, alive, size = "", time.monotonic(), -1
+        while True:
+            code = process.poll()  # before the last look, so that nothing written is missed
+            *whole, pending = (pending + lines.read()).split("\n")
+            for line in whole:
+                told = json.loads(line)
+                yield told["position"], told["token_ids"]
+            if code is not None:
+                break
+            if (grown := results.stat().st_size + log_of(folder).stat().st_size) != size:
+                alive, size = time.monotonic(), grown
+            elif time.monotonic() - alive > patience:
+                raise failure(folder, f"gave no sign of life for {patience:.0f} seconds")
+            time.sleep(POLL_SECONDS)
+    if code and "No module named 'vllm'" in tail(folder):
+        raise not_installed(python)
+    if code:
+        raise failure(folder, f"ended with exit code {code}")
+
+
+@contextmanager
+def worker(python: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start the worker in a process group of its own, which does not outlive the block."""
+    # -P: without it the worker's folder, which has a transformers.py, would be searched first.
+    command = [python, "-P", str(WORKER), str(folder)]
+    with open(log_of(folder), "wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def log_of(folder: Path) -> Path:
+    """Return where everything goes that the worker prints."""
+    return folder / "log.txt"
+
+
+def tail(folder: Path) -> str:
+    """Return the last lines of the worker's log, in one line."""
+    lines = log_of(folder).read_text("utf-8", errors="replace").splitlines()
+    return " | ".join([line.strip() for line in lines if line.strip()][-3:])
+
+
+def failure(folder: Path, what: str) -> EngineError:
+    """Return the error that tells how a worker ended, the last that it said, and its log."""
+    said = tail(folder) or "it said nothing"
+    return EngineError(f"the vLLM worker {what}: {said}; its log: {log_of(folder)}")

@@ -1,0 +1,81 @@
+"""Generates with vLLM in a process of its own: `python -P vllm_worker.py FOLDER`.
+
+Reads FOLDER/job.json and appends to FOLDER/results.jsonl, one line a finished request. Its
+interpreter may be another environment than the harness's, so it imports nothing of the harness.
+"""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, TextIO
+
+PR_SET_PDEATHSIG = 1
+
+
+def main(folder: Path) -> None:
+    """Answer every request of the job."""
+    job = json.loads((folder / "job.json").read_text("utf-8"))
+    die_with(job["parent"])
+    os.environ.update({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"})
+    engine = start(job)
+    for position, request in enumerate(job["requests"]):
+        prompt = {"prompt_token_ids": request["prompt_token_ids"]}
+        engine.add_request(str(position), prompt, parameters(job, request))
+    with open(folder / "results.jsonl", "a", encoding="utf-8") as results:
+        while engine.has_unfinished_requests():
+            for output in engine.step():
+                if output.finished:
+                    write(results, output)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, even by SIGKILL (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the parent has ended")
+
+
+def start(job: dict[str, Any]) -> Any:
+    """Return vLLM's engine on whatever device there is."""
+    from vllm import EngineArgs, LLMEngine
+    from vllm.platforms import current_platform
+
+    processor = current_platform.is_cpu()
+    for name, value in job["processor_environment"].items() if processor else ():
+        os.environ.setdefault(name, value)
+    device = job["processor"] if processor else job["gpu"]
+    return LLMEngine.from_engine_args(EngineArgs(**job["engine"], **device))
+
+
+def parameters(job: dict[str, Any], request: dict[str, Any]) -> Any:
+    """Return a request's sampling parameters; `stop_token_ids` because no tokenizer is loaded."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        n=request["n"],
+        seed=request["seed"],
+        max_tokens=request["max_tokens"],
+        stop_token_ids=job["end_ids"],
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+        **job["sampling"],
+    )
+
+
+def write(results: TextIO, output: Any) -> None:
+    """Append a finished request: its position and its samples in the order of their index."""
+    samples = sorted(output.outputs, key=lambda sample: sample.index)
+    told = {"position": int(output.request_id), "token_ids": [list(s.token_ids) for s in samples]}
+    results.write(json.dumps(told) + "\n")
+    results.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    os._exit(0)  # all is written: vLLM would take seconds to take itself apart
