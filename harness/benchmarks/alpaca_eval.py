@@ -212,6 +212,7 @@ def _counts(items: Sequence[Mapping[str, Any]], judged: Sequence[float]) -> dict
     won = Counter(map(_discrete, judged))
     return {
         "asked": len(items),
+        "judged": len(judged),
         "unread": len(items) - len(judged),
         "n_total": len(judged),
         "n_wins": won[1.0],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -35,17 +34,11 @@ class Client(Protocol):
         ...
 
 
-@dataclass(frozen=True)
 class StoredJudge:
     """Implements `harness.protocols.Judge` with a client and the file of a verdict store."""
 
-    client: Client
-    path: Path
-
-    @property
-    def model(self) -> str:
-        """The judge's name, as it is asked for."""
-        return self.client.model
+    def __init__(self, client: Client, path: Path) -> None:
+        self.client, self.path, self.model = client, path, client.model
 
     def judge(
         self, requests: Sequence[JudgeRequest], read: Reader, advance: Advance

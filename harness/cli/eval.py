@@ -1,0 +1,60 @@
+"""`harness eval`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli import grading, screen
+from harness.cli.screen import RUNS
+
+EXAMPLE = "Example: harness eval --bench alpaca-eval --answers answers.json --dry-run"
+
+
+def command(
+    bench: Annotated[str, typer.Option("--bench", help="A benchmark of configs/bench.")],
+    answers: grading.AnswersOption = None,
+    policy: grading.PolicyOption = None,
+    run: Annotated[str | None, typer.Option("--run", help="RUN or RUN@ITERATION.")] = None,
+    judge: Annotated[str, typer.Option("--judge", help="Of configs/judge.")] = "gpt-4-1106-preview",
+    base_url: grading.UrlOption = None,
+    assets: screen.AssetsOption = None,
+    label: Annotated[str | None, typer.Option("--label", help="Its name in tables.")] = None,
+    engine: Annotated[str, typer.Option("--engine", help="Of configs/engine.")] = "auto",
+    allow_missing: grading.MissingOption = False,
+    overrides: screen.SetOption = None,
+    dry_run: screen.DryRunOption = False,
+    root: screen.WorkspaceOption = RUNS,
+    as_json: screen.JsonOption = False,
+) -> None:
+    """Have a judge grade answers: from a file, or made by a policy.
+
+    Verdicts are kept: what was judged once is not asked again. `--set judge.KEY=VALUE` and
+    `--set engine.KEY=VALUE` override the judge and the engine, other keys the benchmark.
+    """
+    from harness.evaluation import results
+    from harness.evaluation.run import Evaluation, evaluate, plan
+    from harness.judges.stored import StoredJudge
+
+    place, given = screen.workspace(root), overrides or []
+    name, answering = grading.contestant(place, policy, run)
+    benchmark = grading.component("bench", bench, given, {"assets": assets})
+    asked = grading.component("judge", judge, given, {"base_url": base_url})
+    generating = answering is not None or benchmark.baseline is not None
+    evaluation = Evaluation(
+        benchmark=benchmark,
+        judge=StoredJudge(asked, place.verdicts),
+        answers=answers,
+        policy=answering,
+        engine=grading.component("engine", engine, given) if generating else None,
+        label=label or name,
+        allow_missing=allow_missing,
+    )
+    if dry_run:
+        found = plan(evaluation, place)
+        screen.show(grading.planned(found)) if as_json else grading.print_plan(found)
+        return
+    done = evaluate(evaluation, place)
+    path = results.path_of(place, done.benchmark, done.label)
+    screen.show(grading.told(done, path)) if as_json else grading.print_result(done, path)
