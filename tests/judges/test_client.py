@@ -1,0 +1,222 @@
+"""The client against a server that misbehaves in every way that can be put into a few lines."""
+
+import json
+import socket
+import threading
+import time
+from contextlib import contextmanager
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from harness.config import identity
+from harness.errors import JudgeError
+from harness.judges import calls
+from harness.judges.client import OpenAIJudge
+
+GOOD = {"model": "served", "choices": [{"message": {"content": "A"}, "finish_reason": "stop"}]}
+KEY = "sk-canary-3141592653"
+
+
+class Misbehaving(BaseHTTPRequestHandler):
+    """Answers the n-th request with the n-th of `script`, and then well."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        server = self.server
+        self.rfile.read(int(self.headers["content-length"]))
+        with server.lock:
+            server.times.append(time.monotonic())
+            server.keys.add(self.headers["authorization"])
+            step = server.script.pop(0) if server.script else (200, GOOD)
+        if step == "hang":
+            server.released.wait(20)
+        if step in ("hang", "reset"):
+            self.close_connection = True
+            return
+        status, body, *headers = step
+        text = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in (("content-type", "application/json"), *headers):
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(text) + (10 if step == CUT else 0)))
+        self.end_headers()
+        self.wfile.write(text)
+        self.close_connection = step == CUT
+
+
+CUT = (200, b'{"choices": [{"mess')
+
+
+@contextmanager
+def server(*script):
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
+    served.daemon_threads = True
+    served.script, served.lock, served.times = list(script), threading.Lock(), []
+    served.keys, served.released = set(), threading.Event()
+    thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        served.released.set()
+        served.shutdown()
+        served.server_close()
+        thread.join()
+
+
+def judge(served, **fields):
+    base_url = f"http://127.0.0.1:{served.server_port}/v1"
+    return OpenAIJudge(model="j", base_url=base_url, **{"concurrency": 1, **fields})
+
+
+def ask(client, count=1):
+    kept = {}
+    client.ask([{"model": "j", "messages": [], "n": i} for i in range(count)], kept.__setitem__)
+    return kept
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.01)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+def error(code, message="told"):
+    return {"error": {"message": message, "type": code, "code": code}}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (429, error("rate_limit_exceeded")),
+        (500, error("server_error")),
+        (502, b"<html>bad gateway</html>"),
+        (503, error("overloaded")),
+        (408, error("timeout")),
+        "reset",
+        CUT,
+        (200, b"<html>"),
+        (200, b"\xff\xfe"),
+        (200, error("overloaded")),
+        (200, {"choices": []}),
+        (200, b"null"),
+    ],
+    ids=str,
+)
+def test_what_passes_is_tried_again(fault):
+    with server(fault, fault) as served:
+        kept = ask(judge(served))
+    assert json.loads(kept[0]) == GOOD
+    assert len(served.times) == 3
+
+
+def test_a_hanging_server_is_left_after_the_timeout():
+    begun = time.monotonic()
+    with server("hang") as served:
+        kept = ask(judge(served, timeout=0.3))
+    assert json.loads(kept[0]) == GOOD
+    assert time.monotonic() - begun < 5
+
+
+def test_retry_after_may_be_a_number_or_a_date():
+    assert calls.retry_after({"retry-after": "0.4"}) == 0.4
+    in_a_minute = formatdate(time.time() + 60, usegmt=True)
+    assert calls.retry_after({"retry-after": in_a_minute}) == pytest.approx(60, abs=5)
+    assert calls.retry_after({"retry-after": formatdate(0, usegmt=True)}) == 0
+
+
+def test_retry_after_is_honoured():
+    with server((429, error("rate_limit_exceeded"), ("retry-after", "0.4"))) as served:
+        ask(judge(served))
+    assert served.times[1] - served.times[0] >= 0.4
+
+
+@pytest.mark.parametrize("told", ["", "soon", "Wed, 99 Foo"])
+def test_a_retry_after_that_says_nothing_is_ignored(told):
+    assert calls.retry_after({"retry-after": told}) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "mend"),
+    [
+        (400, "unsupported_parameter", "--judge"),
+        (401, "invalid_api_key", "OPENAI_API_KEY"),
+        (403, "forbidden", "--judge"),
+        (404, "model_not_found", "--base-url"),
+        (429, "insufficient_quota", "add credit"),
+    ],
+)
+def test_what_is_for_good_stops_at_once(status, code, mend):
+    begun = time.monotonic()
+    with server(*[(status, error(code))] * 9) as served, pytest.raises(JudgeError) as caught:
+        ask(judge(served, concurrency=2), count=30)
+    assert len(served.times) <= 3
+    assert time.monotonic() - begun < 5
+    text = str(caught.value)
+    for part in (str(status), code, "told", "the judge j", f":{served.server_port}/v1", mend):
+        assert part in text
+    assert "\n" not in text
+
+
+def test_what_was_answered_before_the_end_is_kept():
+    kept = {}
+    script = [(200, GOOD)] * 5 + [(404, error("model_not_found"))]
+    bodies = [{"model": "j", "messages": [], "n": i} for i in range(30)]
+    with server(*script) as served, pytest.raises(JudgeError):
+        judge(served).ask(bodies, kept.__setitem__)
+    assert sorted(kept) == [0, 1, 2, 3, 4]
+
+
+def test_a_judge_that_always_fails_is_given_up():
+    with server(*[(500, error("server_error"))] * 99) as served:
+        with pytest.raises(JudgeError, match="failed 3 times in a row .*500"):
+            ask(judge(served, attempts=3))
+        assert len(served.times) == 3
+
+
+def test_a_judge_that_is_not_there_is_told_within_seconds():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    begun = time.monotonic()
+    with pytest.raises(JudgeError, match=r"cannot reach the judge j at http.*--base-url"):
+        ask(OpenAIJudge(model="j", base_url=f"http://127.0.0.1:{port}/v1"), count=50)
+    assert time.monotonic() - begun < 5
+
+
+def test_as_many_requests_are_in_flight_as_allowed():
+    with server() as served:
+        assert len(ask(judge(served, concurrency=8), count=40)) == 40
+
+
+def test_a_server_elsewhere_needs_a_key(monkeypatch):
+    with pytest.raises(JudgeError, match="set OPENAI_API_KEY"):
+        ask(OpenAIJudge(model="j", base_url="http://192.0.2.1/v1"))
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://192.0.2.2/v1")
+    with pytest.raises(JudgeError, match=r"192\.0\.2\.2.* set OTHER"):
+        ask(OpenAIJudge(model="j", api_key_env="OTHER"))
+
+
+def test_the_key_is_sent_and_never_told(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with server((401, error("invalid_api_key", f"wrong key: {KEY}\x1b[31m"))) as served:
+        with pytest.raises(JudgeError) as caught:
+            ask(judge(served))
+        assert served.keys == {f"Bearer {KEY}"}
+    assert KEY not in str(caught.value)
+    assert "\x1b" not in str(caught.value)
+
+
+def test_where_and_how_it_is_asked_does_not_change_its_identity():
+    plain = identity(OpenAIJudge(model="j"))
+    other = OpenAIJudge(model="j", base_url="http://x/v1", timeout=1, concurrency=1, attempts=1)
+    assert identity(other) == plain
+    assert identity(OpenAIJudge(model="k")) != plain

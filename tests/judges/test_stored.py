@@ -1,0 +1,114 @@
+"""The judge with a memory: what is stored is not asked, what is unread is asked again, once."""
+
+import json
+
+import pytest
+
+from harness.errors import JudgeError
+from harness.judges import wire
+from harness.judges.store import opened
+from harness.judges.stored import StoredJudge
+from harness.types import JudgeRequest, Message, Reading, Reply
+
+
+class Script:
+    """A client that answers from a list, one reply a request it is asked."""
+
+    model, unread_attempts = "j", 2
+
+    def __init__(self, *contents, fail_after=None):
+        self.contents, self.fail_after, self.asked = list(contents), fail_after, []
+
+    def ask(self, bodies, keep):
+        for place, body in enumerate(bodies):
+            if self.fail_after is not None and len(self.asked) >= self.fail_after:
+                raise JudgeError("gone")
+            self.asked.append(body)
+            reply = Reply(self.contents.pop(0), None, "stop", "j-served", 1, 1)
+            keep(place, json.dumps(wire.completion_of(reply, body)))
+
+
+def request(name, content=None):
+    return JudgeRequest(name, (Message("user", content or name),), {"temperature": 0})
+
+
+def read(reply):
+    return Reading(float(reply.content)) if reply.content else None
+
+
+def grade(client, tmp_path, requests):
+    steps = []
+    verdicts = StoredJudge(client, tmp_path / "v.sqlite").judge(requests, read, steps.append)
+    assert sum(steps) == len(requests)
+    return [(v.request_id, v.reading.value if v.reading else None, v.model) for v in verdicts]
+
+
+def test_verdicts_are_in_the_order_of_the_requests(tmp_path):
+    found = grade(Script("1", "0"), tmp_path, [request("a"), request("b")])
+    assert found == [("a", 1.0, "j-served"), ("b", 0.0, "j-served")]
+
+
+def test_what_is_stored_is_not_asked_again(tmp_path):
+    requests = [request("a"), request("b")]
+    first = grade(Script("1", "0"), tmp_path, requests)
+    again = Script("0.5")
+    found = grade(again, tmp_path, [*requests, request("c")])
+    assert found == [*first, ("c", 0.5, "j-served")]
+    assert len(again.asked) == 1
+
+
+def test_requests_that_are_the_same_are_asked_once(tmp_path):
+    client = Script("1", "0")
+    found = grade(client, tmp_path, [request("a", "same"), request("b"), request("c", "same")])
+    assert [value for _, value, _ in found] == [1.0, 0.0, 1.0]
+    assert len(client.asked) == 2
+
+
+def test_a_reading_of_zero_is_a_reading(tmp_path):
+    client = Script("0")
+    assert grade(client, tmp_path, [request("a")])[0][1] == 0.0
+    assert len(client.asked) == 1
+
+
+def test_an_unread_reply_is_kept_and_asked_again(tmp_path):
+    client = Script("", "0.25", "0.75")
+    found = grade(client, tmp_path, [request("a"), request("b")])
+    assert found == [("a", 0.75, "j-served"), ("b", 0.25, "j-served")]
+    with opened(tmp_path / "v.sqlite") as verdicts:
+        rows = verdicts.connection.execute("SELECT attempt, status FROM attempt ORDER BY rowid")
+        assert rows.fetchall() == [(1, "unread"), (1, "read"), (2, "read")]
+
+
+def test_a_request_that_stays_unread_is_never_asked_a_third_time(tmp_path):
+    client = Script("", "")
+    assert grade(client, tmp_path, [request("a")]) == [("a", None, "j-served")]
+    assert grade(Script(), tmp_path, [request("a")]) == [("a", None, "j-served")]
+
+
+def test_what_was_answered_before_a_failure_is_kept(tmp_path):
+    requests = [request(name) for name in "abc"]
+    with pytest.raises(JudgeError):
+        grade(Script("1", "1", fail_after=2), tmp_path, requests)
+    rest = Script("1")
+    grade(rest, tmp_path, requests)
+    assert [body["messages"][0]["content"] for body in rest.asked] == ["c"]
+
+
+def test_a_better_reader_reads_what_is_stored(tmp_path):
+    grade(Script("", ""), tmp_path, [request("a")])
+    judge = StoredJudge(Script(), tmp_path / "v.sqlite")
+    found = judge.judge([request("a")], lambda reply: Reading(0.5), lambda _: None)
+    assert found[0].reading == Reading(0.5)
+
+
+def test_pending_counts_what_would_be_asked_and_writes_nothing(tmp_path):
+    judge = StoredJudge(Script("1"), tmp_path / "v.sqlite")
+    requests = [request("a"), request("b", "a"), request("c")]
+    assert judge.pending(requests, read) == 2
+    assert not judge.path.exists()
+    judge.judge(requests[:1], read, lambda _: None)
+    assert judge.pending(requests, read) == 1
+
+
+def test_nothing_to_judge_is_nothing_to_ask(tmp_path):
+    assert grade(Script(), tmp_path, []) == []
