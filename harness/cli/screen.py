@@ -60,12 +60,12 @@ def fail(error: HarnessError) -> int:
 
 
 def tell(stage: Stage, artifact: Artifact) -> None:
-    """Say that a stage stands, and whether it had to be made."""
+    """Say that a stage was made, and how long it took; one that stood is not worth a line."""
     from harness.runs import manifest
 
-    seconds = manifest(Path(artifact.path))["made"]["seconds"]
-    mark = f"made in {seconds:.1f} s" if artifact.made else "stands"
-    say(f"  {stage.label or stage.name}: {mark}")
+    if artifact.made:
+        seconds = manifest(Path(artifact.path))["made"]["seconds"]
+        say(f"  {stage.label or stage.name}: made in {seconds:.1f} s")
 
 
 @contextmanager

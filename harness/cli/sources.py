@@ -21,7 +21,7 @@ def policy(name: str) -> PolicySource:
 
 
 def trained(workspace: Workspace, name: str) -> tuple[str, PolicySource]:
-    """Return (method, policy) of `RUN` or `RUN@ITERATION`; iteration 0 is the start.
+    """Return (label, policy) of `RUN` or `RUN@ITERATION`; iteration 0 is the start.
 
     Raises:
         ConfigError: there is no such run.
@@ -30,7 +30,6 @@ def trained(workspace: Workspace, name: str) -> tuple[str, PolicySource]:
     from harness import config
     from harness.errors import ConfigError
     from harness.training import run
-    from harness.training.sources import Pretrained
 
     base, _, iteration = name.partition("@")
     found = run.read(workspace, base)
@@ -38,6 +37,5 @@ def trained(workspace: Workspace, name: str) -> tuple[str, PolicySource]:
         raise ConfigError(f"no run called {base!r}{config.known(base, run.names(workspace))}")
     if iteration and not iteration.isdigit():
         raise ConfigError(f"--run {name!r}: write RUN@ITERATION with a number, e.g. {base}@1")
-    path = found.policy(int(iteration) if iteration else None)
-    label = found.method + (f" (iteration {iteration})" if iteration else "")
-    return label, Pretrained(name=label, path=path)
+    source = found.source(int(iteration) if iteration else None)
+    return source.name, source

@@ -7,13 +7,30 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import identity
+from harness.config import Component, build, identity
 from harness.errors import RunExistsError, StoreError
-from harness.runs import Stage, Workspace, versions, write_whole
+from harness.protocols import PolicySource
+from harness.runs import Given, Node, Stage, Workspace, manifest, versions, write_whole
 from harness.training.iterate import Schedule
 from harness.training.spec import TrainSpec
+from harness.types import Policy
 
 RECORD = "run.json"
+
+
+class Trained(Component):
+    """A policy that a run has made: a stage, known by its manifest."""
+
+    name: str
+    path: str
+
+    def weights(self) -> Node:
+        """Return the stage's directory."""
+        return Given(self.path, manifest(Path(self.path))["digest"])
+
+    def at(self, path: str) -> Policy:
+        """Return the policy whose weights lie at `path`; its tokenizer lies with them."""
+        return Policy(self.name, path)
 
 
 @dataclass(frozen=True)
@@ -28,12 +45,21 @@ class Run:
     complete: bool
     versions: dict[str, str]
 
-    def policy(self, iteration: int | None) -> str:
-        """Return the weights after an iteration; 0 is the start, None the last.
+    def source(self, iteration: int | None) -> PolicySource:
+        """Return the policy after an iteration; 0 is the start, None the last.
 
         Raises:
             StoreError: the run has not come so far.
         """
+        path = self.policy(iteration)
+        if iteration == 0:
+            start: PolicySource = build(self.config["policy"], "policy")
+            return start
+        told = f" (iteration {iteration})" if iteration is not None else ""
+        return Trained(name=self.method + told, path=path)
+
+    def policy(self, iteration: int | None) -> str:
+        """Return where the weights after an iteration lie."""
         if iteration is None and not self.complete:
             raise StoreError(
                 f"run {self.name!r} has not ended ({len(self.policies) - 1} iterations stand): "

@@ -47,7 +47,7 @@ def test_inpo_beats_the_starting_policy_and_every_row_is_honest(tmp_path):
         inpo = measured[benchmark, "INPO"]["score"]["estimates"]["win_rate"]
         assert inpo["value"] >= 65
         assert inpo["low"] > 50
-        start = measured[benchmark, "INPO (iteration 0)"]
+        start = measured[benchmark, "toy-start"]
         assert start["score"]["estimates"]["win_rate"]["value"] == 50
     for data in measured.values():
         counts = data["score"]["counts"]
