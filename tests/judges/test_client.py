@@ -54,9 +54,14 @@ class Misbehaving(BaseHTTPRequestHandler):
 CUT = (200, b'{"choices": [{"mess')
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, request, client_address):
+        """A client that has gone is what some of the tests are about."""
+
+
 @contextmanager
 def server(*script):
-    served = ThreadingHTTPServer(("127.0.0.1", 0), Misbehaving)
+    served = Server(("127.0.0.1", 0), Misbehaving)
     served.daemon_threads = True
     served.script, served.lock, served.times = list(script), threading.Lock(), []
     served.keys, served.released = set(), threading.Event()

@@ -1,0 +1,187 @@
+"""AlpacaEval 2.0: the order of the answers, the reading of a reply, the published figures."""
+
+import importlib.util
+import math
+import random
+
+import pytest
+
+from harness.benchmarks import alpaca_eval
+from harness.benchmarks.alpaca_eval import AlpacaEval, prompt_id, switched
+from harness.config import build, load
+from harness.errors import AssetError, CheckError, MissingDependencyError
+from harness.protocols import Benchmark
+from harness.types import Answer, Reading, Reply, Verdict
+
+ROWS = [
+    {"instruction": text, "output": f"base {text}", "generator": "base", "dataset": "d"}
+    for text in ("What is a fox?", "Name a colour.", "Count to 3.", "Say {output_1}!", "é")
+]
+
+
+def kept(_):
+    return tuple(ROWS)
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.setattr(alpaca_eval, "_rows", kept)
+    return build(load("bench", "alpaca-eval"))
+
+
+def reply(*top, positions=1):
+    return Reply("m", (tuple(top),) * positions, "stop", "j", 1, 1)
+
+
+def answers(*texts):
+    return [Answer(prompt_id(r["instruction"]), t) for r, t in zip(ROWS, texts, strict=True)]
+
+
+def test_it_is_a_benchmark(benchmark):
+    assert isinstance(benchmark, Benchmark)
+    assert benchmark.name == "alpaca-eval"
+    first = benchmark.prompts()[0]
+    assert first.text == "What is a fox?"
+    assert first.meta == {"dataset": "d", "baseline": "base"}
+
+
+def test_a_prompts_id_does_not_depend_on_its_place(benchmark, monkeypatch):
+    before = {p.text: p.id for p in benchmark.prompts()}
+    monkeypatch.setattr(alpaca_eval, "_rows", lambda _: tuple(reversed(ROWS)))
+    assert {p.text: p.id for p in benchmark.prompts()} == before
+    assert len(set(before.values())) == len(ROWS)
+
+
+def test_the_order_is_drawn_from_the_instruction_alone():
+    drawn = [switched(f"instruction {i}") for i in range(1000)]
+    assert drawn == [switched(f"instruction {i}") for i in range(1000)]
+    assert 430 < sum(drawn) < 570
+    rng = random.Random("is_switched_outputsinstruction 70")
+    assert switched("instruction 7") is rng.choices([False, True], k=1)[0]
+
+
+def test_a_request_is_the_official_one(benchmark):
+    ours = answers("A", "B", "C", "D", "E")
+    found = benchmark.requests(ours, benchmark.baseline_answers())
+    assert [r.id for r in found] == [a.prompt_id for a in ours]
+    one = found[0]
+    assert [m.role for m in one.messages] == ["system", "user"]
+    assert '"instruction": """What is a fox?"""' in one.messages[1].content
+    assert one.parameters == {
+        "max_tokens": 1,
+        "temperature": 1,
+        "top_p": 1.0,
+        "logprobs": True,
+        "top_logprobs": 5,
+    }
+
+
+def test_the_drawn_order_decides_who_is_m(benchmark):
+    ours = answers(*[f"ours {i}" for i in range(5)])
+    requests = benchmark.requests(ours, benchmark.baseline_answers())
+    for row, request in zip(ROWS[:3], requests, strict=False):
+        text = request.messages[1].content
+        ours_first = text.index("ours") < text.index("base")
+        assert ours_first is switched(row["instruction"])
+
+
+def test_equal_answers_are_not_asked_and_are_draws(benchmark):
+    baseline = benchmark.baseline_answers()
+    assert benchmark.requests(baseline, baseline) == []
+    score = benchmark.score(baseline, baseline, [])
+    assert score.estimates["win_rate"].value == 50
+    assert score.estimates["win_rate"].standard_error == 0
+    assert score.counts["n_draws"] == score.counts["n_total"] == 5
+
+
+@pytest.mark.parametrize(
+    ("top", "value"),
+    [
+        ([("m", -1.0), ("M", -1.0)], 0.5),
+        ([("m", math.log(0.6)), ("M", math.log(0.2)), ("x", -3.0)], 0.75),
+        ([("m", -2.0), ("x", -0.1)], 1.0),
+        ([("M", -2.0), (" m", -0.1)], 0.0),
+        ([("m", -9999.0), ("M", -10000.0)], 1 / (1 + math.exp(-1))),
+        ([("m", -math.inf), ("M", -2.0)], 0.0),
+        ([("m", 0.0), ("M", -5000.0)], 1.0),
+    ],
+)
+def test_a_preference_is_read_from_the_log_probabilities(benchmark, top, value):
+    assert benchmark.read(reply(*top)) == Reading(pytest.approx(value, abs=1e-15))
+
+
+@pytest.mark.parametrize(
+    "unreadable",
+    [
+        reply(("x", -0.1), (" m", -3.0)),
+        reply(),
+        reply(("m", math.nan), ("M", -1.0)),
+        reply(("m", math.inf), ("M", -1.0)),
+        reply(("m", -math.inf), ("M", -math.inf)),
+        reply(("m", -1.0), positions=2),
+        reply(("m", -1.0), positions=0),
+        Reply("m", None, "stop", "j", 1, 1),
+    ],
+)
+def test_without_either_identifier_nothing_is_read(benchmark, unreadable):
+    assert benchmark.read(unreadable) is None
+
+
+def test_the_figures_are_the_published_ones(benchmark):
+    ours = answers("one", "two", "three", ROWS[3]["output"], "Ä" * 6)
+    # as asked: P(first preferred); ours is first where the order is switched
+    wanted = {0: 0.9, 1: 0.4, 2: None}
+    verdicts = []
+    for i, value in wanted.items():
+        turned = value if value is None or switched(ROWS[i]["instruction"]) else 1 - value
+        verdicts.append(Verdict(ours[i].prompt_id, turned and Reading(turned), "j"))
+    verdicts.append(Verdict(ours[4].prompt_id, Reading(float(switched("é"))), "j"))
+    score = benchmark.score(ours, benchmark.baseline_answers(), verdicts)
+    # judged: 0.9, 0.4, the draw 0.5, and 1; the third could not be read
+    rate = score.estimates["win_rate"]
+    assert rate.value == pytest.approx(100 * 2.8 / 4)
+    # variance (0.2² + 0.3² + 0.2² + 0.3²) / 3 = 0.26 / 3
+    assert rate.standard_error == pytest.approx(100 * math.sqrt(0.26 / 3 / 4))
+    assert rate.low <= rate.value <= rate.high
+    assert score.estimates["discrete_win_rate"].value == pytest.approx(100 * 2.5 / 4)
+    counted = {"asked": 5, "judged": 4, "unread": 1, "n_total": 4}
+    counted |= {"n_wins": 2, "n_wins_base": 1, "n_draws": 1}
+    # lengths in code points: 3 + 3 + 5 + len("base Say {output_1}!") = 20 + 6, over 5
+    assert score.counts == {**counted, "avg_length": 7}
+    assert [item["preference"] for item in score.items] == pytest.approx([0.9, 0.4, None, 0.5, 1])
+    assert score.items[4]["length"] == 6
+    assert score.items[4]["baseline_length"] == len("base é")
+    assert score.notes == ("1 of 5 verdicts could not be read and are left out",)
+
+
+def test_no_verdict_at_all_is_an_error(benchmark):
+    ours = answers(*"abcde")
+    unread = [Verdict(answer.prompt_id, None, "j") for answer in ours]
+    with pytest.raises(CheckError, match="no verdict could be read"):
+        benchmark.score(ours, benchmark.baseline_answers(), unread)
+
+
+def test_missing_data_is_told_with_the_command_that_brings_it(tmp_path):
+    with pytest.raises(AssetError, match="harness assets pull alpaca_eval"):
+        AlpacaEval(sampling={}, assets=tmp_path).prompts()
+
+
+@pytest.fixture
+def _forget():
+    alpaca_eval.template.cache_clear()
+    yield
+    alpaca_eval.template.cache_clear()
+
+
+@pytest.mark.usefixtures("_forget")
+def test_without_alpaca_eval_the_install_command_is_told(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(MissingDependencyError, match=r"pip install alpaca-eval==0\.6\.6"):
+        alpaca_eval.template()
+
+
+@pytest.mark.usefixtures("_forget")
+def test_another_prompt_is_refused(monkeypatch):
+    monkeypatch.setattr(alpaca_eval, "TEMPLATE_SHA256", "x")
+    with pytest.raises(AssetError, match=r"not the prompt of alpaca-eval 0\.6\.6"):
+        alpaca_eval.template()

@@ -1,0 +1,142 @@
+"""Protocol data: found, checked, and brought from a server that stands in for its home."""
+
+import functools
+import hashlib
+import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import yaml
+
+from harness.benchmarks import assets
+from harness.errors import AssetError, ConfigError
+
+ROWS = [{"b": 1, "a": "ü"}]
+RAW = b"raw bytes"
+
+
+@pytest.fixture
+def _sets(tmp_path, monkeypatch):
+    """A registry with one set: a file pinned by its content, and one by its bytes."""
+    content = json.dumps(ROWS, sort_keys=True, separators=(",", ":")).encode()
+    files = [
+        {"name": "rows.json", "content_sha256": hashlib.sha256(content).hexdigest()},
+        {"name": "raw.bin", "sha256": hashlib.sha256(RAW).hexdigest()},
+    ]
+    data = {"use": "harness.benchmarks.assets:AssetSet", "home": "http://127.0.0.1:1"}
+    registry = tmp_path / "configs" / "assets"
+    registry.mkdir(parents=True)
+    (registry / "tiny.yaml").write_text(yaml.safe_dump({**data, "revision": "r", "files": files}))
+    monkeypatch.chdir(tmp_path)
+    for name in (assets.FOLDER, assets.MIRROR):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch, _sets):
+    """A folder that is served as SET/FILE."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    folder = tmp_path / "home" / "tiny"
+    folder.mkdir(parents=True)
+    (folder / "rows.json").write_text(json.dumps(ROWS, indent=4))
+    (folder / "raw.bin").write_bytes(RAW)
+    handler = functools.partial(Quiet, directory=str(folder.parent))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    monkeypatch.setenv(assets.MIRROR, f"http://127.0.0.1:{server.server_port}/")
+    yield folder
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+pytestmark = pytest.mark.usefixtures("_sets")
+
+
+def test_the_folder_is_the_one_given_or_named_or_the_users_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert str(assets.folder()) == "/cache/preference-harness/assets"
+    monkeypatch.setenv(assets.FOLDER, "/named")
+    assert str(assets.folder()) == "/named"
+    assert assets.folder(tmp_path) == tmp_path
+    monkeypatch.delenv(assets.FOLDER)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", "/home/someone")
+    assert str(assets.folder()) == "/home/someone/.cache/preference-harness/assets"
+
+
+def test_what_is_missing_is_told_with_the_ways_to_get_it(tmp_path):
+    with pytest.raises(AssetError) as caught:
+        assets.require("tiny/rows.json", tmp_path)
+    told = str(caught.value)
+    for part in ("tiny/rows.json", str(tmp_path), "harness assets pull tiny", "--assets DIR"):
+        assert part in told
+
+
+@pytest.mark.usefixtures("home")
+def test_pulled_files_are_found_and_checked(tmp_path):
+    target = tmp_path / "assets"
+    states = {row["asset"]: row["state"] for row in assets.listing(target)}
+    assert states["tiny/rows.json"] == states["tiny/raw.bin"] == "missing"
+    paths = assets.pull(["tiny"], target)
+    assert paths == [target / "tiny" / "rows.json", target / "tiny" / "raw.bin"]
+    assert assets.require("tiny/rows.json", target) == paths[0]
+    states = {row["asset"]: row["state"] for row in assets.listing(target)}
+    assert states["tiny/rows.json"] == states["tiny/raw.bin"] == "present"
+
+
+def test_what_is_right_is_not_downloaded_again(tmp_path, home):
+    assets.pull(["tiny"], tmp_path)
+    for file in home.iterdir():
+        file.unlink()
+    assert len(assets.pull(["tiny"], tmp_path)) == 2
+
+
+def test_what_is_damaged_is_told_and_downloaded_again(tmp_path, home):
+    path = assets.pull(["tiny"], tmp_path)[1]
+    path.write_bytes(b"other")
+    with pytest.raises(AssetError, match=r"not the published raw\.bin.*harness assets pull tiny"):
+        assets.require("tiny/raw.bin", tmp_path)
+    states = {row["asset"]: row["state"] for row in assets.listing(tmp_path)}
+    assert states["tiny/raw.bin"] == "damaged"
+    assets.pull(["tiny"], tmp_path)
+    assert path.read_bytes() == RAW
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000], ids=["other", "cut", "deep"])
+def test_a_download_that_is_another_file_is_not_kept(tmp_path, home, text):
+    (home / "rows.json").write_text(text)
+    with pytest.raises(AssetError, match="nothing was kept"):
+        assets.pull(["tiny"], tmp_path / "assets")
+    assert list((tmp_path / "assets").rglob("*.*")) == []
+
+
+def test_a_file_that_is_not_at_home_is_told(tmp_path, home):
+    (home / "rows.json").unlink()
+    with pytest.raises(AssetError, match=r"tiny/rows\.json: cannot be fetched .*--assets DIR"):
+        assets.pull(["tiny"], tmp_path)
+
+
+def test_a_home_that_cannot_be_reached_is_told(tmp_path):
+    with pytest.raises(AssetError, match=r"127\.0\.0\.1:1/r/rows\.json: cannot be fetched"):
+        assets.pull(["tiny"], tmp_path)
+
+
+def test_an_unknown_set_is_told_with_the_known_ones(tmp_path):
+    with pytest.raises(ConfigError, match="alpaca_eval, tiny"):
+        assets.pull(["other"], tmp_path)
+
+
+def test_a_file_needs_one_pin():
+    with pytest.raises(ValueError, match="sha256 or content_sha256"):
+        assets.AssetFile(name="x")
+
+
+def test_the_shipped_copy_is_the_pinned_one(shared):
+    assert assets.require("alpaca_eval/alpaca_eval_gpt4_baseline.json", shared / "assets")
