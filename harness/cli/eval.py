@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import grading, screen
+from harness.cli import grading, outcome, screen
 from harness.cli.screen import RUNS
 
 EXAMPLE = "Example: harness eval --bench alpaca-eval --answers answers.json --dry-run"
@@ -53,8 +53,8 @@ def command(
     )
     if dry_run:
         found = plan(evaluation, place)
-        screen.show(grading.planned(found)) if as_json else grading.print_plan(found)
+        screen.show(outcome.planned(found)) if as_json else outcome.print_plan(found)
         return
     done = evaluate(evaluation, place)
     path = results.path_of(place, done.benchmark, done.label)
-    screen.show(grading.told(done, path)) if as_json else grading.print_result(done, path)
+    screen.show(outcome.told(done, path)) if as_json else outcome.print_result(done, path)

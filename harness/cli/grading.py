@@ -1,19 +1,14 @@
-"""How `harness eval` puts an evaluation together, and how it shows what came out."""
+"""How `harness eval` puts an evaluation together."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import present
-
 if TYPE_CHECKING:
-    from harness.evaluation.results import Result
-    from harness.evaluation.run import Plan
     from harness.protocols import PolicySource
     from harness.runs import Workspace
 
@@ -59,42 +54,3 @@ def contestant(
     if run:
         return sources.trained(place, run)
     return None, sources.policy(policy) if policy else None
-
-
-def planned(plan: Plan) -> dict[str, Any]:
-    """Return a plan as data."""
-    stored = None if plan.requests is None else plan.requests - (plan.asked or 0)
-    told = {"requests": plan.requests, "stored": stored, "asked": plan.asked}
-    return {"stages": present.plan(plan.stages), **told}
-
-
-def print_plan(plan: Plan) -> None:
-    """Print what an evaluation would do."""
-    if plan.stages:
-        present.print_plan(plan.stages)
-    if plan.requests is None or plan.asked is None:
-        typer.echo("How much the judge would be asked is known once the answers are there.")
-        return
-    stored = plan.requests - plan.asked
-    typer.echo(f"{plan.requests} verdicts: {stored} stored, {plan.asked} would be asked.")
-
-
-def told(result: Result, path: Path) -> dict[str, Any]:
-    """Return a result as data, without its items."""
-    return asdict(replace(result, score=replace(result.score, items=()))) | {"path": str(path)}
-
-
-def print_result(result: Result, path: Path) -> None:
-    """Print a result: figures, counts, and what a reader must know of them."""
-    judge = ", ".join(result.judges_served) or f"{result.judge} (not asked)"
-    typer.echo(f"{result.label} on {result.benchmark}, judged by {judge}")
-    for name, found in result.score.estimates.items():
-        interval = "" if found.low is None else f"  [{found.low:.2f}, {found.high:.2f}] 95 %"
-        error = "" if found.standard_error is None else f"  SE {found.standard_error:.2f}"
-        typer.echo(f"  {name} {found.value:.2f}{interval}{error}")
-    counts = "  ".join(f"{name} {count}" for name, count in result.score.counts.items())
-    stored = result.requests - result.asked
-    typer.echo(f"  {counts}\n  verdicts asked {result.asked}, from the store {stored}")
-    for note in result.score.notes:
-        typer.echo(f"  note: {note}")
-    typer.echo(f"  {path}")

@@ -1,0 +1,224 @@
+"""The runner: answers from a file or a policy, verdicts from a judge, a result in the workspace."""
+
+import json
+
+import pytest
+from pydantic import Field
+
+from harness.benchmarks.toy import ToyLabels, ToyWeighted
+from harness.config import Component
+from harness.errors import ConfigError, InputError, StoreError
+from harness.evaluation import results
+from harness.evaluation.answering import answer_stage, read_stage
+from harness.evaluation.run import Evaluation, evaluate, plan
+from harness.judges import wire
+from harness.judges.stored import StoredJudge
+from harness.protocols import Sampling
+from harness.runs import Given
+from harness.toy import judging
+from harness.types import Completion, Estimate, Policy
+
+COUNT = 12
+
+
+class Weights(Component):
+    """A policy that is nothing but a name."""
+
+    name: str
+
+    def weights(self):
+        return Given(self.name, self.name)
+
+    def at(self, path):
+        return Policy(self.name, path)
+
+
+class Parrot(Component):
+    """An engine that repeats as many of the prompt's words as its policy is called."""
+
+    words: int = 9
+    calls: list[str] = Field(exclude=True)
+
+    def generate(self, policy, requests, sampling, advance):
+        self.calls.append(policy.name)
+        advance(len(requests))
+        keep = self.words if policy.name == "ours" else 2
+        return [
+            Completion(
+                r.prompt.id, 0, " ".join(r.prompt.text.split()[:keep]), (), (), "stop", r.seed
+            )
+            for r in requests
+        ]
+
+
+class ToyClient:
+    """Grades in the process, as the toy judge's server would."""
+
+    model, unread_attempts = judging.MODEL, 2
+
+    def __init__(self):
+        self.asked = 0
+
+    def ask(self, bodies, keep):
+        for place, body in enumerate(bodies):
+            self.asked += 1
+            reply = judging.grade(wire.messages_of(body), body)
+            keep(place, json.dumps(wire.completion_of(reply, body)))
+
+
+def bench(kind=ToyWeighted, count=COUNT):
+    return kind(count=count, baseline=Weights(name="base"), sampling=Sampling(max_tokens=9))
+
+
+@pytest.fixture
+def client():
+    return ToyClient()
+
+
+@pytest.fixture
+def evaluation(client, workspace):
+    judge = StoredJudge(client, workspace.verdicts)
+    return Evaluation(bench(), judge, policy=Weights(name="ours"), engine=Parrot(calls=[]))
+
+
+def change(evaluation, **fields):
+    return Evaluation(**{**vars(evaluation), **fields})
+
+
+def test_a_policy_answers_is_judged_and_leaves_a_result(evaluation, client, workspace):
+    result = evaluate(evaluation, workspace)
+    assert (result.benchmark, result.label) == ("toy-weighted", "ours")
+    assert result.judges_served == (judging.MODEL,)
+    assert result.asked == result.requests == client.asked
+    assert result.answers == COUNT
+    assert evaluation.engine.calls == ["ours", "base"]
+    path = workspace.root / "results" / "toy-weighted" / "ours.json"
+    stored = results.read(path)
+    assert stored.score.estimates == result.score.estimates
+    assert isinstance(stored.score.estimates["win_rate"], Estimate)
+    assert stored.judge == judging.MODEL
+    assert len(json.loads((path.with_suffix("") / "items.json").read_text())) == COUNT
+
+
+def test_answers_and_verdicts_leave_in_alpaca_evals_formats(evaluation, workspace):
+    evaluate(evaluation, workspace)
+    beside = workspace.root / "results" / "toy-weighted" / "ours"
+    rows = json.loads((beside / "model_outputs.json").read_text())
+    assert set(rows[0]) == {"dataset", "instruction", "output", "generator"}
+    verdicts = json.loads((beside / "annotations.json").read_text())
+    items = json.loads((beside / "items.json").read_text())
+    assert [v["preference"] - 1 for v in verdicts] == pytest.approx(
+        [item["preference"] for item in items]
+    )
+    assert (verdicts[0]["generator_1"], verdicts[0]["generator_2"]) == ("base", "ours")
+    assert verdicts[0]["output_2"] == rows[0]["output"]
+
+
+def test_the_answers_that_left_come_in_again(evaluation, workspace):
+    first = evaluate(evaluation, workspace)
+    beside = workspace.root / "results" / "toy-weighted" / "ours"
+    again = change(evaluation, policy=None, answers=beside / "model_outputs.json", label="again")
+    second = evaluate(again, workspace)
+    assert second.score.estimates == first.score.estimates
+    assert second.answers_sha256 == first.answers_sha256
+    assert (second.asked, second.label) == (0, "again")
+
+
+def test_a_second_time_nothing_is_made_or_asked(evaluation, client, workspace):
+    first = evaluate(evaluation, workspace)
+    asked = client.asked
+    second = evaluate(evaluation, workspace)
+    assert client.asked == asked
+    assert evaluation.engine.calls == ["ours", "base"]
+    assert second.asked == 0
+    assert second.score == first.score
+
+
+def test_two_benchmarks_share_the_answers_to_the_same_prompts(evaluation, workspace):
+    evaluate(evaluation, workspace)
+    result = evaluate(change(evaluation, benchmark=bench(ToyLabels)), workspace)
+    assert result.benchmark == "toy-labels"
+    assert evaluation.engine.calls == ["ours", "base"]
+    assert not (workspace.root / "results" / "toy-labels" / "ours" / "annotations.json").exists()
+
+
+def test_a_plan_makes_nothing(evaluation, client, workspace):
+    before = plan(evaluation, workspace)
+    assert [path for _, path in before.stages] == [None, None]
+    assert (before.requests, before.asked) == (None, None)
+    assert not workspace.root.exists()
+    evaluate(evaluation, workspace)
+    after = plan(evaluation, workspace)
+    assert all(path for _, path in after.stages)
+    assert (after.requests, after.asked) == (client.asked, 0)
+
+
+def test_an_answer_depends_on_its_own_prompt_only(evaluation, workspace):
+    few, many = (
+        answer_stage(evaluation.policy, bench(count=n), evaluation.engine, 7) for n in (4, 9)
+    )
+    seeds = []
+
+    class Spy(Parrot):
+        def generate(self, policy, requests, sampling, advance):
+            seeds.append([(r.prompt.id, r.seed, r.n) for r in requests])
+            return super().generate(policy, requests, sampling, advance)
+
+    for n in (4, 9):
+        stage = answer_stage(evaluation.policy, bench(count=n), Spy(calls=[]), 7)
+        assert len(read_stage(workspace.stages.realise(stage).path)) == n
+    assert seeds[1][:4] == seeds[0]
+    assert len({seed for _, seed, _ in seeds[1]}) == 9
+    assert few.config != many.config
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"policy": None}, "an answers file or a policy"),
+        ({"answers": "x.json"}, "an answers file or a policy"),
+        ({"engine": None}, "name an engine with --engine"),
+    ],
+)
+def test_what_is_missing_is_told(evaluation, workspace, fields, told):
+    for call in (evaluate, plan):
+        with pytest.raises(ConfigError, match=told):
+            call(change(evaluation, **fields), workspace)
+
+
+def test_missing_answers_are_left_out_of_both_sides_and_told(evaluation, workspace):
+    evaluate(evaluation, workspace)
+    path = workspace.root / "results" / "toy-weighted" / "ours" / "model_outputs.json"
+    path.write_text(json.dumps(json.loads(path.read_text())[3:]))
+    part = change(evaluation, policy=None, answers=path, label="part")
+    with pytest.raises(InputError, match=f"3 of {COUNT} instructions have no answer"):
+        evaluate(part, workspace)
+    result = evaluate(change(part, allow_missing=True), workspace)
+    assert (result.answers, result.missing, len(result.score.items)) == (COUNT - 3, 3, COUNT - 3)
+    assert f"3 of {COUNT} prompts have no answer and are left out" in result.score.notes
+
+
+@pytest.mark.parametrize(
+    "label",
+    ["../../x", "a/b", "/etc", ".", "..", ".hidden", "x" * 400, "a\x1b\n", "x.json", "ü", "\ud800"],
+)
+def test_no_label_leaves_the_folder_or_meets_another(workspace, label):
+    path = results.path_of(workspace, "b", label)
+    assert path.parent == workspace.root / "results" / "b"
+    assert path.name.isascii()
+    assert path.name.isprintable()
+    assert not path.name.startswith(".")
+    assert len(path.name) < 200
+    assert path.with_suffix("").name != results.path_of(workspace, "b", "x").name
+
+
+def test_labels_that_differ_have_files_that_differ(workspace):
+    labels = ["a/b", "a-b", "a%2Fb", "a b", "a_b", "A/B", "x" * 300, "x" * 301]
+    assert len({results.path_of(workspace, "b", label) for label in labels}) == len(labels)
+
+
+def test_a_damaged_result_is_told(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text('{"score": {}}')
+    with pytest.raises(StoreError, match="run the evaluation again"):
+        results.read(path)
