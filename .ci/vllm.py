@@ -31,6 +31,9 @@ def main() -> None:
         importlib.invalidate_caches()
     if needed := missing(wanted):
         pip("install", *constraints(), *needed)
+        sys.stdout.write(
+            "what pip says of torchvision, torchaudio and torchcodec is as it must be\n"
+        )
     sys.stdout.write(f"{wanted} {VERSION} is installed\n")
 
 
@@ -83,7 +86,7 @@ def constraints() -> list[str]:
 
 def pip(*arguments: str) -> None:
     """Run pip; its own words tell what went wrong."""
-    done = subprocess.run([sys.executable, "-m", "pip", *arguments], check=False)
+    done = subprocess.run([sys.executable, "-m", "pip", *arguments, "--quiet"], check=False)
     if done.returncode:
         sys.exit(f"pip {arguments[0]} failed: vLLM is not installed; mend that and run this again")
 

@@ -61,7 +61,8 @@ class TransformersEngine(Component):
             for row, token_ids in zip(batch, answered, strict=True):
                 found[row] = job.completion(row.position, row.index, token_ids)
             open_rows.subtract(row.position for row in batch)
-            advance(len({row.position for row in batch if not open_rows[row.position]}))
+            for _ in {row.position for row in batch if not open_rows[row.position]}:
+                advance(1)
         return [found[row] for row in rows(job)]
 
     def _dtype(self, device: str) -> str:

@@ -1,0 +1,137 @@
+"""What every engine owes its callers: one suite for all of them, three generations an engine."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from harness.engines.canned import CannedEngine
+from harness.engines.openai import OpenAIEngine
+from harness.engines.transformers import TransformersEngine
+from harness.engines.vllm import VLLMEngine
+from harness.models import load_tokenizer, render
+from harness.protocols import GenerationEngine, Sampling
+from harness.types import Completion, Policy, Request
+
+ENGINES = ("canned", "transformers", pytest.param("vllm", marks=pytest.mark.vllm), "openai")
+VARIANTS = tuple(f" w{i}" for i in range(7))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What an engine answered, and how it may be read."""
+
+    asked: list[Request]
+    sampled: list[Completion]
+    moved: list[Completion]
+    """The first and the last request again, among others and the other way round."""
+    greedy: list[Completion]
+    """The first request's prompt with two seeds, three tokens at most."""
+    advanced: list[int]
+    decode: Callable[[Sequence[int]], str]
+    prompt_ids: Callable[[Request], tuple[int, ...]]
+
+    def of(self, run: list[Completion], at: int) -> list[tuple[int, str, tuple[int, ...]]]:
+        """The samples of one of the requests asked, wherever a run has them."""
+        request = self.asked[at]
+        return [(c.index, c.text, c.token_ids) for c in run if c.prompt_id == request.prompt.id]
+
+
+@contextmanager
+def made(name: str, serve: Callable[..., str]) -> Iterator[GenerationEngine]:
+    canned = CannedEngine(text="w3 w1 w4", variants=VARIANTS)
+    match name:
+        case "canned":
+            yield canned
+        case "transformers":
+            yield TransformersEngine(batch_size=5)
+        case "openai":
+            yield OpenAIEngine(base_url=serve(canned), body={"return_token_ids": True})
+        case _:
+            if importlib.util.find_spec("vllm") is None:
+                pytest.skip("vLLM is not installed: make vllm")
+            yield VLLMEngine()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def runs(
+    request: pytest.FixtureRequest,
+    policy: Policy,
+    ask: Callable[..., Request],
+    serve: Callable[..., str],
+) -> Iterator[Runs]:
+    first, second, third = ask("w1 w2", 4, 11), ask("w3", 2, 12), ask("w4 w5 w6 w7 w8", 3, 13)
+    other, reseeded = ask("w9 w9", 1, 14), ask("w1 w2", 4, 21)
+    asked, advanced = [first, second, third, other, reseeded], []
+    tokenizer = load_tokenizer(policy)
+    local = request.param in ("transformers", "vllm")
+    with made(request.param, serve) as engine:
+
+        def run(requests: list[Request], sampling: Sampling) -> list[Completion]:
+            return engine.generate(policy, requests, sampling, advanced.append)
+
+        yield Runs(
+            asked,
+            run([first, second, third], Sampling(max_tokens=12)),
+            run([third, other, first, reseeded], Sampling(max_tokens=12)),
+            run([first, reseeded], Sampling(temperature=0, max_tokens=3)),
+            advanced,
+            decode=(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
+            if local
+            else (lambda ids: bytes(i for i in ids if i < 256).decode()),
+            prompt_ids=(lambda r: render(tokenizer, r.prompt.messages).token_ids)
+            if local
+            else (lambda r: tuple(r.prompt.text.encode())),
+        )
+
+
+def test_completions_come_in_the_order_of_the_requests(runs: Runs) -> None:
+    expected = [(r.prompt.id, i, r.seed) for r in runs.asked[:3] for i in range(r.n)]
+    assert [(c.prompt_id, c.index, c.seed) for c in runs.sampled] == expected
+
+
+def test_the_same_request_gives_the_same_samples_among_other_neighbours(runs: Runs) -> None:
+    for at in (0, 2):
+        assert runs.of(runs.sampled, at) == runs.of(runs.moved, at)
+
+
+def test_samples_of_a_request_differ(runs: Runs) -> None:
+    assert len({text for _, text, _ in runs.of(runs.sampled, 0)}) > 1
+
+
+def test_another_seed_gives_other_samples(runs: Runs) -> None:
+    assert runs.of(runs.moved, 0) != runs.of(runs.moved, 4)
+
+
+def test_no_temperature_means_no_chance(runs: Runs) -> None:
+    assert len(runs.greedy) == 8
+    assert len({(c.text, c.token_ids) for c in runs.greedy}) == 1
+
+
+def test_max_tokens_ends_a_response_and_says_so(runs: Runs) -> None:
+    assert [(len(c.token_ids), c.finish_reason) for c in runs.greedy] == [(3, "length")] * 8
+    assert all(len(c.token_ids) <= 12 for c in runs.sampled)
+
+
+def test_only_a_response_that_ended_has_its_end_token(runs: Runs) -> None:
+    ends = {c.token_ids[-1] for c in runs.sampled + runs.moved if c.finish_reason == "stop"}
+    assert len(ends) == 1
+    assert all(not ends & set(c.token_ids) for c in runs.sampled if c.finish_reason == "length")
+
+
+def test_the_text_is_what_the_tokens_say(runs: Runs) -> None:
+    assert all(c.text == runs.decode(c.token_ids) for c in runs.sampled)
+    assert all("<" not in c.text for c in runs.sampled)
+
+
+def test_the_prompt_is_the_rendered_conversation(runs: Runs) -> None:
+    expected = {r.prompt.id: runs.prompt_ids(r) for r in runs.asked}
+    assert all(c.prompt_token_ids == expected[c.prompt_id] for c in runs.sampled)
+
+
+def test_progress_is_told_once_a_request(runs: Runs) -> None:
+    assert runs.advanced == [1] * 9

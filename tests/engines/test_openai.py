@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from harness.engines.canned import CannedEngine
+from harness.engines.openai import OpenAIEngine
+from harness.errors import EngineError
+from harness.protocols import Sampling
+from harness.seeds import derive
+from harness.types import Completion, Policy, Request
+
+Ask = Callable[..., Request]
+ANSWER = CannedEngine(text="yes", variants=("", "!"))
+
+
+def generate(url: str, requests: list[Request], **fields: Any) -> list[Completion]:
+    engine = OpenAIEngine(base_url=url, **fields)
+    return engine.generate(Policy("named", ""), requests, Sampling(max_tokens=9), lambda _: None)
+
+
+def test_every_sample_is_a_request_with_its_own_seed(servers: Callable[..., Any], ask: Ask) -> None:
+    server = servers(ANSWER)
+    found = generate(server.url, [ask("w1", 3, seed=7)], body={"top_k": 5})
+    assert [c.token_ids for c in found] == [()] * 3
+    assert {body["seed"] for body in server.bodies} == {derive(7, i) for i in range(3)}
+    assert all(body["model"] == "named" and body["top_k"] == 5 for body in server.bodies)
+    assert all("n" not in body for body in server.bodies)
+
+
+def test_a_failure_that_passes_is_tried_again(servers: Callable[..., Any], ask: Ask) -> None:
+    server = servers(ANSWER, [429, 503, 500])
+    (found,) = generate(server.url, [ask("w1")])
+    assert found.text in ("yes", "yes!")
+    assert len(server.bodies) == 4
+
+
+@pytest.mark.parametrize(
+    ("status", "mend"), [(401, "OPENAI_API_KEY holds its key"), (404, "--set engine.model=NAME")]
+)
+def test_a_failure_that_stays_is_told_at_once(
+    servers: Callable[..., Any], ask: Ask, status: int, mend: str
+) -> None:
+    server = servers(ANSWER, [status])
+    with pytest.raises(EngineError, match=f"{server.url} failed: .*{mend}") as caught:
+        generate(server.url, [ask("w1")])
+    assert "\n" not in str(caught.value)
+    assert len(server.bodies) == 1
+
+
+def test_attempts_are_counted(servers: Callable[..., Any], ask: Ask) -> None:
+    server = servers(ANSWER, [500] * 9)
+    with pytest.raises(EngineError, match="failed after 2 attempts"):
+        generate(server.url, [ask("w1")], attempts=2)
+    assert len(server.bodies) == 2
+
+
+def test_no_server_is_told_with_its_address(ask: Ask) -> None:
+    with pytest.raises(EngineError, match=r"http://127\.0\.0\.1:9/v1 failed.*server runs"):
+        generate("http://127.0.0.1:9/v1", [ask("w1")], attempts=1)
+
+
+def test_the_key_is_read_when_it_is_used(
+    servers: Callable[..., Any], ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = servers(ANSWER)
+    monkeypatch.setenv("SOME_KEY", "secret")
+    generate(server.url, [ask("w1")], api_key_env="SOME_KEY")
+    monkeypatch.delenv("SOME_KEY")
+    generate(server.url, [ask("w1")], api_key_env="SOME_KEY")
+    assert server.keys == ["Bearer secret", "Bearer none"]
+    with pytest.raises(EngineError, match=r"no key for https://example\.org/v1: .*export SOME_KEY"):
+        generate("https://example.org/v1", [ask("w1")], api_key_env="SOME_KEY")
+
+
+def test_requests_are_under_way_together(servers: Callable[..., Any], ask: Ask) -> None:
+    together = Barrier(10)
+
+    class Waiting(CannedEngine):
+        def generate(self, *args: Any) -> list[Completion]:
+            together.wait(timeout=30)  # for ten at once, or it breaks
+            return super().generate(*args)
+
+    requests = [ask("w1", 2, seed) for seed in range(10)]
+    assert len(generate(servers(Waiting()).url, requests, concurrency=10)) == 20
