@@ -5,7 +5,9 @@ Weights are read from safetensors only, and no code from a hub is ever run.
 
 from __future__ import annotations
 
+import errno
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -64,6 +66,7 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
     Raises:
         PolicyError: the path holds no causal language model in safetensors.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
@@ -73,7 +76,7 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
         model = AutoModelForCausalLM.from_pretrained(
             policy.path, revision=policy.revision, dtype=dtype, use_safetensors=True
         )
-    except UNUSABLE as error:
+    except (*UNUSABLE, SafetensorError) as error:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
     moved: PreTrainedModel = model.to(device).eval()
     return moved
@@ -81,10 +84,15 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a policy in the Hugging Face layout, weights as safetensors."""
+    from safetensors import SafetensorError
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    model.save_pretrained(folder)
+    try:
+        model.save_pretrained(folder)
+    except SafetensorError as error:  # it tells a full disk's number in words only
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
     tokenizer.save_pretrained(folder)
 
 

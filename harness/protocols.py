@@ -97,6 +97,9 @@ class PolicySource(Protocol):
 class PromptSource(Protocol):
     """Training prompts: a new set each iteration."""
 
+    count: int | None
+    """How many an iteration; None where only the source knows."""
+
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return the prompts of an iteration, counted from 1."""
         ...

@@ -6,9 +6,12 @@ import csv
 import io
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from leaderboard.table import Table
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """Characters that can move a terminal's cursor or turn the direction of text."""
@@ -19,14 +22,33 @@ def plain(text: str) -> str:
     return CONTROL.sub(" ", text)
 
 
+WIDTH = 110
+
+
 def rich_text(tables: Sequence[Table]) -> str:
     """Draw tables for a terminal."""
     from rich.console import Console
+
+    out = io.StringIO()
+    _draw(tables, Console(file=out, width=WIDTH, color_system=None))
+    return out.getvalue()
+
+
+def svg(tables: Sequence[Table]) -> str:
+    """Draw tables as a picture that needs no font from elsewhere."""
+    from rich._export_format import CONSOLE_SVG_FORMAT
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=WIDTH, record=True, color_system=None)
+    _draw(tables, console)
+    style = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+    return console.export_svg(title="harness leaderboard", code_format=style, unique_id="table")
+
+
+def _draw(tables: Sequence[Table], console: Console) -> None:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    out = io.StringIO()
-    console = Console(file=out, width=110, color_system=None)
     for table in tables:
         drawn = RichTable(title=Text(plain(table.title)), title_justify="left")
         for i, heading in enumerate(table.headings):
@@ -36,7 +58,6 @@ def rich_text(tables: Sequence[Table]) -> str:
         console.print(drawn)
         for note in table.notes:
             console.print(Text(note))
-    return out.getvalue()
 
 
 def markdown(tables: Sequence[Table]) -> str:

@@ -18,6 +18,7 @@ class Format(StrEnum):
     RICH = "rich"
     MD = "md"
     CSV = "csv"
+    SVG = "svg"
     JSON = "json"
 
 
@@ -46,5 +47,6 @@ def command(
         Format.RICH: render.rich_text,
         Format.MD: render.markdown,
         Format.CSV: render.comma_separated,
+        Format.SVG: render.svg,
     }
     typer.echo(write[form](found), nl=False)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from harness.runs import Stage
+if TYPE_CHECKING:
+    from harness.runs import Stage
 
-Plan = Sequence[tuple[Stage, Path | None]]
+    Plan = Sequence[tuple[Stage, Path | None]]
 
 
 def stem(name: str) -> str:

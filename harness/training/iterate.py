@@ -38,9 +38,11 @@ class Schedule:
         sampled: dict[str, Any] = {"engine": spec.engine, "sampling": spec.sampling}
         sampled |= {"samples": spec.samples, "seed": spec.seed, "t": t}
         inputs: dict[str, Node] = {"policy": previous, "prompts": prompts}
-        generate = self._stage("generate", t, sampled, inputs, f"{spec.samples} responses a prompt")
+        size = f"{self._prompts()} × {spec.samples} responses"
+        generate = self._stage("generate", t, sampled, inputs, size)
         asked = {"oracle": spec.oracle, "pairing": spec.pairing}
-        compare = self._stage("compare", t, asked, {"prompts": prompts, "generate": generate})
+        played: dict[str, Node] = {"prompts": prompts, "generate": generate}
+        compare = self._stage("compare", t, asked, played, self._prompts())
         kept = {"pairing": spec.pairing, "max_length": spec.max_length}
         pair = self._stage("pair", t, kept, {"generate": generate, "compare": compare})
         anchors = {"previous": self._anchor(t, "previous", previous, pair)}
@@ -51,11 +53,16 @@ class Schedule:
             )
         return self._optimise(t, {"policy": previous, "pair": pair, **anchors})
 
+    def _prompts(self) -> str:
+        count = self.spec.prompts.count
+        return f"{count} prompts" if count is not None else "all prompts of the source"
+
     def _optimise(self, t: int, inputs: dict[str, Node]) -> Stage:
         spec = self.spec
         names = ("objective", "optimiser", "dtype", "tolerance", "seed")
         trained = {name: getattr(spec, name) for name in names}
         size = f"{spec.optimiser.epochs} epochs, {spec.optimiser.batch} pairs a step"
+
         return self._stage("optimise", t, trained, inputs, size)
 
     def _anchor(self, t: int, name: str, policy: Node, pair: Stage) -> Stage:

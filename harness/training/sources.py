@@ -68,6 +68,8 @@ class FilePrompts(Component):
     """A JSON-lines file with a `prompt` (text) or `messages` a line; the same each iteration."""
 
     path: str
+    count: int | None = None
+    """Only the first so many."""
 
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return the prompts of the file.
@@ -77,7 +79,7 @@ class FilePrompts(Component):
         """
         try:
             lines = Path(self.path).read_text("utf-8").splitlines()
-            return [_prompt(json.loads(line)) for line in lines if line.strip()]
+            return [_prompt(json.loads(line)) for line in lines if line.strip()][: self.count]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"{self.path}: expected a JSON object with 'prompt' or 'messages' a line: {error}"
@@ -91,6 +93,8 @@ class HubPrompts(Component):
     revision: str = "main"
     split: str = "train"
     column: str = "context_messages"
+    count: int | None = None
+    """Only the first so many of each."""
 
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return the prompts of an iteration's dataset (the last one's, when there are fewer).
@@ -109,7 +113,7 @@ class HubPrompts(Component):
                 "download them once with a connection, or name a file with "
                 "--set 'prompts={use: harness.training.sources:FilePrompts, path: FILE}'"
             ) from error
-        return [_prompt({"messages": value}) for value in table[self.column]]
+        return [_prompt({"messages": value}) for value in table[self.column][: self.count]]
 
 
 def _prompt(row: dict[str, Any]) -> Prompt:

@@ -79,6 +79,15 @@ def test_a_cell_that_a_spreadsheet_would_run_is_disarmed():
     assert list(csv.reader(io.StringIO(text)))[1][1] == '\'=HYPERLINK("x")'
 
 
+def test_the_picture_needs_nothing_from_elsewhere():
+    picture = render.svg(tables([row()]))
+    assert "60.0" in picture
+    assert "<script" not in picture
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", "").replace(
+        "https://www.textualize.io", ""
+    )
+
+
 def test_a_terminal_table_cuts_no_figure():
     text = render.rich_text(tables([row("a name that goes on " * 8)]))
     assert "60.0 [58.0, 62.0]" in text

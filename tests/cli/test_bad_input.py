@@ -1,0 +1,156 @@
+"""What the command line says when something does not fit: one line, a documented exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import errors
+
+
+def harness(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (sys.executable, "-m", "harness", *arguments),
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        **options,
+    )
+
+
+def refused(told: subprocess.CompletedProcess[str], kind: type[errors.HarnessError]) -> str:
+    """Check that a command failed as documented; return its one line."""
+    lines = [line for line in told.stderr.splitlines() if line.startswith("error: ")]
+    assert told.returncode == kind.exit_code, told.stderr
+    assert len(lines) == 1
+    assert "Traceback" not in told.stderr
+    assert told.stderr.splitlines()[-1] == lines[0]
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        (("train", "inpoo"), errors.ConfigError, "did you mean 'inpo'?"),
+        (("train", "toy/inpo", "--set", "objective.etaa=1"), errors.ConfigError, "Known: eta, tau"),
+        (("train", "toy/inpo", "--set", "objective.tau=1/3"), errors.ConfigError, "got '1/3'"),
+        (("ls", "trains"), errors.ConfigError, "did you mean 'train'?"),
+        (("config", "show", "nothing/here"), errors.ConfigError, "Known: assets, bench"),
+        (("leaderboard",), errors.StoreError, "harness demo"),
+        (("eval", "--bench", "alpaca"), errors.ConfigError, "did you mean 'alpaca-eval'?"),
+        (
+            ("eval", "--bench", "toy-weighted", "--judge", "toy", "--run", "mine"),
+            errors.ConfigError,
+            "no run called 'mine'",
+        ),
+        (
+            ("eval", "--bench", "alpaca-eval", "--answers", "answers.json", "--assets", "nowhere"),
+            errors.AssetError,
+            "harness assets pull alpaca_eval",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_one_line(tmp_path, arguments, kind, message):
+    assert message in refused(harness(*arguments, cwd=tmp_path), kind)
+    assert not (tmp_path / "runs").exists()
+
+
+TOY = ("train", "toy/inpo", "--set", "engine={ref: engine/transformers}")
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "no tokenizer", "no template", "torn"])
+def test_a_policy_that_cannot_be_used_is_named(tmp_path, tiny_policy, kind):
+    path = tmp_path / "policy"
+    copy(Path(tiny_policy), path, kind)
+    source = "{use: 'harness.training.sources:Pretrained', name: mine, path: ./policy}"
+    told = refused(harness(*TOY, "--set", f"policy={source}", cwd=tmp_path), errors.PolicyError)
+    assert "policy" in told
+    if kind == "no template":
+        assert "--set policy.chat_template=FILE" in told
+
+
+def copy(source: Path, target: Path, kind: str) -> None:
+    if kind == "missing":
+        return
+    target.mkdir()
+    for file in source.iterdir():
+        skipped = kind == "empty" or (kind == "no tokenizer" and "token" in file.name)
+        if skipped or (kind == "no template" and file.suffix == ".jinja"):
+            continue
+        data = file.read_bytes()
+        torn = kind == "torn" and file.suffix == ".safetensors"
+        (target / file.name).write_bytes(data[: len(data) // 2] if torn else data)
+
+
+QUICK = ("--set", "prompts.count=16", "--set", "policy.texts.count=192", "--set", "iterations=1")
+
+
+def test_a_run_of_another_configuration_is_refused_and_untouched(tmp_path):
+    assert harness("train", "toy/inpo", *QUICK, cwd=tmp_path).returncode == 0
+    before = listing(tmp_path)
+    other = harness("train", "toy/inpo", *QUICK, "--set", "seed=9", cwd=tmp_path)
+    assert "seed: 0 → 9" in refused(other, errors.RunExistsError)
+    assert listing(tmp_path) == before
+    named = harness("train", "toy/inpo", *QUICK, "--set", "seed=9", "--name", "n", cwd=tmp_path)
+    assert named.returncode == 0
+
+
+def listing(root: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def small_files() -> None:
+    """Let a process write files of at most 64 KiB: what a full disk does to it, for everybody."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+
+
+def test_a_full_disk_is_one_line_and_the_run_goes_on_with_space(tmp_path):
+    full = harness("train", "toy/inpo", *QUICK, cwd=tmp_path, preexec_fn=small_files)
+    assert "no space left for" in refused(full, errors.StoreError)
+    assert not list(tmp_path.rglob(".making-*"))
+    assert harness("train", "toy/inpo", *QUICK, cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_workspace_that_cannot_be_written_is_named(tmp_path):
+    tmp_path.chmod(0o500)
+    told = harness("train", "toy/inpo", *QUICK, cwd=tmp_path)
+    assert "--workspace" in refused(told, errors.StoreError)
+
+
+def test_a_judge_that_nobody_serves_is_an_error_within_seconds(tmp_path):
+    assert harness("train", "toy/inpo", *QUICK, cwd=tmp_path).returncode == 0
+    told = harness(
+        *("eval", "--bench", "toy-weighted", "--run", "toy/inpo", "--judge", "toy"),
+        *("--set", "count=8", "--set", "baseline.texts.count=192", "--engine", "transformers"),
+        *("--base-url", "http://127.0.0.1:9/v1"),
+        cwd=tmp_path,
+    )
+    assert "127.0.0.1:9" in refused(told, errors.JudgeError)
+
+
+def test_json_reaches_a_machine(tmp_path):
+    kinds = json.loads(harness("ls", "--json", cwd=tmp_path).stdout)
+    assert "toy/inpo" in kinds["train"]
+    shown = json.loads(harness("config", "show", "train/inpo", "--json", cwd=tmp_path).stdout)
+    assert shown["objective"]["eta"] == 0.005
+    plan = json.loads(harness("train", "toy/inpo", "--dry-run", "--json", cwd=tmp_path).stdout)
+    assert not any(stage["stands"] for stage in plan)
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "eval", "leaderboard", "ls"])
+def test_every_help_has_an_example(tmp_path, command):
+    told = harness(command, "--help", cwd=tmp_path)
+    assert f"Example: harness {command}" in " ".join(told.stdout.split())
+
+
+def test_the_shell_can_complete(tmp_path):
+    told = harness("--show-completion", "bash", cwd=tmp_path)
+    assert "harness" in told.stdout
