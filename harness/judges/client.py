@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -14,12 +14,13 @@ from pydantic import Field
 from harness.config import Component
 from harness.errors import JudgeError
 from harness.judges.calls import Line
+from harness.judges.stored import Keep
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 OFFICIAL = "https://api.openai.com/v1"
-CONNECT_SECONDS = 5.0
+CONNECT_SECONDS, GATHER_SECONDS = 5.0, 0.01
 
 
 class OpenAIJudge(Component):
@@ -44,31 +45,35 @@ class OpenAIJudge(Component):
         """Where the judge is asked."""
         return self.base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
 
-    def ask(self, bodies: Sequence[Mapping[str, Any]], keep: Callable[[int, str], None]) -> None:
-        """Ask every request once; `keep(place, body)` is called as replies come, one at a time.
+    def ask(self, bodies: Sequence[Mapping[str, Any]], keep: Keep) -> None:
+        """Ask every request once; `keep` is given the replies as they come, a few at a time.
+
+        A request counts as in flight until its reply is kept: however the process ends, no more
+        than `concurrency` answers are lost.
 
         Raises:
-            JudgeError: the judge cannot be reached, or refuses for good; what was kept stays.
+            JudgeError: the judge cannot be reached, or refuses for good; what it said is kept.
         """
         try:
             asyncio.run(self._ask(bodies, keep))
         except ExceptionGroup as group:
             raise _first(group) from None
 
-    async def _ask(
-        self, bodies: Sequence[Mapping[str, Any]], keep: Callable[[int, str], None]
-    ) -> None:
-        waiting = iter(enumerate(bodies))
+    async def _ask(self, bodies: Sequence[Mapping[str, Any]], keep: Keep) -> None:
+        waiting, basket = iter(enumerate(bodies)), _Basket(keep)
         async with self._connected() as client:
             line = Line(client, self.model, self.url, self._key(), self.timeout, self.attempts)
 
             async def work() -> None:
                 for place, body in waiting:
-                    keep(place, await line.ask(body))
+                    await basket.add(place, await line.ask(body))
 
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(self.concurrency, len(bodies))):
-                    group.create_task(work())
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(min(self.concurrency, len(bodies))):
+                        group.create_task(work())
+            finally:
+                basket.empty()
 
     def _connected(self) -> AsyncOpenAI:
         import openai
@@ -89,6 +94,25 @@ class OpenAIJudge(Component):
                 "name a server on this machine with --base-url http://127.0.0.1:PORT/v1"
             )
         return key or "none"
+
+
+class _Basket:
+    """Replies that came at about the same time, kept together: flushing a disk takes its time."""
+
+    def __init__(self, keep: Keep) -> None:
+        self.keep, self.replies = keep, list[tuple[int, str]]()
+
+    async def add(self, place: int, reply: str) -> None:
+        """Return when the reply is kept."""
+        self.replies.append((place, reply))
+        await asyncio.sleep(GATHER_SECONDS)
+        self.empty()
+
+    def empty(self) -> None:
+        """Keep what has gathered."""
+        replies, self.replies = self.replies, []
+        if replies:
+            self.keep(replies)
 
 
 def _loopback(url: str) -> bool:

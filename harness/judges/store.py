@@ -47,6 +47,26 @@ def key_of(body: Body) -> str:
     return digest(body)
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A reply, and what it replies to."""
+
+    body: Body
+    reply: str
+    """The response's body."""
+    model: str
+    """What the server says it served."""
+    readable: bool
+
+    def row(self) -> tuple[str, ...]:
+        """Return what `INSERT` takes."""
+        key = key_of(self.body)
+        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        status = "read" if self.readable else "unread"
+        told = (canonical(self.body), self.reply, checksum(key, self.reply), self.model, status)
+        return (key, now, *told, key)
+
+
 @dataclass(frozen=True)
 class VerdictStore:
     """An open store; see `opened`."""
@@ -54,18 +74,16 @@ class VerdictStore:
     path: Path
     connection: sqlite3.Connection
 
-    def add(self, body: Body, reply: str, model: str, readable: bool) -> None:
-        """Keep a reply as the next attempt of its request; it is on the disk on return.
+    def add(self, attempts: Iterable[Attempt]) -> None:
+        """Keep replies, each as the next attempt of its request; on return they are on the disk.
 
         Raises:
-            StoreError: the database cannot be written.
+            StoreError: the database cannot be written; none of them is kept.
         """
-        key = key_of(body)
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        status = "read" if readable else "unread"
-        row = (key, now, canonical(body), reply, checksum(key, reply), model, status, key)
-        with usable(self.path):
-            self.connection.execute(INSERT, row)
+        rows = [attempt.row() for attempt in attempts]
+        with usable(self.path), self.connection:
+            self.connection.execute("BEGIN IMMEDIATE")
+            self.connection.executemany(INSERT, rows)
 
     def replies(self, keys: Iterable[str]) -> dict[str, list[str]]:
         """Return the replies under every key that has any, in the order of the attempts.

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.judges import wire
-from harness.judges.store import VerdictStore, key_of, opened
+from harness.judges.store import Attempt, VerdictStore, key_of, opened
 from harness.protocols import Reader
 from harness.types import Advance, JudgeRequest, Reading, Verdict
 
-Keep = Callable[[int, str], None]
-"""Given a request's place and the reply's body, as soon as it came."""
+Keep = Callable[[Sequence[tuple[int, str]]], None]
+"""Given some requests' places, each with the body of its reply, soon after they came."""
 Finding = tuple[Reading | None, str]
 """What was read in an attempt, and the model that the server says it served."""
 
@@ -26,7 +26,7 @@ class Client(Protocol):
     """How often a request is asked in all whose replies cannot be read."""
 
     def ask(self, bodies: Sequence[Mapping[str, Any]], keep: Keep) -> None:
-        """Ask every request once and hand every reply on, in the order in which they come.
+        """Ask every request once and hand the replies on as they come.
 
         Raises:
             JudgeError: the judge cannot be reached, or refuses for good.
@@ -103,13 +103,18 @@ class _Docket:
     def keeper(self, keys: Sequence[str], store: VerdictStore, advance: Advance) -> Keep:
         """Return what is to be done with every reply: store it, and only then let it count."""
 
-        def keep(place: int, reply: str) -> None:
-            key, told = keys[place], wire.reply_of(reply)
-            reading = self.read(told)
-            store.add(self.bodies[key], reply, told.model, readable=reading is not None)
-            self.found[key].append((reading, told.model))
-            if self.settled(key):
-                advance(self.sharing[key])
+        def keep(replies: Sequence[tuple[int, str]]) -> None:
+            found = []
+            for place, text in replies:
+                told = wire.reply_of(text)
+                found.append((keys[place], text, (self.read(told), told.model)))
+            store.add(
+                Attempt(self.bodies[key], text, model, readable=reading is not None)
+                for key, text, (reading, model) in found
+            )
+            for key, _, finding in found:
+                self.found[key].append(finding)
+                advance(self.sharing[key] if self.settled(key) else 0)
 
         return keep
 

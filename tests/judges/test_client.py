@@ -83,7 +83,7 @@ def judge(served, **fields):
 
 def ask(client, count=1):
     kept = {}
-    client.ask([{"model": "j", "messages": [], "n": i} for i in range(count)], kept.__setitem__)
+    client.ask([{"model": "j", "messages": [], "n": i} for i in range(count)], kept.update)
     return kept
 
 
@@ -176,7 +176,7 @@ def test_what_was_answered_before_the_end_is_kept():
     script = [(200, GOOD)] * 5 + [(404, error("model_not_found"))]
     bodies = [{"model": "j", "messages": [], "n": i} for i in range(30)]
     with server(*script) as served, pytest.raises(JudgeError):
-        judge(served).ask(bodies, kept.__setitem__)
+        judge(served).ask(bodies, kept.update)
     assert sorted(kept) == [0, 1, 2, 3, 4]
 
 

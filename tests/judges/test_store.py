@@ -9,14 +9,14 @@ import pytest
 
 from harness.errors import StoreError
 from harness.judges import store
-from harness.judges.store import key_of, opened
+from harness.judges.store import Attempt, key_of, opened
 
 BODY = {"model": "j", "messages": [{"role": "user", "content": "ä"}], "temperature": 0}
 
 
 def test_a_reply_comes_back_as_it_was_added(tmp_path):
     with opened(tmp_path / "deep" / "v.sqlite") as verdicts:
-        verdicts.add(BODY, '{"a": "ü\\u0000"}', "j-1", readable=True)
+        verdicts.add([Attempt(BODY, '{"a": "ü\\u0000"}', "j-1", True)])
         assert verdicts.replies([key_of(BODY), "other"]) == {key_of(BODY): ['{"a": "ü\\u0000"}']}
 
 
@@ -36,7 +36,7 @@ def test_attempts_are_added_and_never_overwritten(tmp_path):
     path = tmp_path / "v.sqlite"
     for text in ("one", "two"):
         with opened(path) as verdicts:
-            verdicts.add(BODY, text, "j", readable=text == "two")
+            verdicts.add([Attempt(BODY, text, "j", text == "two")])
     with opened(path) as verdicts:
         assert verdicts.replies([key_of(BODY)])[key_of(BODY)] == ["one", "two"]
         rows = verdicts.connection.execute("SELECT attempt, status, model FROM attempt").fetchall()
@@ -53,8 +53,7 @@ def test_the_journal_and_the_flushing_are_the_safe_ones(tmp_path):
 def test_many_keys_are_found_at_once(tmp_path):
     bodies = [{**BODY, "seed": i} for i in range(603)]
     with opened(tmp_path / "v.sqlite") as verdicts:
-        for i, body in enumerate(bodies):
-            verdicts.add(body, str(i), "j", readable=True)
+        verdicts.add(Attempt(body, str(i), "j", True) for i, body in enumerate(bodies))
         found = verdicts.replies(map(key_of, bodies))
     assert found == {key_of(body): [str(i)] for i, body in enumerate(bodies)}
 
@@ -74,7 +73,7 @@ def test_a_damaged_reply_is_not_served(tmp_path, damage):
     bodies = [BODY, {**BODY, "temperature": 1}]
     with opened(path) as verdicts:
         for body in bodies:
-            verdicts.add(body, f"about {body['temperature']}", "j", readable=True)
+            verdicts.add([Attempt(body, f"about {body['temperature']}", "j", True)])
         verdicts.connection.execute(damage)
         with pytest.raises(StoreError, match=r"damaged.*sha256") as caught:
             verdicts.replies(map(key_of, bodies))
@@ -106,17 +105,17 @@ def test_a_locked_store_is_told_in_one_line(tmp_path, monkeypatch):
     with opened(path) as first, opened(path) as second:
         first.connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="another process holds it"):
-            second.add(BODY, "x", "j", readable=True)
+            second.add([Attempt(BODY, "x", "j", True)])
         first.connection.execute("ROLLBACK")
 
 
 def test_a_full_disk_is_told_and_what_stood_stands(tmp_path):
     path = tmp_path / "v.sqlite"
     with opened(path) as verdicts:
-        verdicts.add(BODY, "kept", "j", readable=True)
+        verdicts.add([Attempt(BODY, "kept", "j", True)])
         verdicts.connection.execute("PRAGMA max_page_count = 8")
         with pytest.raises(StoreError, match="free some space"):
-            verdicts.add({**BODY, "seed": 1}, "x" * 100_000, "j", readable=True)
+            verdicts.add([Attempt({**BODY, "seed": 1}, "x" * 100_000, "j", True)])
         verdicts.connection.execute("PRAGMA max_page_count = 100000")
         assert verdicts.replies([key_of(BODY)]) == {key_of(BODY): ["kept"]}
 
@@ -129,10 +128,10 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from harness.judges.store import opened
+from harness.judges.store import Attempt, opened
 with opened(Path(sys.argv[1])) as verdicts:
     for i in range(100_000):
-        verdicts.add({"model": "j", "i": i}, f"reply {i}" * 50, "j", readable=True)
+        verdicts.add([Attempt({"model": "j", "i": i}, f"reply {i}" * 50, "j", True)])
         print(i, flush=True)
 """
 
@@ -151,7 +150,7 @@ def test_what_was_told_to_be_written_survives_a_kill(tmp_path, lines):
     with opened(path) as verdicts:
         assert verdicts.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert len(verdicts.replies(keys)) == len(written)
-        verdicts.add(BODY, "goes on", "j", readable=True)
+        verdicts.add([Attempt(BODY, "goes on", "j", True)])
 
 
 def test_two_processes_write_into_one_store(tmp_path):

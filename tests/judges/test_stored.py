@@ -25,7 +25,7 @@ class Script:
                 raise JudgeError("gone")
             self.asked.append(body)
             reply = Reply(self.contents.pop(0), None, "stop", "j-served", 1, 1)
-            keep(place, json.dumps(wire.completion_of(reply, body)))
+            keep([(place, json.dumps(wire.completion_of(reply, body)))])
 
 
 def request(name, content=None):

@@ -1,0 +1,130 @@
+"""`harness eval` and `harness assets`, as a user would type them."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli import grading
+from harness.cli.main import app
+from harness.errors import AssetError, ConfigError, InputError, JudgeError
+from harness.judges.server import serving
+from harness.toy import judging
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+    def invoke(*arguments):
+        place = () if arguments[0] == "assets" else ("--workspace", str(tmp_path / "runs"))
+        result = CliRunner().invoke(app, [str(a) for a in (*arguments, *place)])
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return result.stdout
+
+    return invoke
+
+
+@pytest.fixture
+def answers(shared):
+    return shared / "replay/alpaca_eval/answers/claude-2.1.json.gz"
+
+
+def test_a_dry_run_says_what_would_be_asked_and_leaves_nothing(run, shared, answers, tmp_path):
+    options = ("--bench", "alpaca-eval", "--answers", answers, "--assets", shared / "assets")
+    assert "803 verdicts: 0 stored, 803 would be asked." in run("eval", *options, "--dry-run")
+    data = json.loads(run("eval", *options, "--dry-run", "--json"))
+    assert data == {"stages": [], "requests": 803, "stored": 0, "asked": 803}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_without_a_key_nothing_is_asked(run, shared, answers):
+    options = ("--bench", "alpaca-eval", "--answers", answers, "--assets", shared / "assets")
+    with pytest.raises(JudgeError, match="set OPENAI_API_KEY"):
+        run("eval", *options)
+
+
+PARROT = """
+from harness.config import Component
+from harness.runs import Given
+from harness.types import Completion, Policy
+
+class Weights(Component):
+    name: str
+    def weights(self):
+        return Given(self.name, self.name)
+    def at(self, path):
+        return Policy(self.name, path)
+
+class Parrot(Component):
+    def generate(self, policy, requests, sampling, advance):
+        return [Completion(r.prompt.id, 0, policy.name, (), (), "stop", r.seed) for r in requests]
+"""
+
+
+@pytest.fixture
+def _parrots(tmp_path, monkeypatch):
+    """Code and configurations of a user's own: an engine that says its policy's name."""
+    (tmp_path / "parrot_of_a_user.py").write_text(PARROT)
+    for path, text in {
+        "engine/parrot": "{use: 'parrot_of_a_user:Parrot'}",
+        "policy/polly": "{use: 'parrot_of_a_user:Weights', name: polly}",
+        "policy/toy": "{use: 'parrot_of_a_user:Weights', name: toy}",
+    }.items():
+        file = tmp_path / "configs" / f"{path}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("_parrots")
+def test_a_policys_answers_are_judged_and_shown(run):
+    options = ("eval", "--bench", "toy-weighted", "--judge", "toy", "--policy", "polly")
+    options += ("--engine", "parrot", "--set", "count=8", "--set", "judge.concurrency=2")
+    planned = run(*options, "--dry-run")
+    assert "0 of 2 stages stand, 2 would run." in planned
+    assert "once the answers are there" in planned
+    with serving(judging.grade, model=judging.MODEL) as url:
+        options += ("--base-url", url, "--label", "mine")
+        shown = run(*options)
+        data = json.loads(run(*options, "--json"))
+    assert shown.startswith("mine on toy-weighted, judged by toy-judge\n  win_rate ")
+    assert "asked 8  judged 8  unread 0" in shown
+    assert (data["label"], data["asked"]) == ("mine", 0)
+    assert data["path"].endswith("results/toy-weighted/mine.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "told"),
+    [
+        (("--policy", "a", "--run", "b"), ConfigError, "one of them"),
+        ((), ConfigError, "an answers file or a policy"),
+        (("--answers", "/nope.json"), InputError, "does not exist"),
+        (("--answers", "x", "--assets", "/nope"), AssetError, "harness assets pull alpaca_eval"),
+        (("--answers", "x", "--judge", "nope"), ConfigError, "no judge called 'nope'"),
+        (("--answers", "x", "--set", "judge.modle=x"), ConfigError, "did you mean 'model'"),
+        (("--answers", "x", "--set", "smapling.top_p=1"), ConfigError, "did you mean 'sampling'"),
+    ],
+)
+def test_what_does_not_fit_is_told(run, shared, options, error, told):
+    found = ("--assets", shared / "assets") if "--assets" not in options else ()
+    with pytest.raises(error, match=told):
+        run("eval", "--bench", "alpaca-eval", *found, *options)
+
+
+def test_overrides_go_to_the_judge_the_engine_or_the_benchmark():
+    given = ["judge.timeout=1", "engine.batch=2", "seed=3", "judges=4"]
+    assert grading.overriding(given, "judge") == ["timeout=1"]
+    assert grading.overriding(given, "engine") == ["batch=2"]
+    assert grading.overriding(given, None) == ["seed=3", "judges=4"]
+
+
+def test_assets_are_listed(run, shared, tmp_path):
+    shown = run("assets", "ls", "--assets", shared / "assets")
+    assert " present  alpaca_eval/alpaca_eval_gpt4_baseline.json" in shown
+    rows = json.loads(run("assets", "ls", "--assets", tmp_path, "--json"))
+    states = {row["asset"]: row["state"] for row in rows}
+    assert states["alpaca_eval/alpaca_eval_gpt4_baseline.json"] == "missing"
