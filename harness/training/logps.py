@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def sequence_logps(model: PreTrainedModel, rows: Rows) -> Tensor:
+def sequence_logps(model: PreTrainedModel, rows: Rows, dtype: str = "float32") -> Tensor:
     """Return log π(response | prompt) of every row, in nats, float32, shape (rows,).
 
-    The head is applied from the first response on, and the softmax is taken in float32 whatever
-    the model computes in.
+    The head is applied from the first response on. Weights are float32; `dtype` is what the model
+    computes in, and the softmax is taken in float32 all the same.
     """
     rows = rows.to(model.device)
     keep = rows.token_ids.shape[1] - rows.first + 1
-    logits = model(input_ids=rows.token_ids, logits_to_keep=keep, use_cache=False).logits
+    lower = torch.autocast(model.device.type, getattr(torch, dtype), enabled=dtype != "float32")
+    with lower:
+        logits = model(input_ids=rows.token_ids, logits_to_keep=keep, use_cache=False).logits
     logits = logits[:, :-1].float()
     targets = rows.token_ids[:, rows.first :]
     told = logits.gather(-1, targets.unsqueeze(-1)).squeeze(-1) - torch.logsumexp(logits, dim=-1)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from harness.training.loop import Part, minimise
 from harness.training.spec import TrainSpec
 from harness.training.steps import device, rows_of
 from harness.types import Pair, Track
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 LOG = "log.jsonl"
 Columns = Mapping[Anchor, Tensor]
@@ -65,13 +68,11 @@ def read_columns(inputs: Mapping[str, str]) -> Columns:
 
 
 def live_logps(
-    model: torch.nn.Module, pairs: Sequence[Pair], dtype: str, items: Sequence[int]
+    model: PreTrainedModel, pairs: Sequence[Pair], dtype: str, items: Sequence[int]
 ) -> Tensor:
     """Return the live policy's log-probabilities of some pairs, in nats, shape (items, 2)."""
     rows = batches.rows(rows_of([pairs[i] for i in items]))
-    lower = dtype != "float32"
-    with torch.autocast(device(), getattr(torch, dtype), enabled=lower):
-        return sequence_logps(model, rows).view(-1, 2)
+    return sequence_logps(model, rows, dtype).view(-1, 2)
 
 
 def check_start(live: partial[Tensor], stored: Tensor, items: Sequence[int], most: float) -> None:

@@ -113,12 +113,12 @@ def frozen_logps(
     policy: Policy, pairs: Sequence[Pair], dtype: str, advance: Advance
 ) -> list[float]:
     """Return log π(y | x) of every pair's chosen and rejected response, alternating, in nats."""
-    model = load_model(policy, getattr(torch, dtype), device())
+    model = load_model(policy, torch.float32, device())
     rows = rows_of(pairs)
     told = [0.0] * len(rows)
     for indices in batches.by_length([len(p) + len(r) for p, r in rows], ANCHOR_ROWS):
         with torch.inference_mode():
-            values = sequence_logps(model, batches.rows([rows[i] for i in indices]))
+            values = sequence_logps(model, batches.rows([rows[i] for i in indices]), dtype)
         for i, value in zip(indices, values.tolist(), strict=True):
             told[i] = value
         advance(len(indices) // 2)

@@ -15,6 +15,8 @@ from harness.runs import Stage, Workspace, manifest
 from harness.training import records, run
 from harness.training.optimise import LOG, assemble, read_columns
 from harness.training.spec import TrainSpec
+from harness.training.steps import frozen_logps
+from harness.types import Policy
 from tests.conftest import tiny
 
 SMALL = (
@@ -133,7 +135,7 @@ def test_a_lost_stage_is_made_again_and_comes_out_the_same(trained, tmp_path):
 
 def test_a_name_that_another_configuration_took_is_refused(trained):
     workspace, _ = trained
-    with pytest.raises(RunExistsError, match=r"objective.eta: 0.1 → 0.3.*--name"):
+    with pytest.raises(RunExistsError, match=r"objective.eta: 0.2 → 0.3.*--name"):
         run.train(spec("toy/inpo", "objective.eta=0.3"), workspace, "toy/inpo")
 
 
@@ -162,6 +164,29 @@ def test_anchors_of_other_weights_stop_the_run(trained, tmp_path):
     assert size > 0
     with pytest.raises(CheckError, match="0.01 nats from the stored ones"):
         run.train(spec(), copy, "again")
+
+
+def test_processes_of_their_own_make_the_same_policies(trained, tmp_path):
+    _, runs = trained
+    own = Workspace(tmp_path / "own", isolate=True)
+    found = run.train(spec("toy/inpo", "iterations=1"), own, "own")
+    same = [manifest(Path(path))["digest"] for path in runs["toy/inpo"].policies[:2]]
+    assert [manifest(Path(path))["digest"] for path in found.policies] == same
+
+
+def test_bfloat16_stays_near_float32(trained):
+    workspace, _ = trained
+    anchors = stages(workspace, "anchor")
+    _, path = anchors[0]
+    inputs = {k: v["path"] for k, v in manifest(path)["inputs"].items()}
+    pairs = records.read_pairs(inputs["pair"])
+    policy = Policy("tiny", inputs["policy"])
+    exact, rounded = (
+        torch.tensor(frozen_logps(policy, pairs, dtype, lambda _: None))
+        for dtype in ("float32", "bfloat16")
+    )
+    apart = (exact - rounded).abs()
+    assert 0 < float(apart.max()) < 1
 
 
 def test_the_other_seed_samples_otherwise(trained, tmp_path):
