@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from harness.errors import ConfigError
+from harness.errors import CheckError, ConfigError
 from harness.evaluation import results
 from harness.evaluation.answering import answer_stage, read_stage
 from harness.evaluation.answers import Answers, read_answers
@@ -15,7 +15,7 @@ from harness.evaluation.results import Result
 from harness.protocols import Benchmark, GenerationEngine, Judge, PolicySource, Reader
 from harness.runs import Stage, Workspace, versions
 from harness.seeds import digest
-from harness.types import JudgeRequest, Prompt
+from harness.types import JudgeRequest, Prompt, Verdict
 
 
 @runtime_checkable
@@ -75,6 +75,7 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
     asked = judge.pending(requests, benchmark.read)
     with workspace.track(f"{ours.name} · judge {benchmark.name}", len(requests)) as advance:
         verdicts = judge.judge(requests, benchmark.read, advance)
+    _check_read(evaluation, verdicts)
     score = benchmark.score(ours.answers, theirs.answers, verdicts)
     if ours.missing:
         told = f"{ours.missing} of {len(prompts)} prompts have no answer and are left out"
@@ -111,6 +112,17 @@ def plan(evaluation: Evaluation, workspace: Workspace) -> Plan:
     ours, theirs = _contestants(evaluation, benchmark.prompts(), workspace)
     requests = benchmark.requests(ours.answers, theirs.answers)
     return Plan(stages, len(requests), evaluation.judge.pending(requests, benchmark.read))
+
+
+def _check_read(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
+    """Refuse to make a figure of draws alone because the judge does not fit the protocol."""
+    if verdicts and all(verdict.reading is None for verdict in verdicts):
+        raise CheckError(
+            f"{evaluation.judge.model} answers, but none of its {len(verdicts)} replies can be "
+            f"read by the rule of {evaluation.benchmark.name}: name a judge that fits the protocol "
+            "(does it give the log-probabilities that are asked for?), or ask this one again with "
+            "--set judge.unread_attempts=4"
+        )
 
 
 def _contestants(

@@ -126,11 +126,16 @@ class Line:
             )
 
     def _pause(self, fault: Fault, tried: int) -> float:
-        """Return for how many seconds to wait before the next try."""
-        if fault.pause is not None:
-            return min(fault.pause, LONGEST_RETRY_AFTER) * self.jitter.uniform(1.0, 1.1)
-        longest = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (tried - 1))
-        return longest * self.jitter.uniform(0.5, 1.0)
+        """Return for how many seconds to wait before the next try.
+
+        What the server names is honoured; from the second try on the pause doubles all the same,
+        so that a rate limit that lasts is not mistaken for a judge that always fails.
+        """
+        drawn = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (tried - 1)) * self.jitter.uniform(0.5, 1)
+        if fault.pause is None:
+            return drawn
+        named = min(fault.pause, LONGEST_RETRY_AFTER) * self.jitter.uniform(1.0, 1.1)
+        return max(named, drawn if tried > 1 else 0.0)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from harness.benchmarks.toy import ToyLabels, ToyWeighted
 from harness.config import Component
-from harness.errors import ConfigError, InputError, StoreError
+from harness.errors import CheckError, ConfigError, InputError, StoreError
 from harness.evaluation import results
 from harness.evaluation.answering import answer_stage, read_stage
 from harness.evaluation.run import Evaluation, evaluate, plan
@@ -57,12 +57,12 @@ class ToyClient:
     model, unread_attempts = judging.MODEL, 2
 
     def __init__(self):
-        self.asked = 0
+        self.asked, self.grade = 0, judging.grade
 
     def ask(self, bodies, keep):
         for place, body in enumerate(bodies):
             self.asked += 1
-            reply = judging.grade(wire.messages_of(body), body)
+            reply = self.grade(wire.messages_of(body), body)
             keep([(place, json.dumps(wire.completion_of(reply, body)))])
 
 
@@ -170,6 +170,15 @@ def test_an_answer_depends_on_its_own_prompt_only(evaluation, workspace):
     assert seeds[1][:4] == seeds[0]
     assert len({seed for _, seed, _ in seeds[1]}) == 9
     assert few.config != many.config
+
+
+def test_a_judge_whose_replies_say_nothing_makes_no_figure(evaluation, client, workspace):
+    good, client.grade = client.grade, lambda *_: judging.reply("I cannot judge this.", None)
+    with pytest.raises(CheckError, match=r"none of its \d+ replies .*judge\.unread_attempts=4"):
+        evaluate(evaluation, workspace)
+    assert not (workspace.root / "results").exists()
+    client.grade, client.unread_attempts = good, 4
+    assert evaluate(evaluation, workspace).score.counts["unread"] == 0
 
 
 @pytest.mark.parametrize(

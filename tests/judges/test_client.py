@@ -1,5 +1,6 @@
 """The client against a server that misbehaves in every way that can be put into a few lines."""
 
+import itertools
 import json
 import socket
 import threading
@@ -142,6 +143,18 @@ def test_retry_after_is_honoured():
     with server((429, error("rate_limit_exceeded"), ("retry-after", "0.4"))) as served:
         ask(judge(served))
     assert served.times[1] - served.times[0] >= 0.4
+
+
+def test_a_rate_limit_that_lasts_is_waited_for_longer_and_longer(monkeypatch):
+    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.1)
+    limit = (429, error("rate_limit_exceeded"), ("retry-after", "0.01"))
+    with server(limit, limit, limit) as served:
+        ask(judge(served))
+    pauses = [after - before for before, after in itertools.pairwise(served.times)]
+    # drawn from half to the whole of 0.2 and 0.4 after the first, which is the server's
+    assert pauses[0] < 0.1
+    assert pauses[1] >= 0.1
+    assert pauses[2] >= 0.2
 
 
 @pytest.mark.parametrize("told", ["", "soon", "Wed, 99 Foo"])
