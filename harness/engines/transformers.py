@@ -56,7 +56,8 @@ class TransformersEngine(Component):
             except torch.OutOfMemoryError as error:
                 raise EngineError(
                     f"{len(batch)} sequences at once do not fit in the GPU's memory; "
-                    f"lower it with --set engine.batch_size={max(1, len(batch) // 4)}"
+                    f"lower it with --set engine.batch_size={max(1, len(batch) // 4)} "
+                    "(engine.otherwise.batch_size where the engine is auto)"
                 ) from error
             for row, token_ids in zip(batch, answered, strict=True):
                 found[row] = job.completion(row.position, row.index, token_ids)
