@@ -221,9 +221,10 @@ def log_of(folder: Path) -> Path:
 
 
 def tail(folder: Path) -> str:
-    """Return the last lines of the worker's log, in one line."""
+    """Return the last lines of the worker's log that say anything, in one line."""
     lines = log_of(folder).read_text("utf-8", errors="replace").splitlines()
-    return " | ".join([line.strip() for line in lines if line.strip()][-3:])
+    told = (line.removeprefix("[rank0]:").strip() for line in lines)
+    return " | ".join([line for line in told if line and "^^^" not in line][-2:])
 
 
 def failure(folder: Path, what: str) -> EngineError:
