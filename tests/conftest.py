@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported, as the command line
 
 from harness.runs import StageStore, Workspace
 from harness.toy.corpus import ToyTexts

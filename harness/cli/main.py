@@ -1,5 +1,6 @@
 """The `harness` command: one command a file; an error is one line and a documented exit code."""
 
+import os
 import sys
 
 import typer
@@ -28,6 +29,8 @@ app.add_typer(config.app, name="config", epilog=config.EXAMPLE)
 
 def main() -> None:
     """Run the command line."""
+    # torch's idle threads spin: long spells cost several times the work on a busy machine
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app()
     except HarnessError as error:
