@@ -29,6 +29,8 @@ from harness.seeds import digest
 from harness.types import Advance, Make, Track
 
 MANIFEST = "manifest.json"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 def quiet(label: str, total: int) -> AbstractContextManager[Advance]:
@@ -206,12 +208,12 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in FULL:
             raise StoreError(
                 f"no space left for {path}; what stood before is untouched: "
                 "free some space and run the same command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR):
+        if error.errno in FORBIDDEN:
             raise StoreError(
                 f"cannot write {path}: {error.strerror}; name another place with --workspace"
             ) from error

@@ -24,6 +24,7 @@ class Row:
     estimates: Mapping[str, Estimate]
     """By metric, in percent."""
     asked: int
+    """Prompts of the benchmark, those without an answer included."""
     judged: int
     mean_length: float
     """Characters an answer."""
@@ -59,7 +60,7 @@ def _read(data: dict[str, Any], source: str) -> Row:
         benchmark=data["benchmark"],
         judge=", ".join(data["judges_served"]) or data["judge"],
         estimates={name: Estimate(**e) for name, e in score["estimates"].items()},
-        asked=score["counts"]["asked"],
+        asked=score["counts"]["asked"] + data["missing"],
         judged=score["counts"]["judged"],
         mean_length=data["mean_length"],
         source=source,

@@ -105,6 +105,12 @@ def test_a_full_disk_is_an_error_that_names_the_place(tmp_path, code):
         StageStore(tmp_path).realise(Stage("a", 1, {}, {}, make))
 
 
+def test_a_file_where_the_workspace_should_be_is_named(tmp_path):
+    (tmp_path / "stages").write_text("")
+    with pytest.raises(StoreError, match="cannot write .*--workspace"):
+        StageStore(tmp_path / "stages").realise(stage("a", "x"))
+
+
 def test_a_stage_that_lost_bytes_is_not_used(tmp_path):
     path = Path(StageStore(tmp_path).realise(stage("a", "text")).path)
     (path / "text").write_text("tex")

@@ -45,6 +45,8 @@ class ToyWeighted(Component):
 
     name: ClassVar[str] = "toy-weighted"
     count: int = Field(gt=1)
+    offset: int = Field(0, ge=0)
+    """Held-out instructions before the first that is asked: others may choose settings."""
     baseline: PolicySource
     sampling: Sampling
     seed: int = 0
@@ -57,7 +59,7 @@ class ToyWeighted(Component):
 
     def prompts(self) -> list[Prompt]:
         """Return held-out instructions."""
-        return held_out(self.count)
+        return held_out(self.offset, self.count)
 
     def baseline_answers(self) -> list[Answer] | None:
         """Return None: the baseline policy answers."""
@@ -99,6 +101,8 @@ class ToyLabels(Component):
 
     name: ClassVar[str] = "toy-labels"
     count: int = Field(gt=1)
+    offset: int = Field(0, ge=0)
+    """Held-out instructions before the first that is asked: others may choose settings."""
     baseline: PolicySource
     sampling: Sampling
     seed: int = 0
@@ -106,7 +110,7 @@ class ToyLabels(Component):
 
     def prompts(self) -> list[Prompt]:
         """Return held-out instructions."""
-        return held_out(self.count)
+        return held_out(self.offset, self.count)
 
     def baseline_answers(self) -> list[Answer] | None:
         """Return None: the baseline policy answers."""
@@ -143,9 +147,9 @@ class ToyLabels(Component):
         return Score({"win_rate": estimate}, counts, tuple(items))
 
 
-def held_out(count: int) -> list[Prompt]:
-    """Return the first held-out instructions as prompts."""
-    texts = world.held_out()[:count]
+def held_out(offset: int, count: int) -> list[Prompt]:
+    """Return some of the held-out instructions as prompts."""
+    texts = world.held_out()[offset : offset + count]
     return [Prompt(id=text, messages=(Message("user", text),)) for text in texts]
 
 

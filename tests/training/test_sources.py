@@ -1,0 +1,82 @@
+"""Where training starts: prompts from files and datasets, weights from folders and hub ids."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError, MissingDependencyError, PolicyError
+from harness.toy.world import held_out
+from harness.training.sources import FilePrompts, HubPrompts, Pretrained, ToyPrompts
+
+TURNS = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+
+
+def test_a_file_of_prompts_and_conversations_is_read(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    rows = [{"prompt": "hello"}, {"messages": TURNS, "id": "mine"}, {"prompt": "third"}]
+    path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
+    first, second = FilePrompts(path=str(path), count=2).prompts(1)
+    assert (first.text, len(first.id)) == ("hello", 16)
+    assert (second.id, [m.role for m in second.messages]) == ("mine", ["user", "assistant"])
+
+
+@pytest.mark.parametrize("text", ["{", '{"question": "x"}', '["x"]', '{"messages": [1]}'])
+def test_a_line_that_does_not_fit_is_an_input_error(tmp_path, text):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match="'prompt' or 'messages' a line"):
+        FilePrompts(path=str(path)).prompts(1)
+
+
+def test_a_dataset_gives_another_part_each_iteration(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        row = {"context_messages": [{"role": "user", "content": name}]}
+        (tmp_path / name / "train.jsonl").write_text(json.dumps(row) + "\n")
+    source = HubPrompts(datasets=[str(tmp_path / "first"), str(tmp_path / "second")])
+    assert [source.prompts(t)[0].text for t in (1, 2, 3)] == ["first", "second", "second"]
+
+
+def test_a_dataset_that_is_not_there_says_what_to_do():
+    with pytest.raises(MissingDependencyError, match="FilePrompts, path: FILE"):
+        HubPrompts(datasets=["./no-such-dataset"]).prompts(1)
+
+
+def test_toy_prompts_are_new_each_iteration_and_never_evaluated():
+    source = ToyPrompts(count=200)
+    first, second = ({p.id for p in source.prompts(t)} for t in (1, 2))
+    assert len(first) == len(second) == 200
+    assert not first & second
+    assert not (first | second) & set(held_out())
+
+
+def test_a_folder_is_known_by_its_content_and_a_hub_id_by_its_commit(tmp_path, tiny_policy):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in Path(tiny_policy).iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    here, there = (Pretrained(name="x", path=str(p)).weights() for p in (tiny_policy, copy))
+    assert here.digest == there.digest
+    (copy / "config.json").write_text("{}")
+    assert Pretrained(name="x", path=str(copy)).weights().digest != here.digest
+    hub = [Pretrained(name="x", path="a/b", revision=r).weights().digest for r in ("1", "2")]
+    assert hub[0] != hub[1]
+
+
+def test_a_path_that_holds_no_model_is_named(tmp_path):
+    with pytest.raises(PolicyError, match="holds no model"):
+        Pretrained(name="x", path=str(tmp_path)).weights()
+    with pytest.raises(PolicyError, match="does not exist"):
+        Pretrained(name="x", path="./nowhere").weights()
+
+
+def test_the_template_is_part_of_what_a_policy_is_and_stays_with_it(tmp_path, tiny_policy):
+    template = tmp_path / "template.jinja"
+    template.write_text("{{ messages[0].content }}")
+    given = Pretrained(name="x", path=tiny_policy, chat_template=str(template))
+    assert given.weights().digest != Pretrained(name="x", path=tiny_policy).weights().digest
+    assert given.at("elsewhere").chat_template == str(template)
