@@ -7,10 +7,8 @@ is derived from the *content* of the inputs: methods that share a prefix share i
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import functools
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -24,13 +22,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
+from harness.files import flush, flush_directory, sha256, writing
 from harness.isolation import has_accelerator, isolated
 from harness.seeds import digest
 from harness.types import Advance, Make, Track
 
 MANIFEST = "manifest.json"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-FORBIDDEN = (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST, errno.EISDIR)
 
 
 def quiet(label: str, total: int) -> AbstractContextManager[Advance]:
@@ -202,38 +199,6 @@ class Workspace:
         return self.root / "verdicts.sqlite"
 
 
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turn a full or forbidden disk into an error that says where."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in FULL:
-            raise StoreError(
-                f"no space left for {path}; what stood before is untouched: "
-                "free some space and run the same command again"
-            ) from error
-        if error.errno in FORBIDDEN:
-            raise StoreError(
-                f"cannot write {path}: {error.strerror}; name another place with --workspace"
-            ) from error
-        raise
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new one, never a part."""
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            aside.write_text(text, encoding="utf-8")
-            flush_file(aside)
-            aside.replace(path)
-        finally:
-            aside.unlink(missing_ok=True)
-        flush_directory(path.parent)
-
-
 def manifest(path: Path) -> dict[str, Any]:
     """Return a standing stage's manifest, after a look that every file is there in its size."""
     try:
@@ -283,38 +248,3 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
-
-
-def sha256(path: Path) -> str:
-    """Return the sha256 (hex) of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def folder_digest(path: Path) -> str:
-    """Return a digest of every file in a folder: its name and its content."""
-    files = sorted(p for p in path.rglob("*") if p.is_file())
-    return digest({p.relative_to(path).as_posix(): sha256(p) for p in files})
-
-
-def flush(path: Path) -> None:
-    """Force a directory's files to the disk."""
-    for file in path.rglob("*"):
-        if file.is_file():
-            flush_file(file)
-    flush_directory(path)
-
-
-def flush_file(path: Path) -> None:
-    """Force one file to the disk."""
-    with open(path, "rb+") as file:
-        os.fsync(file.fileno())
-
-
-def flush_directory(path: Path) -> None:
-    """Force a directory's entries to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from harness.runs import Given, Stage, StageStore, Track, manifest, write_whole
+from harness.files import write_whole
+from harness.runs import Given, Stage, StageStore, Track, manifest
 
 
 def writer(text: str, calls: list[str] | None = None):

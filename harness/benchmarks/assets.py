@@ -19,7 +19,7 @@ from pydantic import model_validator
 
 from harness.config import Component, build, load, names
 from harness.errors import AssetError
-from harness.runs import flush_file, sha256, writing
+from harness.files import flush_file, sha256, writing
 from harness.seeds import digest
 
 FOLDER = "HARNESS_ASSETS"

@@ -9,8 +9,9 @@ from functools import partial
 from pathlib import Path
 
 from harness.config import identity
+from harness.files import write_whole
 from harness.protocols import Benchmark, GenerationEngine, PolicySource, Sampling
-from harness.runs import Stage, write_whole
+from harness.runs import Stage
 from harness.seeds import derive, digest
 from harness.types import Answer, Prompt, Request, Track
 

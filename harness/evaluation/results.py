@@ -22,7 +22,8 @@ from urllib.parse import quote
 
 from harness.errors import StoreError
 from harness.evaluation.answers import Answers, rows_of
-from harness.runs import Workspace, write_whole
+from harness.files import write_whole
+from harness.runs import Workspace
 from harness.types import Estimate, Prompt, Score
 
 LONGEST = 120

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import StoreError
+from harness.files import writing
 from harness.judges.wire import Body
-from harness.runs import writing
 from harness.seeds import canonical, digest
 
 VERSION = 1

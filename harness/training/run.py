@@ -9,8 +9,9 @@ from typing import Any
 
 from harness.config import Component, build, identity
 from harness.errors import RunExistsError, StoreError
+from harness.files import write_whole
 from harness.protocols import PolicySource
-from harness.runs import Given, Node, Stage, Workspace, manifest, versions, write_whole
+from harness.runs import Given, Node, Stage, Workspace, manifest, versions
 from harness.training.iterate import Schedule
 from harness.training.spec import TrainSpec
 from harness.types import Policy

@@ -9,8 +9,9 @@ from typing import Any
 
 from harness.config import Component
 from harness.errors import InputError, MissingDependencyError
+from harness.files import folder_digest
 from harness.models import check, first_line
-from harness.runs import Given, Node, folder_digest
+from harness.runs import Given, Node
 from harness.seeds import derive, digest
 from harness.toy import world
 from harness.types import Message, Policy, Prompt

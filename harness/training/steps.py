@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 
 from harness.errors import CheckError
+from harness.files import write_whole
 from harness.models import load_model
 from harness.protocols import PolicySource
-from harness.runs import write_whole
 from harness.seeds import canonical, derive
 from harness.training import batches, records
 from harness.training.logps import sequence_logps
