@@ -13,11 +13,11 @@ EXAMPLE = "Example: harness eval --bench alpaca-eval --answers answers.json --dr
 
 
 def command(
-    bench: Annotated[str, typer.Option("--bench", help="A benchmark of configs/bench.")],
+    bench: grading.BenchOption,
     answers: grading.AnswersOption = None,
     policy: grading.PolicyOption = None,
     run: Annotated[str | None, typer.Option("--run", help="RUN or RUN@ITERATION.")] = None,
-    judge: Annotated[str, typer.Option("--judge", help="Of configs/judge.")] = "gpt-4-1106-preview",
+    judge: grading.JudgeOption = "gpt-4-1106-preview",
     base_url: grading.UrlOption = None,
     assets: screen.AssetsOption = None,
     label: Annotated[str | None, typer.Option("--label", help="Its name in tables.")] = None,
@@ -47,7 +47,7 @@ def command(
         judge=StoredJudge(asked, place.verdicts),
         answers=answers,
         policy=answering,
-        engine=grading.component("engine", engine, given) if generating else None,
+        engine=grading.engine(engine, given) if generating else None,
         label=label or name,
         allow_missing=allow_missing,
     )

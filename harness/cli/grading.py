@@ -8,10 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli import present, screen
+
 if TYPE_CHECKING:
     from harness.protocols import PolicySource
     from harness.runs import Workspace
 
+BenchOption = Annotated[
+    str, typer.Option("--bench", help="Of configs/bench.", autocompletion=screen.complete("bench"))
+]
+JudgeOption = Annotated[
+    str, typer.Option("--judge", help="Of configs/judge.", autocompletion=screen.complete("judge"))
+]
 AnswersOption = Annotated[
     Path | None, typer.Option("--answers", help="Answers as alpaca_eval's JSON, or .json.gz.")
 ]
@@ -40,6 +48,13 @@ def component(
 
     spec = load(kind, name, overriding(overrides, kind if kind in PARTS else None))
     return build(spec | {key: value for key, value in (given or {}).items() if value is not None})
+
+
+def engine(name: str, overrides: Sequence[str]) -> Any:
+    """Build an engine, and say which one it is."""
+    built = component("engine", name, overrides)
+    screen.say(present.engine(built))
+    return built
 
 
 def contestant(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,17 @@ AssetsOption = Annotated[
     Path | None, typer.Option("--assets", help="Folder with the protocol data.")
 ]
 RUNS = Path("runs")
+
+
+def complete(kind: str) -> Callable[[str], list[str]]:
+    """Return what completes a configuration's name in the shell."""
+
+    def names(incomplete: str) -> list[str]:
+        from harness import config
+
+        return [name for name in config.names(kind) if name.startswith(incomplete)]
+
+    return names
 
 
 def workspace(root: Path) -> Workspace:
@@ -86,14 +97,3 @@ def track(label: str, total: int) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=total or None)
         yield lambda count: progress.advance(task, count)
-
-
-def flat(data: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as `a.b: value`."""
-    found: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

@@ -12,6 +12,7 @@ from harness.cli.screen import (
     JsonOption,
     SetOption,
     WorkspaceOption,
+    complete,
     say,
     show,
     workspace,
@@ -21,7 +22,12 @@ EXAMPLE = "Example: harness train toy/inpo --set objective.eta=0.1 --name toy/in
 
 
 def command(
-    name: Annotated[str, typer.Argument(help="A method of configs/train, or a YAML file.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A method of configs/train, or a YAML file.", autocompletion=complete("train")
+        ),
+    ],
     run_name: Annotated[
         str | None, typer.Option("--name", help="What the run is called; the method's name if not.")
     ] = None,

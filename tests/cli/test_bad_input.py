@@ -151,6 +151,13 @@ def test_every_help_has_an_example(tmp_path, command):
     assert f"Example: harness {command}" in " ".join(told.stdout.split())
 
 
-def test_the_shell_can_complete(tmp_path):
-    told = harness("--show-completion", "bash", cwd=tmp_path)
-    assert "harness" in told.stdout
+def test_the_shell_completes_names():
+    words = {"COMP_WORDS": "harness train toy/", "COMP_CWORD": "2"}
+    told = subprocess.run(
+        (Path(sys.executable).with_name("harness"),),
+        env={**os.environ, **words, "_HARNESS_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == ["toy/inpo", "toy/inpo-without-kl", "toy/iterative-dpo"]
