@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -35,7 +37,7 @@ def command(
     for name in METHODS:
         say(f"$ harness train {name}")
         train.command(name, overrides=trained, root=root)
-    with serving(judging.grade, model=judging.MODEL) as url:
+    with serving(judging.grade, model=judging.MODEL) as url, redirect_stdout(sys.stderr):
         say(f"a judge is served on {url}")
         for bench in BENCHMARKS:
             for run in (f"{METHODS[0]}@0", *METHODS):
