@@ -27,7 +27,8 @@ class Component(BaseModel):
     """Base of everything that a configuration builds: frozen, and strict about its keys.
 
     A field declared with `Field(exclude=True)` does not change results (a batch size, a time-out):
-    it is left out of `identity`, and so of what a stage is named by.
+    it is left out of `identity`, and so of what a stage is named by. A component that reads a file
+    has a method `fingerprint()` which returns what identifies the file's content.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
@@ -131,7 +132,9 @@ def identity(value: Any) -> Any:
                 for name, info in type(value).model_fields.items()
                 if not info.exclude
             }
-            return {"use": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
+            told = {"use": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
+            content = getattr(value, "fingerprint", None)
+            return told | {"fingerprint": content()} if content else told
         case None | bool() | int() | float() | str():
             return value
         case Path():

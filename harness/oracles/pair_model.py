@@ -9,12 +9,14 @@ pairings that read only who wins are unchanged by it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from harness.config import Component
 from harness.errors import PolicyError
+from harness.files import folder_digest
 from harness.models import load_model, load_tokenizer, render
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy
@@ -33,6 +35,10 @@ class PairModel(Component):
     batch_size: int = Field(8, gt=0, exclude=True)
     """Questions in memory at once."""
     transitive: bool = False
+
+    def fingerprint(self) -> str | None:
+        """Return a folder's content digest; None for a hub id, which its revision identifies."""
+        return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
         """Return P(first preferred to second), in [0, 1], the mean over both orders.

@@ -62,7 +62,6 @@ class Schedule:
         names = ("objective", "optimiser", "dtype", "tolerance", "seed")
         trained = {name: getattr(spec, name) for name in names}
         size = f"{spec.optimiser.epochs} epochs, {spec.optimiser.batch} pairs a step"
-
         return self._stage("optimise", t, trained, inputs, size)
 
     def _anchor(self, t: int, name: str, policy: Node, pair: Stage) -> Stage:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.config import Component
 from harness.errors import InputError, MissingDependencyError
-from harness.files import folder_digest
+from harness.files import folder_digest, sha256
 from harness.models import check, first_line
 from harness.runs import Given, Node
 from harness.seeds import derive, digest
@@ -71,6 +71,13 @@ class FilePrompts(Component):
     path: str
     count: int | None = None
     """Only the first so many."""
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the file."""
+        try:
+            return sha256(Path(self.path))
+        except OSError as error:
+            raise InputError(f"cannot read the prompts {self.path}: {error.strerror}") from error
 
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return the prompts of the file.

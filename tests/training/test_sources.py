@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.config import identity
 from harness.errors import InputError, MissingDependencyError, PolicyError
 from harness.toy.world import held_out
 from harness.training.sources import FilePrompts, HubPrompts, Pretrained, ToyPrompts
@@ -21,6 +22,17 @@ def test_a_file_of_prompts_and_conversations_is_read(tmp_path):
     first, second = FilePrompts(path=str(path), count=2).prompts(1)
     assert (first.text, len(first.id)) == ("hello", 16)
     assert (second.id, [m.role for m in second.messages]) == ("mine", ["user", "assistant"])
+
+
+def test_a_file_is_known_by_its_content(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    told = []
+    for text in ('{"prompt": "a"}', '{"prompt": "b"}'):
+        path.write_text(text)
+        told.append(identity(FilePrompts(path=str(path))))
+    assert told[0] != told[1]
+    with pytest.raises(InputError, match="cannot read the prompts"):
+        identity(FilePrompts(path=str(tmp_path / "none.jsonl")))
 
 
 @pytest.mark.parametrize("text", ["{", '{"question": "x"}', '["x"]', '{"messages": [1]}'])
