@@ -5,7 +5,10 @@ The child is started fresh (spawn), reports its progress over a pipe, and hands 
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
+import signal
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +18,8 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.types import Advance, Make, Track
+
+PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ def _listen(pipe: Connection, track: Track) -> Ended | None:
 
 
 def _child(pipe: Connection, make: Make, out: Path, inputs: Mapping[str, str]) -> None:
+    _die_with_parent()
     error: BaseException | None = None
     try:
         make(out, inputs, _reporter(pipe))
@@ -85,6 +91,15 @@ def _child(pipe: Connection, make: Make, out: Path, inputs: Mapping[str, str]) -
     except OSError as raised:  # a full disk is told by its number
         error = OSError(raised.errno, raised.strerror, raised.filename)
     pipe.send(Ended(error))
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process with its parent, even by SIGKILL (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    parent = multiprocessing.parent_process()
+    if parent is not None and not parent.is_alive():
+        sys.exit(1)
 
 
 def _reporter(pipe: Connection) -> Track:

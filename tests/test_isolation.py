@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,39 @@ def fill(out, inputs, track):
 
 def die(out, inputs, track):
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def linger(out, inputs, track):
+    (out.parent.parent / "pid").write_text(str(os.getpid()))
+    time.sleep(120)
+
+
+def run_linger(root: Path) -> None:
+    StageStore(root, isolate=True).realise(Stage("linger", 1, {}, {}, linger, device=True))
+
+
+def test_the_process_ends_with_its_parent_however_that_ends(tmp_path):
+    parent = multiprocessing.get_context("spawn").Process(target=run_linger, args=(tmp_path / "s",))
+    parent.start()
+    told = tmp_path / "pid"
+    wait_for(lambda: told.exists() and told.read_text())
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.join()
+    wait_for(lambda: not running(int(told.read_text())))
+
+
+def running(process: int) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def stage(make, *, device: bool = True) -> Stage:
