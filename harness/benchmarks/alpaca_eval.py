@@ -20,11 +20,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.benchmarks import assets, chatml
+from harness.benchmarks import alpaca_eval_length, assets, chatml
 from harness.config import Component
 from harness.errors import AssetError, MissingDependencyError
 from harness.protocols import PolicySource, Sampling
@@ -66,6 +66,9 @@ class AlpacaEval(Component):
     """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
     seed: int = 0
     """Of the bootstrap."""
+    compat: Literal["upstream"] | None = None
+    """`upstream`: length control with alpaca_eval's folds, and with its slip where rows are missing
+    (`alpaca_eval_length`)."""
 
     def prompts(self) -> list[Prompt]:
         """Return the 805 instructions, with `dataset` and the `baseline`'s name in `meta`.
@@ -129,12 +132,15 @@ class AlpacaEval(Component):
         Answers that equal the baseline's are draws. Unread verdicts are left out and counted.
         `win_rate` and `discrete_win_rate` are in percent; the interval of the first is a bootstrap
         over instructions. `avg_length` is in code points, cut to a whole number, over all answers.
+        `length_controlled_win_rate` is there where its data is, else a note says how to get it; its
+        standard error is the bootstrap's, `lc_standard_error` the published one.
 
         Raises:
             CheckError: no verdict could be read.
         """
         readings = {verdict.request_id: verdict.reading for verdict in verdicts}
         instructions = self._instructions()
+        place = {name: i for i, name in enumerate(instructions)}
         items = [
             _item(instructions[ours.prompt_id], ours, theirs, readings)
             for ours, theirs in zip(answers, baseline, strict=True)
@@ -147,7 +153,15 @@ class AlpacaEval(Component):
         }
         unread = counts["unread"]
         told = f"{unread} of {len(items)} verdicts could not be read and are left out"
-        return Score(estimates, counts, tuple(items), (told,) if unread else ())
+        controlled, notes = alpaca_eval_length.estimates(
+            items,
+            [place[item["prompt_id"]] for item in items],
+            assets.folder(self.assets),
+            seed=self.seed,
+            upstream=self.compat == "upstream",
+        )
+        notes = ((told,) if unread else ()) + notes
+        return Score({**estimates, **controlled}, counts, tuple(items), notes)
 
     def _instructions(self) -> dict[str, str]:
         return {prompt.id: prompt.text for prompt in self.prompts()}

@@ -35,6 +35,8 @@ class AssetFile(Component):
     name: str
     sha256: str | None = None
     content_sha256: str | None = None
+    stand_in_sha256: str | None = None
+    """Of another file that may be used in its place, and is told where it is."""
 
     @model_validator(mode="after")
     def _pinned(self) -> AssetFile:
@@ -46,10 +48,14 @@ class AssetFile(Component):
         """Raise an AssetError when `path` is not this file."""
         wanted = self.sha256 or self.content_sha256
         found = sha256(path) if self.sha256 else _content_sha256(path)
-        if found != wanted:
+        if found != wanted and not self.is_stand_in(path):
             raise AssetError(
                 f"{path} is not the published {self.name} (sha256 {found}, not {wanted})"
             )
+
+    def is_stand_in(self, path: Path) -> bool:
+        """Say whether `path` is the file that may be used in this one's place."""
+        return self.stand_in_sha256 is not None and sha256(path) == self.stand_in_sha256
 
 
 class AssetSet(Component):
@@ -98,6 +104,12 @@ def require(name: str, given: Path | None = None) -> Path:
     except AssetError as error:
         raise AssetError(f"{error}: remove it and bring it with {pull_it}") from error
     return path
+
+
+def stand_in(name: str, given: Path | None = None) -> bool:
+    """Say whether `SET/FILE`, which is there, is only the published file's stand-in."""
+    kind, _, file = name.partition("/")
+    return _set(kind).file(file).is_stand_in(folder(given) / kind / file)
 
 
 def pull(wanted: Sequence[str] = (), given: Path | None = None) -> list[Path]:

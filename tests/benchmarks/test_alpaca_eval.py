@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from harness.benchmarks import alpaca_eval
+from harness.benchmarks import alpaca_eval, assets
 from harness.benchmarks.alpaca_eval import AlpacaEval, prompt_id, switched
 from harness.config import build, load
 from harness.errors import AssetError, CheckError, MissingDependencyError
@@ -24,8 +24,9 @@ def kept(_):
 
 
 @pytest.fixture
-def benchmark(monkeypatch):
+def benchmark(monkeypatch, tmp_path):
     monkeypatch.setattr(alpaca_eval, "_rows", kept)
+    monkeypatch.setenv(assets.FOLDER, str(tmp_path))
     return build(load("bench", "alpaca-eval"))
 
 
@@ -151,7 +152,12 @@ def test_the_figures_are_the_published_ones(benchmark):
     assert [item["preference"] for item in score.items] == pytest.approx([0.9, 0.4, None, 0.5, 1])
     assert score.items[4]["length"] == 6
     assert score.items[4]["baseline_length"] == len("base é")
-    assert score.notes == ("1 of 5 verdicts could not be read and are left out",)
+    unread, missing = score.notes
+    assert unread == "1 of 5 verdicts could not be read and are left out"
+    assert missing.startswith("no length_controlled_win_rate: alpaca_eval/df_gamed.csv is missing")
+    assert "harness assets pull alpaca_eval" in missing
+    assert "--assets DIR" in missing
+    assert set(score.estimates) == {"win_rate", "discrete_win_rate"}
 
 
 def test_no_verdict_at_all_is_an_error(benchmark):

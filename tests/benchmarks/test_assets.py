@@ -138,5 +138,18 @@ def test_a_file_needs_one_pin():
         assets.AssetFile(name="x")
 
 
+def test_a_stand_in_is_accepted_and_told_apart(tmp_path):
+    real, other = (hashlib.sha256(data).hexdigest() for data in (RAW, b"rebuilt"))
+    file = assets.AssetFile(name="raw.bin", sha256=real, stand_in_sha256=other)
+    path = tmp_path / "raw.bin"
+    for data, is_stand_in in ((RAW, False), (b"rebuilt", True)):
+        path.write_bytes(data)
+        file.check(path)
+        assert file.is_stand_in(path) is is_stand_in
+    path.write_bytes(b"third")
+    with pytest.raises(AssetError, match="not the published"):
+        file.check(path)
+
+
 def test_the_shipped_copy_is_the_pinned_one(shared):
     assert assets.require("alpaca_eval/alpaca_eval_gpt4_baseline.json", shared / "assets")
