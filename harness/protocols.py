@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
@@ -13,8 +14,10 @@ from harness.runs import Node
 from harness.types import Advance as Advance
 from harness.types import (
     Answer,
+    Answers,
     Comparison,
     Completion,
+    Graded,
     JudgeRequest,
     Policy,
     Prompt,
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 Anchor = Literal["reference", "previous"]
 Match = tuple[int, int]
 Matrix = Mapping[Match, float]
-Reader = Callable[[Reply], Reading | None]
 
 
 class Sampling(Component):
@@ -71,11 +73,9 @@ class Objective(Protocol):
 
     def __call__(self, batch: PairBatch) -> Tensor:
         """Return one loss per pair, shape (batch,), unreduced."""
-        ...
 
     def margin(self, batch: PairBatch) -> Tensor:
         """Return the contrast h inside the loss, shape (batch,); 0 where π = π_t = π_ref."""
-        ...
 
 
 @runtime_checkable
@@ -86,11 +86,9 @@ class PolicySource(Protocol):
 
     def weights(self) -> Node:
         """Return the folder or hub id, or the stage that makes it."""
-        ...
 
     def at(self, path: str) -> Policy:
         """Return the policy whose weights lie at `path` and that is otherwise like this one."""
-        ...
 
 
 @runtime_checkable
@@ -102,7 +100,6 @@ class PromptSource(Protocol):
 
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return the prompts of an iteration, counted from 1."""
-        ...
 
 
 @runtime_checkable
@@ -116,7 +113,6 @@ class GenerationEngine(Protocol):
 
         A completion depends on its own request only, never on its neighbours or their order.
         """
-        ...
 
 
 @runtime_checkable
@@ -128,7 +124,6 @@ class PreferenceOracle(Protocol):
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
         """Return P(first preferred to second), in [0, 1], for each comparison."""
-        ...
 
 
 @runtime_checkable
@@ -140,7 +135,16 @@ class Pairing(Protocol):
 
         A generator: `matrix = yield [(i, j), ...]`; it returns a list of (chosen, rejected).
         """
-        ...
+
+
+class Reader(Protocol):
+    """What a protocol reads in a judge's replies; it is part of every benchmark."""
+
+    def read(self, replies: Sequence[Reply]) -> Reading | None:
+        """Read the replies to one request and its follow-ups, in order; None: it cannot be done."""
+
+    def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
+        """Return what is asked after unreadable replies, perhaps the same again; None: nothing."""
 
 
 @runtime_checkable
@@ -150,39 +154,45 @@ class Judge(Protocol):
     model: str
 
     def judge(
-        self, requests: Sequence[JudgeRequest], read: Reader, advance: Advance
+        self, requests: Sequence[JudgeRequest], reader: Reader, advance: Advance
     ) -> list[Verdict]:
         """Return one verdict a request, in order; one that could not be read has no reading."""
-        ...
 
 
 @runtime_checkable
-class Benchmark(Protocol):
-    """A protocol of one version: prompts → judge requests → readings → a score."""
+class Benchmark(Reader, Protocol):
+    """A protocol of one version: prompts → answers → judge requests → readings → a score."""
 
     name: str
-    sampling: Sampling
     baseline: PolicySource | None
     """Who answers first where the protocol brings no baseline answers of its own."""
 
     def prompts(self) -> list[Prompt]:
         """Return the questions, in their published order."""
-        ...
+
+    def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
+        """Return the turn that follows these prompts and their answers; none: all is said."""
+
+    def sampling_of(self, prompt: Prompt) -> Sampling:
+        """Return how a policy is sampled that answers here."""
 
     def baseline_answers(self) -> list[Answer] | None:
         """Return the published answers to compare with; None where `baseline` must make them."""
-        ...
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Render what the judge is asked; both sequences are in the order of the prompts."""
-        ...
+        """Render what the judge is asked; the baseline's answers are to the same prompts."""
 
-    def read(self, reply: Reply) -> Reading | None:
-        """Read a reply by the protocol's rule; None when it cannot be read."""
-        ...
+    def score(self, graded: Sequence[Graded]) -> list[Score]:
+        """Score contestants side by side; unread verdicts are left out and counted."""
 
-    def score(
-        self, answers: Sequence[Answer], baseline: Sequence[Answer], verdicts: Sequence[Verdict]
-    ) -> Score:
-        """Aggregate; unread verdicts are counted and left out under the protocol's stated rule."""
-        ...
+    def sources(self) -> Mapping[str, str]:
+        """Return the sha256 of the protocol's own texts by name: data files, judge prompts."""
+
+    def read_answers(self, path: Path) -> list[Answers]:
+        """Read an answers file in the protocol's own formats."""
+
+    def read_verdicts(self, path: Path) -> list[Graded]:
+        """Read a file with verdicts in the protocol's own formats, one item a contestant."""
+
+    def files(self, graded: Graded) -> Mapping[str, str]:
+        """Return texts in the protocol's own formats, by file name; they are read back equal."""

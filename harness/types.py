@@ -116,6 +116,17 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Answers:
+    """What one contestant says, in the order of the prompts."""
+
+    name: str
+    """Who says it."""
+    answers: tuple[Answer, ...]
+    missing: int = 0
+    """To how many prompts there is no answer."""
+
+
+@dataclass(frozen=True, slots=True)
 class JudgeRequest:
     """One question to a judge: the whole of it, but for the judge's name."""
 
@@ -159,6 +170,28 @@ class Verdict:
     """None when the reply could not be read."""
     model: str
     """The model that the server says it served."""
+    text: str = ""
+    """What the judge said: its replies to the request, in order, a line break between them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A contestant's answers, the baseline's, and the verdicts: all that a score is made of."""
+
+    label: str
+    """What tables call the contestant."""
+    judge: str
+    """The judge as it was asked for."""
+    answers: tuple[Answer, ...]
+    """In the order of the prompts; empty where a file holds verdicts alone."""
+    baseline: tuple[Answer, ...]
+    """To the same prompts; empty where there is none, or a file does not hold them."""
+    verdicts: tuple[Verdict, ...]
+    prompts: tuple[Prompt, ...] = ()
+    """What the answers answer; empty where a file does not tell."""
+    baseline_label: str = "baseline"
+    notes: tuple[str, ...] = ()
+    """What was found in the file that they were read from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,3 +218,23 @@ class Score:
     """One row a prompt: what the estimates are averages of."""
     notes: tuple[str, ...] = ()
     """What a reader of the figures must know."""
+    details: Mapping[str, Any] = field(default_factory=dict)
+    """What the figures rest on, as plain data: a chosen constant, coefficients, ..."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A published figure beside the one that the harness makes of the same verdicts."""
+
+    what: str
+    published: float
+    recomputed: float
+    tolerance: float
+    """How far apart they may lie, in the figure's own unit."""
+    explained: str = ""
+    """Why they differ, where they do."""
+
+    @property
+    def holds(self) -> bool:
+        """Say whether the two agree within the tolerance."""
+        return abs(self.recomputed - self.published) <= self.tolerance

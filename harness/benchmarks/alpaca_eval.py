@@ -15,37 +15,40 @@ import hashlib
 import importlib.util
 import json
 import math
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from harness.benchmarks import alpaca_eval_length, assets, chatml
+from harness.benchmarks import alpaca_eval_files, alpaca_eval_length, assets, chatml
+from harness.benchmarks.alpaca_eval_files import prompt_id, switched
 from harness.config import Component
 from harness.errors import AssetError, MissingDependencyError
+from harness.files import sha256
 from harness.protocols import PolicySource, Sampling
 from harness.statistics.bootstrap import interval
 from harness.statistics.length_control import percent
 from harness.types import (
     Answer,
+    Answers,
     Estimate,
+    Graded,
     JudgeRequest,
     Message,
     Prompt,
     Reading,
     Reply,
     Score,
-    Verdict,
 )
 
 BASELINE = "alpaca_eval/alpaca_eval_gpt4_baseline.json"
 TEMPLATE = Path("evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt")
 TEMPLATE_SHA256 = "784227e6dc2832fc08c43d2c8ea3a308e7523780187a1aaad2f85e30bac85f62"
 FIRST, SECOND = "m", "M"
+FEW = 50
 
 
 class AlpacaEval(Component):
@@ -64,11 +67,7 @@ class AlpacaEval(Component):
     """For policies that answer here; published answers were sampled in many ways."""
     assets: Path | None = Field(None, exclude=True)
     """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
-    seed: int = 0
-    """Of the bootstrap."""
-    compat: Literal["upstream"] | None = None
-    """`upstream`: length control with alpaca_eval's folds, and with its slip where rows are missing
-    (`alpaca_eval_length`)."""
+    scoring: alpaca_eval_length.Scoring = alpaca_eval_length.Scoring()
 
     def prompts(self) -> list[Prompt]:
         """Return the 805 instructions, with `dataset` and the `baseline`'s name in `meta`.
@@ -84,6 +83,14 @@ class AlpacaEval(Component):
             )
             for row in _rows(assets.folder(self.assets))
         ]
+
+    def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
+        """Return nothing: there is one turn."""
+        return []
+
+    def sampling_of(self, prompt: Prompt) -> Sampling:
+        """Return how every instruction is answered."""
+        return self.sampling
 
     def baseline_answers(self) -> list[Answer]:
         """Return the published answers of gpt4_1106_preview."""
@@ -110,23 +117,26 @@ class AlpacaEval(Component):
             found.append(JudgeRequest(ours.prompt_id, messages, self.parameters))
         return found
 
-    def read(self, reply: Reply) -> Reading | None:
+    def read(self, replies: Sequence[Reply]) -> Reading | None:
         """Read P(first preferred) from the log-probabilities of `m` and `M`; neither: unread.
 
         The token that was sampled does not matter; of two, one that is not told has no weight.
         """
-        if reply.top_logprobs is None or len(reply.top_logprobs) != 1:
+        told = replies[-1].top_logprobs
+        if told is None or len(told) != 1:
             return None
-        top = dict(reply.top_logprobs[0])
+        top = dict(told[0])
         first, second = (top.get(token, -math.inf) for token in (FIRST, SECOND))
         if math.isnan(first + second) or max(first, second) in (-math.inf, math.inf):
             return None
         weight = math.exp(first - max(first, second))
         return Reading(weight / (weight + math.exp(second - max(first, second))))
 
-    def score(
-        self, answers: Sequence[Answer], baseline: Sequence[Answer], verdicts: Sequence[Verdict]
-    ) -> Score:
+    def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
+        """Ask again; alpaca_eval leaves it unread."""
+        return request
+
+    def score(self, graded: Sequence[Graded]) -> list[Score]:
         """Return the published figures: `win_rate` with its standard error, and counts.
 
         Answers that equal the baseline's are draws. Unread verdicts are left out and counted.
@@ -138,44 +148,45 @@ class AlpacaEval(Component):
         Raises:
             CheckError: no verdict could be read.
         """
-        readings = {verdict.request_id: verdict.reading for verdict in verdicts}
-        instructions = self._instructions()
-        place = {name: i for i, name in enumerate(instructions)}
-        items = [
-            _item(instructions[ours.prompt_id], ours, theirs, readings)
-            for ours, theirs in zip(answers, baseline, strict=True)
-        ]
+        return [self._score(one) for one in graded]
+
+    def sources(self) -> Mapping[str, str]:
+        """Return the sha256 of the instructions with the baseline's answers, and of the prompt."""
+        folder = assets.folder(self.assets)
+        files = [name for name in (BASELINE, alpaca_eval_length.GAMED) if (folder / name).is_file()]
+        return {name: sha256(folder / name) for name in files} | {TEMPLATE.name: TEMPLATE_SHA256}
+
+    def read_answers(self, path: Path) -> list[Answers]:
+        """Read a `model_outputs.json`."""
+        return alpaca_eval_files.read_answers(path, self.prompts())
+
+    def read_verdicts(self, path: Path) -> list[Graded]:
+        """Read an `annotations.json`."""
+        return alpaca_eval_files.read_verdicts(path)
+
+    def files(self, graded: Graded) -> Mapping[str, str]:
+        """Return `model_outputs.json` and `annotations.json`."""
+        return alpaca_eval_files.files(graded)
+
+    def _score(self, graded: Graded) -> Score:
+        items = _items(graded)
         judged = [item["preference"] for item in items if item["preference"] is not None]
         counts = _counts(items, judged)
         estimates = {
-            "win_rate": percent(interval(judged, seed=self.seed)),
+            "win_rate": percent(interval(judged, seed=self.scoring.seed)),
             "discrete_win_rate": percent(Estimate(sum(map(_discrete, judged)) / len(judged))),
         }
         unread = counts["unread"]
         told = f"{unread} of {len(items)} verdicts could not be read and are left out"
-        controlled, notes = alpaca_eval_length.estimates(
-            items,
-            [place[item["prompt_id"]] for item in items],
-            assets.folder(self.assets),
-            seed=self.seed,
-            upstream=self.compat == "upstream",
+        folder = assets.folder(self.assets)
+        found = alpaca_eval_length.estimates(
+            items, _places(folder, graded), folder, scoring=self.scoring
         )
-        notes = ((told,) if unread else ()) + notes
-        return Score({**estimates, **controlled}, counts, tuple(items), notes)
+        notes = (*graded.notes, *((told,) if unread else ()), *few(len(judged)), *found.notes)
+        return Score({**estimates, **found.estimates}, counts, tuple(items), notes, found.details)
 
     def _instructions(self) -> dict[str, str]:
         return {prompt.id: prompt.text for prompt in self.prompts()}
-
-
-def prompt_id(instruction: str) -> str:
-    """Return an instruction's name: it depends on its text and not on its place."""
-    return hashlib.sha256(instruction.encode()).hexdigest()[:16]
-
-
-def switched(instruction: str) -> bool:
-    """Say whether our answer is shown first; the same for every model, as published."""
-    drawn = random.Random("is_switched_outputs" + instruction + "0")
-    return drawn.choices([False, True], k=1)[0]
 
 
 @lru_cache(maxsize=1)
@@ -208,18 +219,43 @@ def _slots(instruction: str, ours: str, theirs: str) -> tuple[str, str]:
     return (ours, theirs) if switched(instruction) else (theirs, ours)
 
 
-def _item(
-    instruction: str, ours: Answer, theirs: Answer, readings: Mapping[str, Reading | None]
-) -> dict[str, Any]:
-    """Return one prompt's row; its preference is P(ours preferred), None where unread."""
-    preference: float | None = 0.5
-    if ours.text != theirs.text:
-        reading = readings[ours.prompt_id]
-        first = reading.value if reading else None
-        turned = first is not None and not switched(instruction)
-        preference = 1 - first if turned and first is not None else first
-    lengths = {"length": len(ours.text), "baseline_length": len(theirs.text)}
-    return {"prompt_id": ours.prompt_id, "preference": preference, **lengths}
+def _items(graded: Graded) -> list[dict[str, Any]]:
+    """Return one row a prompt; its preference is P(ours preferred), None where unread."""
+    theirs = {answer.prompt_id: answer.text for answer in graded.baseline}
+    dataset = {prompt.id: prompt.meta.get("dataset", "") for prompt in graded.prompts}
+    preferred = alpaca_eval_files.preferences(graded)
+    return [
+        {
+            "prompt_id": ours.prompt_id,
+            "preference": preferred[ours.prompt_id],
+            "length": len(ours.text),
+            "baseline_length": len(theirs[ours.prompt_id]),
+            "dataset": dataset[ours.prompt_id],
+        }
+        for ours in graded.answers
+    ]
+
+
+def _places(folder: Path, graded: Graded) -> list[int] | None:
+    """Return where each instruction stands in the eval set.
+
+    None where the published difficulties do not hold: another prompt or another baseline.
+    """
+    if not (folder / BASELINE).is_file():
+        return None
+    rows = _rows(folder)
+    place = {prompt_id(row["instruction"]): i for i, row in enumerate(rows)}
+    same = all(
+        (at := place.get(answer.prompt_id)) is not None and rows[at]["output"] == answer.text
+        for answer in graded.baseline
+    )
+    return [place[answer.prompt_id] for answer in graded.answers] if same else None
+
+
+def few(judged: int) -> tuple[str, ...]:
+    """Say so where there are too few verdicts for a figure to mean much."""
+    told = f"only {judged} verdicts: an interval of so few says little"
+    return (told,) if judged < FEW else ()
 
 
 def _counts(items: Sequence[Mapping[str, Any]], judged: Sequence[float]) -> dict[str, int]:

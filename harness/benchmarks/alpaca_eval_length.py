@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from harness.benchmarks import assets
+from harness.config import Component
 from harness.errors import AssetError, CheckError
 from harness.statistics.length_controlled_glm import (
     Gamed,
@@ -31,37 +34,76 @@ STAND_IN = (
     f"{GAMED} is a reconstruction: at a given C {METRIC} is as published, but the C chosen, and "
     "with it the figure by about 0.15 points, can differ"
 )
+FOREIGN = (
+    f"{METRIC}: other instructions or another baseline than AlpacaEval's, so the term of their "
+    "difficulty, which is published for those alone, is left out"
+)
+ROWS = (
+    f"{METRIC}: difficulties were looked up by the row's place, as alpaca_eval does, though these "
+    "are other instructions or another baseline than AlpacaEval's"
+)
 
-Found = tuple[dict[str, Estimate], tuple[str, ...]]
+
+class Scoring(Component):
+    """How the figures are made of the verdicts."""
+
+    compat: Literal["upstream"] | None = None
+    """`upstream`: length control with alpaca_eval's folds, and with its slip where rows are
+    missing."""
+    C: float | None = Field(default=None, gt=0)
+    """The inverse of the penalty; None: chosen by cross-validation, as published."""
+    seed: int = 0
+    """Of the bootstraps."""
+    rounds: int = Field(default=1000, ge=0)
+    """Refits of the length-controlled interval; 0: no interval."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Estimates in percent, what must be said of them, and what they rest on."""
+
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
 
 
 def estimates(
     items: Sequence[Mapping[str, Any]],
-    places: Sequence[int],
+    places: Sequence[int] | None,
     folder: Path,
     *,
-    seed: int,
-    upstream: bool = False,
+    scoring: Scoring,
 ) -> Found:
-    """Return the estimates, in percent, and the notes; without the data, a note alone.
+    """Return the estimates; without the data, a note alone.
 
     Args:
         items: The score's rows, unread ones included.
-        places: Of each item's instruction in the eval set.
+        places: Of each item's instruction in the eval set; None: it is another set or baseline.
         folder: With the protocol data.
-        seed: Of the bootstrap.
-        upstream: Make alpaca_eval's folds and look difficulties up by the row's place.
+        scoring: Whether as alpaca_eval does, C, and the bootstrap's seed and size.
     """
+    upstream = scoring.compat == "upstream"
+    at = range(len(items)) if upstream else places
     try:
         gamed, difficulty = read(assets.require(GAMED, folder))
-        rows = judged(items, range(len(items)) if upstream else places, difficulty)
-        order: Literal["stable", "introsort"] = "introsort" if upstream else "stable"
-        found = length_controlled_win_rate(rows, gamed, seed=seed, order=order)
+        found = length_controlled_win_rate(
+            judged(items, at, difficulty),
+            gamed,
+            seed=scoring.seed,
+            rounds=scoring.rounds,
+            order="introsort" if upstream else "stable",
+            strength=scoring.C,
+        )
     except (AssetError, CheckError) as error:
-        return {}, (f"no {METRIC}: {error}",)
+        return Found(notes=(f"no {METRIC}: {error}",))
     told = (STAND_IN,) if assets.stand_in(GAMED, folder) else ()
+    foreign = (ROWS if upstream else FOREIGN,) if places is None else ()
     published = {"lc_standard_error": Estimate(found.published_error)}
-    return {METRIC: found.estimate, **published}, (*_told(found), *told)
+    return Found(
+        {METRIC: found.estimate, **published},
+        (*_told(found, chosen=scoring.C is None), *foreign, *told),
+        _details(found, difficulty="none" if at is None else "row" if upstream else "instruction"),
+    )
 
 
 def read(path: Path) -> tuple[Gamed, dict[int, float]]:
@@ -81,21 +123,23 @@ def read(path: Path) -> tuple[Gamed, dict[int, float]]:
 
 
 def judged(
-    items: Sequence[Mapping[str, Any]], places: Sequence[int], difficulty: Mapping[int, float]
+    items: Sequence[Mapping[str, Any]],
+    places: Sequence[int] | None,
+    difficulty: Mapping[int, float],
 ) -> Judged:
-    """Return the items as the model's rows.
+    """Return the items as the model's rows; without places no difficulty is known.
 
     Raises:
         CheckError: there is an instruction of unknown difficulty.
     """
-    if unknown := sorted(set(places) - set(difficulty)):
+    if unknown := sorted(set(places or ()) - set(difficulty)):
         raise CheckError(f"no difficulty is known of the instruction at place {unknown[0]}")
     preferences = [np.nan if i["preference"] is None else i["preference"] for i in items]
     return Judged(
         np.array(preferences, dtype=np.float64),
         np.array([item["length"] for item in items], dtype=np.float64),
         np.array([item["baseline_length"] for item in items], dtype=np.float64),
-        np.array([difficulty[place] for place in places]),
+        None if places is None else np.array([difficulty[place] for place in places]),
     )
 
 
@@ -103,8 +147,16 @@ def _column(rows: Sequence[Mapping[str, str]], name: str) -> Floats:
     return np.array([float(row[name] or "nan") for row in rows])
 
 
-def _told(found: LengthControlled) -> tuple[str, ...]:
+def _told(found: LengthControlled, *, chosen: bool) -> tuple[str, ...]:
     if found.strength is None:
         return ()
     near = " and ".join(f"{value:.2f} at C = {c:.4g}" for c, value in found.neighbours.items())
-    return (f"{METRIC}: cross-validation chose C = {found.strength:.4g}; it would be {near}",)
+    how = "cross-validation chose C" if chosen else "C was given as"
+    return (f"{METRIC}: {how} = {found.strength:.4g}; it would be {near}",)
+
+
+def _details(found: LengthControlled, difficulty: str) -> dict[str, Any]:
+    """Return the constants of the fit: C, the figure at its neighbours, whose difficulties."""
+    near = {f"{c:.6g}": value for c, value in found.neighbours.items()}
+    told = {"C": found.strength, "at_neighbouring_C": near, "difficulty_by": difficulty}
+    return {METRIC: told}

@@ -8,28 +8,30 @@ three times, as Arena-Hard does. Equal answers are a draw and are not asked.
 from __future__ import annotations
 
 import math
-import random
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
+from harness.benchmarks import alpaca_eval_files
 from harness.config import Component
+from harness.errors import InputError
 from harness.protocols import PolicySource, Sampling
-from harness.seeds import derive
 from harness.statistics.bootstrap import interval, ratio_interval
 from harness.statistics.length_control import length_controlled, percent
 from harness.toy import judging, world
 from harness.types import (
     Answer,
+    Answers,
+    Graded,
     JudgeRequest,
     Message,
     Prompt,
     Reading,
     Reply,
     Score,
-    Verdict,
 )
 
 Games = Mapping[str, Reading | None]
@@ -40,16 +42,49 @@ WORTH = {"A>>B": (1.0, 3), "A>B": (1.0, 1), "A=B": (0.5, 1), "B>A": (0.0, 1), "B
 """By label: what the first answer wins, and how often the game counts."""
 
 
-class ToyWeighted(Component):
-    """One game a prompt; the judge's weighted choice between `m` and `M`."""
+class Toy(Component):
+    """What both protocols share: the questions, one turn, a policy as the baseline."""
 
-    name: ClassVar[str] = "toy-weighted"
     count: int = Field(gt=1)
     offset: int = Field(0, ge=0)
     """Held-out instructions before the first that is asked: others may choose settings."""
     baseline: PolicySource
     sampling: Sampling
     seed: int = 0
+
+    def prompts(self) -> list[Prompt]:
+        """Return held-out instructions."""
+        return held_out(self.offset, self.count)
+
+    def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
+        """Return nothing: there is one turn."""
+        return []
+
+    def sampling_of(self, prompt: Prompt) -> Sampling:
+        """Return how every instruction is answered."""
+        return self.sampling
+
+    def baseline_answers(self) -> list[Answer] | None:
+        """Return None: the baseline policy answers."""
+        return None
+
+    def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
+        """Ask again."""
+        return request
+
+    def sources(self) -> Mapping[str, str]:
+        """Return nothing: all of it is in the package."""
+        return {}
+
+    def read_answers(self, path: Path) -> list[Answers]:
+        """Read answers in alpaca_eval's format."""
+        return alpaca_eval_files.read_answers(path, self.prompts())
+
+
+class ToyWeighted(Toy):
+    """One game a prompt; the judge's weighted choice between `m` and `M`."""
+
+    name: ClassVar[str] = "toy-weighted"
     parameters: ClassVar[dict[str, object]] = {
         "max_tokens": 1,
         "temperature": 0.0,
@@ -57,34 +92,41 @@ class ToyWeighted(Component):
         "top_logprobs": 5,
     }
 
-    def prompts(self) -> list[Prompt]:
-        """Return held-out instructions."""
-        return held_out(self.offset, self.count)
-
-    def baseline_answers(self) -> list[Answer] | None:
-        """Return None: the baseline policy answers."""
-        return None
-
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
         """Ask once for every prompt whose answers differ; the order is drawn from the prompt."""
         found = []
         for ours, theirs in zip(answers, baseline, strict=True):
-            slots = (theirs, ours) if swapped(ours.prompt_id) else (ours, theirs)
+            first = alpaca_eval_files.switched(ours.prompt_id)
+            slots = (ours, theirs) if first else (theirs, ours)
             found += ask(judging.WEIGHTED, ours.prompt_id, "", slots, self.parameters)
         return found
 
-    def read(self, reply: Reply) -> Reading | None:
+    def read(self, replies: Sequence[Reply]) -> Reading | None:
         """Read P(first slot preferred) from the log-probabilities of `m` and `M`."""
-        top = dict(reply.top_logprobs[0]) if reply.top_logprobs else {}
+        told = replies[-1].top_logprobs
+        top = dict(told[0]) if told else {}
         weights = [math.exp(top[token]) if token in top else 0.0 for token in ("m", "M")]
         return Reading(weights[0] / sum(weights)) if sum(weights) else None
 
-    def score(
-        self, answers: Sequence[Answer], baseline: Sequence[Answer], verdicts: Sequence[Verdict]
-    ) -> Score:
+    def score(self, graded: Sequence[Graded]) -> list[Score]:
         """Return the win rate, raw and with length controlled, with bootstrap intervals."""
-        games = {v.request_id: v.reading for v in verdicts}
-        items = [_weighted(*pair, games) for pair in zip(answers, baseline, strict=True)]
+        return [self._score(one) for one in graded]
+
+    def read_verdicts(self, path: Path) -> list[Graded]:
+        """Read verdicts in alpaca_eval's format."""
+        found = alpaca_eval_files.read_verdicts(path)
+        return [alpaca_eval_files.renamed(graded, prompt_text) for graded in found]
+
+    def files(self, graded: Graded) -> Mapping[str, str]:
+        """Return answers and verdicts in alpaca_eval's formats."""
+        return alpaca_eval_files.files(graded)
+
+    def _score(self, graded: Graded) -> Score:
+        preferred = alpaca_eval_files.preferences(graded)
+        items = [
+            {**_common(ours, theirs), "preference": preferred[ours.prompt_id]}
+            for ours, theirs in zip(graded.answers, graded.baseline, strict=True)
+        ]
         judged = [item for item in items if item["preference"] is not None]
         preferences = [item["preference"] for item in judged]
         lengths = ([item[side] for item in judged] for side in ("length", "baseline_length"))
@@ -93,28 +135,14 @@ class ToyWeighted(Component):
             "length_controlled_win_rate": length_controlled(preferences, *lengths, seed=self.seed),
         }
         counts = {"asked": len(items), "judged": len(judged), "unread": len(items) - len(judged)}
-        return Score(estimates, counts, tuple(items))
+        return Score(estimates, counts, tuple(items), graded.notes)
 
 
-class ToyLabels(Component):
+class ToyLabels(Toy):
     """Two games a prompt, the second with the answers swapped; the judge's verdict label."""
 
     name: ClassVar[str] = "toy-labels"
-    count: int = Field(gt=1)
-    offset: int = Field(0, ge=0)
-    """Held-out instructions before the first that is asked: others may choose settings."""
-    baseline: PolicySource
-    sampling: Sampling
-    seed: int = 0
     parameters: ClassVar[dict[str, object]] = {"max_tokens": 64, "temperature": 0.0}
-
-    def prompts(self) -> list[Prompt]:
-        """Return held-out instructions."""
-        return held_out(self.offset, self.count)
-
-    def baseline_answers(self) -> list[Answer] | None:
-        """Return None: the baseline policy answers."""
-        return None
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
         """Ask twice for every prompt whose answers differ."""
@@ -124,19 +152,33 @@ class ToyLabels(Component):
                 found += ask(judging.LABELS, ours.prompt_id, game, slots, self.parameters)
         return found
 
-    def read(self, reply: Reply) -> Reading | None:
+    def read(self, replies: Sequence[Reply]) -> Reading | None:
         """Read what the first slot wins from the last verdict label."""
-        found = VERDICT.findall(reply.content)
+        found = VERDICT.findall(replies[-1].content)
         if not found or found[-1] not in WORTH:
             return None
         return Reading(WORTH[found[-1]][0], found[-1])
 
-    def score(
-        self, answers: Sequence[Answer], baseline: Sequence[Answer], verdicts: Sequence[Verdict]
-    ) -> Score:
+    def score(self, graded: Sequence[Graded]) -> list[Score]:
         """Return the share of weighted games won; the interval keeps a prompt's games together."""
-        games = {v.request_id: v.reading for v in verdicts}
-        items = [_labelled(*pair, games) for pair in zip(answers, baseline, strict=True)]
+        return [self._score(one) for one in graded]
+
+    def read_verdicts(self, path: Path) -> list[Graded]:
+        """Refuse: no other tool has verdicts of this protocol.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(f"{path}: {self.name} has no format for verdicts; name toy-weighted")
+
+    def files(self, graded: Graded) -> Mapping[str, str]:
+        """Return the answers in alpaca_eval's format."""
+        return alpaca_eval_files.answers_file(graded)
+
+    def _score(self, graded: Graded) -> Score:
+        games = {v.request_id: v.reading for v in graded.verdicts}
+        pairs = zip(graded.answers, graded.baseline, strict=True)
+        items = [_labelled(ours, theirs, games) for ours, theirs in pairs]
         won, weight = ([float(item[key]) for item in items] for key in ("won", "weight"))
         counts = {
             "asked": len(items),
@@ -144,18 +186,18 @@ class ToyLabels(Component):
             "unread": sum(int(item["unread"]) for item in items),
         }
         estimate = percent(ratio_interval(won, weight, seed=self.seed))
-        return Score({"win_rate": estimate}, counts, tuple(items))
+        return Score({"win_rate": estimate}, counts, tuple(items), graded.notes)
+
+
+def prompt_text(prompt: Prompt) -> str:
+    """Return what a prompt of this world is called by: its text."""
+    return prompt.text
 
 
 def held_out(offset: int, count: int) -> list[Prompt]:
     """Return some of the held-out instructions as prompts."""
     texts = world.held_out()[offset : offset + count]
     return [Prompt(id=text, messages=(Message("user", text),)) for text in texts]
-
-
-def swapped(prompt_id: str) -> bool:
-    """Say whether the policy's answer is shown second; drawn from the prompt."""
-    return bool(random.Random(derive("toy order", prompt_id)).getrandbits(1))
 
 
 def ask(
@@ -171,13 +213,6 @@ def ask(
         return []
     messages = judging.question(task, prompt_id, first, second)
     return [JudgeRequest(prompt_id + game, messages, parameters)]
-
-
-def _weighted(ours: Answer, theirs: Answer, games: Games) -> dict[str, Any]:
-    reading = Reading(0.5) if ours.text == theirs.text else games.get(ours.prompt_id)
-    turned = swapped(ours.prompt_id) and ours.text != theirs.text
-    value = None if reading is None else 1 - reading.value if turned else reading.value
-    return {**_common(ours, theirs), "preference": value}
 
 
 def _labelled(ours: Answer, theirs: Answer, games: Games) -> dict[str, Any]:

@@ -23,6 +23,8 @@ def command(
     label: Annotated[str | None, typer.Option("--label", help="Its name in tables.")] = None,
     engine: Annotated[str, typer.Option("--engine", help="Of configs/engine.")] = "auto",
     allow_missing: grading.MissingOption = False,
+    accept_input: grading.AcceptOption = False,
+    compat: grading.CompatOption = None,
     overrides: screen.SetOption = None,
     dry_run: screen.DryRunOption = False,
     root: screen.WorkspaceOption = RUNS,
@@ -31,7 +33,8 @@ def command(
     """Have a judge grade answers: from a file, or made by a policy.
 
     Verdicts are kept: what was judged once is not asked again. `--set judge.KEY=VALUE` and
-    `--set engine.KEY=VALUE` override the judge and the engine, other keys the benchmark.
+    `--set engine.KEY=VALUE` override the judge and the engine, `--set score.KEY=VALUE` how it is
+    scored, other keys the benchmark.
     """
     from harness.evaluation import results
     from harness.evaluation.run import Evaluation, evaluate, plan
@@ -39,7 +42,7 @@ def command(
 
     place, given = screen.workspace(root), overrides or []
     name, answering = grading.contestant(place, policy, run)
-    benchmark = grading.component("bench", bench, given, {"assets": assets})
+    benchmark = grading.benchmark(bench, given, assets, compat)
     asked = grading.component("judge", judge, given, {"base_url": base_url})
     generating = answering is not None or benchmark.baseline is not None
     evaluation = Evaluation(
@@ -50,6 +53,7 @@ def command(
         engine=grading.engine(engine, given) if generating else None,
         label=label or name,
         allow_missing=allow_missing,
+        accept_input=accept_input,
     )
     if dry_run:
         found = plan(evaluation, place)

@@ -30,14 +30,25 @@ UrlOption = Annotated[str | None, typer.Option("--base-url", help="Where the jud
 MissingOption = Annotated[
     bool, typer.Option("--allow-missing", help="Leave out prompts without an answer.")
 ]
+CompatOption = Annotated[
+    str | None, typer.Option("--compat", help="`upstream`: score as the published code does.")
+]
+AcceptOption = Annotated[
+    bool, typer.Option("--accept-input", help="Go on where the audit of the input would stop.")
+]
 PARTS = ("judge", "engine")
+SCORE = "score."
 
 
 def overriding(overrides: Sequence[str], part: str | None) -> list[str]:
-    """Return the overrides of the judge or the engine (`judge.timeout=9`), or else the rest."""
+    """Return the overrides of the judge or the engine (`judge.timeout=9`), or else the rest.
+
+    `score.KEY` is a key of the benchmark's `scoring`.
+    """
     if part:
         return [o.removeprefix(f"{part}.") for o in overrides if o.startswith(f"{part}.")]
-    return [o for o in overrides if not o.startswith(tuple(f"{p}." for p in PARTS))]
+    rest = [o for o in overrides if not o.startswith(tuple(f"{p}." for p in PARTS))]
+    return [f"scoring.{o.removeprefix(SCORE)}" if o.startswith(SCORE) else o for o in rest]
 
 
 def component(
@@ -48,6 +59,12 @@ def component(
 
     spec = load(kind, name, overriding(overrides, kind if kind in PARTS else None))
     return build(spec | {key: value for key, value in (given or {}).items() if value is not None})
+
+
+def benchmark(name: str, overrides: Sequence[str], assets: Path | None, compat: str | None) -> Any:
+    """Build a benchmark."""
+    added = [f"{SCORE}compat={compat}"] if compat else []
+    return component("bench", name, [*overrides, *added], {"assets": assets})
 
 
 def engine(name: str, overrides: Sequence[str]) -> Any:

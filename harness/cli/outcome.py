@@ -19,6 +19,7 @@ def planned(plan: Plan) -> dict[str, Any]:
     """Return a plan as data."""
     stored = None if plan.requests is None else plan.requests - (plan.asked or 0)
     told = {"requests": plan.requests, "stored": stored, "asked": plan.asked}
+    told |= {"findings": [asdict(finding) for finding in plan.findings]}
     return {"stages": present.plan(plan.stages), **told}
 
 
@@ -31,6 +32,8 @@ def print_plan(plan: Plan) -> None:
         return
     stored = plan.requests - plan.asked
     typer.echo(f"{plan.requests} verdicts: {stored} stored, {plan.asked} would be asked.")
+    for finding in plan.findings:
+        typer.echo(f"{finding.level}: {finding.told}")
 
 
 def told(result: Result, path: Path) -> dict[str, Any]:

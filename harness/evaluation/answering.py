@@ -3,43 +3,64 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from harness.config import identity
+from harness.evaluation import audit
 from harness.files import write_whole
-from harness.protocols import Benchmark, GenerationEngine, PolicySource, Sampling
+from harness.protocols import Benchmark, GenerationEngine, PolicySource
 from harness.runs import Stage
-from harness.seeds import derive, digest
-from harness.types import Answer, Prompt, Request, Track
+from harness.seeds import canonical, derive, digest
+from harness.types import Advance, Answer, Completion, Policy, Prompt, Request, Track
 
-VERSION = 1
+VERSION = 2
 """Raised when the same inputs would now give other answers."""
-FILE = "answers.json"
+FILE, FACTS = "answers.json", "facts.json"
 
 
 def answer_stage(
     policy: PolicySource, benchmark: Benchmark, engine: GenerationEngine, seed: int
 ) -> Stage:
-    """Return the stage that makes one answer a prompt.
+    """Return the stage that makes one answer a prompt, turn after turn.
 
     A prompt's seed depends on the seed and its id only: the answers of a benchmark with more
     prompts are the same where both have them.
     """
-    prompts = benchmark.prompts()
+    prompts = conversation(benchmark, None)
     config = {
         "engine": identity(engine),
-        "sampling": identity(benchmark.sampling),
-        "prompts": digest([[p.id, [asdict(m) for m in p.messages]] for p in prompts]),
+        "prompts": digest(
+            [
+                [p.id, [asdict(m) for m in p.messages], identity(benchmark.sampling_of(p))]
+                for p in prompts
+            ]
+        ),
         "seed": seed,
     }
     label = f"{policy.name} · answer {benchmark.name}"
-    make = partial(_answer, policy, engine, benchmark.sampling, seed, prompts, label)
+    make = partial(_answer, policy, engine, benchmark, seed, label)
     size = f"{len(prompts)} prompts"
     inputs = {"policy": policy.weights()}
     return Stage("answer", VERSION, config, inputs, make, label, size, device=True)
+
+
+def conversation(benchmark: Benchmark, answers: Iterable[Answer] | None) -> list[Prompt]:
+    """Return the prompts of every turn; what follows on a prompt without an answer is left out.
+
+    Without `answers` everything is taken to be answered with nothing: it shows how many there are.
+    """
+    said = None if answers is None else {answer.prompt_id: answer for answer in answers}
+    turn, found = benchmark.prompts(), list[Prompt]()
+    while turn:
+        found += turn
+        answered = turn if said is None else [p for p in turn if p.id in said]
+        replies = [Answer(p.id, "") if said is None else said[p.id] for p in answered]
+        turn = benchmark.next_prompts(answered, replies)
+    return found
 
 
 def read_stage(path: str) -> tuple[Answer, ...]:
@@ -48,23 +69,57 @@ def read_stage(path: str) -> tuple[Answer, ...]:
     return tuple(Answer(**row) for row in rows)
 
 
+def read_facts(path: str) -> dict[str, Any]:
+    """Read what a stage that stands tells of how it was made."""
+    found: dict[str, Any] = json.loads((Path(path) / FACTS).read_text(encoding="utf-8"))
+    return found
+
+
 def _answer(
     policy: PolicySource,
     engine: GenerationEngine,
-    sampling: Sampling,
+    benchmark: Benchmark,
     seed: int,
-    prompts: Sequence[Prompt],
     label: str,
     out: Path,
     inputs: Mapping[str, str],
     track: Track,
 ) -> None:
-    requests = [Request(p, 1, derive(seed, "answer", p.id)) for p in prompts]
-    weights = policy.at(inputs["policy"])
-    with track(label, len(requests)) as advance:
-        completions = engine.generate(weights, requests, sampling, advance)
-    rows = [
-        {"prompt_id": c.prompt_id, "text": c.text, "finish_reason": c.finish_reason}
-        for c in completions
-    ]
-    write_whole(out / FILE, json.dumps(rows, indent=1))
+    weights, turn = policy.at(inputs["policy"]), benchmark.prompts()
+    facts: dict[str, Any] = {"engine": identity(engine), "seed": seed}
+    facts["rendering"] = audit.rendering(weights, turn)
+    completions: list[Completion] = []
+    with track(label, len(conversation(benchmark, None))) as advance:
+        while turn:
+            made = _turn(weights, engine, benchmark, seed, turn, advance)
+            completions += made
+            turn = benchmark.next_prompts(turn, [_plain(c) for c in made])
+    facts["tokens"] = sum(len(c.token_ids) for c in completions)
+    write_whole(out / FACTS, json.dumps(facts, indent=1, sort_keys=True))
+    write_whole(out / FILE, json.dumps([asdict(_plain(c)) for c in completions], indent=1))
+
+
+def _turn(
+    policy: Policy,
+    engine: GenerationEngine,
+    benchmark: Benchmark,
+    seed: int,
+    prompts: Sequence[Prompt],
+    advance: Advance,
+) -> list[Completion]:
+    """Answer one turn's prompts, those together that are sampled alike; return in their order."""
+    alike: dict[str, list[Prompt]] = {}
+    for prompt in prompts:
+        key = canonical(identity(benchmark.sampling_of(prompt)))
+        alike.setdefault(key, []).append(prompt)
+    found: dict[str, Completion] = {}
+    for group in alike.values():
+        requests = [Request(p, 1, derive(seed, "answer", p.id)) for p in group]
+        sampling = benchmark.sampling_of(group[0])
+        for completion in engine.generate(policy, requests, sampling, advance):
+            found[completion.prompt_id] = completion
+    return [found[prompt.id] for prompt in prompts]
+
+
+def _plain(completion: Completion) -> Answer:
+    return Answer(completion.prompt_id, completion.text, completion.finish_reason)

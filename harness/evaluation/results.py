@@ -1,12 +1,12 @@
-"""What an evaluation leaves behind: a result, and beside it answers and verdicts.
+"""What an evaluation leaves behind: a result, and beside it what it is made of.
 
-    <workspace>/results/<benchmark>/<label>.json                    the result, written last
-    <workspace>/results/<benchmark>/<label>/items.json              one row a prompt
-    <workspace>/results/<benchmark>/<label>/model_outputs.json      answers, alpaca_eval's format
-    <workspace>/results/<benchmark>/<label>/annotations.json        verdicts, alpaca_eval's format
+    <workspace>/results/<benchmark>/<label>.json               the result, written last
+    <workspace>/results/<benchmark>/<label>/items.json         one row a prompt
+    <workspace>/results/<benchmark>/<label>/graded.json        prompts, answers, verdicts, replies
+    <workspace>/results/<benchmark>/<label>/...                the same in the protocol's formats
 
 In file names a label is percent-encoded, so that no two labels share a file and none leaves the
-folder. `annotations.json` is written for benchmarks with one preference a prompt.
+folder.
 """
 
 from __future__ import annotations
@@ -14,19 +14,20 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from harness.errors import StoreError
-from harness.evaluation.answers import Answers, rows_of
 from harness.files import write_whole
 from harness.runs import Workspace
-from harness.types import Estimate, Prompt, Score
+from harness.types import Estimate, Graded, Score
 
 LONGEST = 120
+SCHEMA = 2
+"""Of the result's file; raised when its fields change."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class Result:
 
     benchmark: str
     label: str
+    baseline: str
+    """Whom it was compared with."""
     judge: str
     """The judge as it was asked for."""
     judges_served: tuple[str, ...]
@@ -46,12 +49,21 @@ class Result:
     """Prompts without an answer: left out."""
     mean_length: float
     """Of the answers, in code points."""
+    finish_reasons: Mapping[str, int]
+    """How many answers ended by `stop`, at the token limit (`length`), or `unknown`."""
+    truncated: float | None
+    """The share that ended at the token limit; None where that is not known."""
     requests: int
     """Verdicts that the score is made of, unread ones included; equal answers need none."""
     asked: int
     """How many of them were asked now; the others were in the store."""
     versions: Mapping[str, str]
     answers_sha256: str
+    sources: Mapping[str, str]
+    """The sha256 of the protocol's own texts by name."""
+    answered: Mapping[str, Any]
+    """How the answers were made: engine, seed, chat template; empty for a file's."""
+    schema: int = field(default=SCHEMA)
 
 
 def path_of(workspace: Workspace, benchmark: str, label: str) -> Path:
@@ -63,13 +75,7 @@ def path_of(workspace: Workspace, benchmark: str, label: str) -> Path:
     return workspace.root / "results" / quote(benchmark, safe="") / f"{name}.json"
 
 
-def write(
-    workspace: Workspace,
-    result: Result,
-    answers: Answers,
-    baseline: Answers,
-    prompts: Sequence[Prompt],
-) -> Path:
+def write(workspace: Workspace, result: Result, graded: Graded, files: Mapping[str, str]) -> Path:
     """Write a result and what lies beside it; return the result's path.
 
     Raises:
@@ -77,11 +83,10 @@ def write(
     """
     path = path_of(workspace, result.benchmark, result.label)
     beside = path.with_suffix("")
-    rows = rows_of(answers, prompts)
     _dump(beside / "items.json", list(result.score.items))
-    _dump(beside / "model_outputs.json", rows)
-    if all("preference" in item for item in result.score.items):
-        _dump(beside / "annotations.json", _annotations(result, rows, baseline))
+    _dump(beside / "graded.json", asdict(graded))
+    for name, text in files.items():
+        write_whole(beside / name, text)
     _dump(path, asdict(replace(result, score=replace(result.score, items=()))))
     return path
 
@@ -98,28 +103,11 @@ def read(path: Path) -> Result:
         score["estimates"] = {k: Estimate(**v) for k, v in score["estimates"].items()}
         score["notes"], score["items"] = tuple(score["notes"]), ()
         data["judges_served"] = tuple(data["judges_served"])
+        if (schema := data.get("schema", 1)) != SCHEMA:
+            raise ValueError(f"its schema is {schema}, this version reads {SCHEMA}")
         return Result(**{**data, "score": Score(**score)})
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StoreError(f"{path} cannot be read ({error}): run the evaluation again") from error
-
-
-def _annotations(
-    result: Result, rows: Sequence[Mapping[str, Any]], baseline: Answers
-) -> list[dict[str, Any]]:
-    """Return the verdicts in alpaca_eval's format: 1 the baseline's answer wins, 2 ours."""
-    return [
-        {
-            "instruction": row["instruction"],
-            "output_1": theirs.text,
-            "generator_1": baseline.name,
-            "dataset": row["dataset"],
-            "output_2": row["output"],
-            "generator_2": row["generator"],
-            "annotator": result.judge,
-            "preference": None if item["preference"] is None else 1 + item["preference"],
-        }
-        for row, theirs, item in zip(rows, baseline.answers, result.score.items, strict=True)
-    ]
 
 
 def _dump(path: Path, data: Any) -> None:

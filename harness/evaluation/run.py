@@ -1,4 +1,4 @@
-"""Answer, judge, score: one contestant on one benchmark."""
+"""Answer, audit, judge, score: one contestant on one benchmark."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from harness.errors import CheckError, ConfigError
-from harness.evaluation import results
-from harness.evaluation.answering import answer_stage, read_stage
-from harness.evaluation.answers import Answers, read_answers
+from harness.errors import CheckError
+from harness.evaluation import audit, gaming, results
+from harness.evaluation.contestants import Contest, Entry
 from harness.evaluation.results import Result
 from harness.protocols import Benchmark, GenerationEngine, Judge, PolicySource, Reader
 from harness.runs import Stage, Workspace, versions
 from harness.seeds import digest
-from harness.types import JudgeRequest, Prompt, Verdict
+from harness.types import Graded, JudgeRequest, Score, Verdict
 
 
 @runtime_checkable
 class RememberingJudge(Judge, Protocol):
     """A judge that keeps its verdicts."""
 
-    def pending(self, requests: Sequence[JudgeRequest], read: Reader) -> int:
+    def pending(self, requests: Sequence[JudgeRequest], reader: Reader) -> int:
         """Return how many of the requests it would have to be asked."""
         ...
 
@@ -34,7 +33,7 @@ class Evaluation:
     benchmark: Benchmark
     judge: RememberingJudge
     answers: Path | None = None
-    """A file in alpaca_eval's format."""
+    """A file in one of the protocol's own formats."""
     policy: PolicySource | None = None
     """Who answers, where there is no file."""
     engine: GenerationEngine | None = None
@@ -44,6 +43,21 @@ class Evaluation:
     seed: int = 0
     allow_missing: bool = False
     """Leave prompts out that the file does not answer."""
+    accept_input: bool = False
+    """Go on where the audit of the input would stop."""
+
+    @property
+    def entry(self) -> Entry:
+        """Who answers."""
+        return Entry(
+            self.benchmark,
+            self.answers,
+            self.policy,
+            self.engine,
+            self.seed,
+            self.allow_missing,
+            self.label,
+        )
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,8 @@ class Plan:
     """How many verdicts it takes; None while there are no answers."""
     asked: int | None
     """How many of them would be asked, the others being stored."""
+    findings: tuple[audit.Finding, ...] = ()
+    """Of the audit, where the answers are there."""
 
 
 def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
@@ -66,52 +82,50 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         InputError: the answers file does not fit.
         JudgeError: the judge cannot be reached or refuses; the verdicts so far are kept.
         StoreError: a store cannot be used.
-        CheckError: no verdict could be read.
+        CheckError: the audit stops the evaluation, or no verdict could be read.
     """
     benchmark, judge = evaluation.benchmark, evaluation.judge
-    prompts = benchmark.prompts()
-    ours, theirs = _contestants(evaluation, prompts, workspace)
-    requests = benchmark.requests(ours.answers, theirs.answers)
-    asked = judge.pending(requests, benchmark.read)
-    with workspace.track(f"{ours.name} · judge {benchmark.name}", len(requests)) as advance:
-        verdicts = judge.judge(requests, benchmark.read, advance)
+    contest = evaluation.entry.contest(workspace)
+    findings = _audited(evaluation, contest)
+    requests = benchmark.requests(contest.ours.answers, contest.theirs.answers)
+    asked = judge.pending(requests, benchmark)
+    label = evaluation.label or contest.ours.name
+    with workspace.track(f"{label} · judge {benchmark.name}", len(requests)) as advance:
+        verdicts = judge.judge(requests, benchmark, advance)
     _check_read(evaluation, verdicts)
-    score = benchmark.score(ours.answers, theirs.answers, verdicts)
-    if ours.missing:
-        told = f"{ours.missing} of {len(prompts)} prompts have no answer and are left out"
-        score = replace(score, notes=(*score.notes, told))
-    result = Result(
-        benchmark=benchmark.name,
-        label=evaluation.label or ours.name,
-        judge=judge.model,
-        judges_served=tuple(sorted({verdict.model for verdict in verdicts})),
-        score=score,
-        answers=len(ours.answers),
-        missing=ours.missing,
-        mean_length=sum(len(a.text) for a in ours.answers) / len(ours.answers),
-        requests=len(requests),
-        asked=asked,
-        versions=versions(),
-        answers_sha256=digest([[a.prompt_id, a.text] for a in ours.answers]),
-    )
-    results.write(workspace, result, ours, theirs, prompts)
+    graded = _graded(evaluation, contest, label, verdicts)
+    score = _noted(benchmark.score([graded])[0], graded, contest, findings)
+    result = _result(evaluation, contest, graded, score, asked)
+    results.write(workspace, result, graded, benchmark.files(graded))
     return result
 
 
 def plan(evaluation: Evaluation, workspace: Workspace) -> Plan:
     """Say what `evaluate` would do, and do nothing."""
-    nodes = [
-        _stage(evaluation, policy)
-        for policy in (_answering(evaluation), _baseline(evaluation))
-        if policy is not None
-    ]
-    stages = [entry for node in nodes for entry in workspace.stages.plan(node)]
+    entry = evaluation.entry
+    stages = [found for node in entry.stages() for found in workspace.stages.plan(node)]
     if any(path is None for _, path in stages):
         return Plan(stages, None, None)
-    benchmark = evaluation.benchmark
-    ours, theirs = _contestants(evaluation, benchmark.prompts(), workspace)
-    requests = benchmark.requests(ours.answers, theirs.answers)
-    return Plan(stages, len(requests), evaluation.judge.pending(requests, benchmark.read))
+    benchmark, contest = evaluation.benchmark, entry.contest(workspace)
+    requests = benchmark.requests(contest.ours.answers, contest.theirs.answers)
+    asked = evaluation.judge.pending(requests, benchmark)
+    return Plan(stages, len(requests), asked, tuple(_findings(contest)))
+
+
+def _findings(contest: Contest) -> list[audit.Finding]:
+    rendering = audit.of_rendering(contest.facts.get("rendering"))
+    return rendering + audit.of_answers(contest.ours.answers)
+
+
+def _audited(evaluation: Evaluation, contest: Contest) -> list[audit.Finding]:
+    """Return what the audit finds; stop before the judge is asked where it must."""
+    found = _findings(contest)
+    stops = [finding.told for finding in found if finding.level == "stop"]
+    if stops and not evaluation.accept_input:
+        raise CheckError(
+            f"{'; '.join(stops)}: nothing was asked; go on all the same with --accept-input"
+        )
+    return found
 
 
 def _check_read(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
@@ -125,47 +139,51 @@ def _check_read(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
         )
 
 
-def _contestants(
-    evaluation: Evaluation, prompts: Sequence[Prompt], workspace: Workspace
-) -> tuple[Answers, Answers]:
-    """Return our answers and the baseline's, of the prompts that we answer, in their order."""
-    if policy := _answering(evaluation):
-        ours = _answered(evaluation, policy, workspace)
-    else:
-        assert evaluation.answers is not None
-        ours = read_answers(evaluation.answers, prompts, evaluation.allow_missing)
-    if policy := _baseline(evaluation):
-        theirs = _answered(evaluation, policy, workspace)
-    else:
-        name = prompts[0].meta.get("baseline", "baseline")
-        theirs = Answers(name, tuple(evaluation.benchmark.baseline_answers() or ()))
-    answered = {answer.prompt_id for answer in ours.answers}
-    kept = tuple(answer for answer in theirs.answers if answer.prompt_id in answered)
-    return ours, replace(theirs, answers=kept)
+def _graded(
+    evaluation: Evaluation, contest: Contest, label: str, verdicts: Sequence[Verdict]
+) -> Graded:
+    return Graded(
+        label=label,
+        judge=evaluation.judge.model,
+        answers=contest.ours.answers,
+        baseline=contest.theirs.answers,
+        verdicts=tuple(verdicts),
+        prompts=contest.prompts,
+        baseline_label=contest.theirs.name,
+    )
 
 
-def _answering(evaluation: Evaluation) -> PolicySource | None:
-    """Return the policy that has to answer, or None where a file does."""
-    if (evaluation.answers is None) == (evaluation.policy is None):
-        raise ConfigError("say who answers: an answers file or a policy, one of them")
-    return evaluation.policy
+def _noted(
+    score: Score, graded: Graded, contest: Contest, findings: Sequence[audit.Finding]
+) -> Score:
+    """Add what the audit and the screen have found to what a reader must know."""
+    signs = gaming.screen(graded, score.estimates)
+    missing = contest.ours.missing
+    told = [f"{missing} prompts have no answer and are left out"] if missing else []
+    notes = (*score.notes, *told, *(f.told for f in findings), *gaming.told(signs))
+    return replace(score, notes=notes, details={**score.details, "screen": signs})
 
 
-def _baseline(evaluation: Evaluation) -> PolicySource | None:
-    """Return the policy that has to answer as the baseline, or None where answers are published."""
-    if evaluation.benchmark.baseline_answers() is not None:
-        return None
-    if evaluation.benchmark.baseline is None:
-        raise ConfigError(f"{evaluation.benchmark.name} has no baseline: set baseline={{...}}")
-    return evaluation.benchmark.baseline
-
-
-def _stage(evaluation: Evaluation, policy: PolicySource) -> Stage:
-    if evaluation.engine is None:
-        raise ConfigError(f"{policy.name} has to answer: name an engine with --engine")
-    return answer_stage(policy, evaluation.benchmark, evaluation.engine, evaluation.seed)
-
-
-def _answered(evaluation: Evaluation, policy: PolicySource, workspace: Workspace) -> Answers:
-    stage = _stage(evaluation, policy)
-    return Answers(policy.name, read_stage(workspace.stages.realise(stage).path))
+def _result(
+    evaluation: Evaluation, contest: Contest, graded: Graded, score: Score, asked: int
+) -> Result:
+    answers = graded.answers
+    return Result(
+        benchmark=evaluation.benchmark.name,
+        label=graded.label,
+        baseline=graded.baseline_label,
+        judge=graded.judge,
+        judges_served=tuple(sorted({verdict.model for verdict in graded.verdicts})),
+        score=score,
+        answers=len(answers),
+        missing=contest.ours.missing,
+        mean_length=sum(len(a.text) for a in answers) / len(answers),
+        finish_reasons=audit.finish_reasons(answers),
+        truncated=audit.truncated(answers),
+        requests=len(graded.verdicts),
+        asked=asked,
+        versions=versions(),
+        answers_sha256=digest([[a.prompt_id, a.text] for a in answers]),
+        sources=dict(evaluation.benchmark.sources()),
+        answered=dict(contest.facts),
+    )

@@ -13,7 +13,6 @@ instructions and says nothing of how far the figure would move with other instru
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,6 +35,8 @@ STRENGTHS = tuple(float(c) for c in np.logspace(-4, 4, 10))
 FOLDS = 5
 GAMED_WEIGHT = 0.1
 CLIP = 1e-15
+SAME = 1e-3
+"""Relative distance within which a C that was typed in is one of those tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +191,10 @@ def _value(design: _Design, judged: Judged, strength: float) -> float:
 
 
 def _neighbours(chosen: float) -> list[float]:
-    pairs = itertools.pairwise(STRENGTHS)
-    return [low if high == chosen else high for low, high in pairs if chosen in (low, high)]
+    """Return the nearest of the values tried below C and above it."""
+    below = [c for c in STRENGTHS if c < chosen * (1 - SAME)]
+    above = [c for c in STRENGTHS if c > chosen * (1 + SAME)]
+    return below[-1:] + above[:1]
 
 
 def _resampled(

@@ -11,7 +11,7 @@ from harness.benchmarks.alpaca_eval import AlpacaEval, prompt_id, switched
 from harness.config import build, load
 from harness.errors import AssetError, CheckError, MissingDependencyError
 from harness.protocols import Benchmark
-from harness.types import Answer, Reading, Reply, Verdict
+from harness.types import Answer, Graded, Reading, Reply, Verdict
 
 ROWS = [
     {"instruction": text, "output": f"base {text}", "generator": "base", "dataset": "d"}
@@ -86,10 +86,18 @@ def test_the_drawn_order_decides_who_is_m(benchmark):
         assert ours_first is switched(row["instruction"])
 
 
+def score_of(benchmark, ours, theirs, verdicts):
+    """Return the score of one contestant."""
+    prompts = tuple(benchmark.prompts())
+    return benchmark.score(
+        [Graded("me", "j", tuple(ours), tuple(theirs), tuple(verdicts), prompts)]
+    )[0]
+
+
 def test_equal_answers_are_not_asked_and_are_draws(benchmark):
     baseline = benchmark.baseline_answers()
     assert benchmark.requests(baseline, baseline) == []
-    score = benchmark.score(baseline, baseline, [])
+    score = score_of(benchmark, baseline, baseline, [])
     assert score.estimates["win_rate"].value == 50
     assert score.estimates["win_rate"].standard_error == 0
     assert score.counts["n_draws"] == score.counts["n_total"] == 5
@@ -108,7 +116,7 @@ def test_equal_answers_are_not_asked_and_are_draws(benchmark):
     ],
 )
 def test_a_preference_is_read_from_the_log_probabilities(benchmark, top, value):
-    assert benchmark.read(reply(*top)) == Reading(pytest.approx(value, abs=1e-15))
+    assert benchmark.read([reply(*top)]) == Reading(pytest.approx(value, abs=1e-15))
 
 
 @pytest.mark.parametrize(
@@ -125,7 +133,7 @@ def test_a_preference_is_read_from_the_log_probabilities(benchmark, top, value):
     ],
 )
 def test_without_either_identifier_nothing_is_read(benchmark, unreadable):
-    assert benchmark.read(unreadable) is None
+    assert benchmark.read([unreadable]) is None
 
 
 def test_the_figures_are_the_published_ones(benchmark):
@@ -137,7 +145,7 @@ def test_the_figures_are_the_published_ones(benchmark):
         turned = value if value is None or switched(ROWS[i]["instruction"]) else 1 - value
         verdicts.append(Verdict(ours[i].prompt_id, turned and Reading(turned), "j"))
     verdicts.append(Verdict(ours[4].prompt_id, Reading(float(switched("é"))), "j"))
-    score = benchmark.score(ours, benchmark.baseline_answers(), verdicts)
+    score = score_of(benchmark, ours, benchmark.baseline_answers(), verdicts)
     # judged: 0.9, 0.4, the draw 0.5, and 1; the third could not be read
     rate = score.estimates["win_rate"]
     assert rate.value == pytest.approx(100 * 2.8 / 4)
@@ -152,7 +160,8 @@ def test_the_figures_are_the_published_ones(benchmark):
     assert [item["preference"] for item in score.items] == pytest.approx([0.9, 0.4, None, 0.5, 1])
     assert score.items[4]["length"] == 6
     assert score.items[4]["baseline_length"] == len("base é")
-    unread, missing = score.notes
+    unread, few, missing = score.notes
+    assert few.startswith("only 4 verdicts")
     assert unread == "1 of 5 verdicts could not be read and are left out"
     assert missing.startswith("no length_controlled_win_rate: alpaca_eval/df_gamed.csv is missing")
     assert "harness assets pull alpaca_eval" in missing
@@ -164,7 +173,7 @@ def test_no_verdict_at_all_is_an_error(benchmark):
     ours = answers(*"abcde")
     unread = [Verdict(answer.prompt_id, None, "j") for answer in ours]
     with pytest.raises(CheckError, match="no verdict could be read"):
-        benchmark.score(ours, benchmark.baseline_answers(), unread)
+        score_of(benchmark, ours, benchmark.baseline_answers(), unread)
 
 
 def test_missing_data_is_told_with_the_command_that_brings_it(tmp_path):

@@ -36,7 +36,8 @@ def test_a_dry_run_says_what_would_be_asked_and_leaves_nothing(run, shared, answ
     options = ("--bench", "alpaca-eval", "--answers", answers, "--assets", shared / "assets")
     assert "803 verdicts: 0 stored, 803 would be asked." in run("eval", *options, "--dry-run")
     data = json.loads(run("eval", *options, "--dry-run", "--json"))
-    assert data == {"stages": [], "requests": 803, "stored": 0, "asked": 803}
+    counted = {"stages": [], "requests": 803, "stored": 0, "asked": 803}
+    assert data == {**counted, "findings": []}
     assert not (tmp_path / "runs").exists()
 
 
@@ -116,10 +117,10 @@ def test_what_does_not_fit_is_told(run, shared, options, error, told):
 
 
 def test_overrides_go_to_the_judge_the_engine_or_the_benchmark():
-    given = ["judge.timeout=1", "engine.batch=2", "seed=3", "judges=4"]
+    given = ["judge.timeout=1", "engine.batch=2", "seed=3", "judges=4", "score.C=1"]
     assert grading.overriding(given, "judge") == ["timeout=1"]
     assert grading.overriding(given, "engine") == ["batch=2"]
-    assert grading.overriding(given, None) == ["seed=3", "judges=4"]
+    assert grading.overriding(given, None) == ["seed=3", "judges=4", "scoring.C=1"]
 
 
 def test_assets_are_listed(run, shared, tmp_path):

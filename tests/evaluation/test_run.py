@@ -87,7 +87,7 @@ def change(evaluation, **fields):
 
 def test_a_policy_answers_is_judged_and_leaves_a_result(evaluation, client, workspace):
     result = evaluate(evaluation, workspace)
-    assert (result.benchmark, result.label) == ("toy-weighted", "ours")
+    assert (result.benchmark, result.label, result.baseline) == ("toy-weighted", "ours", "base")
     assert result.judges_served == (judging.MODEL,)
     assert result.asked == result.requests == client.asked
     assert result.answers == COUNT
@@ -200,11 +200,11 @@ def test_missing_answers_are_left_out_of_both_sides_and_told(evaluation, workspa
     path = workspace.root / "results" / "toy-weighted" / "ours" / "model_outputs.json"
     path.write_text(json.dumps(json.loads(path.read_text())[3:]))
     part = change(evaluation, policy=None, answers=path, label="part")
-    with pytest.raises(InputError, match=f"3 of {COUNT} instructions have no answer"):
+    with pytest.raises(InputError, match=f"3 of {COUNT} prompts have no answer.*--allow-missing"):
         evaluate(part, workspace)
     result = evaluate(change(part, allow_missing=True), workspace)
     assert (result.answers, result.missing, len(result.score.items)) == (COUNT - 3, 3, COUNT - 3)
-    assert f"3 of {COUNT} prompts have no answer and are left out" in result.score.notes
+    assert "3 prompts have no answer and are left out" in result.score.notes
 
 
 @pytest.mark.parametrize(

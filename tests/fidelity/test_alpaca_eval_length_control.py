@@ -7,9 +7,8 @@ import json
 import pytest
 
 from harness.benchmarks import alpaca_eval_length
-from harness.benchmarks.alpaca_eval import AlpacaEval, prompt_id, switched
+from harness.benchmarks.alpaca_eval import AlpacaEval
 from harness.statistics.length_controlled_glm import STRENGTHS, length_controlled_win_rate
-from harness.types import Answer, Reading, Verdict
 
 MODELS = [
     "claude-2.1",
@@ -110,16 +109,9 @@ def test_at_the_chosen_c_the_figure_is_near(fitted, published, model):
 
 def scored(shared, model, **options):
     """Return the score that the benchmark gives to a model's published verdicts."""
-    rows = annotations(shared, model)
-    ours, theirs, verdicts = [], [], []
-    for row in rows:
-        name, preferred = prompt_id(row["instruction"]), row["preference"] - 1
-        ours.append(Answer(name, row["output_2"]))
-        theirs.append(Answer(name, row["output_1"]))
-        first = preferred if switched(row["instruction"]) else 1 - preferred
-        verdicts.append(Verdict(name, Reading(first), "j"))
-    bench = AlpacaEval(sampling={}, assets=shared / "assets", **options)
-    return bench.score(ours, theirs, verdicts)
+    bench = AlpacaEval(sampling={}, assets=shared / "assets", scoring=options)
+    path = shared / f"assets/alpaca_eval/annotations/{model}.json.gz"
+    return bench.score(bench.read_verdicts(path))[0]
 
 
 def test_a_score_has_the_figure_its_interval_and_what_it_rests_on(shared, published):

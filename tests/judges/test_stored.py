@@ -1,6 +1,7 @@
 """The judge with a memory: what is stored is not asked, what is unread is asked again, once."""
 
 import json
+import re
 
 import pytest
 
@@ -32,13 +33,22 @@ def request(name, content=None):
     return JudgeRequest(name, (Message("user", content or name),), {"temperature": 0})
 
 
-def read(reply):
-    return Reading(float(reply.content)) if reply.content else None
+class Reader:
+    """Reads a number; asks again where there is none."""
+
+    def read(self, replies):
+        return Reading(float(replies[-1].content)) if replies[-1].content else None
+
+    def follow_up(self, request, replies):
+        return request
+
+
+READER = Reader()
 
 
 def grade(client, tmp_path, requests):
     steps = []
-    verdicts = StoredJudge(client, tmp_path / "v.sqlite").judge(requests, read, steps.append)
+    verdicts = StoredJudge(client, tmp_path / "v.sqlite").judge(requests, READER, steps.append)
     assert sum(steps) == len(requests)
     return [(v.request_id, v.reading.value if v.reading else None, v.model) for v in verdicts]
 
@@ -97,18 +107,70 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path):
 def test_a_better_reader_reads_what_is_stored(tmp_path):
     grade(Script("", ""), tmp_path, [request("a")])
     judge = StoredJudge(Script(), tmp_path / "v.sqlite")
-    found = judge.judge([request("a")], lambda reply: Reading(0.5), lambda _: None)
+
+    class Better(Reader):
+        def read(self, replies):
+            return Reading(0.5)
+
+    found = judge.judge([request("a")], Better(), lambda _: None)
     assert found[0].reading == Reading(0.5)
 
 
 def test_pending_counts_what_would_be_asked_and_writes_nothing(tmp_path):
     judge = StoredJudge(Script("1"), tmp_path / "v.sqlite")
     requests = [request("a"), request("b", "a"), request("c")]
-    assert judge.pending(requests, read) == 2
+    assert judge.pending(requests, READER) == 2
     assert not judge.path.exists()
-    judge.judge(requests[:1], read, lambda _: None)
-    assert judge.pending(requests, read) == 1
+    judge.judge(requests[:1], READER, lambda _: None)
+    assert judge.pending(requests, READER) == 1
 
 
 def test_nothing_to_judge_is_nothing_to_ask(tmp_path):
     assert grade(Script(), tmp_path, []) == []
+
+
+class Conversation(Reader):
+    """Reads a number in all that was said; asks to go on once, and never repeats itself."""
+
+    def read(self, replies):
+        said = "".join(reply.content for reply in replies)
+        return Reading(float(said)) if re.fullmatch(r"\d(\.\d+)?", said) else None
+
+    def follow_up(self, request, replies):
+        if len(replies) > 1:
+            return None
+        turns = (Message("assistant", replies[0].content), Message("user", "go on"))
+        return JudgeRequest(request.id, (*request.messages, *turns), request.parameters)
+
+
+def test_a_protocol_may_follow_up_and_the_whole_conversation_is_stored(tmp_path):
+    client = Script("0.", "1", "25")
+    requests = [request("a"), request("b")]
+    judge = StoredJudge(client, tmp_path / "v.sqlite")
+    found = judge.judge(requests, Conversation(), lambda _: None)
+    assert [(v.reading.value, v.text) for v in found] == [(0.25, "0.\n25"), (1.0, "1")]
+    asked = [[m["content"] for m in body["messages"]] for body in client.asked]
+    assert asked == [["a"], ["b"], ["a", "0.", "go on"]]
+    assert judge.judge(requests, Conversation(), lambda _: None) == found
+    assert not client.contents
+
+
+def test_a_follow_up_that_was_not_reached_is_asked_alone_later(tmp_path):
+    path = tmp_path / "v.sqlite"
+    with pytest.raises(JudgeError):
+        StoredJudge(Script("0.", fail_after=1), path).judge(
+            [request("a")], Conversation(), lambda _: None
+        )
+    client = Script("5")  # after the stored "0."
+    judge = StoredJudge(client, path)
+    assert judge.pending([request("a")], Conversation()) == 1
+    assert judge.judge([request("a")], Conversation(), lambda _: None)[0].reading == Reading(0.5)
+    assert len(client.asked) == 1
+
+
+def test_a_protocol_that_never_asks_again_leaves_it_unread(tmp_path):
+    client = Script("x", "y")
+    found = StoredJudge(client, tmp_path / "v.sqlite").judge(
+        [request("a")], Conversation(), lambda _: None
+    )
+    assert (found[0].reading, found[0].text) == (None, "x\ny")

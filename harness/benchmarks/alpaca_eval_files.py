@@ -1,0 +1,221 @@
+"""alpaca_eval's files: answers (`model_outputs.json`) and verdicts (`annotations.json`).
+
+Both are JSON lists. A row is matched by its instruction, so that the order of a file does not
+matter; `output_1` is the baseline's answer, a `preference` of 1 its win and of 2 ours. Kept apart
+from a draw: a preference that is null, NaN or -1, which alpaca_eval writes where its judge's reply
+could not be read. 0 is its old code for a draw.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import InputError
+from harness.reading import check_rows, kind, read_json, shown, stem
+from harness.types import Answer, Answers, Graded, Message, Prompt, Reading, Verdict
+
+ANSWERS = "a JSON list of objects with 'instruction' and 'output', both text"
+VERDICTS = "a JSON list of objects with 'instruction', 'output_1', 'output_2' and 'preference'"
+DRAW, FAILED, OLD_DRAW = 1.5, -1, 0
+
+
+def prompt_id(instruction: str) -> str:
+    """Return an instruction's name: it depends on its text and not on its place."""
+    return hashlib.sha256(instruction.encode()).hexdigest()[:16]
+
+
+def switched(instruction: str) -> bool:
+    """Say whether our answer is shown first; the same for every model, as published."""
+    drawn = random.Random("is_switched_outputs" + instruction + "0")
+    return drawn.choices([False, True], k=1)[0]
+
+
+def turned(value: float, instruction: str) -> float:
+    """Turn P(first preferred) into P(ours preferred), or back."""
+    return value if switched(instruction) else 1 - value
+
+
+def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
+    """Read an answers file and match it to the prompts; other keys are ignored.
+
+    The name is the generator's where the rows agree on one, or the file's.
+
+    Raises:
+        InputError: the file cannot be read; rows are of another form; an instruction is doubled or
+            unknown; nothing is answered.
+    """
+    rows = check_rows(path, read_json(path, ANSWERS), ANSWERS, "instruction", "output")
+    _check_known(path, rows, prompts)
+    told = {row["instruction"]: row["output"] for row in rows}
+    found = tuple(Answer(p.id, told[p.text]) for p in prompts if p.text in told)
+    return [Answers(_name(path, rows), found, len(prompts) - len(found))]
+
+
+def read_verdicts(path: Path) -> list[Graded]:
+    """Read a verdicts file; contestants are told apart by `generator_2`, rows keep their order.
+
+    Raises:
+        InputError: the file cannot be read; rows are of another form; an instruction is doubled;
+            a preference is neither between 1 and 2 nor one that says that there is none.
+    """
+    keys = ("instruction", "output_1", "output_2")
+    rows = check_rows(path, read_json(path, VERDICTS), VERDICTS, *keys)
+    if not rows:
+        raise InputError(f"{path} is an empty list; expected {VERDICTS}")
+    by_name: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        by_name.setdefault(str(row.get("generator_2") or stem(path)), []).append(row)
+    return [_graded(path, name, own) for name, own in by_name.items()]
+
+
+def files(graded: Graded) -> dict[str, str]:
+    """Return `model_outputs.json` and `annotations.json`."""
+    return {**answers_file(graded), "annotations.json": _text(_annotations(graded))}
+
+
+def answers_file(graded: Graded) -> dict[str, str]:
+    """Return `model_outputs.json`."""
+    return {"model_outputs.json": _text(_outputs(graded))}
+
+
+def renamed(graded: Graded, name: Callable[[Prompt], str]) -> Graded:
+    """Return the same with other names for the prompts."""
+    ids = {prompt.id: name(prompt) for prompt in graded.prompts}
+    return replace(
+        graded,
+        prompts=tuple(replace(p, id=ids[p.id]) for p in graded.prompts),
+        answers=tuple(replace(a, prompt_id=ids[a.prompt_id]) for a in graded.answers),
+        baseline=tuple(replace(a, prompt_id=ids[a.prompt_id]) for a in graded.baseline),
+        verdicts=tuple(replace(v, request_id=ids[v.request_id]) for v in graded.verdicts),
+    )
+
+
+def _outputs(graded: Graded) -> list[dict[str, Any]]:
+    said = {answer.prompt_id: answer.text for answer in graded.answers}
+    return [
+        {
+            "dataset": prompt.meta.get("dataset", ""),
+            "instruction": prompt.text,
+            "output": said[prompt.id],
+            "generator": graded.label,
+        }
+        for prompt in graded.prompts
+        if prompt.id in said
+    ]
+
+
+def preferences(graded: Graded) -> dict[str, float | None]:
+    """Return P(ours preferred) by prompt id; None where the verdict could not be read.
+
+    Equal answers are draws, and are not asked.
+    """
+    theirs = {answer.prompt_id: answer.text for answer in graded.baseline}
+    readings = {verdict.request_id: verdict.reading for verdict in graded.verdicts}
+    texts = {prompt.id: prompt.text for prompt in graded.prompts}
+    found: dict[str, float | None] = {}
+    for answer in graded.answers:
+        name = answer.prompt_id
+        if name not in readings and answer.text == theirs[name]:
+            found[name] = 0.5
+        elif reading := readings[name]:
+            found[name] = turned(reading.value, texts[name])
+        else:
+            found[name] = None
+    return found
+
+
+def _annotations(graded: Graded) -> list[dict[str, Any]]:
+    theirs = [answer.text for answer in graded.baseline]
+    found = preferences(graded)
+    return [
+        {
+            "instruction": row["instruction"],
+            "output_1": other,
+            "generator_1": graded.baseline_label,
+            "dataset": row["dataset"],
+            "output_2": row["output"],
+            "generator_2": graded.label,
+            "annotator": graded.judge,
+            "preference": None if preferred is None else 1 + preferred,
+        }
+        for row, other, preferred in zip(_outputs(graded), theirs, found.values(), strict=True)
+    ]
+
+
+def _graded(path: Path, name: str, rows: Sequence[dict[str, Any]]) -> Graded:
+    _check_single(path, rows)
+    ids = [prompt_id(row["instruction"]) for row in rows]
+    pairs = list(zip(ids, rows, strict=True))
+    judges = Counter(str(row.get("annotator") or "unknown judge") for row in rows)
+    baselines = Counter(str(row.get("generator_1") or "baseline") for row in rows)
+    judge = judges.most_common(1)[0][0]
+    return Graded(
+        label=name,
+        judge=judge,
+        answers=tuple(Answer(i, row["output_2"]) for i, row in pairs),
+        baseline=tuple(Answer(i, row["output_1"]) for i, row in pairs),
+        verdicts=tuple(Verdict(i, _reading(path, row), judge) for i, row in pairs),
+        prompts=tuple(_prompt(i, row) for i, row in pairs),
+        baseline_label=baselines.most_common(1)[0][0],
+    )
+
+
+def _prompt(name: str, row: Mapping[str, Any]) -> Prompt:
+    text = str(row["instruction"])
+    return Prompt(name, (Message("user", text),), {"dataset": str(row.get("dataset") or "")})
+
+
+def _reading(path: Path, row: Mapping[str, Any]) -> Reading | None:
+    """Return a row's verdict as the judge was asked: P(first preferred)."""
+    told = row.get("preference")
+    if told is None or told == FAILED or (isinstance(told, float) and math.isnan(told)):
+        return None
+    value = DRAW if told == OLD_DRAW else told
+    if isinstance(told, bool) or not isinstance(value, int | float) or not 1 <= value <= 2:
+        what = repr(told) if isinstance(told, int | float) else kind(told)
+        raise InputError(
+            f"{path}: the preference for {shown(row['instruction'])!r} is {what}; it must lie "
+            "between 1 (the baseline wins) and 2 (ours does), or be null where there is none"
+        )
+    return Reading(turned(value - 1, row["instruction"]))
+
+
+def _check_known(path: Path, rows: Sequence[dict[str, Any]], prompts: Sequence[Prompt]) -> None:
+    """Refuse answers to something else, second answers, and none at all."""
+    known = {prompt.text for prompt in prompts}
+    given = {row["instruction"] for row in rows}
+    if unknown := sorted(given - known):
+        raise InputError(
+            f"{path}: {len(unknown)} of {len(given)} instructions are not this benchmark's, e.g. "
+            f"{shown(unknown[0])!r}: remove them, or name another benchmark with --bench"
+        )
+    if not rows:
+        raise InputError(f"{path} answers nothing; expected {ANSWERS}")
+    _check_single(path, rows)
+
+
+def _check_single(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    given = Counter(row["instruction"] for row in rows)
+    if doubled := [text for text, count in given.items() if count > 1]:
+        raise InputError(
+            f"{path}: {len(doubled)} instructions are there more than once, e.g. "
+            f"{shown(doubled[0])!r}: keep one row each"
+        )
+
+
+def _name(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
+    names = {row.get("generator") for row in rows}
+    only = names.pop() if len(names) == 1 else None
+    return only if isinstance(only, str) and only else stem(path)
+
+
+def _text(data: Any) -> str:
+    return json.dumps(data, indent=1, allow_nan=False) + "\n"

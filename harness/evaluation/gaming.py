@@ -1,0 +1,70 @@
+"""A screen for answers that play the judge instead of answering (arXiv 2410.07137).
+
+None of the signs changes a figure; a result that shows one is flagged and says which.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.types import Estimate, Graded
+
+RAW, CONTROLLED = "win_rate", "length_controlled_win_rate"
+JUDGE_TEXT = re.compile(
+    r"<\|(?:im_start|im_end|The (?:Start|End) of|User Prompt)"
+    r"|\[\[(?:[AB](?:[<>=]{1,2}[AB])?|C|\d{1,2}(?:\.\d+)?|rating)\]\]"
+    r"|\[The (?:Start|End) of Assistant"
+    r"|\b(?:model_identifier|ordered_prompt|Which is best, m or M)\b",
+    re.IGNORECASE,
+)
+"""What stands in the judges' prompts and verdicts, and hardly ever in an honest answer."""
+MOST_ALIKE, MOST_JUDGE_TEXT, MOST_JUMP, MOST_UNREAD = 0.05, 0.02, 15.0, 0.05
+"""From which share of answers (jump: points) on a sign is flagged; the honest stay far below."""
+
+
+def screen(graded: Graded, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    """Return the signs (shares of answers or verdicts; points) and which of them are flagged."""
+    texts = [answer.text for answer in graded.answers]
+    signs = {
+        "identical_answers": identical(texts),
+        "judge_text_in_answers": share(bool(JUDGE_TEXT.search(text)) for text in texts),
+        "length_control_jump": jump(estimates),
+        "replies_without_a_verdict": share(v.reading is None for v in graded.verdicts),
+    }
+    most = (MOST_ALIKE, MOST_JUDGE_TEXT, MOST_JUMP, MOST_UNREAD)
+    over = [
+        name
+        for (name, value), limit in zip(signs.items(), most, strict=True)
+        if value is not None and value > limit
+    ]
+    return {**signs, "flagged": over}
+
+
+def told(signs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return what a reader of the figures must know of the screen."""
+    if not signs["flagged"]:
+        return ()
+    shown = ", ".join(f"{name.replace('_', ' ')} {signs[name]:.3g}" for name in signs["flagged"])
+    return (f"flagged as possible gaming of the judge: {shown}",)
+
+
+def identical(texts: Sequence[str]) -> float | None:
+    """Return the share of answers that another prompt's answer equals; empty ones do not count."""
+    said = Counter(text.strip() for text in texts if text.strip())
+    return sum(count for count in said.values() if count > 1) / len(texts) if texts else None
+
+
+def jump(estimates: Mapping[str, Estimate]) -> float | None:
+    """Return by how many points length control raises the win rate."""
+    if RAW not in estimates or CONTROLLED not in estimates:
+        return None
+    return estimates[CONTROLLED].value - estimates[RAW].value
+
+
+def share(signs: Any) -> float | None:
+    """Return the share of true values; None where there are none at all."""
+    found = list(signs)
+    return sum(found) / len(found) if found else None

@@ -1,0 +1,166 @@
+"""alpaca_eval's files: what fits is matched by instruction, what does not is told in one line."""
+
+import gzip
+import json
+
+import pytest
+
+from harness.benchmarks import alpaca_eval_files
+from harness.benchmarks.alpaca_eval_files import files, preferences, read_verdicts
+from harness.errors import InputError
+from harness.types import Answer, Answers, Graded, Message, Prompt, Reading, Verdict
+
+PROMPTS = [
+    Prompt(f"id {text}", (Message("user", text),), {"dataset": "d"}) for text in ("one", "two")
+]
+
+
+def read_answers(path, prompts):
+    """Read the one contestant of an answers file."""
+    (found,) = alpaca_eval_files.read_answers(path, prompts)
+    return found
+
+
+def row(instruction, output="x", **more):
+    return {"instruction": instruction, "output": output, "generator": "g", **more}
+
+
+def written(tmp_path, data, name="answers.json"):
+    path = tmp_path / name
+    text = data if isinstance(data, bytes) else json.dumps(data).encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_answers_are_matched_by_instruction(tmp_path, name):
+    data = [row("two", "2", model="ignored"), row("one", "")]
+    found = read_answers(written(tmp_path, data, name), PROMPTS)
+    assert found == Answers("g", (Answer("id one", ""), Answer("id two", "2")))
+
+
+def graded(label="me", readings=(0.25, None)):
+    """Two prompts, one verdict that was read and one that was not."""
+    ours = (Answer("id one", "ü\n"), Answer("id two", ""))
+    theirs = (Answer("id one", "base"), Answer("id two", "base"))
+    told = zip(("id one", "id two"), readings, strict=True)
+    verdicts = tuple(Verdict(i, None if r is None else Reading(r), "j") for i, r in told)
+    return Graded(label, "j", ours, theirs, verdicts, tuple(PROMPTS), "b")
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    written_files = files(graded())
+    (tmp_path / "o.json").write_text(written_files["model_outputs.json"])
+    assert json.loads(written_files["model_outputs.json"])[0] == {
+        "dataset": "d",
+        "instruction": "one",
+        "output": "ü\n",
+        "generator": "me",
+    }
+    found = read_answers(tmp_path / "o.json", PROMPTS)
+    assert found == Answers("me", graded().answers)
+
+
+def test_verdicts_that_were_written_are_read_again(tmp_path):
+    (tmp_path / "a.json").write_text(files(graded())["annotations.json"])
+    (found,) = read_verdicts(tmp_path / "a.json")
+    again = alpaca_eval_files.renamed(found, lambda prompt: f"id {prompt.text}")
+    assert again == graded()
+    assert list(preferences(again).values()) == list(preferences(graded()).values())
+
+
+def annotation(**fields):
+    """One row of an annotations file."""
+    base = {"instruction": "one", "output_1": "b", "output_2": "o", "preference": 1.5}
+    return {**base, **fields}
+
+
+@pytest.mark.parametrize(
+    ("told", "value"), [(1.0, 0.0), (2.0, 1.0), (1.5, 0.5), (0, 0.5), (1.25, 0.25)]
+)
+def test_a_preference_of_two_is_our_win(tmp_path, told, value):
+    (found,) = read_verdicts(written(tmp_path, [annotation(preference=told)]))
+    assert list(preferences(found).values()) == [pytest.approx(value)]
+
+
+@pytest.mark.parametrize("told", [None, float("nan"), -1])
+def test_a_verdict_that_there_is_not_is_none(tmp_path, told):
+    (found,) = read_verdicts(written(tmp_path, [annotation(preference=told)]))
+    assert list(preferences(found).values()) == [None]
+
+
+@pytest.mark.parametrize("told", [3, 0.5, "1.5", True, float("inf")])
+def test_a_preference_that_is_none_is_refused(tmp_path, told):
+    with pytest.raises(InputError, match="between 1 .* and 2"):
+        read_verdicts(written(tmp_path, [annotation(preference=told)]))
+
+
+def test_contestants_of_one_file_are_told_apart(tmp_path):
+    rows = [annotation(generator_2="x"), annotation(generator_2="y", preference=2)]
+    assert [found.label for found in read_verdicts(written(tmp_path, rows))] == ["x", "y"]
+    with pytest.raises(InputError, match="more than once"):
+        read_verdicts(written(tmp_path, [annotation(), annotation()]))
+
+
+@pytest.mark.parametrize("generators", [("a", "b"), ("", ""), (3, 3)])
+def test_without_one_generator_the_file_names_the_answers(tmp_path, generators):
+    texts = ("one", "two")
+    data = [row(t) | {"generator": g} for t, g in zip(texts, generators, strict=True)]
+    assert read_answers(written(tmp_path, data, "my.v2.json.gz"), PROMPTS).name == "my.v2"
+
+
+def test_a_byte_order_mark_does_no_harm(tmp_path):
+    data = b"\xef\xbb\xbf" + json.dumps([row("one"), row("two")]).encode()
+    assert len(read_answers(written(tmp_path, data), PROMPTS).answers) == 2
+
+
+BOTH = [row("one"), row("two")]
+NOT_FITTING = {
+    "none": ([], r"answers nothing"),
+    "unknown": ([*BOTH, row("three")], r"1 of 3 instructions are not .*'three': .*--bench"),
+    "doubled": ([*BOTH, row("two", "y")], r"1 instructions are there more than once, .*'two'"),
+    "long": ([*BOTH, row("z" * 500)], r"'z{60}\.\.\.'"),
+    "no output": ([{"instruction": "one"}], r"row 0 .*has no 'output'"),
+    "null": ([row("one"), row("two", None)], r"1 of 2 rows .*row 1 .*'output' is null"),
+    "number": ([row("one", 3)], r"'output' is a number"),
+    "object": ([row({"a": 1})], r"'instruction' is an object"),
+    "row": (["one"], r"row 0 .*which is text"),
+    "no list": ({"one": "x"}, r"holds an object; expected a JSON list"),
+    "surrogate": ([row("one", "\ud800")], r"half of a surrogate pair"),
+    "cut": (b'[{"instruction": "one', r"is not JSON \(Unterminated string"),
+    "empty": (b"", r"is not JSON"),
+    "deep": (b"[" * 100_000, r"is not JSON"),
+    "latin": (b'["\xe4"]', r"is not UTF-8 \(byte 2\)"),
+    "broken gzip": (b"\x1f\x8b\x08broken", r"broken gzip"),
+}
+
+
+@pytest.mark.parametrize("case", NOT_FITTING)
+def test_what_does_not_fit_is_told_in_one_line(tmp_path, case):
+    data, told = NOT_FITTING[case]
+    path = written(tmp_path, data)
+    with pytest.raises(InputError, match=told) as caught:
+        read_answers(path, PROMPTS)
+    text = str(caught.value)
+    assert text.startswith((str(path), f"cannot read {path}"))
+    assert "\n" not in text
+    assert len(text) < 400 + len(str(path))
+
+
+def test_a_cut_gzip_file_is_told(tmp_path):
+    path = written(tmp_path, BOTH, "a.json.gz")
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(InputError, match="cut off or broken gzip"):
+        read_answers(path, PROMPTS)
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"nope\.json does not exist; name a file"):
+        read_answers(tmp_path / "nope.json", PROMPTS)
+    with pytest.raises(InputError, match="Is a directory"):
+        read_answers(tmp_path, PROMPTS)
+
+
+def test_answers_that_are_not_there_are_counted(tmp_path):
+    found = read_answers(written(tmp_path, [row("two")]), PROMPTS)
+    assert found == Answers("g", (Answer("id two", "x"),), missing=1)
