@@ -19,8 +19,8 @@ def planned(plan: Plan) -> dict[str, Any]:
     """Return a plan as data."""
     stored = None if plan.requests is None else plan.requests - (plan.asked or 0)
     told = {"requests": plan.requests, "stored": stored, "asked": plan.asked}
-    told |= {"findings": [asdict(finding) for finding in plan.findings]}
-    return {"stages": present.plan(plan.stages), **told}
+    findings = [asdict(finding) for finding in plan.findings]
+    return {"stages": present.plan(plan.stages), **told, "findings": findings}
 
 
 def print_plan(plan: Plan) -> None:
