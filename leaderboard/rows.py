@@ -26,8 +26,8 @@ class Row:
     asked: int
     """Prompts of the benchmark, those without an answer included."""
     judged: int
-    mean_length: float
-    """Characters an answer."""
+    mean_length: float | None
+    """Characters an answer; None where only verdicts are known."""
     source: str
     """The file that the row was read from."""
 

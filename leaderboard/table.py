@@ -40,7 +40,7 @@ def _table(benchmark: str, judge: str, rows: Sequence[Row]) -> Table:
         (
             row.label,
             *(interval(row.estimates.get(m)) for m in metrics),
-            f"{row.mean_length:.1f}",
+            "–" if row.mean_length is None else f"{row.mean_length:.1f}",
             f"{row.judged} of {row.asked}",
         )
         for row in ordered

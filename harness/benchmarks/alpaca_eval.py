@@ -16,14 +16,20 @@ import importlib.util
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from harness.benchmarks import alpaca_eval_files, alpaca_eval_length, assets, chatml
+from harness.benchmarks import (
+    alpaca_eval_files,
+    alpaca_eval_length,
+    alpaca_eval_published,
+    assets,
+    chatml,
+)
 from harness.benchmarks.alpaca_eval_files import prompt_id, switched
 from harness.config import Component
 from harness.errors import AssetError, MissingDependencyError
@@ -35,6 +41,7 @@ from harness.types import (
     Answer,
     Answers,
     Estimate,
+    Figure,
     Graded,
     JudgeRequest,
     Message,
@@ -163,6 +170,10 @@ class AlpacaEval(Component):
     def read_verdicts(self, path: Path) -> list[Graded]:
         """Read an `annotations.json`."""
         return alpaca_eval_files.read_verdicts(path)
+
+    def published(self) -> Iterator[Figure]:
+        """Yield the leaderboard's figures beside those made here of the same annotations."""
+        return alpaca_eval_published.published(self, assets.folder(self.assets))
 
     def files(self, graded: Graded) -> Mapping[str, str]:
         """Return `model_outputs.json` and `annotations.json`."""

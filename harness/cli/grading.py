@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 BenchOption = Annotated[
     str, typer.Option("--bench", help="Of configs/bench.", autocompletion=screen.complete("bench"))
 ]
+BenchArgument = Annotated[
+    str, typer.Argument(metavar="BENCH", autocompletion=screen.complete("bench"))
+]
 JudgeOption = Annotated[
     str, typer.Option("--judge", help="Of configs/judge.", autocompletion=screen.complete("judge"))
 ]
@@ -65,6 +68,13 @@ def benchmark(name: str, overrides: Sequence[str], assets: Path | None, compat: 
     """Build a benchmark."""
     added = [f"{SCORE}compat={compat}"] if compat else []
     return component("bench", name, [*overrides, *added], {"assets": assets})
+
+
+def benches() -> list[str]:
+    """Return the names of the benchmarks."""
+    from harness import config
+
+    return config.names("bench")
 
 
 def engine(name: str, overrides: Sequence[str]) -> Any:

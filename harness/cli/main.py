@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from harness.cli import assets, config, demo, leaderboard, ls, train
+from harness.cli import assets, config, demo, exchange, leaderboard, ls, score, train, verify
 from harness.cli import eval as evaluate
 from harness.cli.screen import fail
 from harness.errors import HarnessError
@@ -21,6 +21,10 @@ app = typer.Typer(
 app.command("demo", epilog=demo.EXAMPLE)(demo.command)
 app.command("train", epilog=train.EXAMPLE)(train.command)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.command)
+app.command("score", epilog=score.EXAMPLE)(score.command)
+app.command("verify", epilog=verify.EXAMPLE)(verify.command)
+app.command("import", epilog=exchange.IMPORT)(exchange.bring)
+app.command("export", epilog=exchange.EXPORT)(exchange.give)
 app.command("leaderboard", epilog=leaderboard.EXAMPLE)(leaderboard.command)
 app.command("ls", epilog=ls.EXAMPLE)(ls.command)
 app.add_typer(assets.app, name="assets", epilog=assets.EXAMPLE)

@@ -13,6 +13,7 @@ from harness.cli import present
 if TYPE_CHECKING:
     from harness.evaluation.results import Result
     from harness.evaluation.run import Plan
+    from harness.types import Score
 
 
 def planned(plan: Plan) -> dict[str, Any]:
@@ -45,13 +46,19 @@ def print_result(result: Result, path: Path) -> None:
     """Print a result: figures, counts, and what a reader must know of them."""
     judge = ", ".join(result.judges_served) or f"{result.judge} (not asked)"
     typer.echo(f"{result.label} on {result.benchmark}, judged by {judge}")
-    for name, found in result.score.estimates.items():
+    print_score(result.score)
+    ended = "  ".join(f"{name} {count}" for name, count in result.finish_reasons.items())
+    typer.echo(f"  answers ended by: {ended}")
+    typer.echo(f"  verdicts asked {result.asked}, from the store {result.requests - result.asked}")
+    typer.echo(f"  {path}")
+
+
+def print_score(score: Score) -> None:
+    """Print figures, counts, and what a reader must know of them."""
+    for name, found in score.estimates.items():
         interval = "" if found.low is None else f"  [{found.low:.2f}, {found.high:.2f}] 95 %"
         error = "" if found.standard_error is None else f"  SE {found.standard_error:.2f}"
         typer.echo(f"  {name} {found.value:.2f}{interval}{error}")
-    counts = "  ".join(f"{name} {count}" for name, count in result.score.counts.items())
-    stored = result.requests - result.asked
-    typer.echo(f"  {counts}\n  verdicts asked {result.asked}, from the store {stored}")
-    for note in result.score.notes:
+    typer.echo("  " + "  ".join(f"{name} {count}" for name, count in score.counts.items()))
+    for note in score.notes:
         typer.echo(f"  note: {note}")
-    typer.echo(f"  {path}")

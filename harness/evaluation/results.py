@@ -21,11 +21,15 @@ from typing import Any
 from urllib.parse import quote
 
 from harness.errors import StoreError
+from harness.evaluation import audit
 from harness.files import write_whole
-from harness.runs import Workspace
-from harness.types import Estimate, Graded, Score
+from harness.protocols import Benchmark
+from harness.runs import Workspace, versions
+from harness.seeds import digest
+from harness.types import Answer, Estimate, Graded, Message, Prompt, Reading, Score, Verdict
 
 LONGEST = 120
+GRADED = "graded.json"
 SCHEMA = 2
 """Of the result's file; raised when its fields change."""
 
@@ -47,8 +51,8 @@ class Result:
     answers: int
     missing: int
     """Prompts without an answer: left out."""
-    mean_length: float
-    """Of the answers, in code points."""
+    mean_length: float | None
+    """Of the answers, in code points; None where a file held verdicts alone."""
     finish_reasons: Mapping[str, int]
     """How many answers ended by `stop`, at the token limit (`length`), or `unknown`."""
     truncated: float | None
@@ -75,6 +79,38 @@ def path_of(workspace: Workspace, benchmark: str, label: str) -> Path:
     return workspace.root / "results" / quote(benchmark, safe="") / f"{name}.json"
 
 
+def result(
+    benchmark: Benchmark,
+    graded: Graded,
+    score: Score,
+    *,
+    missing: int = 0,
+    asked: int = 0,
+    answered: Mapping[str, Any] | None = None,
+) -> Result:
+    """Put together what is filed of a contestant."""
+    lengths = [len(answer.text) for answer in graded.answers]
+    return Result(
+        benchmark=benchmark.name,
+        label=graded.label,
+        baseline=graded.baseline_label,
+        judge=graded.judge,
+        judges_served=tuple(sorted({verdict.model for verdict in graded.verdicts})),
+        score=score,
+        answers=len(lengths),
+        missing=missing,
+        mean_length=sum(lengths) / len(lengths) if lengths else None,
+        finish_reasons=audit.finish_reasons(graded.answers),
+        truncated=audit.truncated(graded.answers),
+        requests=len(graded.verdicts),
+        asked=asked,
+        versions=versions(),
+        answers_sha256=digest([[a.prompt_id, a.text] for a in graded.answers]),
+        sources=dict(benchmark.sources()),
+        answered=dict(answered or {}),
+    )
+
+
 def write(workspace: Workspace, result: Result, graded: Graded, files: Mapping[str, str]) -> Path:
     """Write a result and what lies beside it; return the result's path.
 
@@ -84,11 +120,48 @@ def write(workspace: Workspace, result: Result, graded: Graded, files: Mapping[s
     path = path_of(workspace, result.benchmark, result.label)
     beside = path.with_suffix("")
     _dump(beside / "items.json", list(result.score.items))
-    _dump(beside / "graded.json", asdict(graded))
-    for name, text in files.items():
-        write_whole(beside / name, text)
+    _dump(beside / GRADED, asdict(graded))
+    write_files(beside, files)
     _dump(path, asdict(replace(result, score=replace(result.score, items=()))))
     return path
+
+
+def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
+    """Write texts by file name under a folder; return their paths.
+
+    Raises:
+        StoreError: the disk is full or not writable.
+    """
+    for name, text in files.items():
+        write_whole(folder / name, text)
+    return [folder / name for name in files]
+
+
+def read_graded(path: Path) -> Graded:
+    """Read what a result was made of: prompts, answers, verdicts.
+
+    Raises:
+        StoreError: the file is missing or damaged.
+    """
+    beside = path.with_suffix("") / GRADED
+    try:
+        data = json.loads(beside.read_text(encoding="utf-8"))
+        data["answers"] = tuple(Answer(**row) for row in data["answers"])
+        data["baseline"] = tuple(Answer(**row) for row in data["baseline"])
+        data["prompts"] = tuple(_prompt(row) for row in data["prompts"])
+        data["verdicts"] = tuple(_verdict(row) for row in data["verdicts"])
+        return Graded(**{**data, "notes": tuple(data["notes"])})
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StoreError(f"{beside} cannot be read ({error}): run the evaluation again") from error
+
+
+def _prompt(row: Mapping[str, Any]) -> Prompt:
+    return Prompt(**{**row, "messages": tuple(Message(**turn) for turn in row["messages"])})
+
+
+def _verdict(row: Mapping[str, Any]) -> Verdict:
+    reading = None if row["reading"] is None else Reading(**row["reading"])
+    return Verdict(**{**row, "reading": reading})
 
 
 def read(path: Path) -> Result:

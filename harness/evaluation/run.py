@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from harness.errors import CheckError
-from harness.evaluation import audit, gaming, results
+from harness.evaluation import audit, results
 from harness.evaluation.contestants import Contest, Entry
 from harness.evaluation.results import Result
+from harness.evaluation.scoring import noted
 from harness.protocols import Benchmark, GenerationEngine, Judge, PolicySource, Reader
-from harness.runs import Stage, Workspace, versions
-from harness.seeds import digest
-from harness.types import Graded, JudgeRequest, Score, Verdict
+from harness.runs import Stage, Workspace
+from harness.types import Graded, JudgeRequest, Verdict
 
 
 @runtime_checkable
@@ -94,8 +94,10 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         verdicts = judge.judge(requests, benchmark, advance)
     _check_read(evaluation, verdicts)
     graded = _graded(evaluation, contest, label, verdicts)
-    score = _noted(benchmark.score([graded])[0], graded, contest, findings)
-    result = _result(evaluation, contest, graded, score, asked)
+    score = noted(benchmark.score([graded])[0], graded, contest.ours.missing, findings)
+    result = results.result(
+        benchmark, graded, score, missing=contest.ours.missing, asked=asked, answered=contest.facts
+    )
     results.write(workspace, result, graded, benchmark.files(graded))
     return result
 
@@ -150,40 +152,4 @@ def _graded(
         verdicts=tuple(verdicts),
         prompts=contest.prompts,
         baseline_label=contest.theirs.name,
-    )
-
-
-def _noted(
-    score: Score, graded: Graded, contest: Contest, findings: Sequence[audit.Finding]
-) -> Score:
-    """Add what the audit and the screen have found to what a reader must know."""
-    signs = gaming.screen(graded, score.estimates)
-    missing = contest.ours.missing
-    told = [f"{missing} prompts have no answer and are left out"] if missing else []
-    notes = (*score.notes, *told, *(f.told for f in findings), *gaming.told(signs))
-    return replace(score, notes=notes, details={**score.details, "screen": signs})
-
-
-def _result(
-    evaluation: Evaluation, contest: Contest, graded: Graded, score: Score, asked: int
-) -> Result:
-    answers = graded.answers
-    return Result(
-        benchmark=evaluation.benchmark.name,
-        label=graded.label,
-        baseline=graded.baseline_label,
-        judge=graded.judge,
-        judges_served=tuple(sorted({verdict.model for verdict in graded.verdicts})),
-        score=score,
-        answers=len(answers),
-        missing=contest.ours.missing,
-        mean_length=sum(len(a.text) for a in answers) / len(answers),
-        finish_reasons=audit.finish_reasons(answers),
-        truncated=audit.truncated(answers),
-        requests=len(graded.verdicts),
-        asked=asked,
-        versions=versions(),
-        answers_sha256=digest([[a.prompt_id, a.text] for a in answers]),
-        sources=dict(evaluation.benchmark.sources()),
-        answered=dict(contest.facts),
     )
