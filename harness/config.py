@@ -205,6 +205,8 @@ def _build_nested(value: Any, where: str) -> Any:
     match value:
         case Mapping() if "use" in value:
             return build(value, where)
+        case Mapping():
+            return {key: _build_nested(inner, _join(where, key)) for key, inner in value.items()}
         case list():
             return [_build_nested(item, f"{where}[{i}]") for i, item in enumerate(value)]
         case _:

@@ -1,22 +1,21 @@
 """Protocol data: where it is, what it must be, and how it is brought from its official home.
 
 What there is stands in `configs/assets/`, one file a set. A file is pinned by its own sha256, or by
-that of its content (JSON, parsed and dumped canonically) where only another layout of it was seen.
+that of its content (JSON or JSON lines, parsed and dumped canonically) where only another layout of
+it was seen.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import model_validator
 
+from harness.benchmarks.downloads import Interrupted, fetch
 from harness.config import Component, build, load, names
 from harness.errors import AssetError
 from harness.files import flush_file, sha256, writing
@@ -26,28 +25,47 @@ FOLDER = "HARNESS_ASSETS"
 """Environment variable: the folder with the sets."""
 MIRROR = "HARNESS_ASSETS_URL"
 """Environment variable: a copy of the official homes, laid out as SET/FILE."""
-SECONDS = 60
+
+
+@runtime_checkable
+class Maker(Protocol):
+    """Makes a file's content out of another that is downloaded."""
+
+    def make(self, text: str) -> Any:
+        """Return the content, to be written as JSON."""
+        ...
 
 
 class AssetFile(Component):
     """One file, and what tells it from another."""
 
     name: str
+    at: str | None = None
+    """Where it lies at its home; None: under its name."""
+    url: str | None = None
+    """Where it lies, where that is not at the set's home."""
+    made: Maker | None = None
+    """What makes it out of what is downloaded."""
     sha256: str | None = None
     content_sha256: str | None = None
     stand_in_sha256: str | None = None
     """Of another file that may be used in its place, and is told where it is."""
+    unpinned: bool = False
+    """Nothing tells it from another: it was not seen when the others were pinned."""
 
     @model_validator(mode="after")
     def _pinned(self) -> AssetFile:
-        if (self.sha256 is None) == (self.content_sha256 is None):
-            raise ValueError("give sha256 or content_sha256")
+        if (self.sha256 is not None) + (self.content_sha256 is not None) + self.unpinned != 1:
+            raise ValueError("give sha256, content_sha256 or unpinned, one of them")
         return self
 
     def check(self, path: Path) -> None:
         """Raise an AssetError when `path` is not this file."""
+        if self.unpinned:
+            return
         wanted = self.sha256 or self.content_sha256
-        found = sha256(path) if self.sha256 else _content_sha256(path)
+        lines = self.name.endswith(".jsonl")
+        found = sha256(path) if self.sha256 else _content_sha256(path, lines)
         if found != wanted and not self.is_stand_in(path):
             raise AssetError(
                 f"{path} is not the published {self.name} (sha256 {found}, not {wanted})"
@@ -125,10 +143,7 @@ def pull(wanted: Sequence[str] = (), given: Path | None = None) -> list[Path]:
         for file in assets.files:
             path = folder(given) / kind / file.name
             if _state(file, path) != "present":
-                url = f"{assets.home}/{assets.revision}/{file.name}"
-                if mirror := os.environ.get(MIRROR):
-                    url = f"{mirror.rstrip('/')}/{kind}/{file.name}"
-                _download(url, file, path)
+                _download(_url(kind, assets, file), file, path)
             found.append(path)
     return found
 
@@ -161,37 +176,42 @@ def _state(file: AssetFile, path: Path) -> str:
     return "present"
 
 
+def _url(kind: str, assets: AssetSet, file: AssetFile) -> str:
+    if mirror := os.environ.get(MIRROR):
+        source = file.url.rpartition("/")[2] if file.url else file.name
+        return f"{mirror.rstrip('/')}/{kind}/{source}"
+    return file.url or f"{assets.home}/{assets.revision}/{file.at or file.name}"
+
+
 def _download(url: str, file: AssetFile, path: Path) -> None:
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Bring a file; what came of it before an interruption is kept, and gone on from."""
+    part, whole = (path.with_name(f".{path.name}.{end}") for end in ("part", str(os.getpid())))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            aside.write_bytes(_fetched(url))
-            file.check(aside)
-            flush_file(aside)
-            aside.replace(path)
-        except AssetError as error:
+            fetch(url, part)
+            if file.made:
+                content = file.made.make(part.read_text(encoding="utf-8"))
+                whole.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
+            else:
+                part.replace(whole)
+            file.check(whole)
+            flush_file(whole)
+            whole.replace(path)
+            part.unlink(missing_ok=True)
+        except Interrupted as error:
+            raise AssetError(f"{url} {error}") from error
+        except (AssetError, ValueError) as error:
+            part.unlink(missing_ok=True)
             raise AssetError(f"{url}: {error}; nothing was kept") from error
         finally:
-            aside.unlink(missing_ok=True)
+            whole.unlink(missing_ok=True)
 
 
-def _fetched(url: str) -> bytes:
+def _content_sha256(path: Path, lines: bool = False) -> str:
     try:
-        with urllib.request.urlopen(url, timeout=SECONDS) as response:
-            data: bytes = response.read()
-            return data
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        told = getattr(error, "reason", None) or error
-        raise AssetError(
-            f"cannot be fetched ({told}); try again, or fetch it elsewhere and name its folder "
-            f"with --assets DIR (laid out as SET/FILE)"
-        ) from error
-
-
-def _content_sha256(path: Path) -> str:
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        content: Any = [json.loads(x) for x in text.split("\n") if x] if lines else json.loads(text)
         return digest(content)
     except (OSError, ValueError, RecursionError) as error:
         raise AssetError(f"{path} cannot be read as JSON ({type(error).__name__})") from error

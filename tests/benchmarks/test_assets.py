@@ -119,22 +119,22 @@ def test_a_download_that_is_another_file_is_not_kept(tmp_path, home, text):
 
 def test_a_file_that_is_not_at_home_is_told(tmp_path, home):
     (home / "rows.json").unlink()
-    with pytest.raises(AssetError, match=r"tiny/rows\.json: cannot be fetched .*--assets DIR"):
+    with pytest.raises(AssetError, match=r"tiny/rows\.json cannot be fetched .*--assets DIR"):
         assets.pull(["tiny"], tmp_path)
 
 
 def test_a_home_that_cannot_be_reached_is_told(tmp_path):
-    with pytest.raises(AssetError, match=r"127\.0\.0\.1:1/r/rows\.json: cannot be fetched"):
+    with pytest.raises(AssetError, match=r"127\.0\.0\.1:1/r/rows\.json cannot be fetched"):
         assets.pull(["tiny"], tmp_path)
 
 
 def test_an_unknown_set_is_told_with_the_known_ones(tmp_path):
-    with pytest.raises(ConfigError, match="alpaca_eval, tiny"):
+    with pytest.raises(ConfigError, match=r"alpaca_eval, .*mt_bench, tiny"):
         assets.pull(["other"], tmp_path)
 
 
 def test_a_file_needs_one_pin():
-    with pytest.raises(ValueError, match="sha256 or content_sha256"):
+    with pytest.raises(ValueError, match="sha256, content_sha256 or unpinned"):
         assets.AssetFile(name="x")
 
 
@@ -153,3 +153,61 @@ def test_a_stand_in_is_accepted_and_told_apart(tmp_path):
 
 def test_the_shipped_copy_is_the_pinned_one(shared):
     assert assets.require("alpaca_eval/alpaca_eval_gpt4_baseline.json", shared / "assets")
+
+
+class Halting(SimpleHTTPRequestHandler):
+    """Serves half of a file, then the rest to whoever asks for it."""
+
+    data, asked = RAW * 1000, []
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        told = self.headers.get("range")
+        self.asked.append(told)
+        begun = int(told.removeprefix("bytes=").removesuffix("-")) if told else 0
+        self.send_response(206 if told else 200)
+        self.send_header("content-length", str(len(self.data) - begun))
+        self.end_headers()
+        self.wfile.write(self.data[begun:] if told else self.data[: len(self.data) // 2])
+        self.close_connection = True
+
+
+@pytest.mark.usefixtures("_sets")
+def test_an_interrupted_download_goes_on_where_it_was(tmp_path, monkeypatch):
+    pinned = {"name": "big.bin", "sha256": hashlib.sha256(Halting.data).hexdigest()}
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Halting)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    data = {"use": "harness.benchmarks.assets:AssetSet", "revision": "r", "files": [pinned]}
+    data["home"] = f"http://127.0.0.1:{server.server_port}"
+    (tmp_path / "configs/assets/big.yaml").write_text(yaml.safe_dump(data))
+    with pytest.raises(AssetError, match="it goes on where it was"):
+        assets.pull(["big"], tmp_path / "a")
+    assert not (tmp_path / "a/big/big.bin").exists()
+    (path,) = assets.pull(["big"], tmp_path / "a")
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    assert path.read_bytes() == Halting.data
+    assert Halting.asked == [None, f"bytes={len(Halting.data) // 2}-"]
+    assert [p.name for p in path.parent.iterdir()] == ["big.bin"]
+
+
+def test_the_judges_texts_are_made_of_the_repositorys_settings(tmp_path, shared, home, monkeypatch):
+    """The protocol files of both versions come out of one settings file, as they are pinned."""
+    known = json.loads((shared / "assets/arena_hard_v0.1/protocol.json").read_text())
+    template = known["prompt_template"].replace("{QUESTION}", "{question_1}")
+    template = template.replace("{ANSWER_A}", "{answer_1}").replace("{ANSWER_B}", "{answer_2}")
+    settings = {"system_prompt": known["system_prompt"], "prompt_template": [template]}
+    monkeypatch.chdir(tmp_path)
+    for kind in ("arena_hard_v0.1", "arena_hard_v2.0"):
+        folder = home.parent / kind
+        folder.mkdir()
+        (folder / "judge_config.yaml").write_text(yaml.safe_dump(settings))
+        file = assets._set(kind).file("protocol.json")
+        path = tmp_path / kind / "protocol.json"
+        assets._download(assets._url(kind, assets._set(kind), file), file, path)
+        wanted = json.loads((shared / f"assets/{kind}/protocol.json").read_text())
+        assert json.loads(path.read_text()) == wanted

@@ -1,0 +1,225 @@
+"""Arena-Hard v2.0: 500 hard prompts and 250 creative ones, two games each, style controlled.
+
+After lmarena/arena-hard-auto at its last commit. Every category has a baseline, a judge's prompt
+and a table of its own. What differs by default: the win rate is the share of points, where upstream
+prints the mean of 100 unseeded bootstrap means (it differs by about 0.1 points from run to run);
+style is controlled by the maximum of the likelihood, where upstream's optimiser stops up to about a
+point before it; intervals hold 95 % and keep a prompt's games together. `compat: upstream` makes
+the figures upstream's way, seeded: to be compared with a tolerance of 0.3 points, and 0.5 with
+style controlled.
+
+A prompt of which one game cannot be read is dropped whole, as upstream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from harness.benchmarks import arena_hard_data as data
+from harness.benchmarks import arena_hard_files, arena_hard_style, assets
+from harness.benchmarks.arena_hard import counts_of, items_of
+from harness.benchmarks.arena_hard_verdicts import Game, games, prompt_of, read_v2
+from harness.config import Component
+from harness.errors import AssetError, CheckError
+from harness.files import sha256
+from harness.protocols import PolicySource, Sampling
+from harness.statistics.bootstrap import ratio_interval
+from harness.statistics.length_control import percent
+from harness.types import (
+    Answer,
+    Answers,
+    Estimate,
+    Graded,
+    JudgeRequest,
+    Prompt,
+    Reading,
+    Reply,
+    Score,
+)
+
+FOLDER = "arena_hard_v2.0"
+FEW = 50
+OTHER = "other"
+"""The category of questions that are not this benchmark's."""
+
+
+class Judging(Component):
+    """What the judge is asked with: gpt-4.1's by default; gemini-2.5 takes 1.0 and 32000."""
+
+    temperature: float = 0.0
+    max_tokens: int = 16000
+
+
+class Scoring(Component):
+    """How the figures are made of the verdicts."""
+
+    compat: Literal["upstream"] | None = None
+    seed: int = 0
+    """Of the bootstraps."""
+    rounds: int = Field(default=1000, ge=2)
+    """Resamples of the intervals; upstream's are 100."""
+
+
+class ArenaHardV2(Component):
+    """The protocol; its data comes from `harness assets`."""
+
+    name: ClassVar[str] = "arena-hard-v2"
+    baseline: ClassVar[PolicySource | None] = None
+    sampling: Sampling
+    judging: Judging = Judging()
+    assets: Path | None = Field(default=None, exclude=True)
+    """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
+    categories: tuple[str, ...] = ("hard_prompt", "creative_writing")
+    """Which categories are asked; every one has a figure of its own."""
+    scoring: Scoring = Scoring()
+
+    def prompts(self) -> list[Prompt]:
+        """Return the questions, with `category`, `subcategory` and the `baseline` in `meta`.
+
+        Raises:
+            AssetError: the protocol data is missing, or another.
+        """
+        found = data.questions(assets.require(f"{FOLDER}/question.jsonl", self._folder()))
+        return [
+            Prompt(p.id, p.messages, {**p.meta, "baseline": self._baseline_of(p)})
+            for p in found
+            if p.meta["category"] in self.categories
+        ]
+
+    def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
+        """Return nothing: there is one turn."""
+        return []
+
+    def sampling_of(self, prompt: Prompt) -> Sampling:
+        """Return how every question is answered."""
+        return self.sampling
+
+    def baseline_answers(self) -> list[Answer]:
+        """Return the published answers of each category's baseline."""
+        return [
+            Answer(p.id, data.answers_of(p.meta["baseline"], FOLDER, self._folder())[p.id])
+            for p in self.prompts()
+        ]
+
+    def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
+        """Ask twice for every question, the second time with the answers swapped."""
+        texts, asked = self._protocol(), {prompt.id: prompt for prompt in self.prompts()}
+        theirs = {answer.prompt_id: answer for answer in baseline}
+        fixed = {"temperature": self.judging.temperature, "max_tokens": self.judging.max_tokens}
+        return [
+            request
+            for ours in answers
+            for prompt in [asked[ours.prompt_id]]
+            for request in data.ask(
+                prompt,
+                ours,
+                theirs[ours.prompt_id],
+                texts["categories"][prompt.meta["category"]]["system_prompt"],
+                texts["prompt_template"],
+                fixed,
+            )
+        ]
+
+    def read(self, replies: Sequence[Reply]) -> Reading | None:
+        """Read the last label of the last reply."""
+        return read_v2(replies[-1].content)
+
+    def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
+        """Ask again; upstream leaves it unread."""
+        return request
+
+    def score(self, graded: Sequence[Graded]) -> list[Score]:
+        """Return every category's share of points, raw and with style controlled, in percent.
+
+        The weights of style are fitted on all contestants together. Without the answers of both
+        sides there is no style to control for, and a note says so.
+
+        Raises:
+            CheckError: a contestant has no prompt of which both games could be read.
+        """
+        whole = [_whole(one) for one in graded]
+        scores = [self._score(one, played) for one, played in zip(graded, whole, strict=True)]
+        known = self._categories()
+        return arena_hard_style.controlled(
+            graded, whole, scores, lambda i: known.get(i, OTHER), self._folder(), self.scoring
+        )
+
+    def sources(self) -> Mapping[str, str]:
+        """Return the sha256 of the protocol's files that are there."""
+        folder = self._folder() / FOLDER
+        paths = [p for p in sorted(folder.rglob("*.json*")) if p.is_file()]
+        return {f"{FOLDER}/{p.relative_to(folder).as_posix()}": sha256(p) for p in paths}
+
+    def read_answers(self, path: Path) -> list[Answers]:
+        """Read a `model_answer/*.jsonl`."""
+        return arena_hard_files.read_answers(path, self.prompts())
+
+    def read_verdicts(self, path: Path) -> list[Graded]:
+        """Read judgments, a file or a folder of them; answers in the folder are put beside them."""
+        return arena_hard_files.read_verdicts(path)
+
+    def files(self, graded: Graded) -> Mapping[str, str]:
+        """Return answers, judgments (both in the old form and the new) and battles."""
+        try:
+            texts = self._protocol()["categories"]
+        except AssetError:
+            return arena_hard_files.files(graded, {})
+        system = {p.id: texts[p.meta["category"]]["system_prompt"] for p in graded.prompts}
+        return arena_hard_files.files(graded, system)
+
+    def _folder(self) -> Path:
+        return assets.folder(self.assets)
+
+    def _protocol(self) -> dict[str, Any]:
+        return data.protocol(assets.require(f"{FOLDER}/protocol.json", self._folder()))
+
+    def _baseline_of(self, prompt: Prompt) -> str:
+        return str(self._protocol()["categories"][prompt.meta["category"]]["baseline"])
+
+    def _categories(self) -> dict[str, str]:
+        path = self._folder() / FOLDER / "question.jsonl"
+        found = data.questions(path) if path.is_file() else ()
+        return {prompt.id: prompt.meta["category"] for prompt in found}
+
+    def _score(self, graded: Graded, played: Sequence[Game]) -> Score:
+        items = items_of(graded, played)
+        known = self._categories()
+        for item in items:
+            item["category"] = known.get(item["prompt_id"], OTHER)
+        estimates: dict[str, Estimate] = {}
+        for name in dict.fromkeys(item["category"] for item in items):
+            own = [item for item in items if item["category"] == name and item["weight"]]
+            if own:
+                estimates[f"{name}_win_rate"] = self._rate(own)
+        if not estimates:
+            raise CheckError(f"{graded.label} has no prompt of which both games could be read")
+        return Score(
+            estimates, counts_of(graded, played, items), tuple(items), _notes(graded, items)
+        )
+
+    def _rate(self, items: Sequence[Mapping[str, Any]]) -> Estimate:
+        won, weight = ([item[key] for item in items] for key in ("won", "weight"))
+        return percent(
+            ratio_interval(won, weight, seed=self.scoring.seed, rounds=self.scoring.rounds)
+        )
+
+
+def _whole(graded: Graded) -> list[Game]:
+    """Return the games of the prompts of which every game could be read."""
+    unread = {prompt_of(v) for v in graded.verdicts if v.reading is None}
+    return [game for game in games(graded.verdicts) if game.prompt_id not in unread]
+
+
+def _notes(graded: Graded, items: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    notes = list(graded.notes)
+    dropped = sum(item["weight"] == 0 for item in items)
+    if dropped:
+        told = f"{dropped} of {len(items)} prompts have a game that could not be read"
+        notes.append(f"{told} and are left out")
+    if len(items) - dropped < FEW:
+        notes.append(f"only {len(items) - dropped} prompts: an interval of so few says little")
+    return tuple(notes)

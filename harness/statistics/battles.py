@@ -1,0 +1,95 @@
+"""Arena-Hard's win rates: closed form, and as arena-hard-auto makes them of its battles.
+
+All battles are against one baseline, so the Bradley-Terry fit that upstream makes has a closed
+form: a model's rating against the baseline is the logit of its share of points.
+
+`upstream` replays what made the published bounds (arena-hard-auto at 4813756): 100 rounds, seed 42,
+the rows of *all* models drawn together, percentiles of the Elo rating. Where the baseline is not
+gpt-4-0314 its name is never passed on: ratings are then left with a mean of nought, and a model's
+percentile is compared with the baseline's own. A model that a round has no row of is scored 50.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.statistics.resampling import Floats, Indices
+
+ROUNDS, SEED, LEVEL = 100, 42, (2.5, 97.5)
+SCALE, EXTREME = 400.0, 1e-6
+"""Elo points a factor of ten; the share of points that is taken for 0, or short of 1."""
+ANCHORED = "gpt-4-0314"
+
+
+@dataclass(frozen=True, slots=True)
+class Battles:
+    """Rows in the order of the files: a strong verdict is three of them."""
+
+    model: Indices
+    """Whose row it is, shape (rows,)."""
+    won: Floats
+    """What the model won: 0, ½ or 1; shape (rows,)."""
+    models: int
+
+
+def pooled(contestants: Sequence[Sequence[tuple[float, int]]]) -> Battles:
+    """Lay the games, (won, weight), of all contestants in rows."""
+    rows = [
+        (place, won)
+        for place, games in enumerate(contestants)
+        for won, weight in games
+        for _ in range(weight)
+    ]
+    model = np.array([place for place, _ in rows], dtype=np.int64)
+    won = np.array([value for _, value in rows], dtype=np.float64)
+    return Battles(model, won, len(contestants))
+
+
+def win_rates(battles: Battles) -> Floats:
+    """Return every model's share of points, shape (models,); NaN without a row."""
+    return _shares(battles.model, battles.won, battles.models)
+
+
+def upstream(battles: Battles, baseline: str) -> tuple[Floats, Floats]:
+    """Return the lower and upper bounds in percent, rounded as published, each (models,)."""
+    drawn = np.random.RandomState(SEED)
+    rows = len(battles.won)
+    rounds = []
+    for _ in range(ROUNDS):
+        at = drawn.choice(rows, rows, replace=True)
+        rounds.append(_shares(battles.model[at], battles.won[at], battles.models))
+    ratings = elo(np.array(rounds))
+    anchor = np.zeros(ROUNDS)
+    if baseline != ANCHORED:
+        anchor = -np.nansum(ratings, axis=1) / (battles.models + 1)
+        ratings = ratings + anchor[:, None]
+    low, high = (
+        _against(np.percentile(ratings, level, axis=0), float(np.percentile(anchor, level)))
+        for level in LEVEL
+    )
+    return low, high
+
+
+def elo(shares: Floats) -> Floats:
+    """Return the rating against the baseline of a share of points."""
+    inside = np.clip(shares, EXTREME, 1 - EXTREME)
+    return np.asarray(SCALE * np.log10(inside / (1 - inside)))
+
+
+def rounded(share: Floats) -> Floats:
+    """Return shares as upstream writes them into its table: percent, two decimals, NaN as 50."""
+    return np.asarray(np.round(100 * np.nan_to_num(share, nan=0.5), 2))
+
+
+def _against(rating: Floats, baseline: float) -> Floats:
+    return rounded(1 / (1 + 10 ** ((baseline - rating) / SCALE)))
+
+
+def _shares(model: Indices, won: Floats, models: int) -> Floats:
+    points = np.bincount(model, weights=won, minlength=models)
+    rows = np.bincount(model, minlength=models).astype(np.float64)
+    shares = np.divide(points, rows, out=np.full(models, np.nan), where=rows > 0)
+    return np.asarray(shares)

@@ -1,0 +1,249 @@
+"""Arena-Hard v0.1: rules worked by hand, files in every form, what does not fit."""
+
+import gzip
+import json
+
+import pytest
+
+from harness.benchmarks import arena_hard_files as files
+from harness.benchmarks import arena_hard_verdicts as rules
+from harness.benchmarks.arena_hard import GO_ON, ArenaHard
+from harness.errors import CheckError, InputError
+from harness.types import (
+    Answer,
+    Graded,
+    JudgeRequest,
+    Message,
+    Prompt,
+    Reading,
+    Reply,
+    Verdict,
+)
+
+BENCH = ArenaHard(sampling={}, assets="nowhere")
+PROMPTS = [Prompt(name, (Message("user", f"{name}?"),)) for name in ("q1", "q2", "q3")]
+
+
+def reply(text):
+    return Reply(text, None, "stop", "j", 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("texts", "label"),
+    [
+        (["[[A>B]]"], "A>B"),
+        (["so [[B>>A]], again [[B>>A]]"], "B>>A"),
+        (["[[A>B]] or [[B>A]]"], None),
+        (["nothing"], None),
+        (["A>B", "[[A=B]]"], "A=B"),
+        (["[[A<B]]"], None),
+        (["[[A>>A]]"], None),
+        (["[[a>b]]"], None),
+        (["[[]] [[A>B]]"], "A>B"),
+    ],
+)
+def test_one_label_is_read_and_two_that_differ_are_not(texts, label):
+    found = BENCH.read([reply(text) for text in texts])
+    assert (found.label if found else None) == label
+
+
+def test_the_judge_is_asked_to_go_on_once_and_only_where_it_gave_no_label():
+    request = JudgeRequest("q1#1", (Message("system", "s"), Message("user", "u")), {"t": 0})
+    more = BENCH.follow_up(request, [reply("hm")])
+    assert more.messages[2:] == (Message("assistant", "hm"), Message("user", GO_ON))
+    assert (more.id, more.parameters) == ("q1#1", {"t": 0})
+    assert BENCH.follow_up(request, [reply("hm"), reply("hm")]) is None
+    assert BENCH.follow_up(request, [reply("[[A>B]] [[B>A]]")]) is None
+    assert BENCH.follow_up(request, [reply("[[A<B]]")]) is None
+
+
+def graded(labels, **fields):
+    """A contestant with the labels of its games by prompt: game 1 shows the baseline first."""
+    verdicts = tuple(
+        Verdict(name + game, rules.reading(label, rules.WORTH_V2), "j", f"so [[{label}]]")
+        for name, pair in labels.items()
+        for game, label in zip(rules.GAMES, pair, strict=False)
+    )
+    return Graded("me", "j", (), (), verdicts, baseline_label="gpt-4-0314", **fields)
+
+
+LABELS = {"q1": ("B>>A", "A>B"), "q2": ("A>B", None), "q3": ("A=B", "B>>A")}
+
+
+def test_the_score_by_hand():
+    (score,) = BENCH.score([graded(LABELS)])
+    # won 3 + 1, then 0 of one game, then 0.5 and 0 of 3: 4.5 of 3 + 1 + 1 + 1 + 3
+    assert score.estimates["win_rate"].value == pytest.approx(100 * 4.5 / 9)
+    assert score.counts == {
+        "asked": 3,
+        "judged": 3,
+        "games": 6,
+        "unread": 1,
+        "n_wins": 2,
+        "n_draws": 1,
+        "n_wins_base": 2,
+    }
+    assert score.items[1] == {
+        "prompt_id": "q2",
+        "won": 0.0,
+        "weight": 1,
+        "unread": 1,
+        "labels": ["A>B", None],
+    }
+    assert score.notes[0] == "1 of 6 games could not be read and are left out"
+    assert score.notes[1].startswith("only 5 games")
+
+
+def test_upstream_drops_the_interval_by_prompt_and_rounds_twice():
+    bench = ArenaHard(sampling={}, scoring={"compat": "upstream"})
+    (score,) = bench.score([graded(LABELS)])
+    assert score.estimates["win_rate"].value == 50.0
+    assert score.details["seed"] == 42
+    assert "prints 50.0" in score.notes[-1]
+
+
+def test_no_game_that_could_be_read_is_an_error():
+    with pytest.raises(CheckError, match="no game of me"):
+        BENCH.score([graded({"q1": (None, None)})])
+
+
+def with_answers():
+    ours = tuple(Answer(p.id, f"ours {p.id} [[A>>B]]", "stop") for p in PROMPTS)
+    return graded(LABELS, prompts=tuple(PROMPTS)), ours
+
+
+@pytest.mark.parametrize("form", ["", "old/"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_was_written_is_read_back_equal(tmp_path, form, packed):
+    plain, ours = with_answers()
+    one = Graded(plain.label, plain.judge, ours, (), plain.verdicts, plain.prompts, "gpt-4-0314")
+    for name, text in files.files(one, {"q1": "sys"}).items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = text.encode()
+        path = path.with_name(path.name + ".gz") if packed else path
+        path.write_bytes(gzip.compress(data) if packed else data)
+    end = ".jsonl.gz" if packed else ".jsonl"
+    (found,) = files.read_verdicts(tmp_path / f"{form}model_judgment/j/me{end}")
+    assert (found.label, found.judge, found.baseline_label) == ("me", "j", "gpt-4-0314")
+    assert found.verdicts == plain.verdicts
+    (answers,) = files.read_answers(tmp_path / f"{form}model_answer/me{end}", PROMPTS)
+    assert (answers.name, answers.answers) == ("me", ours)
+    folder = tmp_path / form if form else tmp_path / "model_judgment"
+    assert files.read_verdicts(folder)[0].verdicts == plain.verdicts
+
+
+def test_answers_in_the_folder_are_put_beside_the_judgments(tmp_path):
+    plain, ours = with_answers()
+    one = Graded(plain.label, plain.judge, ours, (), plain.verdicts, plain.prompts)
+    for name, text in files.files(one, {}).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert files.read_verdicts(tmp_path / "old")[0].answers == ours
+
+
+def lines(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def battle(winner, question="q1", model="me"):
+    fields = {"model_a": "gpt-4-0314", "model_b": model, "winner": winner}
+    return {"question_id": question, **fields}
+
+
+A, B, T = "model_a", "model_b", "tie"
+
+
+@pytest.mark.parametrize(
+    ("rows", "games"),
+    [
+        ([B], [(1, 1)]),
+        ([A, T], [(0, 1), (0.5, 1)]),
+        ([B, B], [(1, 1), (1, 1)]),
+        ([B, B, B], [(1, 3)]),
+        ([A, B, B, B], [(0, 1), (1, 3)]),
+        ([B, B, B, A], [(1, 3), (0, 1)]),
+        ([A, A, A, A], [(0, 3), (0, 1)]),
+        ([A, A, A, B, B, B], [(0, 3), (1, 3)]),
+        ([T, T], [(0.5, 1), (0.5, 1)]),
+        ([B, B, B, B, B, B], [(1, 3), (1, 3)]),
+    ],
+)
+def test_battles_are_decoded_and_written_again(tmp_path, rows, games):
+    told = [battle(winner) for winner in rows]
+    (found,) = files.read_verdicts(lines(tmp_path / "b.jsonl", told))
+    assert [(g.won, g.weight) for g in rules.games(found.verdicts)] == games
+    assert files.battle_rows(found) == told
+
+
+def test_a_migrated_judgment_and_a_game_that_is_null_are_read(tmp_path):
+    row = {"uid": "q1", "model": "me", "judge": "j", "baseline": "b"}
+    row["games"] = [{"user_prompt": "x", "judgment": "\nso [[A>B]]", "score": "A>B"}, None]
+    (found,) = files.read_verdicts(lines(tmp_path / "j.jsonl", [row]))
+    assert found.verdicts == (
+        Verdict("q1#1", Reading(1.0, "A>B"), "j", "so [[A>B]]"),
+        Verdict("q1#2", None, "j", ""),
+    )
+
+
+def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
+    rows = [
+        {"question_id": "q1", "model": "me", "games": [{"score": label, "judgment": ""}]}
+        for label in ("A>B", "B>A")
+    ]
+    (found,) = files.read_verdicts(lines(tmp_path / "j.jsonl", rows))
+    assert [v.reading.label for v in found.verdicts] == ["B>A"]
+    assert found.notes == ("1 judgments of j.jsonl were there twice: the last counts",)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('{"uid": "q1", "games": []}', "has no games"),
+        ('{"uid": "q1"}', "has no games"),
+        ('{"games": [{}]}', "neither 'uid' nor 'question_id'"),
+        ('{"uid": "q1", "games": [null]}\n{"uid": "q', "line 2 is not JSON .* cut off"),
+        ("[1]", "line 1 holds a list"),
+        ("", "is empty"),
+        (json.dumps(battle("nobody")), "row 1 has 'nobody' as its winner"),
+    ],
+)
+def test_verdicts_that_do_not_fit_are_told(tmp_path, text, told):
+    path = tmp_path / "j.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=told):
+        files.read_verdicts(path)
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"uid": "q9", "messages": [{"content": "x"}]}, "'q9': remove them"),
+        ({"uid": "q1", "choices": []}, "another form"),
+        ({"uid": "q1", "messages": [{"content": {"answer": 3}}]}, "is a number, not text"),
+        ({"uid": "q1"}, "another form"),
+    ],
+)
+def test_answers_that_do_not_fit_are_told(tmp_path, row, told):
+    with pytest.raises(InputError, match=told):
+        files.read_answers(lines(tmp_path / "a.jsonl", [row]), PROMPTS)
+
+
+@pytest.mark.parametrize("label", ["A<B", "A>>A", "A", "B=A", ""])
+def test_a_label_that_v01_does_not_know_is_no_verdict(label):
+    assert rules.reading(label, rules.WORTH) is None
+
+
+def test_no_name_leaves_its_folder():
+    for name in ("../../x", "a/b", ".x", "x" * 500):
+        found = files.file_name(name)
+        assert "/" not in found
+        assert not found.startswith(".")
+        assert len(found) <= 120
+
+
+def test_a_zero_length_answer_is_an_answer(shared):
+    bench = ArenaHard(sampling={}, assets=shared / "assets")
+    one = Graded("me", "j", (Answer("q1", ""),), (), graded(LABELS).verdicts)
+    assert bench.score([one])[0].counts["avg_tokens"] == 0
