@@ -25,7 +25,7 @@ def questions(path: Path) -> tuple[Prompt, ...]:
         AssetError: the file is not what it should be.
     """
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line]
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
         return tuple(_prompt(row) for row in rows)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise AssetError(f"{path} cannot be read ({error})") from error

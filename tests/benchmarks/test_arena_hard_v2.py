@@ -1,0 +1,169 @@
+"""Arena-Hard v2.0: categories, drop rules, style control, on questions made here."""
+
+import numpy as np
+import pytest
+
+from harness.benchmarks import arena_hard_data, text_measures
+from harness.benchmarks import arena_hard_verdicts as rules
+from harness.benchmarks.arena_hard_v2 import ArenaHardV2
+from harness.errors import AssetError, CheckError
+from harness.types import Answer, Graded, Reply, Verdict
+
+COUNT = 150
+
+
+@pytest.fixture(scope="module")
+def bench(shared):
+    return ArenaHardV2(sampling={}, assets=shared / "assets", scoring={"rounds": 100})
+
+
+@pytest.fixture(scope="module")
+def ids(bench):
+    """The first questions of each category."""
+    asked = bench.prompts()
+    return {
+        name: [p.id for p in asked if p.meta["category"] == name][:COUNT]
+        for name in bench.categories
+    }
+
+
+def contestant(ids, label="me", longer=0, seed=0, answers=True):
+    """Longer answers win more often; game 2 is game 1 with the answers swapped."""
+    rng = np.random.default_rng(seed)
+    ours, theirs, verdicts = [], [], []
+    for name in (i for own in ids.values() for i in own):
+        length = int(rng.integers(5, 60)) + longer
+        ours.append(Answer(name, "word " * length + ("\n# Head" if rng.random() < 0.5 else "")))
+        theirs.append(Answer(name, "word " * 30))
+        wins = rng.random() < 1 / (1 + np.exp(-(length - 30) / 15))
+        pair = ("B>A", "A>>B") if wins else ("A>B", "B>A")
+        verdicts += [
+            Verdict(name + game, rules.reading(told, rules.WORTH_V2), "j")
+            for game, told in zip(rules.GAMES, pair, strict=True)
+        ]
+    sides = (tuple(ours), tuple(theirs)) if answers else ((), ())
+    return Graded(label, "j", *sides, tuple(verdicts))
+
+
+def test_the_questions_have_their_categories_baselines_and_prompts(bench):
+    asked = bench.prompts()
+    assert len(asked) == 750
+    counts = {}
+    for prompt in asked:
+        key = (prompt.meta["category"], prompt.meta["baseline"])
+        counts[key] = counts.get(key, 0) + 1
+    assert counts == {
+        ("hard_prompt", "o3-mini-2025-01-31"): 500,
+        ("creative_writing", "gemini-2.0-flash-001"): 250,
+    }
+    chosen = [next(p for p in asked if p.meta["category"] == c) for c in bench.categories]
+    said = [Answer(p.id, "ours") for p in chosen]
+    requests = bench.requests(said, [Answer(p.id, "theirs") for p in chosen])
+    systems = [r.messages[0].content for r in requests]
+    assert systems[0] == systems[1] != systems[2] == systems[3]
+    assert "generating your own answer" in systems[0]
+    assert "generating your own answer" not in systems[2]
+    first, second = (r.messages[1].content for r in requests[:2])
+    assert first.index("theirs") < first.index("ours")
+    assert second.index("ours") < second.index("theirs")
+    assert requests[0].parameters == {"temperature": 0.0, "max_tokens": 16000}
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("[[A>B]] no, [[B>A]]", "B>A"),
+        ("final [A>>B]", "A>>B"),
+        ("[[a=b]]", "A=B"),
+        ("[A>B] but [[B>>A]]", "B>>A"),
+        ("[[A<<B]]", "A<<B"),
+        ("[[A>>A]]", None),
+        ("none", None),
+    ],
+)
+def test_the_last_label_counts(bench, text, label):
+    found = bench.read([Reply(text, None, "stop", "j", 1, 1)])
+    assert (found.label if found else None) == label
+
+
+def test_a_prompt_of_which_a_game_is_unread_is_dropped_whole(bench, ids):
+    one = contestant(ids, answers=False)
+    verdicts = list(one.verdicts)
+    verdicts[0] = Verdict(verdicts[0].request_id, None, "j")
+    whole = bench.score([one])[0]
+    (score,) = bench.score([Graded("me", "j", (), (), tuple(verdicts))])
+    assert score.items[0]["weight"] == 0
+    assert score.counts["judged"] == whole.counts["judged"] - 1
+    assert f"1 of {2 * COUNT} prompts have a game that could not be read" in score.notes[0]
+    before = sum(item["weight"] for item in whole.items)
+    assert sum(i["weight"] for i in score.items) == before - whole.items[0]["weight"]
+    assert any("no style control: the answers of both sides" in n for n in score.notes)
+
+
+def test_style_control_takes_the_gain_of_length_away(bench, ids):
+    short, long = contestant(ids, "short"), contestant(ids, "long", longer=15, seed=1)
+    scores = bench.score([short, long])
+    raw = [s.estimates["hard_prompt_win_rate"].value for s in scores]
+    held = [s.estimates["hard_prompt_style_controlled_win_rate"] for s in scores]
+    assert raw[1] - raw[0] > 10
+    assert abs(held[1].value - held[0].value) < 0.5 * (raw[1] - raw[0])
+    for score in scores:
+        assert set(score.estimates) == {
+            f"{category}{kind}_win_rate"
+            for category in ("hard_prompt", "creative_writing")
+            for kind in ("", "_style_controlled")
+        }
+    assert held[0].low < held[0].value < held[0].high
+    weights = scores[0].details["hard_prompt_style"]
+    assert weights["length"] > 0
+    assert weights == scores[1].details["hard_prompt_style"]
+
+
+def test_upstreams_figures_lie_within_the_tolerance_that_is_told(bench, ids):
+    pair = [contestant(ids, "short"), contestant(ids, "long", longer=10, seed=1)]
+    upstream = bench.model_copy(
+        update={"scoring": bench.scoring.model_copy(update={"compat": "upstream"})}
+    )
+    for own, theirs in zip(bench.score(pair), upstream.score(pair), strict=True):
+        raw, held = "hard_prompt_win_rate", "hard_prompt_style_controlled_win_rate"
+        assert theirs.estimates[raw].value == pytest.approx(own.estimates[raw].value, abs=2)
+        assert theirs.estimates[held].value == pytest.approx(own.estimates[held].value, abs=3)
+        assert theirs.estimates[raw].low < theirs.estimates[raw].value
+        assert any("bounds hold 90 %" in note for note in theirs.notes)
+
+
+def test_nothing_that_could_be_read_is_an_error(bench):
+    unread = tuple(Verdict(f"q{game}", None, "j") for game in rules.GAMES)
+    with pytest.raises(CheckError, match="no prompt of which both games"):
+        bench.score([Graded("me", "j", (), (), unread)])
+
+
+def test_baseline_answers_are_told_to_be_missing(bench):
+    with pytest.raises(AssetError, match=r"o3-mini-2025-01-31\.jsonl is missing.*assets pull"):
+        bench.baseline_answers()
+
+
+def test_zero_length_answers_have_a_style(bench, ids):
+    one = contestant(ids)
+    empty = tuple(Answer(a.prompt_id, "") for a in one.answers)
+    (score,) = bench.score([Graded("me", "j", empty, empty, one.verdicts)])
+    found = score.estimates["hard_prompt_style_controlled_win_rate"]
+    # nobody differs in style: the controlled figure is the raw one
+    assert found.value == pytest.approx(score.estimates["hard_prompt_win_rate"].value, abs=1e-6)
+
+
+def test_markdown_is_counted_outside_code(shared):
+    text = "# Head\n- one\n 2. two\n**bold** and __this__\n```\n# no\n- no\n```\n####### no\n* x"
+    found = text_measures.style(text, "o200k_base", shared / "assets")
+    assert (found.header, found.list, found.bold) == (1, 3, 2)
+
+
+def test_special_tokens_in_an_answer_are_text(shared):
+    count = text_measures.tokens("<|endoftext|>", "cl100k_base", shared / "assets")
+    assert count > 1
+
+
+def test_text_in_braces_is_never_a_place():
+    template = "{QUESTION}|{ANSWER_A}|{ANSWER_B}"
+    values = ("{ANSWER_A} {0.__class__}", "{ANSWER_B}", "{QUESTION}")
+    assert arena_hard_data.filled(template, values) == "|".join(values)
