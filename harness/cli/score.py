@@ -11,7 +11,7 @@ import typer
 from harness.cli import grading, outcome, screen
 
 if TYPE_CHECKING:
-    from harness.types import Graded, Score
+    from harness.evaluation.scoring import Scored
 
 EXAMPLE = "Example: harness score alpaca-eval annotations.json --set score.C=0.3594 --json"
 
@@ -29,24 +29,19 @@ def command(
 
     `--compat upstream` makes the figures as the published code did, quirks included.
     """
-    from harness.errors import InputError
-    from harness.evaluation.scoring import score_file
+    from harness.evaluation import scoring
 
     benchmark = grading.benchmark(bench, overrides or [], assets, compat)
-    found = score_file(benchmark, path)
-    shown = [pair for pair in found if label in (None, pair[0].label)]
-    if not shown:
-        names = ", ".join(graded.label for graded, _ in found[:8])
-        raise InputError(f"{path} has no contestant called {label!r}; it has {names}")
+    found = scoring.chosen(path, scoring.score_file(benchmark, path), label)
     if as_json:
-        screen.show([told(benchmark.name, *pair) for pair in shown])
+        screen.show([told(benchmark.name, one) for one in found])
         return
-    for graded, score in shown:
-        typer.echo(f"{graded.label} on {benchmark.name}, judged by {graded.judge}")
-        outcome.print_score(score)
+    for one in found:
+        typer.echo(f"{one.graded.label} on {benchmark.name}, judged by {one.graded.judge}")
+        outcome.print_score(one.score)
 
 
-def told(benchmark: str, graded: Graded, score: Score) -> dict[str, Any]:
+def told(benchmark: str, one: Scored) -> dict[str, Any]:
     """Return a score as data, without its items."""
-    who = {"benchmark": benchmark, "label": graded.label, "judge": graded.judge}
-    return {**who, "score": asdict(replace(score, items=()))}
+    who = {"benchmark": benchmark, "label": one.graded.label, "judge": one.graded.judge}
+    return {**who, "missing": one.missing, "score": asdict(replace(one.score, items=()))}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from harness.errors import InputError
+from harness.errors import AssetError, InputError
 from harness.evaluation import audit, gaming, results
+from harness.evaluation.answering import conversation
 from harness.protocols import Benchmark
 from harness.runs import Workspace
 from harness.types import Figure, Graded, Score
@@ -23,7 +24,17 @@ class Published(Protocol):
         ...
 
 
-def score_file(benchmark: Benchmark, path: Path) -> list[tuple[Graded, Score]]:
+@dataclass(frozen=True)
+class Scored:
+    """A contestant of a file."""
+
+    graded: Graded
+    score: Score
+    missing: int
+    """Prompts of the benchmark that the file holds nothing of."""
+
+
+def score_file(benchmark: Benchmark, path: Path) -> list[Scored]:
     """Score every contestant of a file with verdicts.
 
     Raises:
@@ -33,8 +44,26 @@ def score_file(benchmark: Benchmark, path: Path) -> list[tuple[Graded, Score]]:
     graded = benchmark.read_verdicts(path)
     if not graded:
         raise InputError(f"{path} holds no verdicts of {benchmark.name}")
-    scores = benchmark.score(graded)
-    return [(one, noted(score, one)) for one, score in zip(graded, scores, strict=True)]
+    found = []
+    for one, score in zip(graded, benchmark.score(graded), strict=True):
+        missing = untouched(benchmark, one)
+        found.append(Scored(one, noted(score, one, missing), missing))
+    return found
+
+
+def untouched(benchmark: Benchmark, graded: Graded) -> int:
+    """Count the benchmark's prompts that a file holds nothing of.
+
+    None are counted where it is about other prompts altogether, or the protocol data is not there.
+    """
+    try:
+        asked = {prompt.id for prompt in conversation(benchmark, None)}
+    except AssetError:
+        return 0
+    told = {verdict.request_id for verdict in graded.verdicts}
+    told |= {name.rpartition("#")[0] for name in told}
+    told |= {answer.prompt_id for answer in graded.answers}
+    return len(asked - told) if asked & told else 0
 
 
 def noted(
@@ -42,7 +71,7 @@ def noted(
 ) -> Score:
     """Add what the audit and the screen have found to what a reader must know."""
     signs = gaming.screen(graded, score.estimates)
-    told = [f"{missing} prompts have no answer and are left out"] if missing else []
+    told = [f"{missing} prompts are without an answer and are left out"] if missing else []
     notes = (*score.notes, *told, *(f.told for f in findings), *gaming.told(signs))
     return replace(score, notes=notes, details={**score.details, "screen": signs})
 
@@ -56,17 +85,24 @@ def import_file(
         InputError: the file does not fit, or has no contestant of that name.
         StoreError: the workspace cannot be written.
     """
-    found = score_file(benchmark, path)
-    if only is not None and only not in [graded.label for graded, _ in found]:
-        names = ", ".join(graded.label for graded, _ in found[:8])
+    paths = []
+    for one in chosen(path, score_file(benchmark, path), only):
+        result = results.result(benchmark, one.graded, one.score, missing=one.missing)
+        paths.append(results.write(workspace, result, one.graded, benchmark.files(one.graded)))
+    return paths
+
+
+def chosen(path: Path, found: Sequence[Scored], only: str | None) -> list[Scored]:
+    """Return the contestant that is named, or all where none is.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    kept = [one for one in found if only in (None, one.graded.label)]
+    if not kept:
+        names = ", ".join(one.graded.label for one in found[:8])
         raise InputError(f"{path} has no contestant called {only!r}; it has {names}")
-    return [
-        results.write(
-            workspace, results.result(benchmark, graded, score), graded, benchmark.files(graded)
-        )
-        for graded, score in found
-        if only in (None, graded.label)
-    ]
+    return kept
 
 
 def export(benchmark: Benchmark, workspace: Workspace, label: str, folder: Path) -> list[Path]:

@@ -204,7 +204,7 @@ def test_missing_answers_are_left_out_of_both_sides_and_told(evaluation, workspa
         evaluate(part, workspace)
     result = evaluate(change(part, allow_missing=True), workspace)
     assert (result.answers, result.missing, len(result.score.items)) == (COUNT - 3, 3, COUNT - 3)
-    assert "3 prompts have no answer and are left out" in result.score.notes
+    assert "3 prompts are without an answer and are left out" in result.score.notes
 
 
 @pytest.mark.parametrize(

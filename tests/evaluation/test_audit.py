@@ -1,0 +1,88 @@
+"""The audit before the judge: how prompts are rendered, how answers ended."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.evaluation import audit
+from harness.types import Answer, Message, Policy, Prompt
+
+PROMPTS = [Prompt("sort b a", (Message("user", "sort b a"),))]
+BOS_TWICE = "{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+@pytest.fixture
+def policy(tiny_policy, tmp_path):
+    """A copy of the tiny policy whose tokenizer files may be changed."""
+    folder = tmp_path / "policy"
+    shutil.copytree(tiny_policy, folder)
+    return Policy("tiny", str(folder))
+
+
+def levels(findings):
+    return [finding.level for finding in findings]
+
+
+def test_a_sound_policy_has_no_findings(policy):
+    facts = audit.rendering(policy, PROMPTS)
+    assert facts["own_template"]
+    assert facts["bos_count"] == 0
+    assert len(facts["ends"]) == 1
+    assert facts["longest_prompt"] > 3
+    assert audit.of_rendering(facts) == []
+
+
+def test_two_beginnings_of_text_stop_it(policy):
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(policy.path)
+    tokenizer.add_special_tokens({"bos_token": "<|user|>"})
+    tokenizer.chat_template = BOS_TWICE
+    tokenizer.save_pretrained(policy.path)
+    (found,) = audit.of_rendering(audit.rendering(policy, PROMPTS))
+    assert found.level == "stop"
+    assert "2 beginning-of-text tokens" in found.told
+    assert "chat_template" in found.told
+
+
+def test_no_end_of_text_stops_it(policy):
+    facts = audit.rendering(policy, PROMPTS) | {"ends": []}
+    assert levels(audit.of_rendering(facts)) == ["stop"]
+
+
+def test_another_template_is_told(policy, tmp_path):
+    template = tmp_path / "t.jinja"
+    template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
+    changed = Policy("tiny", policy.path, chat_template=str(template))
+    facts = audit.rendering(changed, PROMPTS)
+    assert levels(audit.of_rendering(facts)) == ["warning"]
+    assert facts["chat_template_sha256"] != audit.rendering(policy, PROMPTS)["chat_template_sha256"]
+
+
+def test_what_has_no_tokenizer_cannot_be_looked_at():
+    assert audit.rendering(Policy("canned", "canned"), PROMPTS) is None
+    assert audit.of_rendering(None) == []
+    assert not Path("canned").exists()
+
+
+def answers(*endings):
+    return [Answer(str(i), text, reason) for i, (text, reason) in enumerate(endings)]
+
+
+def test_empty_and_truncated_answers_are_counted():
+    said = answers(("a", "stop"), ("", "stop"), ("b", "length"), ("c", None))
+    found = audit.of_answers(said)
+    assert levels(found) == ["warning", "warning"]
+    assert "1 of 4 answers are empty" in found[0].told
+    assert audit.truncated(said) == pytest.approx(1 / 3)
+    assert audit.finish_reasons(said) == {"length": 1, "stop": 2, "unknown": 1}
+
+
+def test_nothing_but_empty_answers_stops_it():
+    assert levels(audit.of_answers(answers(("", "stop"), (" ", "length"))))[0] == "stop"
+
+
+def test_a_file_that_does_not_tell_how_answers_ended_has_no_share():
+    assert audit.truncated(answers(("a", None))) is None
+    assert audit.of_answers(answers(("a", None))) == []

@@ -1,0 +1,140 @@
+"""Verdicts from files: scored, filed, exported, and read back equal."""
+
+import json
+
+import pytest
+
+from harness.config import build, load
+from harness.errors import CheckError, ConfigError, InputError
+from harness.evaluation import results
+from harness.evaluation.scoring import export, import_file, score_file
+
+
+@pytest.fixture(scope="module")
+def alpaca(shared):
+    given = ["scoring.rounds=20"]
+    return build({**load("bench", "alpaca-eval", given), "assets": str(shared / "assets")})
+
+
+@pytest.fixture(scope="module")
+def arena(shared):
+    return build({**load("bench", "arena-hard"), "assets": str(shared / "assets")})
+
+
+def test_a_file_becomes_a_result_and_leaves_again(alpaca, shared, workspace, tmp_path):
+    path = shared / "assets/alpaca_eval/annotations/phi-2.json.gz"
+    (one,) = score_file(alpaca, path)
+    graded, score = one.graded, one.score
+    (filed,) = import_file(alpaca, path, workspace)
+    result = results.read(filed)
+    assert (result.label, result.answers, result.missing, result.asked) == ("phi-2", 803, 2, 0)
+    assert "2 prompts are without an answer and are left out" in result.score.notes
+    assert result.score.estimates == score.estimates
+    assert result.score.details["length_controlled_win_rate"]["difficulty_by"] == "instruction"
+    assert result.sources["alpaca_eval_clf.txt"]
+    assert results.read_graded(filed) == graded
+    written = export(alpaca, workspace, "phi-2", tmp_path / "out")
+    assert sorted(p.name for p in written) == ["annotations.json", "model_outputs.json"]
+    (again,) = score_file(alpaca, tmp_path / "out/annotations.json")
+    assert again.graded == graded
+    assert again.score.estimates == score.estimates
+
+
+def test_every_contestant_of_a_battles_file_is_filed(arena, shared, workspace):
+    path = shared / "assets/arena_hard_v0.1/battles/dw_0815.jsonl.gz"
+    filed = import_file(arena, path, workspace)
+    assert len(filed) == 8
+    first = results.read(filed[0])
+    assert first.mean_length is None
+    assert first.missing + first.score.counts["asked"] == 500
+    only = import_file(arena, path, workspace, "llama3_70b")
+    assert [p.stem for p in only] == ["llama3_70b"]
+    with pytest.raises(InputError, match="no contestant called 'x'; it has llama3_1_8b"):
+        import_file(arena, path, workspace, "x")
+
+
+def test_an_export_of_what_is_not_there_is_told(arena, workspace, tmp_path):
+    with pytest.raises(InputError, match=r"no result of 'x' on arena-hard; there are: none"):
+        export(arena, workspace, "x", tmp_path)
+
+
+def test_c_may_be_given_and_its_neighbours_are_part_of_the_result(shared):
+    given = ["scoring.rounds=0", "scoring.C=0.3594"]
+    bench = build({**load("bench", "alpaca-eval", given), "assets": str(shared / "assets")})
+    (one,) = score_file(bench, shared / "assets/alpaca_eval/annotations/claude-2.1.json.gz")
+    score = one.score
+    told = score.details["length_controlled_win_rate"]
+    assert told["C"] == 0.3594
+    # 10^(-4 + 8 i / 9): the neighbours of 0.3594 are 0.0464 and 2.783
+    assert list(told["at_neighbouring_C"]) == ["0.0464159", "2.78256"]
+    assert any("C was given as = 0.3594" in note or "C = 0.3594" in note for note in score.notes)
+
+
+ROW = {"instruction": "Say hi.", "output_1": "hi", "output_2": "hello", "generator_2": "m"}
+
+
+def annotations(tmp_path, count, preference, **fields):
+    rows = [
+        {**ROW, "instruction": f"Say {i}.", "preference": preference, **fields}
+        for i in range(count)
+    ]
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+def test_other_instructions_borrow_no_difficulties(alpaca, tmp_path):
+    path = annotations(tmp_path, 60, 1.7)
+    rows = json.loads(path.read_text())
+    for i, row in enumerate(rows):
+        row["output_2"] = "hello " * (1 + i % 7)
+    path.write_text(json.dumps(rows))
+    (one,) = score_file(alpaca, path)
+    score = one.score
+    assert score.details["length_controlled_win_rate"]["difficulty_by"] == "none"
+    assert any("term of their difficulty" in note for note in score.notes)
+
+
+def test_another_baseline_borrows_no_difficulties(alpaca, shared, tmp_path):
+    import gzip
+
+    with gzip.open(shared / "assets/alpaca_eval/annotations/claude-2.1.json.gz", "rt") as file:
+        rows = json.load(file)
+    for row in rows:
+        row["output_1"] += "!"
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps(rows))
+    (one,) = score_file(alpaca, path)
+    score = one.score
+    assert score.details["length_controlled_win_rate"]["difficulty_by"] == "none"
+
+
+def test_all_verdicts_equal_and_few_of_them_are_told(alpaca, tmp_path):
+    (one,) = score_file(alpaca, annotations(tmp_path, 5, 2.0))
+    score = one.score
+    assert score.estimates["win_rate"].value == 100
+    told = "\n".join(score.notes)
+    assert "only 5 verdicts" in told
+    assert "differ from the baseline's by the same length" in told
+
+
+def test_verdicts_that_cannot_be_read_make_no_figure(alpaca, tmp_path):
+    with pytest.raises(CheckError, match="no verdict could be read"):
+        score_file(alpaca, annotations(tmp_path, 5, None))
+
+
+def test_a_toy_protocol_has_no_verdict_files_where_nobody_else_has(tmp_path):
+    with pytest.raises(InputError, match="name toy-weighted"):
+        score_file(build(load("bench", "toy-labels")), tmp_path / "x")
+
+
+def test_an_older_result_is_refused_by_name(tmp_path):
+    path = tmp_path / "r.json"
+    path.write_text(json.dumps({"score": {"estimates": {}, "notes": []}, "judges_served": []}))
+    with pytest.raises(Exception, match=r"schema is 1, this version reads 2"):
+        results.read(path)
+
+
+def test_a_scoring_key_that_is_not_known_is_told():
+    with pytest.raises(ConfigError, match="unknown key"):
+        build(load("bench", "alpaca-eval", ["scoring.c=1"]))
