@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -106,6 +107,7 @@ def estimates(
     )
 
 
+@lru_cache(maxsize=2)
 def read(path: Path) -> tuple[Gamed, dict[int, float]]:
     """Return the gamed rows, and every instruction's difficulty by its place in the eval set.
 

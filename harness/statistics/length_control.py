@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import expit
 
 from harness.statistics.bootstrap import interval, spread
 from harness.statistics.logistic import fit
 from harness.statistics.resampling import stream, weights
+from harness.statistics.sigmoid import sigmoid
 from harness.types import Estimate
 
 
@@ -50,11 +50,11 @@ def length_controlled(
         return percent(interval(preference, seed=seed, rounds=rounds))
     features = np.stack([np.ones(len(labels)), np.tanh(apart / np.std(apart, ddof=1))], axis=1)
     whole = fit(features, labels, np.ones((1, len(labels))))
-    value = float(expit(whole.coefficients[0, 0]))
+    value = float(sigmoid(whole.coefficients[0, 0]))
     if not whole.settled[0]:
         return percent(Estimate(value))
     refits = fit(features, labels, weights(len(labels), stream(seed), rounds))
-    return percent(spread(value, np.asarray(expit(refits.coefficients[:, 0]))))
+    return percent(spread(value, np.asarray(sigmoid(refits.coefficients[:, 0]))))
 
 
 def percent(share: Estimate) -> Estimate:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from harness.statistics.resampling import Floats
+from harness.statistics.sigmoid import sigmoid
 
 RIDGE = 1e-4
 STEPS, RIDGE_STEPS = 25, 100
@@ -58,7 +58,7 @@ def _newton(
     beta = np.zeros((len(weights), k))
     settled = np.zeros(len(weights), dtype=bool)
     for _ in range(steps):
-        p = expit(beta @ features.T)
+        p = sigmoid(beta @ features.T)
         slope = (weights * (labels - p)) @ features - ridge * beta
         curve = ((weights * p * (1 - p)) @ products).reshape(-1, k, k) + ridge * np.eye(k)
         usable = _invertible(curve, scale)

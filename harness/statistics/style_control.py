@@ -13,11 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit
 
 from harness.errors import CheckError
 from harness.statistics.logistic import fit
 from harness.statistics.resampling import Floats, Indices, stream, weights
+from harness.statistics.sigmoid import sigmoid
 
 RATE, STEPS, START = 0.1, 50, 0.5
 SMALL, CURVED = 1e-9, 1e-10
@@ -83,9 +83,9 @@ def exact(rows: Rows, *, seed: int = 0, rounds: int = 0) -> Controlled:
     beta = np.zeros(len(told))
     beta[told] = found.coefficients[0]
     return Controlled(
-        np.asarray(expit(beta[: rows.models])),
+        np.asarray(sigmoid(beta[: rows.models])),
         beta[rows.models :],
-        None if again is None else np.asarray(expit(again.coefficients[:, : rows.models])),
+        None if again is None else np.asarray(sigmoid(again.coefficients[:, : rows.models])),
     )
 
 
@@ -100,7 +100,7 @@ def truncated(rows: Rows, weight: Floats) -> Controlled:
     features = np.hstack([own, _standardised(rows)])
     beta = lbfgs(features, rows.won, weight)
     strength = beta[: rows.models] - beta[rows.models]
-    return Controlled(np.asarray(expit(strength)), beta[rows.models + 1 :])
+    return Controlled(np.asarray(sigmoid(strength)), beta[rows.models + 1 :])
 
 
 def lbfgs(features: Floats, labels: Floats, weight: Floats) -> Floats:
@@ -131,7 +131,7 @@ def _objective(
     """Return the summed cross-entropy and its gradient."""
     logits = features @ beta
     loss = weight @ (np.logaddexp(0, logits) - labels * logits)
-    return float(loss), np.asarray((weight * (expit(logits) - labels)) @ features)
+    return float(loss), np.asarray((weight * (sigmoid(logits) - labels)) @ features)
 
 
 def _remembered(

@@ -26,6 +26,21 @@ def tight(x, y, w, strength):
     return model.fit(np.vstack([x, x]), np.repeat([1, 0], len(y)), both).coef_[0]
 
 
+@pytest.mark.parametrize("strength", [1e-4, 0.01, 0.05, 0.36, 1.0, 2.8, 21.5, 1e4])
+@pytest.mark.parametrize("seed", range(4))
+def test_liblinear_stops_where_liblinear_stops(strength, seed):
+    x, y, weights = world(seed=seed)
+    x = np.hstack([x, x[:, :1] ** 2, np.zeros((len(x), 1))])[:, [3, 0, 4, 1, 2]]
+    for w in weights:
+        fixed = {"fit_intercept": False, "tol": 1e-4, "max_iter": 100, "random_state": 123}
+        model = LogisticRegression(
+            solver="liblinear", C=strength, **fixed, **(L1 or {"l1_ratio": 1})
+        )
+        doubled = np.r_[w * y, w * (1 - y)]
+        model.fit(np.vstack([x, x]), np.repeat([1, 0], len(y)), doubled)
+        assert liblinear(x, y, w, strength) == pytest.approx(model.coef_[0], abs=1e-9)
+
+
 @pytest.mark.parametrize("strength", [1e-4, 0.01, 0.05, 1.0, 21.5, 1e4])
 def test_refits_are_where_a_tightly_converged_liblinear_is(strength):
     x, y, w = world()

@@ -1,0 +1,189 @@
+"""How fast verdicts become figures, as ratios to the upstream packages in one run.
+
+    HARNESS_ASSETS=DIR python benchmarks/scoring.py [--runs 5] [--json]
+
+The peers are alpaca-eval 0.6.6's `get_length_controlled_winrate` (its download of df_gamed.csv
+replaced by the file in the assets, its weights not saved) and, for Arena-Hard, a Bradley-Terry fit
+by scikit-learn a resample, which is what arena-hard-auto does. Medians of runs in turn. From the
+shell the peer is alpaca-eval's command on stored annotations: `evaluate` with
+`is_recompute_metrics_only`.
+"""
+
+import argparse
+import contextlib
+import gzip
+import io
+import json
+import logging
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from harness.benchmarks import alpaca_eval_length, arena_hard_files
+from harness.benchmarks.arena_hard_verdicts import games
+from harness.config import build, load
+from harness.statistics import battles
+
+ASSETS = Path(os.environ.get("HARNESS_ASSETS", "../shared/assets"))
+MODEL = ASSETS / "alpaca_eval/annotations/claude-2.1.json.gz"
+BASELINE = ASSETS / "alpaca_eval/alpaca_eval_gpt4_baseline.json"
+GAMED = ASSETS / "alpaca_eval/df_gamed.csv"
+BATTLES = ASSETS / "arena_hard_v0.1/battles/dw_0815.jsonl.gz"
+PEER = """
+import sys, warnings
+warnings.simplefilter("ignore")
+from alpaca_eval import main
+from alpaca_eval.metrics import glm_winrate
+glm_winrate.hf_hub_download = lambda **_: sys.argv[2]
+main.evaluate(
+    model_outputs=sys.argv[1] + "/outputs.json",
+    reference_outputs=sys.argv[3],
+    output_path=sys.argv[1],
+    precomputed_leaderboard=sys.argv[1] + "/leaderboard.csv",
+    is_cache_leaderboard=False,
+    is_recompute_metrics_only=True,
+    metric_kwargs={"save_weights_dir": None},
+    name="peer",
+)
+"""
+ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
+
+
+def seconds(call):
+    """Return how long a call takes."""
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+def paired(ours, theirs, runs):
+    """Return the median times of two calls that are made in turn."""
+    times = [(seconds(ours), seconds(theirs)) for _ in range(runs)]
+    return tuple(statistics.median(column) for column in zip(*times, strict=True))
+
+
+def length_control(runs):
+    """Return (our, their) seconds for one model's length-controlled win rate, C chosen."""
+    from alpaca_eval.metrics import glm_winrate
+
+    glm_winrate.hf_hub_download = lambda **_: str(GAMED)
+    with gzip.open(MODEL, "rt") as file:
+        rows = json.load(file)
+    scoring = {"rounds": 0, "compat": "upstream"}
+    bench = build({**load("bench", "alpaca-eval"), "assets": str(ASSETS), "scoring": scoring})
+    (graded,) = bench.read_verdicts(MODEL)
+    bench.score([graded])  # what is read once is read
+
+    def theirs():
+        with contextlib.redirect_stdout(io.StringIO()):
+            glm_winrate.get_length_controlled_winrate(rows, save_weights_dir=None)
+
+    return paired(lambda: bench.score([graded]), theirs, runs)
+
+
+def interval():
+    """Return the seconds that 1,000 refits take."""
+    scoring = alpaca_eval_length.Scoring(C=2.782559402207126, rounds=1000)
+    bench = build({**load("bench", "alpaca-eval"), "assets": str(ASSETS)})
+    (graded,) = bench.read_verdicts(MODEL)
+    whole = bench.model_copy(update={"scoring": scoring})
+    none = bench.model_copy(update={"scoring": scoring.model_copy(update={"rounds": 0})})
+    calls = (lambda: whole.score([graded])), (lambda: none.score([graded]))
+    return float(np.subtract(*paired(*calls, 3)))
+
+
+def bradley_terry(pooled, baseline=1):
+    """Fit ratings by logistic regression, as arena-hard-auto: ties half a win and half a loss."""
+    from sklearn.linear_model import LogisticRegression
+
+    x = np.zeros((len(pooled.won), pooled.models + baseline))
+    x[np.arange(len(x)), pooled.model], x[:, -1] = math.log(10), -math.log(10)
+    labels = np.r_[pooled.won > 0, pooled.won == 1].astype(int)
+    model = LogisticRegression(fit_intercept=False, C=np.inf, tol=1e-8)
+    return model.fit(np.vstack([x, x]), labels).coef_[0]
+
+
+def arena_hard(runs, rounds=2):
+    """Return (our, their) seconds for scores and 100 rounds; theirs is scaled up from a few."""
+    graded = arena_hard_files.read_verdicts(BATTLES)
+    pooled = battles.pooled([[(g.won, g.weight) for g in games(o.verdicts)] for o in graded])
+    drawn = np.random.RandomState(42)
+
+    def ours():
+        battles.win_rates(pooled)
+        battles.upstream(pooled, "gpt-4-0314")
+
+    def theirs():
+        for _ in range(rounds):
+            at = drawn.choice(len(pooled.won), len(pooled.won))
+            bradley_terry(battles.Battles(pooled.model[at], pooled.won[at], pooled.models))
+
+    own, other = paired(ours, theirs, runs)
+    return own, other * battles.ROUNDS / rounds
+
+
+def peer_folder(folder):
+    """Lay out stored annotations as alpaca-eval's command wants them."""
+    with gzip.open(MODEL, "rt") as file:
+        rows = json.load(file)
+    outputs = [
+        {"instruction": row["instruction"], "output": row["output_2"], "generator": "peer"}
+        for row in rows
+    ]
+    (folder / ANNOTATOR).mkdir()
+    (folder / "outputs.json").write_text(json.dumps(outputs))
+    (folder / ANNOTATOR / "annotations.json").write_text(json.dumps(rows))
+    header = "win_rate,standard_error,n_total,avg_length,mode,length_controlled_winrate"
+    (folder / "leaderboard.csv").write_text(f",{header}\npeer,1,1,805,1,community,1\n")
+
+
+def shell(runs):
+    """Return (our, their) seconds for 805 verdicts from the shell; ours with the interval."""
+    with tempfile.TemporaryDirectory() as folder:
+        peer_folder(Path(folder))
+        return shells(runs, folder)
+
+
+def shells(runs, folder):
+    """Time both commands in turn."""
+    ours = [sys.executable, "-m", "harness", "score", "alpaca-eval", str(MODEL)]
+    ours += ["--assets", str(ASSETS)]
+    theirs = [sys.executable, "-W", "ignore", "-c", PEER, folder, str(GAMED), str(BASELINE)]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
+    return paired(
+        lambda: subprocess.run(ours, **quiet), lambda: subprocess.run(theirs, **quiet), runs
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    found = {
+        "length-controlled win rate of one model": length_control(given.runs),
+        "Arena-Hard scores and 100-round bounds, 8 models": arena_hard(given.runs),
+        "805 verdicts from the shell": shell(given.runs),
+    }
+    refits = interval()
+    if given.json:
+        rows = {name: {"ours": a, "theirs": b, "ratio": b / a} for name, (a, b) in found.items()}
+        print(json.dumps({**rows, "1,000 refits of the GLM": {"ours": refits}}, indent=1))
+        return
+    for name, (ours, theirs) in found.items():
+        print(f"{name:50} {ours:8.3f} s  upstream {theirs:8.3f} s  {theirs / ours:8.1f} times")
+    print(f"{'interval by 1,000 refits of the GLM':50} {refits:8.3f} s")
+
+
+if __name__ == "__main__":
+    main()
