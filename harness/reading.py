@@ -82,9 +82,18 @@ def fault(row: Any, *keys: str) -> str | None:
             return f"which has no {key!r}"
         if not isinstance(row[key], str):
             return f"whose {key!r} is {kind(row[key])}"
-        if any("\ud800" <= c <= "\udfff" for c in row[key]):
+        if broken(row[key]):
             return f"whose {key!r} {SURROGATE}"
     return None
+
+
+def broken(text: str) -> bool:
+    """Say whether a text holds half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 def check_rows(path: Path, rows: Any, expected: str, *keys: str) -> list[dict[str, Any]]:

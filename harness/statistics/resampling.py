@@ -21,7 +21,8 @@ def stream(seed: int) -> np.random.PCG64:
 
 def indices(n: int, source: np.random.PCG64, rounds: int) -> Indices:
     """Return `rounds` draws of n out of n with replacement, shape (rounds, n)."""
-    raw = source.random_raw(rounds * n)
+    # of all 2^64 integers each draw is the raw stream's next, which `random_raw` gives, but slowly
+    raw = np.random.Generator(source).integers(0, 1 << 64, size=rounds * n, dtype=np.uint64)
     high = np.right_shift(raw, np.uint64(32))
     drawn = np.right_shift(high * np.uint64(n), np.uint64(32))
     return drawn.astype(np.int64).reshape(rounds, n)

@@ -21,6 +21,8 @@ from harness.statistics.sigmoid import sigmoid
 STEPS, HALVINGS, SWEEPS = 60, 30, 500
 SETTLED = 1e-5
 """The largest change of a coefficient in the last step; what is left is about its square."""
+INNER = 1e-9
+"""The largest change of a coefficient in the last sweep of a step's own problem."""
 FAR = 0.5
 """The change of a coefficient from which on a step is looked at, and shortened if need be."""
 FLAT = 1e-10
@@ -280,7 +282,7 @@ def _proximal(at: Floats, slope: Floats, curve: Floats) -> Floats:
             bend = curve[:, j, j]
             free = found[:, j] - tilt / bend
             found[:, j] = np.sign(free) * np.maximum(np.abs(free) - 1 / bend, 0)
-        if np.abs(found - before).max() <= STILL:
+        if np.abs(found - before).max() <= INNER:
             break
     return found
 
