@@ -57,7 +57,7 @@ def scored(graded: Graded, scoring: Scoring) -> Score:
     if not rated:
         raise CheckError(f"no rating of {graded.label} could be read: there is no figure")
     counts = _counts(items, rated, counted)
-    notes = (*graded.notes, *_notes(graded, counts, rated))
+    notes = (*graded.notes, *_notes(graded, counts, items))
     return Score(_estimates(rated, scoring), counts, tuple(items), notes)
 
 
@@ -67,11 +67,13 @@ def valid(rating: float) -> bool:
 
 
 def _counted(graded: Graded, scoring: Scoring) -> _Counted:
-    """Return the verdicts that count, in the order in which they first came."""
-    if scoring.compat == "upstream":
-        return _Counted(graded.verdicts, 0, 0)
+    """Return the verdicts that count, by question: no figure depends on the order of a file."""
     last = {verdict.request_id: verdict for verdict in graded.verdicts}
-    kept = tuple(last.values())
+    every = scoring.compat == "upstream"
+    kept = graded.verdicts if every else tuple(last.values())
+    kept = tuple(sorted(kept, key=lambda verdict: data.place(verdict.request_id)))
+    if every:
+        return _Counted(kept, 0, 0)
     outside = sum(v.reading is not None and not valid(v.reading.value) for v in kept)
     return _Counted(kept, len(graded.verdicts) - len(kept), outside)
 
@@ -119,18 +121,21 @@ def _counts(items: Sequence[Item], rated: Sequence[Item], counted: _Counted) -> 
     }
 
 
-def _notes(graded: Graded, counts: Mapping[str, int], rated: Sequence[Item]) -> list[str]:
+def _notes(graded: Graded, counts: Mapping[str, int], items: Sequence[Item]) -> list[str]:
     """Say what is left out, and what makes the figures say less than they seem to."""
     unread, asked, repeats = counts["unread"], counts["asked"], counts["repeats"]
     outside = f" ({counts['outside']} of them outside {LOWEST} to {HIGHEST})"
     left = outside if counts["outside"] else ""
-    absent = data.ANSWERS - len({verdict.request_id for verdict in graded.verdicts})
+    judged = {item["prompt_id"] for item in items}
+    unjudged = {a.prompt_id for a in graded.answers} - judged
+    absent = len(unjudged) if graded.answers else data.ANSWERS - len(judged)
+    ratings = [item["rating"] for item in items if item["rating"] is not None]
     told = {
-        f"{absent} of {data.ANSWERS} answers were not judged": absent,
+        f"{absent} answers were not judged": absent,
         f"{unread} of {asked} ratings could not be read and are left out{left}": unread,
         f"{repeats} ratings were given again later: the last of each answer counts": repeats,
-        "all ratings are equal: the intervals say nothing": len({i["rating"] for i in rated}) == 1,
-        f"only {len(rated)} verdicts: an interval of so few says little": len(rated) < FEW,
+        "all ratings are equal: the intervals say nothing": len(set(ratings)) == 1,
+        f"only {len(ratings)} verdicts: an interval of so few says little": len(ratings) < FEW,
     }
     return [*(note for note, holds in told.items() if holds), *_borrowed(graded)]
 

@@ -197,6 +197,11 @@ def test_a_questions_turns_stay_together_in_the_interval(mt_bench):
     assert split["score"].standard_error == pytest.approx(0)
 
 
+def test_the_order_of_the_verdicts_changes_nothing(mt_bench):
+    told = whole(lambda n, t: 1.0 + (7 * n + 3 * t) % 10)
+    assert score_of(mt_bench, told[::-1]) == score_of(mt_bench, told)
+
+
 def test_of_several_ratings_the_last_counts_and_upstream_averages_all(mt_bench):
     told = [*whole(), ("81#1", 9.0), ("82#2", 10.0), ("82#2", 1.0), ("90#1", 11.0)]
     score = score_of(mt_bench, told)
@@ -221,7 +226,7 @@ def test_of_several_ratings_the_last_counts_and_upstream_averages_all(mt_bench):
 def test_few_equal_or_absent_ratings_are_told(mt_bench):
     score = score_of(mt_bench, whole()[:4])
     assert score.notes == (
-        "156 of 160 answers were not judged",
+        "156 answers were not judged",
         "all ratings are equal: the intervals say nothing",
         "only 4 verdicts: an interval of so few says little",
     )

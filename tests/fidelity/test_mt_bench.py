@@ -9,6 +9,7 @@ from harness.benchmarks import mt_bench_data as data
 from harness.benchmarks.mt_bench import rating_of
 from harness.config import build, load
 from harness.evaluation.run import Evaluation, evaluate, plan
+from harness.evaluation.scoring import score_file
 from harness.judges.stored import StoredJudge
 
 SCORES = {"mamba_0_5_dpo_ep1": 7.121875, "mamba_0_875_dpo_ep3": 6.36875}
@@ -120,7 +121,20 @@ def test_a_judge_that_refuses_for_good_leaves_unread_ratings(graded, workspace, 
 
 
 def test_of_the_two_models_none_is_flagged(bench, shared):
-    from harness.evaluation.scoring import score_file
+    for found in score_file(bench, shared / VERDICTS):
+        assert found.score.details["screen"]["flagged"] == []
+        assert (found.score.notes, found.missing) == ((), 0)
 
-    for _, score in score_file(bench, shared / VERDICTS):
-        assert score.details["screen"]["flagged"] == []
+
+def test_what_a_file_does_not_hold_is_told(bench, tmp_path, rows):
+    path = tmp_path / "some.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows[:100]))
+    (found,) = score_file(bench, path)
+    # a second turn's prompt shows the first answer, whose own verdict is not among the hundred
+    shown = len(found.graded.answers) - 100
+    assert found.score.notes == (
+        f"{shown} answers were not judged",
+        f"{60 - shown} prompts are without an answer and are left out",
+    )
+    assert shown > 0
+    assert found.missing == 60 - shown
