@@ -1,16 +1,28 @@
-"""Percentile bootstrap intervals of means and of ratios of sums, 95 %, seeded."""
+"""Bootstrap intervals of means and of ratios of sums, 95 %, seeded.
+
+BCa intervals (Efron, JASA 82, 1987): quantiles of the resamples, moved for the bias of their median
+and for the skew of the items. The quantiles are widened to what a t interval of as many items would
+reach (Hesterberg, The American Statistician 69, 2015): plain ones are too narrow by the factor
+sqrt((n - 1) / n), and by the normal in place of the t distribution. With 80 questions, or a win
+rate of a few percent, plain percentiles cover the truth too rarely; tests/statistics hold that
+these cover it as often as they say.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
 import numpy as np
+from scipy.special import ndtr, ndtri, stdtrit
 
 from harness.errors import CheckError
 from harness.statistics.resampling import Floats, stream, weights
 from harness.types import Estimate
 
-LEVEL = (0.025, 0.975)
+PLAIN = (0.025, 0.975)
+"""The ends of a 95 % interval."""
+SAME = 1e-12
+"""Relative distance within which a resample's figure is the figure itself."""
 CELLS = 4_000_000
 """How many numbers a block of resamples may hold."""
 
@@ -60,13 +72,40 @@ def ratio_interval(
     value = float(top.sum() / bottom.sum())
     if len(top) < 2:
         return Estimate(value)
-    return spread(value, _ratios(top, bottom, seed, rounds))
+    return spread(value, _ratios(top, bottom, seed, rounds), top - value * bottom)
 
 
-def spread(value: float, resampled: Floats) -> Estimate:
-    """Return a figure with the 95 % interval and standard error that its resamples imply."""
-    low, high = np.quantile(resampled, LEVEL)
+def spread(value: float, resampled: Floats, influence: Floats | None = None) -> Estimate:
+    """Return a figure with the 95 % interval and standard error that its resamples imply.
+
+    Args:
+        value: The figure.
+        resampled: The same of every resample.
+        influence: How far each item that is resampled moves the figure, to a common factor;
+            shape (items,), two at least. None: not known, the interval is of plain percentiles.
+    """
+    levels = PLAIN if influence is None else _levels(value, resampled, influence)
+    low, high = np.quantile(resampled, levels)
     return Estimate(value, float(low), float(high), float(np.std(resampled, ddof=1)))
+
+
+def _levels(value: float, resampled: Floats, influence: Floats) -> Floats:
+    """Return which quantiles of the resamples are the ends of the interval."""
+    n, rounds = len(influence), len(resampled)
+    tied = np.isclose(resampled, value, rtol=SAME, atol=0)
+    below = np.mean(np.where(tied, 0.5, resampled < value))
+    bias = ndtri(np.clip(below, 1 / rounds, 1 - 1 / rounds))
+    reach = np.sqrt(n / (n - 1)) * stdtrit(n - 1, PLAIN[1])
+    moved = bias + reach * np.array([-1.0, 1.0])
+    left = 1 - _acceleration(influence) * moved
+    ends = bias + moved / np.where(left > 0, left, 1)
+    return np.where(left > 0, ndtr(ends), moved > 0)
+
+
+def _acceleration(influence: Floats) -> float:
+    """Return how fast the standard error changes with the figure: a sixth of the items' skew."""
+    scale = np.sqrt(np.sum(influence**2))
+    return float(np.sum((influence / scale) ** 3) / 6) if scale > 0 else 0.0
 
 
 def _ratios(top: Floats, bottom: Floats, seed: int, rounds: int) -> Floats:

@@ -65,6 +65,30 @@ def test_a_ratio_is_of_sums_and_survives_empty_resamples():
     assert 0 <= found.low <= found.high <= 1
 
 
+def test_the_ends_are_widened_as_a_t_interval_of_as_many_items():
+    rounds = np.linspace(-1, 1, 2001)
+    low, high = bootstrap._levels(0.0, rounds, np.array([1.0, -1.0] * 5))
+    # no bias, no skew; ten items: sqrt(10 / 9) * t(9, 0.975) = 1.0541 * 2.2622 = 2.3845
+    assert (low, high) == pytest.approx((0.00855, 0.99145), abs=1e-5)
+
+
+def test_skewed_items_move_both_ends_to_their_long_side():
+    # cubes 8 - 1 - 1 = 6, squares 4 + 1 + 1 = 6
+    assert bootstrap._acceleration(np.array([2.0, -1.0, -1.0])) == pytest.approx(6 / 6**1.5 / 6)
+    skewed = np.array([9.0] + [-1.0] * 9)
+    low, high = bootstrap._levels(0.0, np.linspace(-1, 1, 2001), skewed)
+    assert 0.00855 < low < 0.5
+    assert high > 0.99145
+
+
+@pytest.mark.parametrize("values", [[0.0, 1.0], [0.0, 0.0, 1.0], [0.3] * 7, [1.0, 1.0, 1.0, 0.0]])
+def test_few_or_equal_values_have_an_interval_within_their_range(values):
+    found = interval(values, seed=0)
+    assert min(values) <= found.low + 1e-12
+    assert found.high <= max(values) + 1e-12
+    assert found.low <= found.high
+
+
 def test_the_interval_covers_the_truth_as_often_as_it_says():
     rng = np.random.default_rng(0)
     hits = 0

@@ -1,0 +1,188 @@
+"""FastChat's files: what was written is read again, what does not fit is told in one line."""
+
+import gzip
+import json
+
+import pytest
+
+from harness.benchmarks import mt_bench_files
+from harness.errors import AssetError, InputError
+from harness.types import Answer, Answers, Graded, Reading, Verdict
+
+
+def answer_row(number=81, turns=("one", "two"), **more):
+    found = {
+        "question_id": number,
+        "model_id": "m",
+        "choices": [{"index": 0, "turns": list(turns)}],
+    }
+    return {**found, **more}
+
+
+def verdict_row(number=81, turn=1, score=5, **more):
+    found = {"question_id": number, "turn": turn, "model": "m", "judge": ["gpt-4", "single-v1"]}
+    return {**found, "score": score, **more}
+
+
+def written(tmp_path, rows, name="rows.jsonl"):
+    path = tmp_path / name
+    lines = (
+        rows if isinstance(rows, bytes) else b"".join(json.dumps(r).encode() + b"\n" for r in rows)
+    )
+    path.write_bytes(gzip.compress(lines) if name.endswith(".gz") else lines)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_answers_come_in_the_order_of_the_turns(tmp_path, name):
+    rows = [answer_row(82, ["c", ""]), answer_row(81, [{"content": "a"}, {"content": "b"}])]
+    (found,) = mt_bench_files.read_answers(written(tmp_path, rows, name))
+    said = (Answer("81#1", "a"), Answer("82#1", "c"), Answer("81#2", "b"), Answer("82#2", ""))
+    assert found == Answers("m", said, missing=156)
+
+
+def test_contestants_of_one_answers_file_are_told_apart(tmp_path):
+    rows = [answer_row(), answer_row(model_id="n"), answer_row(83, model_id=None)]
+    found = mt_bench_files.read_answers(written(tmp_path, rows))
+    assert [one.name for one in found] == ["m", "n", "rows"]
+
+
+def test_a_turn_that_is_not_there_is_missing(tmp_path):
+    (found,) = mt_bench_files.read_answers(written(tmp_path, [answer_row(turns=["one"])]))
+    assert found == Answers("m", (Answer("81#1", "one"),), missing=159)
+
+
+def graded(bench, label="me"):
+    """All answers; ratings whole, halves, none; one answer rated twice."""
+    first = [Answer(p.id, f"ü {p.id}\n\nA: {{x}}", "stop") for p in bench.prompts()]
+    asked = bench.next_prompts(bench.prompts(), first)
+    answers = (*first, *(Answer(p.id, f"two {p.id}", "length") for p in asked))
+    prompts = (*bench.prompts(), *asked)
+    told = [None, 1.0, 8.5, 10.0]
+    verdicts = [
+        Verdict(a.prompt_id, None if (r := told[i % 4]) is None else Reading(r), "gpt-4-0613", text)
+        for i, a in enumerate(answers)
+        for text in [f"so: [[{told[i % 4]}]]\n"]
+    ]
+    verdicts.append(Verdict("81#1", Reading(2.0), "gpt-4", ""))
+    return Graded(label, "gpt-4", answers, (), tuple(verdicts), prompts, "none")
+
+
+def told(one):
+    """Return all that FastChat's files hold of a contestant."""
+    asked = [(p.id, p.messages, p.meta["category"]) for p in one.prompts]
+    said = [(a.prompt_id, a.text) for a in one.answers]
+    return one.label, one.judge, said, one.verdicts, asked, one.baseline_label, one.notes
+
+
+def test_what_was_written_is_read_again(mt_bench, tmp_path):
+    one = graded(mt_bench)
+    texts = mt_bench.files(one)
+    assert set(texts) == {"model_judgment/gpt-4_single.jsonl", "model_answer/me.jsonl"}
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (answers,) = mt_bench.read_answers(tmp_path / "model_answer/me.jsonl")
+    assert answers == Answers("me", one.answers)
+    (again,) = mt_bench.read_verdicts(tmp_path / "model_judgment/gpt-4_single.jsonl")
+    assert told(again) == told(one)
+    assert mt_bench.score([again])[0].estimates == mt_bench.score([one])[0].estimates
+    row = json.loads(texts["model_judgment/gpt-4_single.jsonl"].splitlines()[1])
+    assert (row["judge"], row["score"], row["turn"]) == (["gpt-4", "single-v1"], 1, 1)
+    assert "ü 82#1\n\nA: {x}\n[/A]" in row["user_prompt"]
+
+
+def test_verdicts_alone_are_read_without_the_protocols_texts(mt_bench, monkeypatch, tmp_path):
+    one = graded(mt_bench)
+    path = written(tmp_path, mt_bench.files(one)["model_judgment/gpt-4_single.jsonl"].encode())
+
+    def absent(_):
+        raise AssetError("none")
+
+    monkeypatch.setattr("harness.benchmarks.mt_bench_data.texts", absent)
+    (found,) = mt_bench.read_verdicts(path)
+    assert (found.verdicts, found.answers, found.prompts) == (one.verdicts, (), ())
+    assert '"user_prompt": ""' in mt_bench.files(found)["model_judgment/gpt-4_single.jsonl"]
+
+
+def test_an_answer_to_the_first_turn_is_found_in_the_seconds_prompt(mt_bench, tmp_path):
+    one = graded(mt_bench)
+    rows = mt_bench.files(one)["model_judgment/gpt-4_single.jsonl"].splitlines()
+    second = [row for row in rows if '"turn": 2' in row]
+    (found,) = mt_bench.read_verdicts(written(tmp_path, "\n".join(second).encode()))
+    assert [a.text for a in found.answers] == [a.text for a in one.answers]
+    assert len(found.verdicts) == 80
+
+
+def test_what_a_verdicts_file_has_beside_verdicts_is_told(mt_bench, tmp_path):
+    rows = [
+        verdict_row(judgment="Rating: [[4]]", user_prompt="Something else"),
+        verdict_row(82, judgment="Rating: [[5]]", judge=["claude-v1", "single-v1"]),
+        verdict_row(83, judgment="[[99]]", score=-1, judge="gpt-4"),
+        verdict_row(84, model="n", judge=None),
+    ]
+    found, other = mt_bench.read_verdicts(written(tmp_path, rows))
+    assert found.notes == (
+        "1 stored scores are not what their judgments say: the stored ones count",
+        "1 verdicts were given to another prompt than the protocol's",
+        "verdicts of more than one judge: gpt-4 (2), claude-v1 (1)",
+    )
+    assert [v.model for v in found.verdicts] == ["gpt-4", "claude-v1", "gpt-4"]
+    assert (other.label, other.judge, other.notes) == ("n", "unknown judge", ())
+
+
+@pytest.mark.parametrize("score", [-1, None, float("nan")])
+def test_a_rating_that_there_is_not_is_none(mt_bench, tmp_path, score):
+    (found,) = mt_bench.read_verdicts(written(tmp_path, [verdict_row(score=score)]))
+    assert found.verdicts == (Verdict("81#1", None, "gpt-4"),)
+
+
+ANSWERS = {
+    "empty": (b"\n\n", "answers nothing"),
+    "cut": (b'{"question_id": 81}\n{"question_id": 82, "cho', r"line 2 is not JSON .*cut off"),
+    "list": (b"[1]\n", "line 1 holds a list"),
+    "latin": (b'{"a": "\xe4"}', r"is not UTF-8 \(byte 7\)"),
+    "utf-16": ('{"question_id": 81}'.encode("utf-16"), "is not UTF-8"),
+    "unknown": ([answer_row(), answer_row(1)], r"question 1, turn 1, is not this benchmark's"),
+    "other": ([answer_row("q1")], r"question 'q1', turn 1, is not this benchmark's"),
+    "no number": ([{"choices": []}], r"question None"),
+    "truth": ([answer_row(True)], r"question True"),
+    "twice": ([answer_row(), answer_row()], "question 81 is answered twice"),
+    "no choices": ([answer_row(choices=[])], r"the answer to question 81 has another form"),
+    "null": ([answer_row(turns=["a", None])], r"question 81 has an answer whose 'turn' is null"),
+    "three": ([answer_row(turns="abc")], "has 3 turns, not 2"),
+    "surrogate": (b'{"question_id": 81, "choices": [{"turns": ["\\ud800"]}]}', "surrogate pair"),
+}
+VERDICTS = {
+    "empty": (b"", "is empty"),
+    "cut": (b'{"question_id": 81', r"line 1 is not JSON .*cut off"),
+    "no model": ([{"question_id": 81, "turn": 1, "score": 1}], r"row 0 .*has no 'model'"),
+    "turn": ([verdict_row(turn=3)], r"question 81, turn 3, is not this benchmark's"),
+    "no turn": ([verdict_row(turn=None)], r"turn None"),
+    "unknown": ([verdict_row(161)], r"question 161, turn 1"),
+    "text": ([verdict_row(score="8")], r"the score of 81#1 is text; it must be a number"),
+    "truth": ([verdict_row(score=True)], r"the score of 81#1 is a boolean"),
+    "infinite": ([verdict_row(score=float("inf"))], r"the score of 81#1 is inf"),
+    "pairwise": ([{"question_id": 81, "g1_winner": "tie", "model_1": "m"}], "pairwise verdicts"),
+}
+
+
+@pytest.mark.parametrize("case", ANSWERS)
+def test_answers_that_do_not_fit_are_told_in_one_line(mt_bench, tmp_path, case):
+    rows, message = ANSWERS[case]
+    refused(mt_bench.read_answers, written(tmp_path, rows), message)
+
+
+@pytest.mark.parametrize("case", VERDICTS)
+def test_verdicts_that_do_not_fit_are_told_in_one_line(mt_bench, tmp_path, case):
+    rows, message = VERDICTS[case]
+    refused(mt_bench.read_verdicts, written(tmp_path, rows), message)
+
+
+def refused(read, path, message):
+    with pytest.raises(InputError, match=message) as caught:
+        read(path)
+    text = str(caught.value)
+    assert str(path) in text
+    assert "\n" not in text
+    assert len(text) < 400 + len(str(path))

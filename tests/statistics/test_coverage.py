@@ -1,0 +1,98 @@
+"""Simulated benchmarks: 95 % intervals hold the truth 93.5 to 96.5 times in a hundred.
+
+All benchmarks of a kind share the draws of one seed, as real ones do that are scored with the
+default seed.
+"""
+
+import functools
+
+import numpy as np
+import pytest
+
+from harness.statistics import bootstrap
+from harness.statistics.bootstrap import interval, ratio_interval
+from harness.statistics.resampling import stream, weights
+
+SIMULATIONS = 1000
+
+
+@pytest.fixture(autouse=True)
+def _draws_are_made_once(monkeypatch):
+    @functools.cache
+    def drawn(n, rounds):
+        return weights(n, stream(0), rounds)
+
+    monkeypatch.setattr(bootstrap, "weights", lambda n, _, rounds: drawn(n, rounds))
+
+
+def missed(estimates, truth):
+    """Return the share of intervals that lie above the truth, and of those below it."""
+    low, high = np.array([(found.low, found.high) for found in estimates]).T
+    return np.mean(low > truth), np.mean(high < truth)
+
+
+def check(estimates, truth):
+    above, below = missed(estimates, truth)
+    assert 0.935 <= 1 - above - below <= 0.965
+    # 2.5 % at each end; four standard errors of such a share of 1,000 are 2 %
+    assert max(above, below) <= 0.045
+
+
+def ratings(rng, shape, level):
+    """Return whole ratings of 1 to 10 of questions with two turns, shape (*shape, 2).
+
+    A question's turns share half of their variance; some turns fail, whatever the question.
+    """
+    question, turn = rng.normal(size=(*shape, 1)), rng.normal(size=(*shape, 2))
+    told = level + 2.2 * np.sqrt(0.5) * (question + turn)
+    failed = rng.random((*shape, 2)) < 0.08
+    return np.clip(np.round(np.where(failed, rng.integers(1, 4, (*shape, 2)), told)), 1, 10)
+
+
+@pytest.mark.parametrize("level", [4.0, 7.0, 10.0])
+def test_mean_ratings_of_80_questions_with_two_turns(level):
+    rng = np.random.default_rng(1)
+    truth = ratings(rng, (1_000_000,), level).mean()
+    pairs = [i // 2 for i in range(160)]
+    drawn = ratings(rng, (SIMULATIONS, 80), level).reshape(SIMULATIONS, 160)
+    check((interval(row, seed=0, clusters=pairs) for row in drawn), truth)
+
+
+def test_mean_ratings_of_a_category_of_ten_questions():
+    rng = np.random.default_rng(2)
+    truth = ratings(rng, (1_000_000,), 8.5).mean()
+    pairs = [i // 2 for i in range(20)]
+    drawn = ratings(rng, (SIMULATIONS, 10), 8.5).reshape(SIMULATIONS, 20)
+    check((interval(row, seed=0, clusters=pairs) for row in drawn), truth)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "mean"), [(805, 0.5), (805, 0.05), (200, 0.25), (200, 0.05), (100, 0.5), (100, 0.1)]
+)
+def test_win_rates_of_preferences_that_are_nearly_0_or_1(prompts, mean):
+    rng = np.random.default_rng(3)
+    drawn = rng.beta(0.4 * mean, 0.4 * (1 - mean), size=(SIMULATIONS, prompts))
+    check((interval(row, seed=0) for row in drawn), mean)
+
+
+def test_plain_percentiles_would_not_do(monkeypatch):
+    monkeypatch.setattr(bootstrap, "_levels", lambda *_: bootstrap.PLAIN)
+    drawn = np.random.default_rng(3).beta(0.4 * 0.05, 0.4 * 0.95, size=(SIMULATIONS, 100))
+    above, below = missed((interval(row, seed=0) for row in drawn), 0.05)
+    assert below > 0.06
+    assert 1 - above - below < 0.935
+
+
+def games(rng, skill):
+    """Return points and weights of two games a prompt, a strong verdict counting three times."""
+    apart = skill[..., None] + rng.logistic(size=(*skill.shape, 2))
+    weight = np.where(np.abs(apart) > 2, 3.0, 1.0)
+    return ((apart > 0) * weight).sum(axis=-1), weight.sum(axis=-1)
+
+
+def test_win_rates_of_500_prompts_with_two_weighted_games():
+    rng = np.random.default_rng(4)
+    won, weight = games(rng, rng.normal(-0.8, 1.5, size=1_000_000))
+    truth = won.sum() / weight.sum()
+    drawn = zip(*games(rng, rng.normal(-0.8, 1.5, size=(SIMULATIONS, 500))), strict=True)
+    check((ratio_interval(*rows, seed=0) for rows in drawn), truth)
