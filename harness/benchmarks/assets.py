@@ -15,7 +15,6 @@ from typing import Any, Protocol, runtime_checkable
 
 from pydantic import model_validator
 
-from harness.benchmarks.downloads import Interrupted, fetch
 from harness.config import Component, build, load, names
 from harness.errors import AssetError
 from harness.files import flush_file, sha256, writing
@@ -185,6 +184,8 @@ def _url(kind: str, assets: AssetSet, file: AssetFile) -> str:
 
 def _download(url: str, file: AssetFile, path: Path) -> None:
     """Bring a file; what came of it before an interruption is kept, and gone on from."""
+    from harness.benchmarks.downloads import Interrupted, fetch
+
     part, whole = (path.with_name(f".{path.name}.{end}") for end in ("part", str(os.getpid())))
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

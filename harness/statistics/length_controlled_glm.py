@@ -17,18 +17,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness.errors import CheckError
 from harness.statistics.bootstrap import spread
 from harness.statistics.folds import Order, folds
 from harness.statistics.length_control import percent
-from harness.statistics.resampling import Floats, stream, weights
+from harness.statistics.resampling import Floats, Mask, stream, weights
 from harness.statistics.sigmoid import sigmoid
 from harness.statistics.sparse_logistic import liblinear, refit
 from harness.types import Estimate
-
-Mask = NDArray[np.bool_]
 
 STRENGTHS = tuple(float(c) for c in np.logspace(-4, 4, 10))
 """The values of C that are tried."""

@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from harness.statistics.resampling import Floats
+from harness.statistics.resampling import Floats, Mask
 from harness.statistics.sigmoid import sigmoid
 
 RIDGE = 1e-4
@@ -29,7 +28,7 @@ class Fits:
 
     coefficients: Floats
     """Shape (rounds, k)."""
-    settled: NDArray[np.bool_]
+    settled: Mask
     """Shape (rounds,): False where only the ridge made the optimum finite and single."""
 
 
@@ -50,7 +49,7 @@ def fit(features: Floats, labels: Floats, weights: Floats) -> Fits:
 
 def _newton(
     features: Floats, labels: Floats, weights: Floats, ridge: float, steps: int
-) -> tuple[Floats, NDArray[np.bool_]]:
+) -> tuple[Floats, Mask]:
     """Return the coefficients after at most `steps` steps, and which of them have settled."""
     n, k = features.shape
     products = (features[:, :, None] * features[:, None, :]).reshape(n, k * k)
@@ -70,7 +69,7 @@ def _newton(
     return beta, settled
 
 
-def _invertible(curve: Floats, scale: Floats) -> NDArray[np.bool_]:
+def _invertible(curve: Floats, scale: Floats) -> Mask:
     """Say which of the matrices, shape (rounds, k, k), are safely positive definite."""
     smallest = np.linalg.eigvalsh(curve)[:, 0]
     return np.asarray(smallest > 1e-10 * scale)

@@ -7,11 +7,18 @@ n / 2^32.
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
-Floats = NDArray[np.float64]
-Indices = NDArray[np.int64]
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Indices = NDArray[np.int64]
+    Mask = NDArray[np.bool_]
+else:  # numpy.typing takes as long to import as a thousand refits
+    Floats = Indices = Mask = np.ndarray
 
 
 def stream(seed: int) -> np.random.PCG64:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.special import stdtrit
 
 from harness.errors import CheckError
 from harness.statistics import bootstrap
@@ -97,3 +98,8 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         hits += found.low <= 0.25 <= found.high
     # 0.95 within three standard errors of a share of 600: 3 * sqrt(0.95 * 0.05 / 600) = 0.027
     assert 0.923 <= hits / 600 <= 0.977
+
+
+def test_students_t_is_scipys_on_both_sides_of_the_expansion():
+    for freedom in (1, 2, 5, 39, 40, 41, 79, 804, 10**6):
+        assert bootstrap.student(freedom) == pytest.approx(stdtrit(freedom, 0.975), abs=2e-6)
