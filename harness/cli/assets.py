@@ -1,4 +1,4 @@
-"""`harness assets pull` and `harness assets ls`."""
+"""`harness assets pull`, `verify` and `ls`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,23 @@ def pull(
 
     for path in assets.pull(names or (), folder):
         say(f"{path} is there and is the published one")
+
+
+@app.command("verify", epilog="Example: harness assets verify")
+def verify(folder: AssetsOption = None, as_json: JsonOption = False) -> None:
+    """Check the sha256 of all protocol data; exit code 0: everything is there and right."""
+    from harness.benchmarks import assets
+    from harness.errors import AssetError
+
+    rows = assets.listing(folder)
+    wrong = [row for row in rows if row["state"] != "present"]
+    if as_json:
+        show(rows)
+    elif not wrong:
+        typer.echo(f"{len(rows)} files are there and are the published ones")
+    if wrong:
+        told = ", ".join(f"{row['asset']} is {row['state']}" for row in wrong)
+        raise AssetError(f"{told}: bring them with `harness assets pull`")
 
 
 @app.command("ls", epilog="Example: harness assets ls --json")

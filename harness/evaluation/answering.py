@@ -63,6 +63,12 @@ def conversation(benchmark: Benchmark, answers: Iterable[Answer] | None) -> list
     return found
 
 
+def samplings(benchmark: Benchmark, prompts: Sequence[Prompt]) -> list[Any]:
+    """Return every way in which the prompts are sampled, once."""
+    found = [identity(benchmark.sampling_of(prompt)) for prompt in prompts]
+    return [told for i, told in enumerate(found) if told not in found[:i]]
+
+
 def read_stage(path: str) -> tuple[Answer, ...]:
     """Read the answers of a stage that stands, in the order of the prompts."""
     rows = json.loads((Path(path) / FILE).read_text(encoding="utf-8"))
@@ -87,6 +93,7 @@ def _answer(
 ) -> None:
     weights, turn = policy.at(inputs["policy"]), benchmark.prompts()
     facts: dict[str, Any] = {"engine": identity(engine), "seed": seed}
+    facts["sampling"] = samplings(benchmark, turn)
     facts["rendering"] = audit.rendering(weights, turn)
     completions: list[Completion] = []
     with track(label, len(conversation(benchmark, None))) as advance:

@@ -63,6 +63,8 @@ class Result:
     """How many of them were asked now; the others were in the store."""
     versions: Mapping[str, str]
     answers_sha256: str
+    judged_with: Mapping[str, Any]
+    """What the judge was asked with (temperature, max_tokens, ...); empty for a file's verdicts."""
     sources: Mapping[str, str]
     """The sha256 of the protocol's own texts by name."""
     answered: Mapping[str, Any]
@@ -87,6 +89,7 @@ def result(
     missing: int = 0,
     asked: int = 0,
     answered: Mapping[str, Any] | None = None,
+    judged_with: Mapping[str, Any] | None = None,
 ) -> Result:
     """Put together what is filed of a contestant."""
     lengths = [len(answer.text) for answer in graded.answers]
@@ -106,6 +109,7 @@ def result(
         asked=asked,
         versions=versions(),
         answers_sha256=digest([[a.prompt_id, a.text] for a in graded.answers]),
+        judged_with=dict(judged_with or {}),
         sources=dict(benchmark.sources()),
         answered=dict(answered or {}),
     )

@@ -96,7 +96,13 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
     graded = _graded(evaluation, contest, label, verdicts)
     score = noted(benchmark.score([graded])[0], graded, contest.ours.missing, findings)
     result = results.result(
-        benchmark, graded, score, missing=contest.ours.missing, asked=asked, answered=contest.facts
+        benchmark,
+        graded,
+        score,
+        missing=contest.ours.missing,
+        asked=asked,
+        answered=contest.facts,
+        judged_with=requests[0].parameters if requests else None,
     )
     results.write(workspace, result, graded, benchmark.files(graded))
     return result

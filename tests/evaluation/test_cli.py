@@ -129,3 +129,11 @@ def test_assets_are_listed(run, shared, tmp_path):
     rows = json.loads(run("assets", "ls", "--assets", tmp_path, "--json"))
     states = {row["asset"]: row["state"] for row in rows}
     assert states["alpaca_eval/alpaca_eval_gpt4_baseline.json"] == "missing"
+
+
+def test_protocol_data_is_verified(run, shared, tmp_path):
+    # the baselines' answers of Arena-Hard v2.0 are not in the shared folder
+    with pytest.raises(AssetError, match=r"o3-mini-2025-01-31\.jsonl is missing.*assets pull"):
+        run("assets", "verify", "--assets", shared / "assets")
+    with pytest.raises(AssetError, match=r"mt_bench/question\.jsonl is missing"):
+        run("assets", "verify", "--assets", tmp_path)
