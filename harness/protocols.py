@@ -114,6 +114,14 @@ class PreferenceOracle(Protocol):
 
 
 @runtime_checkable
+class Scorer(Protocol):
+    """An oracle with a scalar reward, which is kept beside the comparisons."""
+
+    def score(self, responses: Sequence[tuple[Prompt, str]], advance: Advance) -> list[float]:
+        """Return the reward of each response to its prompt."""
+
+
+@runtime_checkable
 class Pairing(Protocol):
     """Chooses which of a prompt's K responses to compare, and which two to train on."""
 
