@@ -9,15 +9,13 @@ from pydantic import Field
 from torch import Tensor
 
 from harness.config import Component
-from harness.protocols import Anchor, PairBatch
+from harness.protocols import Anchor
+from harness.types import PairBatch
 
 
 def dpo_margin(batch: PairBatch, *, beta: float) -> Tensor:
     """Return β times the contrast of log-ratios to the reference, shape (batch,)."""
-    reference = batch.anchors["reference"]
-    chosen = batch.policy.chosen - reference.chosen
-    rejected = batch.policy.rejected - reference.rejected
-    return beta * (chosen - rejected)
+    return beta * (batch.policy - batch.anchors["reference"]).contrast()
 
 
 def dpo_loss(batch: PairBatch, *, beta: float) -> Tensor:
@@ -34,6 +32,7 @@ class DPO(Component):
     """The objective with its temperature."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference"})
+    win_rates: ClassVar[bool] = False
     beta: float = Field(gt=0)
 
     def __call__(self, batch: PairBatch) -> Tensor:

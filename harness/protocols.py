@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -27,11 +26,14 @@ from harness.types import (
     Score,
     Verdict,
 )
+from harness.types import Logps as Logps
+from harness.types import PairBatch as PairBatch
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Anchor = Literal["reference", "previous"]
+Anchor = str
+"""A frozen policy's name: `reference` (π_ref), `previous` (π_t), `previous-2` (π_{t-1}), ..."""
 Match = tuple[int, int]
 Matrix = Mapping[Match, float]
 
@@ -45,37 +47,22 @@ class Sampling(Component):
     max_tokens: int = Field(2048, gt=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Logps:
-    """One number for each of the two responses of every pair, each of shape (batch,)."""
-
-    chosen: Tensor
-    rejected: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class PairBatch:
-    """All that an objective may look at; log-probabilities are sums over a response, in nats."""
-
-    policy: Logps
-    anchors: Mapping[Anchor, Logps]
-    lengths: Logps
-    """Tokens in each response."""
-    probability: Tensor
-    """The oracle's P(chosen preferred), shape (batch,)."""
-
-
 @runtime_checkable
 class Objective(Protocol):
-    """A preference loss. `anchors` names the frozen policies whose log-probabilities it reads."""
+    """A preference loss."""
 
     anchors: frozenset[Anchor]
+    """The frozen policies whose log-probabilities it reads; where fewer went before, it gets
+    fewer of `previous-2`, `previous-3`, ..."""
+    win_rates: bool
+    """Whether it reads P(y ≻ π_t), for which the pairing must compare all of a prompt's responses
+    with each other."""
 
     def __call__(self, batch: PairBatch) -> Tensor:
         """Return one loss per pair, shape (batch,), unreduced."""
 
     def margin(self, batch: PairBatch) -> Tensor:
-        """Return the contrast h inside the loss, shape (batch,); 0 where π = π_t = π_ref."""
+        """Return the contrast inside the loss, shape (batch,); 0 where π equals its anchors."""
 
 
 @runtime_checkable
@@ -124,6 +111,14 @@ class PreferenceOracle(Protocol):
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
         """Return P(first preferred to second), in [0, 1], for each comparison."""
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """An oracle with a scalar reward, which is kept beside the comparisons."""
+
+    def score(self, responses: Sequence[tuple[Prompt, str]], advance: Advance) -> list[float]:
+        """Return the reward of each response to its prompt."""
 
 
 @runtime_checkable

@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 FinishReason = Literal["stop", "length"]
 
@@ -103,6 +106,41 @@ class Pair:
     rejected_ids: tuple[int, ...]
     probability: float
     """The oracle's P(chosen preferred)."""
+    win_rates: tuple[float, float] | None = None
+    """P(chosen ≻ π_t) and P(rejected ≻ π_t): means over the prompt's responses, each against itself
+    a half. None where they were not all compared with each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Logps:
+    """One number for each of the two responses of every pair, each of shape (batch,)."""
+
+    chosen: Tensor
+    rejected: Tensor
+
+    def __sub__(self, other: Logps) -> Logps:
+        return Logps(self.chosen - other.chosen, self.rejected - other.rejected)
+
+    def __truediv__(self, other: Logps) -> Logps:
+        return Logps(self.chosen / other.chosen, self.rejected / other.rejected)
+
+    def contrast(self) -> Tensor:
+        """Return chosen minus rejected, shape (batch,)."""
+        return self.chosen - self.rejected
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """All that an objective may look at; log-probabilities are sums over a response, in nats."""
+
+    policy: Logps
+    anchors: Mapping[str, Logps]
+    lengths: Logps
+    """Tokens in each response."""
+    probability: Tensor
+    """The oracle's P(chosen preferred), shape (batch,)."""
+    win_rates: Logps
+    """P(y ≻ π_t) of each response; not a number where the pairing does not compare all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, model_validator
 
 from harness.config import Component
-from harness.protocols import Anchor, Logps, PairBatch
+from harness.protocols import Anchor
+from harness.types import PairBatch
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,9 +20,9 @@ def inpo_margin(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
     h = log π(y_w)/π(y_l) − (τ/η) log π_ref(y_w)/π_ref(y_l) − (1 − τ/η) log π_t(y_w)/π_t(y_l),
     with the terms in π_t drawn together, so that it is exactly 0 where π = π_t = π_ref.
     """
-    previous = contrast(batch.anchors["previous"])
-    moved = contrast(batch.policy) - previous
-    return moved - tau / eta * (contrast(batch.anchors["reference"]) - previous)
+    previous = batch.anchors["previous"]
+    pulled = (batch.anchors["reference"] - previous).contrast()
+    return (batch.policy - previous).contrast() - tau / eta * pulled
 
 
 def inpo_loss(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
@@ -38,15 +39,11 @@ def inpo_loss(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
     return (inpo_margin(batch, eta=eta, tau=tau) - 1 / (2 * eta)) ** 2
 
 
-def contrast(logps: Logps) -> Tensor:
-    """Return chosen minus rejected, shape (batch,)."""
-    return logps.chosen - logps.rejected
-
-
 class INPO(Component):
     """The objective with its two constants."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference", "previous"})
+    win_rates: ClassVar[bool] = False
     eta: float = Field(gt=0)
     tau: float = Field(ge=0)
 

@@ -18,6 +18,8 @@ from harness.config import Component
 from harness.errors import PolicyError
 from harness.files import folder_digest
 from harness.models import load_model, load_tokenizer, render
+from harness.oracles.rows import in_batches, padded
+from harness.oracles.weights import device
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy
 
@@ -50,18 +52,17 @@ class PairModel(Component):
 
         policy = Policy(self.name, self.path, self.revision)
         tokenizer = load_tokenizer(policy)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        model = load_model(policy, getattr(torch, self.dtype), device)
+        model = load_model(policy, getattr(torch, self.dtype), device())
         asked = [c for pair in comparisons for c in (pair, pair.swap())]
         rendered = [question(tokenizer, c) for c in asked]
+        tokens = letters(tokenizer)
         told = [0.0] * len(asked)
-        order = sorted(range(len(asked)), key=lambda i: len(rendered[i]))
-        for start in range(0, len(order), self.batch_size):
-            part = order[start : start + self.batch_size]
-            answers = first_wins(model, letters(tokenizer), [rendered[i] for i in part])
-            for i, value in zip(part, answers, strict=True):
-                told[i] = value
-            advance(len(part) // 2)
+        answers = in_batches(
+            rendered, self.batch_size, lambda part: first_wins(model, tokens, part), len
+        )
+        for number, (place, value) in enumerate(answers):
+            told[place] = value
+            advance(number % 2)
         return [(a + 1 - b) / 2 for a, b in zip(told[::2], told[1::2], strict=True)]
 
 
@@ -100,17 +101,8 @@ def first_wins(
     """Return the probability of the first of two tokens at the end of every question."""
     import torch
 
-    width = max(len(q) for q in questions)
-    ids = torch.tensor([[0] * (width - len(q)) + list(q) for q in questions])
-    mask = torch.tensor([[0] * (width - len(q)) + [1] * len(q) for q in questions])
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    inputs = {name: column.to(model.device) for name, column in padded(questions).items()}
     with torch.inference_mode():
-        logits = model(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            position_ids=positions.to(model.device),
-            logits_to_keep=1,
-            use_cache=False,
-        ).logits[:, -1]
+        logits = model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1]
     told: list[float] = logits[:, list(tokens)].float().softmax(-1)[:, 0].tolist()
     return told

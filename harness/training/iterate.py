@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,10 +12,11 @@ from harness.config import identity
 from harness.runs import Node, Stage
 from harness.training import steps
 from harness.training.optimise import optimise
-from harness.training.spec import TrainSpec
+from harness.training.pairing import comparisons
+from harness.training.spec import Every, Fit, TrainSpec
 from harness.types import Make
 
-VERSIONS = {"prompts": 1, "generate": 1, "compare": 1, "pair": 1, "anchor": 1, "optimise": 1}
+VERSIONS = {"prompts": 1, "generate": 1, "compare": 2, "pair": 2, "anchor": 1, "optimise": 1}
 """Raised when a stage would now give another result from the same inputs."""
 
 
@@ -26,42 +28,62 @@ class Schedule:
 
     def policies(self) -> list[Node]:
         """Return π_1 … π_{T+1}: what training starts from, and what every iteration makes."""
-        found = [self.spec.policy.weights()]
+        start = self.spec.policy.weights()
+        made: dict[str, list[Node]] = defaultdict(lambda: [start])
         for t in range(1, self.spec.iterations + 1):
-            found.append(self._iteration(t, found))
-        return found
+            pair = self._pairs(t, made["policy"][-1])
+            anchors: dict[Node, Stage] = {}
+            for fit in self.spec.fits:
+                frozen = self._frozen(t, made[fit.start], made["policy"])
+                inputs: dict[str, Node] = {"policy": frozen["previous"], "pair": pair}
+                for name, policy in frozen.items():
+                    if policy not in anchors:
+                        anchors[policy] = self._anchor(t, name, policy, pair)
+                    inputs[name] = anchors[policy]
+                made[fit.makes].append(self._optimise(t, fit, inputs))
+        return made["policy"]
 
-    def _iteration(self, t: int, policies: list[Node]) -> Stage:
-        spec, previous = self.spec, policies[-1]
-        reference = policies[0] if spec.reference == "initial" else previous
+    def _pairs(self, t: int, policy: Node) -> Stage:
+        spec = self.spec
         prompts = self._stage("prompts", t, {"prompts": spec.prompts, "t": t}, {})
         sampled: dict[str, Any] = {"engine": spec.engine, "sampling": spec.sampling}
         sampled |= {"samples": spec.samples, "seed": spec.seed, "t": t}
-        inputs: dict[str, Node] = {"policy": previous, "prompts": prompts}
+        inputs: dict[str, Node] = {"policy": policy, "prompts": prompts}
         size = f"{self._prompts()} × {spec.samples} responses"
         generate = self._stage("generate", t, sampled, inputs, size)
-        asked = {"oracle": spec.oracle, "pairing": spec.pairing}
+        asked = {"oracle": spec.oracle, "pairing": spec.pairing, "truncated": spec.keep_truncated}
         played: dict[str, Node] = {"prompts": prompts, "generate": generate}
-        compare = self._stage("compare", t, asked, played, self._prompts())
+        size = f"{self._prompts()} × {comparisons(spec.pairing, spec.samples)} comparisons"
+        compare = self._stage("compare", t, asked, played, size)
         kept = {"pairing": spec.pairing, "max_length": spec.max_length}
-        pair = self._stage("pair", t, kept, {"generate": generate, "compare": compare})
-        anchors = {"previous": self._anchor(t, "previous", previous, pair)}
-        if "reference" in spec.objective.anchors:
-            same = reference is previous
-            anchors["reference"] = (
-                anchors["previous"] if same else self._anchor(t, "reference", reference, pair)
-            )
-        return self._optimise(t, {"policy": previous, "pair": pair, **anchors})
+        kept |= {"truncated": spec.keep_truncated}
+        return self._stage("pair", t, kept, {"generate": generate, "compare": compare})
+
+    def _frozen(self, t: int, begun: Sequence[Node], policies: Sequence[Node]) -> dict[str, Node]:
+        """Return the anchors of a fit by name: of `begun`, π_1 … π_t, `previous` is the last."""
+        found = {"previous": begun[-1]}
+        found |= {f"previous-{j}": begun[-j] for j in range(2, len(begun) + 1)}
+        match self.spec.reference:
+            case "initial":
+                found["reference"] = policies[0]
+            case "previous":
+                found["reference"] = begun[-1]
+            case Every(every=m):
+                found["reference"] = policies[(t - 1) // m * m]
+        read = {"previous", *self.spec.objective.anchors}
+        return {name: policy for name, policy in found.items() if name in read}
 
     def _prompts(self) -> str:
         count = self.spec.prompts.count
         return f"{count} prompts" if count is not None else "all prompts of the source"
 
-    def _optimise(self, t: int, inputs: dict[str, Node]) -> Stage:
+    def _optimise(self, t: int, fit: Fit, inputs: dict[str, Node]) -> Stage:
         spec = self.spec
         names = ("objective", "optimiser", "dtype", "tolerance", "seed")
         trained = {name: getattr(spec, name) for name in names}
         size = f"{spec.optimiser.epochs} epochs, {spec.optimiser.batch} pairs a step"
+        if len(spec.fits) > 1:
+            size += f", makes {fit.makes}"
         return self._stage("optimise", t, trained, inputs, size)
 
     def _anchor(self, t: int, name: str, policy: Node, pair: Stage) -> Stage:

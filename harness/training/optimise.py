@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -62,8 +63,8 @@ def read_columns(inputs: Mapping[str, str]) -> Columns:
     """Read the anchors' columns."""
     return {
         name: torch.tensor(records.read_logps(inputs[name])).T.to(device())
-        for name in get_args(Anchor)
-        if name in inputs
+        for name in inputs
+        if name not in ("policy", "pair")
     }
 
 
@@ -97,11 +98,14 @@ def assemble(
     """Return what the objective sees of some pairs."""
     picked = [pairs[i] for i in items]
     lengths = torch.tensor([[len(p.chosen_ids), len(p.rejected_ids)] for p in picked])
+    unknown = (math.nan, math.nan)
+    win_rates = torch.tensor([p.win_rates or unknown for p in picked], device=live.device)
     return PairBatch(
         policy=both(live),
         anchors={name: both(column[list(items)]) for name, column in columns.items()},
         lengths=both(lengths.to(live.device)),
         probability=torch.tensor([p.probability for p in picked], device=live.device),
+        win_rates=both(win_rates),
     )
 
 

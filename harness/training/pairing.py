@@ -7,7 +7,10 @@ gives the same pairs, so a pair is a pure function of the comparisons that were 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Generator, Mapping, Sequence
+
+from pydantic import Field
 
 from harness.config import Component
 from harness.protocols import Match, Matrix, Pairing
@@ -23,6 +26,9 @@ class Tournament(Component):
     A tie counts for the first of the two. The pair is kept only if the best strictly beats the
     worst. With an odd number of players the last one has a bye.
     """
+
+    margin: float = Field(0.0, ge=0, lt=0.5)
+    """By how much more than ½ the best must be preferred to the worst; the paper has 0."""
 
     def rounds(self, k: int) -> Rounds:
         """Yield the matches of each round; return [(best, worst)] or nothing."""
@@ -44,7 +50,68 @@ class Tournament(Component):
             return []
         if k > 2:
             matrix = yield [final]
-        return [final] if _probability(final, matrix) > 0.5 else []
+        return _clear([final], matrix, self.margin)
+
+
+class BestWorst(Component):
+    """The response with the highest win rate against the one with the lowest.
+
+    All are compared with each other. With a scalar reward these are its largest and its smallest,
+    since the mean of σ(r_i − r_j) over j grows with r_i. Of equals the first is taken.
+    """
+
+    margin: float = Field(0.0, ge=0, lt=0.5)
+    """By how much more than ½ the best must be preferred to the worst."""
+
+    def rounds(self, k: int) -> Rounds:
+        """Yield all matches; return [(best, worst)] or nothing."""
+        if k < 2:
+            return []
+        matrix = yield _all(k)
+        rates = [win_rate(i, k, matrix) for i in range(k)]
+        return _clear([(rates.index(max(rates)), rates.index(min(rates)))], matrix, self.margin)
+
+
+class MaxRandom(Component):
+    """The response with the highest win rate against a random other one.
+
+    Samples of one policy are exchangeable, so the one that was drawn after the best is random.
+    """
+
+    margin: float = Field(0.0, ge=0, lt=0.5)
+    """By how much more than ½ the best must be preferred to the other."""
+
+    def rounds(self, k: int) -> Rounds:
+        """Yield all matches; return [(best, other)] or nothing."""
+        if k < 2:
+            return []
+        matrix = yield _all(k)
+        rates = [win_rate(i, k, matrix) for i in range(k)]
+        best = rates.index(max(rates))
+        return _clear([(best, (best + 1) % k)], matrix, self.margin)
+
+
+class AllPairs(Component):
+    """Every two responses of which one is preferred, the preferred one first."""
+
+    margin: float = Field(0.0, ge=0, lt=0.5)
+    """By how much more than ½ it must be preferred."""
+
+    def rounds(self, k: int) -> Rounds:
+        """Yield all matches; return those that are decided."""
+        if k < 2:
+            return []
+        matrix = yield _all(k)
+        turned = [(_winner(match, matrix), _loser(match, matrix)) for match in _all(k)]
+        return _clear(turned, matrix, self.margin)
+
+
+def _all(k: int) -> list[Match]:
+    return list(itertools.combinations(range(k), 2))
+
+
+def _clear(matches: Sequence[Match], matrix: Matrix, margin: float) -> list[Match]:
+    return [m for m in matches if m[0] != m[1] and probability(m, matrix) > 0.5 + margin]
 
 
 def _neighbours(players: Sequence[int]) -> list[Match]:
@@ -52,15 +119,48 @@ def _neighbours(players: Sequence[int]) -> list[Match]:
 
 
 def _winner(match: Match, matrix: Matrix) -> int:
-    return match[0] if _probability(match, matrix) >= 0.5 else match[1]
+    return match[0] if probability(match, matrix) >= 0.5 else match[1]
 
 
 def _loser(match: Match, matrix: Matrix) -> int:
-    return match[1] if _probability(match, matrix) >= 0.5 else match[0]
+    return match[1] if probability(match, matrix) >= 0.5 else match[0]
 
 
-def _probability(match: Match, matrix: Matrix) -> float:
+def probability(match: Match, matrix: Matrix) -> float:
+    """Return P(first preferred) of a match that was played in either order."""
     return matrix[match] if match in matrix else 1 - matrix[match[1], match[0]]
+
+
+def win_rate(i: int, k: int, matrix: Matrix) -> float:
+    """Return the mean of P(i preferred) over all k responses, against itself a half.
+
+    It estimates P(y_i ≻ π) where the responses are samples of π.
+    """
+    others = sum(probability((i, j), matrix) for j in range(k) if j != i)
+    return (others + 0.5) / k
+
+
+def is_complete(k: int, matrix: Matrix) -> bool:
+    """Say whether all k responses were compared with each other."""
+    return all((i, j) in matrix or (j, i) in matrix for i, j in _all(k))
+
+
+def compares_all(pairing: Pairing, k: int) -> bool:
+    """Say whether a pairing compares all of k responses with each other."""
+    return is_complete(k, dict.fromkeys(next(pairing.rounds(k)), 0.5))
+
+
+def comparisons(pairing: Pairing, k: int) -> int:
+    """Return how many comparisons a pairing asks for where the first response always wins."""
+    rounds = pairing.rounds(k)
+    matrix: dict[Match, float] = {}
+    try:
+        matches = next(rounds)
+        while True:
+            matrix |= {(i, j): float(i < j) for i, j in matches}
+            matches = rounds.send(matrix)
+    except StopIteration:
+        return len(matrix)
 
 
 def replay(pairing: Pairing, k: int, matrix: Matrix) -> list[Match]:
@@ -74,6 +174,12 @@ def replay(pairing: Pairing, k: int, matrix: Matrix) -> list[Match]:
         return list(end.value)
 
 
+def seated(players: Sequence[Completion], matrix: Matrix) -> dict[Match, float]:
+    """Return a matrix that is keyed by the indices of completions keyed by their places instead."""
+    places = {completion.index: place for place, completion in enumerate(players)}
+    return {(places[i], places[j]): p for (i, j), p in matrix.items()}
+
+
 class Table:
     """The comparisons of many prompts, played round by round so that an oracle sees batches."""
 
@@ -81,13 +187,13 @@ class Table:
         self,
         pairing: Pairing,
         prompts: Mapping[str, Prompt],
-        completions: Mapping[str, Sequence[Completion]],
+        players: Mapping[str, Sequence[Completion]],
     ) -> None:
-        self.completions, self.prompts = completions, prompts
-        self.matrices: dict[str, dict[Match, float]] = {key: {} for key in completions}
-        self._rounds = {key: pairing.rounds(len(c)) for key, c in completions.items()}
+        self.players, self.prompts = players, prompts
         self.open: dict[str, list[Match]] = {}
-        for key in completions:
+        self._matrices: dict[str, dict[Match, float]] = {key: {} for key in players}
+        self._rounds = {key: pairing.rounds(len(c)) for key, c in players.items()}
+        for key in players:
             self._step(key, begin=True)
 
     def questions(self) -> list[Comparison]:
@@ -97,11 +203,20 @@ class Table:
     def answer(self, probabilities: Sequence[float]) -> None:
         """Enter the oracle's answers, P(first preferred), and let every prompt go on."""
         for (key, match), probability in zip(self._asked(), probabilities, strict=True):
-            self.matrices[key][match] = probability
+            self._matrices[key][match] = probability
         for key, matches in list(self.open.items()):
             for match in matches:
-                self.matrices[key].setdefault(match, 0.5)
+                self._matrices[key].setdefault(match, 0.5)
             self._step(key)
+
+    @property
+    def matrices(self) -> dict[str, dict[Match, float]]:
+        """The partial K × K matrices by prompt, keyed by the indices of the completions."""
+        return {
+            key: {(players[i].index, players[j].index): p for (i, j), p in matrix.items()}
+            for key, matrix in self._matrices.items()
+            for players in [self.players[key]]
+        }
 
     def _asked(self) -> list[tuple[str, Match]]:
         return [
@@ -114,14 +229,14 @@ class Table:
     def _step(self, key: str, *, begin: bool = False) -> None:
         rounds = self._rounds[key]
         try:
-            self.open[key] = list(next(rounds) if begin else rounds.send(self.matrices[key]))
+            self.open[key] = list(next(rounds) if begin else rounds.send(self._matrices[key]))
         except StopIteration:
             self.open.pop(key, None)
 
     def _identical(self, key: str, match: Match) -> bool:
-        first, second = (self.completions[key][i] for i in match)
+        first, second = (self.players[key][i] for i in match)
         return first.text == second.text
 
     def _comparison(self, key: str, match: Match) -> Comparison:
-        first, second = (self.completions[key][i].text for i in match)
+        first, second = (self.players[key][i].text for i in match)
         return Comparison(self.prompts[key], first, second)

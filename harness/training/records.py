@@ -16,6 +16,7 @@ COMPLETIONS = "completions.parquet"
 COMPARISONS = "comparisons.parquet"
 PAIRS = "pairs.parquet"
 LOGPS = "logps.parquet"
+SCORES = "scores.parquet"
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -80,6 +81,13 @@ def read_comparisons(folder: str) -> dict[str, dict[Match, float]]:
     return dict(matrices)
 
 
+def write_scores(folder: Path, responses: Sequence[Completion], scores: Sequence[float]) -> None:
+    """Write what an oracle with a scalar reward thinks of each response, one row each."""
+    rows = [(c.prompt_id, c.index, score) for c, score in zip(responses, scores, strict=True)]
+    names = ("prompt_id", "index", "score")
+    write_table(folder / SCORES, dict(zip(names, _transposed(rows, 3), strict=True)))
+
+
 def write_pairs(folder: Path, pairs: Sequence[Pair]) -> None:
     """Write training pairs, one row each."""
     write_table(folder / PAIRS, _columns(Pair, pairs))
@@ -91,6 +99,7 @@ def read_pairs(folder: str) -> list[Pair]:
     for row in _rows(read_table(Path(folder) / PAIRS)):
         for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
             row[name] = tuple(row[name])
+        row["win_rates"] = row["win_rates"] and tuple(row["win_rates"])
         found.append(Pair(**row))
     return found
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.config import Component
 from harness.protocols import (
@@ -17,6 +18,27 @@ from harness.protocols import (
     Sampling,
 )
 from harness.training.loop import Optimiser
+from harness.training.pairing import compares_all
+
+ANCHOR = re.compile(r"reference|previous(-[2-9]\d*|-1\d+)?")
+
+
+class Every(Component):
+    """A reference that is moved up to the newest policy every so many iterations."""
+
+    every: int = Field(gt=0)
+
+
+class Fit(Component):
+    """One minimisation of the objective over an iteration's pairs.
+
+    Policies have names; a name means its newest policy, or π_1 where there is none yet.
+    """
+
+    start: str = "policy"
+    """Where the fit begins: what its objective calls `previous`."""
+    makes: str = "policy"
+    """What its result is called; `policy` is the one that the next iteration samples."""
 
 
 class TrainSpec(Component):
@@ -27,8 +49,11 @@ class TrainSpec(Component):
     objective: Objective
     iterations: int = Field(gt=0)
     """T: how often the policy is sampled, compared and optimised."""
-    reference: Literal["initial", "previous"] = "initial"
-    """π_ref: the policy that training began with, or the one that each iteration begins with."""
+    reference: Literal["initial", "previous"] | Every = "initial"
+    """π_ref: the policy that training began with, the one that each fit begins with, or the newest
+    one at every so many iterations."""
+    fits: list[Fit] = Field([Fit()], min_length=1)
+    """What each iteration fits to its pairs, in order."""
     samples: int = Field(gt=1)
     """K: responses a prompt."""
     pairing: Pairing
@@ -40,9 +65,25 @@ class TrainSpec(Component):
     sampling: Sampling
     max_length: int = Field(2048, gt=0)
     """Pairs with a longer sequence, in tokens with the prompt, are left out and counted."""
+    keep_truncated: bool = False
+    """Whether responses that were cut off at `max_tokens` take part; they are counted if not."""
     optimiser: Optimiser
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the model computes in; the masters are float32."""
     tolerance: float = Field(1e-4, gt=0)
     """How far, in nats, live log-probabilities may lie from the stored ones of π_t at first."""
     seed: int = 0
+
+    @model_validator(mode="after")
+    def _the_schedule_gives_what_the_objective_reads(self) -> TrainSpec:
+        unknown = sorted(name for name in self.objective.anchors if not ANCHOR.fullmatch(name))
+        if unknown:
+            raise ValueError(f"objective: no anchor is called {', '.join(unknown)}")
+        if self.objective.win_rates and not compares_all(self.pairing, self.samples):
+            raise ValueError(
+                "objective: it reads win rates, for which the pairing must compare all responses "
+                "with each other: use BestWorst, MaxRandom or AllPairs of harness.training.pairing"
+            )
+        if self.fits[-1].makes != "policy":
+            raise ValueError("fits: the last one must make `policy`")
+        return self

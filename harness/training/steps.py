@@ -11,11 +11,11 @@ import torch
 from harness.errors import CheckError
 from harness.files import write_whole
 from harness.models import load_model
-from harness.protocols import PolicySource
+from harness.protocols import Matrix, Pairing, PolicySource, Scorer
 from harness.seeds import canonical, derive
 from harness.training import batches, records
 from harness.training.logps import sequence_logps
-from harness.training.pairing import Table, replay
+from harness.training.pairing import Table, is_complete, probability, replay, seated, win_rate
 from harness.training.spec import TrainSpec
 from harness.types import Advance, Completion, Pair, Policy, Request, Track
 
@@ -42,11 +42,22 @@ def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
 def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
     """Ask the oracle for what the pairing wants to know, round by round."""
     prompts = {p.id: p for p in records.read_prompts(inputs["prompts"])}
-    table = Table(spec.pairing, prompts, records.read_completions(inputs["generate"]))
+    sampled = records.read_completions(inputs["generate"])
+    players = {key: taking_part(responses, spec) for key, responses in sampled.items()}
+    table = Table(spec.pairing, prompts, players)
     with track(f"iteration {t} · compare", 0) as advance:
         while table.open:
             table.answer(spec.oracle.compare(table.questions(), advance))
-    records.write_comparisons(out, table.matrices)
+        records.write_comparisons(out, table.matrices)
+        if isinstance(spec.oracle, Scorer):
+            each = [c for responses in players.values() for c in responses]
+            asked = [(prompts[c.prompt_id], c.text) for c in each]
+            records.write_scores(out, each, spec.oracle.score(asked, advance))
+
+
+def taking_part(responses: Sequence[Completion], spec: TrainSpec) -> list[Completion]:
+    """Return the responses that are compared: whole ones, unless truncated ones are kept."""
+    return [c for c in responses if spec.keep_truncated or c.finish_reason == "stop"]
 
 
 def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
@@ -56,11 +67,11 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
     pairs: list[Pair] = []
     counts: Counter[str] = Counter(prompts=len(completions))
     for key, responses in completions.items():
-        matrix = matrices.get(key, {})
-        matches = replay(spec.pairing, len(responses), matrix)
-        counts["undecided"] += not matches
-        for chosen, rejected in matches:
-            found = make_pair(responses[chosen], responses[rejected], matrix[chosen, rejected])
+        players = taking_part(responses, spec)
+        counts["truncated"] += sum(c.finish_reason == "length" for c in responses)
+        decided = decide(spec.pairing, players, seated(players, matrices.get(key, {})))
+        counts["undecided"] += not decided
+        for found in decided:
             reason = unfit(found, spec.max_length)
             counts[reason or "kept"] += 1
             pairs += [] if reason else [found]
@@ -73,7 +84,23 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
     write_whole(out / "counts.json", canonical(dict(counts)))
 
 
-def make_pair(chosen: Completion, rejected: Completion, probability: float) -> Pair:
+def decide(pairing: Pairing, players: Sequence[Completion], matrix: Matrix) -> list[Pair]:
+    """Return one prompt's training pairs, with win rates where all of its responses met."""
+    k = len(players)
+    known = is_complete(k, matrix)
+    found = []
+    for i, j in replay(pairing, k, matrix):
+        rates = (win_rate(i, k, matrix), win_rate(j, k, matrix)) if known else None
+        found.append(make_pair(players[i], players[j], probability((i, j), matrix), rates))
+    return found
+
+
+def make_pair(
+    chosen: Completion,
+    rejected: Completion,
+    probability: float,
+    win_rates: tuple[float, float] | None,
+) -> Pair:
     """Return the training pair of two completions of one prompt."""
     return Pair(
         chosen.prompt_id,
@@ -81,6 +108,7 @@ def make_pair(chosen: Completion, rejected: Completion, probability: float) -> P
         chosen.token_ids,
         rejected.token_ids,
         probability,
+        win_rates,
     )
 
 

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 
 import pytest
 
-from harness.training.pairing import Table, Tournament, replay
+from harness.training.pairing import (
+    AllPairs,
+    BestWorst,
+    MaxRandom,
+    Table,
+    Tournament,
+    compares_all,
+    comparisons,
+    is_complete,
+    replay,
+    seated,
+    win_rate,
+)
 from harness.types import Completion, Message, Prompt
 
+TOURNAMENT = Tournament()
+COMPLETE = [BestWorst(), MaxRandom(), AllPairs()]
 
-def play(k: int, wins) -> tuple[list[tuple[int, int]], dict[tuple[int, int], float]]:
-    """Run a tournament against `wins(i, j)`; return its pairs and what it asked."""
-    rounds, matrix = Tournament().rounds(k), {}
+
+def play(
+    k: int, wins, pairing=TOURNAMENT
+) -> tuple[list[tuple[int, int]], dict[tuple[int, int], float]]:
+    """Run a pairing against `wins(i, j)`; return its pairs and what it asked."""
+    rounds, matrix = pairing.rounds(k), {}
     try:
         matches = next(rounds)
         while True:
@@ -91,3 +109,82 @@ def test_every_match_is_between_two_players():
         assert all(i != j and {i, j} <= set(range(k)) for i, j in asked)
         assert len(asked) == len({frozenset(m) for m in asked}) or k < 4
         assert all(a != b for a, b in itertools.pairwise(asked))
+
+
+@pytest.mark.parametrize("k", range(2, 12))
+def test_what_a_tournament_asks(k):
+    # at k = 8: 4 + 2 * (2 + 1) + 1 = 11; at 2 the first match is the final
+    _, asked = play(k, lambda i, j: float(i < j))
+    assert comparisons(Tournament(), k) == len(asked)
+    assert {2: 1, 4: 5, 8: 11}.get(k, len(asked)) == len(asked)
+
+
+@pytest.mark.parametrize("pairing", COMPLETE, ids=repr)
+def test_comparing_all_takes_a_triangle(pairing):
+    assert [comparisons(pairing, k) for k in (2, 5, 8)] == [1, 10, 28]
+    assert all(compares_all(pairing, k) for k in range(2, 9))
+    assert compares_all(Tournament(), 2)
+    assert not compares_all(Tournament(), 3)
+    assert replay(pairing, 1, {}) == replay(pairing, 0, {}) == []
+
+
+CYCLE = {(0, 1): 0.9, (1, 2): 0.8, (0, 2): 0.3}
+"""Win rates (0.5 + 0.9 + 0.3, 0.5 + 0.1 + 0.8, 0.5 + 0.7 + 0.2) / 3 = 0.5667, 0.4667, 0.4667."""
+
+
+def test_win_rates_count_the_response_itself_as_a_half():
+    rates = [win_rate(i, 3, CYCLE) for i in range(3)]
+    assert rates == pytest.approx([1.7 / 3, 1.4 / 3, 1.4 / 3])
+    assert sum(rates) == pytest.approx(1.5)
+
+
+def test_the_best_meets_the_worst_by_win_rate_and_equals_go_to_the_first():
+    assert replay(BestWorst(), 3, CYCLE) == [(0, 1)]
+    # P(0 ≻ 1) = 0.9 is more than ½ by 0.4
+    assert replay(BestWorst(margin=0.39), 3, CYCLE) == [(0, 1)]
+    assert replay(BestWorst(margin=0.41), 3, CYCLE) == []
+
+
+def test_best_and_worst_that_prefer_otherwise_are_no_pair():
+    # rates: 0: 0.5 + 0.4 + 1 + 1, 1: 0.6 + 0.5 + 0 + 0, 2 and 3: 0 + 1 + 0.5 + 0.5; 1 beats 0
+    wins = {(0, 1): 0.4, (0, 2): 1.0, (0, 3): 1.0, (1, 2): 0.0, (1, 3): 0.0, (2, 3): 0.5}
+    assert replay(BestWorst(), 4, wins) == []
+
+
+def test_the_best_meets_the_one_that_was_drawn_after_it():
+    # rates 0.2 + 0.1, 0.8 + 0.9, ...: the best is the last, and the first is drawn after it
+    wins = {(0, 1): 0.6, (0, 2): 0.2, (1, 2): 0.1}
+    assert replay(MaxRandom(), 3, wins) == [(2, 0)]
+
+
+def test_all_pairs_are_turned_to_the_preferred_one_and_ties_are_dropped():
+    wins = {(0, 1): 0.9, (0, 2): 0.5, (1, 2): 0.3}
+    assert replay(AllPairs(), 3, wins) == [(0, 1), (2, 1)]
+    assert replay(AllPairs(margin=0.3), 3, wins) == [(0, 1)]
+
+
+@pytest.mark.parametrize("pairing", [*COMPLETE, Tournament()], ids=repr)
+def test_ties_are_never_paired(pairing):
+    assert play(6, lambda i, j: 0.5, pairing)[0] == []
+
+
+@pytest.mark.parametrize("k", range(2, 10))
+def test_with_scalar_rewards_the_best_and_the_worst_are_the_largest_and_the_smallest(k):
+    rewards = [random.Random(k + i).gauss(0, 3) for i in range(k)]
+
+    def wins(i: int, j: int) -> float:
+        return 1 / (1 + math.exp(rewards[j] - rewards[i]))
+
+    order = sorted(range(k), key=lambda i: rewards[i])
+    assert play(k, wins, BestWorst())[0] == [(order[-1], order[0])]
+    assert play(k, wins)[0] == [(order[-1], order[0])]
+
+
+def test_comparisons_are_kept_under_the_indices_of_the_completions():
+    players = [Completion("p", i, f"{i}", (1,), (2,), "stop", 0) for i in (1, 4, 6)]
+    table = Table(BestWorst(), {"p": Prompt("p", (Message("user", "p"),))}, {"p": players})
+    assert [(c.first, c.second) for c in table.questions()] == [("1", "4"), ("1", "6"), ("4", "6")]
+    table.answer([0.9, 0.8, 0.7])
+    assert table.matrices == {"p": {(1, 4): 0.9, (1, 6): 0.8, (4, 6): 0.7}}
+    assert seated(players, table.matrices["p"]) == {(0, 1): 0.9, (0, 2): 0.8, (1, 2): 0.7}
+    assert is_complete(3, seated(players, table.matrices["p"]))

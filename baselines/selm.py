@@ -1,0 +1,47 @@
+"""SELM: self-exploring language models (arXiv 2405.19332, as its official code has the loss).
+
+DPO with an optimism term on a response that the policy itself gave. Differs from the official code:
+there it is one fresh sample beside two responses of a data set; here both of a pair are the
+policy's samples, and the term is their mean.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from baselines.dpo import dpo_loss, dpo_margin
+from harness.config import Component
+from harness.protocols import Anchor
+from harness.types import PairBatch
+
+
+def selm_loss(batch: PairBatch, *, beta: float, alpha: float) -> Tensor:
+    """Return DPO's loss plus αβ log π(y)/π_ref(y) of the policy's own responses, shape (batch,).
+
+    Args:
+        batch: log-probabilities summed over the response, in nats.
+        beta: β, the strength of the KL pull towards the reference.
+        alpha: α, the weight of exploration; 0 is DPO.
+    """
+    ratios = batch.policy - batch.anchors["reference"]
+    return dpo_loss(batch, beta=beta) + alpha * beta * (ratios.chosen + ratios.rejected) / 2
+
+
+class SELM(Component):
+    """The objective with its two constants."""
+
+    anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference"})
+    win_rates: ClassVar[bool] = False
+    beta: float = Field(gt=0)
+    alpha: float = Field(ge=0)
+
+    def __call__(self, batch: PairBatch) -> Tensor:
+        """Return one loss per pair, shape (batch,)."""
+        return selm_loss(batch, beta=self.beta, alpha=self.alpha)
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        """Return the implicit reward's difference per pair, shape (batch,)."""
+        return dpo_margin(batch, beta=self.beta)

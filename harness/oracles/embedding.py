@@ -1,0 +1,148 @@
+"""A general preference embedding model (GPM, arXiv 2410.02197).
+
+Every response becomes a unit vector v, every prompt a skew-symmetric matrix R of 2 × 2 blocks, and
+P(first preferred) = σ(⟨R v_first, v_second⟩ / τ). Preferences may run in circles, and all of a
+prompt's responses are compared at the cost of one pass each. Rendered as in the official code: the
+chat template's text goes through the tokenizer with its special tokens (a second beginning-of-text,
+where the template has written one), and the last token is made the end-of-text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.files import folder_digest
+from harness.models import load_tokenizer
+from harness.oracles.rows import Row, in_batches, padded
+from harness.oracles.weights import load_with_head, require, tensors
+from harness.protocols import Advance
+from harness.types import Comparison, Message, Policy, Prompt
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+HEADS = ("value_head.weight", "prompt_head.weight")
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """What the model makes of one response to one prompt."""
+
+    response: Tensor
+    """The unit vector v, shape (2 × blocks,)."""
+    blocks: Tensor
+    """The weights of R's blocks, which depend on the prompt alone; they sum to 1, (blocks,)."""
+
+
+class EmbeddingModel(Component):
+    """P(first preferred) from two embeddings; not transitive."""
+
+    transitive: ClassVar[bool] = False
+    name: str
+    path: str
+    revision: str | None = None
+    tau: float = Field(0.1, gt=0)
+    """τ, the temperature that it was trained with."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    max_length: int = Field(4096, gt=0)
+    """Longer conversations, in tokens, lose their end."""
+    batch_size: int = Field(8, gt=0, exclude=True)
+    """Conversations in memory at once."""
+
+    def fingerprint(self) -> str | None:
+        """Return a folder's content digest; None for a hub id, which its revision identifies."""
+        return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
+
+    def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
+        """Return P(first preferred to second), in [0, 1]; `advance` counts responses.
+
+        Raises:
+            PolicyError: the model cannot be used or lacks its heads.
+        """
+        items = {
+            (c.prompt.id, text): (c.prompt, text)
+            for c in comparisons
+            for text in (c.first, c.second)
+        }
+        told = dict(zip(items, self.embed(list(items.values()), advance), strict=True))
+        return [
+            preference(told[c.prompt.id, c.first], told[c.prompt.id, c.second], self.tau)
+            for c in comparisons
+        ]
+
+    def embed(self, items: Sequence[tuple[Prompt, str]], advance: Advance) -> list[Embedding]:
+        """Return the embedding of each response to its prompt.
+
+        Raises:
+            PolicyError: the model cannot be used or lacks its heads.
+        """
+        policy = Policy(self.name, self.path, self.revision)
+        tokenizer = load_tokenizer(policy)
+        model = load_with_head(policy, "AutoModel", self.dtype)
+        heads = {name: one for name, one in tensors(policy).items() if name in HEADS}
+        require(policy, set(HEADS) - set(heads))
+        heads = {name: head.to(model.device, model.dtype) for name, head in heads.items()}
+        rows = [row_of(tokenizer, *item, self.max_length) for item in items]
+        found = {}
+        for place, embedding in in_batches(
+            rows, self.batch_size, lambda part: embeddings(model, heads, part), lambda r: len(r[0])
+        ):
+            found[place] = embedding
+            advance(1)
+        return [found[place] for place in range(len(items))]
+
+
+def row_of(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: str, longest: int
+) -> tuple[Row, int]:
+    """Render a conversation; return it with how many of its tokens are the prompt's."""
+    asked = rendered(tokenizer, prompt.messages)
+    whole = rendered(tokenizer, [*prompt.messages, Message("assistant", response)])
+    row = [*whole[:longest][:-1], tokenizer.eos_token_id]
+    return row, min(len(asked), len(row))
+
+
+def rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Row:
+    """Render turns in the model's template, with the tokenizer's special tokens around."""
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    row: Row = tokenizer(str(tokenizer.apply_chat_template(turns, tokenize=False)))["input_ids"]
+    return row
+
+
+def embeddings(
+    model: PreTrainedModel, heads: Mapping[str, Tensor], rows: Sequence[tuple[Row, int]]
+) -> list[Embedding]:
+    """Return the embedding of every row, each given with how many of its tokens are the prompt's.
+
+    The prompt's hidden state is that of its last token: causal, so the same for all responses.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    inputs = {
+        name: column.to(model.device) for name, column in padded([row for row, _ in rows]).items()
+    }
+    with torch.inference_mode():
+        hidden = model(**inputs).last_hidden_state
+        values = F.normalize((hidden[:, -1] @ heads["value_head.weight"].T).float(), dim=-1)
+        last = torch.tensor([hidden.shape[1] - len(row) + end - 1 for row, end in rows])
+        prompts = hidden[torch.arange(len(rows)), last] @ heads["prompt_head.weight"].T
+        blocks = prompts.float().softmax(-1)
+    return [Embedding(v, b) for v, b in zip(values.cpu(), blocks.cpu(), strict=True)]
+
+
+def preference(first: Embedding, second: Embedding, tau: float) -> float:
+    """Return σ(⟨R v_first, v_second⟩ / τ): a block (a, b) of v and (c, d) of v' gives a d' − b c'.
+
+    The sign is the official code's, where R has −λ above the diagonal.
+    """
+    even, odd = first.response[0::2], first.response[1::2]
+    score = first.blocks @ (even * second.response[1::2] - odd * second.response[0::2])
+    return float((score / tau).sigmoid())

@@ -1,0 +1,156 @@
+"""PairRM (LLM-Blender, arXiv 2306.02561): a DeBERTa that reads both responses at once.
+
+The Hugging Face form of its weights (llm-blender/PairRM-hf), without the llm-blender package. A row
+is source, first and second candidate, each begun by a token of its own; a small head scores the
+candidate's beginning beside the source's, and P = σ of the difference. Both orders are asked and
+averaged. It reads 1,224 tokens of a prompt and about 412 of a response: what is longer loses its
+end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.errors import PolicyError
+from harness.files import folder_digest
+from harness.models import UNUSABLE, check, first_line
+from harness.oracles.rows import Row, in_batches
+from harness.oracles.weights import device, require, tensors
+from harness.protocols import Advance
+from harness.types import Comparison, Message, Policy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+SOURCE, FIRST, SECOND = "<|source|>", "<|candidate1|>", "<|candidate2|>"
+BODY, HEAD = "pretrained_model.", "head_layer."
+
+
+class PairRanker(Component):
+    """P(first preferred) as a pairwise ranker says it; not transitive."""
+
+    transitive: ClassVar[bool] = False
+    name: str
+    path: str
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    source_length: int = Field(1224, gt=0)
+    """Tokens of a prompt."""
+    candidate_length: int = Field(412, gt=0)
+    """Tokens of a response; what a prompt leaves free is shared out among the two."""
+    batch_size: int = Field(8, gt=0, exclude=True)
+    """Rows in memory at once."""
+
+    def fingerprint(self) -> str | None:
+        """Return a folder's content digest; None for a hub id, which its revision identifies."""
+        return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
+
+    def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
+        """Return P(first preferred to second), in [0, 1], the mean over both orders.
+
+        Raises:
+            PolicyError: the model cannot be used or lacks its head.
+        """
+        policy = Policy(self.name, self.path, self.revision)
+        tokenizer = tokenizer_of(policy)
+        body, head = load(policy, self.dtype)
+        marks = [tokenizer.convert_tokens_to_ids(mark) for mark in (SOURCE, FIRST, SECOND)]
+        asked = [c for pair in comparisons for c in (pair, pair.swap())]
+        rows = [self.row(tokenizer, c) for c in asked]
+        told = [0.0] * len(asked)
+        answers = in_batches(
+            rows, self.batch_size, lambda part: first_wins(body, head, marks, part), len
+        )
+        for number, (place, value) in enumerate(answers):
+            told[place] = value
+            advance(number % 2)
+        return [(a + 1 - b) / 2 for a, b in zip(told[::2], told[1::2], strict=True)]
+
+    def row(self, tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> Row:
+        """Lay source and candidates side by side, each with its own special tokens and limit."""
+
+        def ids(text: str, longest: int) -> list[int]:
+            found: list[int] = tokenizer(text, truncation=True, max_length=longest)["input_ids"]
+            return found
+
+        source = ids(SOURCE + source_text(comparison.prompt.messages), self.source_length)
+        left = self.source_length + 2 * self.candidate_length - len(source)
+        first, second = FIRST + comparison.first, SECOND + comparison.second
+        return [*source, *ids(first, left // 2), *ids(second, left // 2)]
+
+
+def source_text(messages: Sequence[Message]) -> str:
+    """Return a lone instruction as it is, and a longer conversation with its roles named."""
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n".join(f"{m.role.upper()}: {m.content}" for m in messages)
+
+
+def tokenizer_of(policy: Policy) -> PreTrainedTokenizerBase:
+    """Return the ranker's tokenizer; it has no chat template.
+
+    Raises:
+        PolicyError: there is none, or it does not know the marks.
+    """
+    from transformers import AutoTokenizer
+
+    check(policy)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(policy.path, revision=policy.revision)
+    except UNUSABLE as error:
+        raise PolicyError(f"no tokenizer in {policy.path}: {first_line(error)}") from error
+    require(policy, {SOURCE, FIRST, SECOND} - set(tokenizer.get_vocab()))
+    return tokenizer
+
+
+def load(policy: Policy, dtype: str) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
+    """Return the DeBERTa and its head's tensors, where they go.
+
+    Raises:
+        PolicyError: the path holds no such model.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModel
+
+    found = tensors(policy)
+    config = AutoConfig.from_pretrained(policy.path, revision=policy.revision)
+    body = AutoModel.from_config(config)
+    state = {name.removeprefix(BODY): one for name, one in found.items() if name.startswith(BODY)}
+    head = {name.removeprefix(HEAD): one for name, one in found.items() if name.startswith(HEAD)}
+    missing = body.load_state_dict(state, strict=False).missing_keys
+    require(policy, {*missing, *({"1.weight", "1.bias", "4.weight", "4.bias"} - set(head))})
+    kind = getattr(torch, dtype)
+    return body.to(device(), kind).eval(), {name: t.to(device(), kind) for name, t in head.items()}
+
+
+def first_wins(
+    body: PreTrainedModel, head: Mapping[str, Tensor], marks: Sequence[int], rows: Sequence[Row]
+) -> list[float]:
+    """Return the probability that the first candidate of every row is the better one."""
+    import torch
+    import torch.nn.functional as F
+
+    width = max(len(row) for row in rows)
+    pad = body.config.pad_token_id or 0
+    ids = torch.tensor([list(row) + [pad] * (width - len(row)) for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    with torch.inference_mode():
+        hidden = body(ids.to(body.device), attention_mask=mask.to(body.device)).last_hidden_state
+        source, *candidates = (
+            hidden[torch.arange(len(rows)), (ids == mark).int().argmax(-1)] for mark in marks
+        )
+
+        def scored(candidate: Tensor) -> Tensor:
+            both = torch.cat([source, candidate], -1)
+            inner = torch.tanh(F.linear(both, head["1.weight"], head["1.bias"]))
+            return F.linear(inner, head["4.weight"], head["4.bias"])
+
+        first, second = (scored(candidate).float() for candidate in candidates)
+    told: list[float] = (first - second).mean(-1).sigmoid().tolist()
+    return told

@@ -1,0 +1,116 @@
+"""Weights of oracles: models with a head of their own, whose every tensor must be in the file.
+
+transformers gives a head that it does not find random numbers and a line in the log; an oracle that
+labels at random is worse than none, so here it is an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import PolicyError
+from harness.models import UNUSABLE, check, first_line
+from harness.types import Policy
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+def load_with_head(policy: Policy, kind: str, dtype: str) -> PreTrainedModel:
+    """Return a model of transformers' class `kind` in evaluation mode, where tensors go.
+
+    Raises:
+        PolicyError: the path holds no such model, or a tensor of it is missing.
+    """
+    import torch
+    import transformers
+    from safetensors import SafetensorError
+
+    check(policy)
+    try:
+        with unreported():
+            model, told = getattr(transformers, kind).from_pretrained(
+                policy.path,
+                revision=policy.revision,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except (*UNUSABLE, SafetensorError) as error:
+        raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
+    require(policy, told["missing_keys"])
+    moved: PreTrainedModel = model.to(device()).eval()
+    return moved
+
+
+@contextmanager
+def unreported() -> Iterator[None]:
+    """Keep transformers from listing what is missing, or more than needed: that is seen to here."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def require(policy: Policy, missing: Any) -> None:
+    """Refuse weights in which tensors are missing.
+
+    Raises:
+        PolicyError: some are.
+    """
+    if missing:
+        named = ", ".join(sorted(missing)[:3])
+        raise PolicyError(
+            f"{policy.path} lacks {named}{', ...' if len(missing) > 3 else ''}: "
+            "not an oracle of this kind; look at the `use` of its configuration"
+        )
+
+
+def tensors(policy: Policy, prefix: str = "") -> dict[str, Tensor]:
+    """Return those tensors of a folder's or a hub id's safetensors whose names begin so.
+
+    Raises:
+        PolicyError: there are no safetensors.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    check(policy)
+    found: dict[str, Tensor] = {}
+    try:
+        for path in _files(policy):
+            with safe_open(path, "pt") as file:
+                names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+                found |= {name: file.get_tensor(name) for name in names}
+    except (*UNUSABLE, SafetensorError) as error:
+        raise PolicyError(f"no safetensors in {policy.path}: {first_line(error)}") from error
+    return found
+
+
+def _files(policy: Policy) -> list[str]:
+    from transformers.utils import cached_file
+
+    def there(name: str, **settings: Any) -> Any:
+        return cached_file(policy.path, name, revision=policy.revision, **settings)
+
+    index = there(INDEX, _raise_exceptions_for_missing_entries=False)
+    if index is None:
+        return [there(WEIGHTS)]
+    with open(index, encoding="utf-8") as file:
+        return [there(name) for name in sorted(set(json.load(file)["weight_map"].values()))]
+
+
+def device() -> str:
+    """Return where tensors go."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"

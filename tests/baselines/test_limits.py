@@ -1,0 +1,156 @@
+"""What objectives become at the ends of their constants, and their gradients."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from baselines.cdpo import CDPO
+from baselines.dno import DNO
+from baselines.dpo import DPO
+from baselines.ipo import IPO
+from baselines.kto import KTO
+from baselines.mnpo import MNPO
+from baselines.onpo import ONPO
+from baselines.robust_dpo import RobustDPO
+from baselines.rpo import RPO
+from baselines.selm import SELM
+from baselines.simpo import SimPO
+from baselines.sppo import SPPO
+from baselines.sppo_hard import SPPOHard
+from harness.objectives.inpo import INPO
+from harness.protocols import Objective
+from harness.types import Logps, PairBatch
+from tests.objectives.pairs import drawn
+
+ANCHORED = [
+    INPO(eta=0.3, tau=0.1),
+    DPO(beta=0.4),
+    CDPO(beta=0.4, epsilon=0.1),
+    RobustDPO(beta=0.4, epsilon=0.1),
+    RPO(beta=0.4, alpha=0.2),
+    IPO(tau=0.3),
+    IPO(tau=0.3, per_token=True),
+    SPPO(eta=3.0),
+    SPPOHard(eta=3.0),
+    DNO(eta=0.4),
+    SELM(beta=0.4, alpha=0.1),
+    ONPO(eta=3.0),
+    KTO(beta=0.4),
+    MNPO(eta=0.3, tau=0.1, weights=(1.0, 2.0, 0.5)),
+    MNPO(eta=0.3, tau=0.1, weights=(1.0, 2.0), per_token=True),
+]
+EVERY = [*ANCHORED, SimPO(beta=2.0, gamma=0.5)]
+BATCH = drawn(7)
+
+
+def same(one: Objective, other: Objective, batch: PairBatch = BATCH) -> None:
+    torch.testing.assert_close(one(batch), other(batch), rtol=1e-12, atol=1e-12)
+
+
+def anchored(**names: str) -> PairBatch:
+    """The drawn pairs with some anchors replaced by others of them."""
+    return replace(
+        BATCH, anchors={**BATCH.anchors, **{k: BATCH.anchors[v] for k, v in names.items()}}
+    )
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=repr)
+def test_an_objective_is_what_the_protocol_says(objective):
+    assert isinstance(objective, Objective)
+    assert objective(BATCH).shape == objective.margin(BATCH).shape == (7,)
+    read = replace(BATCH, anchors={name: BATCH.anchors[name] for name in objective.anchors})
+    assert torch.equal(objective(read), objective(BATCH))
+    blind = replace(
+        BATCH, win_rates=Logps(torch.full((7,), torch.nan), torch.full((7,), torch.nan))
+    )
+    assert objective(blind).isnan().any().item() == objective.win_rates
+
+
+@pytest.mark.parametrize("objective", ANCHORED, ids=repr)
+def test_the_margin_is_exactly_zero_where_all_policies_agree(objective):
+    batch = replace(BATCH, anchors={name: BATCH.policy for name in objective.anchors})
+    assert torch.equal(objective.margin(batch), torch.zeros(7, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=repr)
+def test_gradients_equal_finite_differences(objective):
+    # KTO's reference point carries no gradient; it is 0 for responses that became less likely
+    lower = 9.0 if isinstance(objective, KTO) else 0.0
+
+    def loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
+        return objective(replace(BATCH, policy=Logps(chosen, rejected)))
+
+    policy = BATCH.policy
+    inputs = [(column - lower).requires_grad_() for column in (policy.chosen, policy.rejected)]
+    assert torch.autograd.gradcheck(loss, inputs)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.07, 0.2])
+def test_inpo_is_ipo_where_the_previous_policy_is_the_reference(tau):
+    same(INPO(eta=0.2, tau=tau), IPO(tau=0.2), anchored(previous="reference"))
+
+
+def test_inpo_without_kl_is_ipo_against_the_previous_policy():
+    one = INPO(eta=0.2, tau=0.0)(BATCH)
+    torch.testing.assert_close(one, IPO(tau=0.2)(anchored(reference="previous")))
+
+
+def test_inpo_with_tau_equal_to_eta_is_ipo_against_the_reference():
+    same(INPO(eta=0.2, tau=0.2), IPO(tau=0.2))
+
+
+def test_mnpo_with_one_previous_policy_is_inpo():
+    same(MNPO(eta=0.3, tau=0.1, weights=(2.0,)), INPO(eta=0.3, tau=0.1))
+    same(MNPO(eta=0.3, tau=0.1, weights=(2.0, 0.0)), INPO(eta=0.3, tau=0.1))
+
+
+def test_onpo_is_ipo_with_the_inverse_step_size():
+    torch.testing.assert_close(ONPO(eta=5.0)(BATCH), IPO(tau=0.2)(anchored(reference="previous")))
+
+
+def test_without_wrong_labels_the_dpos_agree():
+    for objective in (CDPO(beta=0.4, epsilon=0.0), RobustDPO(beta=0.4, epsilon=0.0)):
+        same(objective, DPO(beta=0.4))
+
+
+def test_without_their_extra_term_the_dpos_agree():
+    same(RPO(beta=0.4, alpha=0.0), DPO(beta=0.4))
+    same(SELM(beta=0.4, alpha=0.0), DPO(beta=0.4))
+
+
+def test_robust_dpo_is_unbiased_under_flipped_labels():
+    objective = RobustDPO(beta=0.4, epsilon=0.3)
+    expected = 0.7 * objective(BATCH) + 0.3 * objective(flipped(BATCH))
+    torch.testing.assert_close(expected, DPO(beta=0.4)(BATCH))
+
+
+def test_cdpo_is_dpo_in_expectation_over_flipped_labels():
+    expected = 0.7 * DPO(beta=0.4)(BATCH) + 0.3 * DPO(beta=0.4)(flipped(BATCH))
+    torch.testing.assert_close(CDPO(beta=0.4, epsilon=0.3)(BATCH), expected)
+
+
+def test_sppo_with_certain_win_rates_is_the_hard_one():
+    ones, zeros = torch.ones(7, dtype=torch.float64), torch.zeros(7, dtype=torch.float64)
+    same(SPPO(eta=3.0), SPPOHard(eta=3.0), replace(BATCH, win_rates=Logps(ones, zeros)))
+
+
+def test_dno_is_cdpo_against_the_previous_policy_with_the_labels_that_win_rates_give():
+    rates = BATCH.win_rates.contrast().abs()
+    batch = replace(anchored(reference="previous"), win_rates=Logps(rates, torch.zeros_like(rates)))
+    for i, rate in enumerate(rates.tolist()):
+        epsilon = 1 - 1 / (1 + torch.tensor(-rate, dtype=torch.float64).exp().item())
+        expected = CDPO(beta=0.4, epsilon=epsilon)(batch)[i].item()
+        assert DNO(eta=0.4)(batch)[i].item() == pytest.approx(expected)
+
+
+def flipped(batch: PairBatch) -> PairBatch:
+    def turned(both: Logps) -> Logps:
+        return Logps(both.rejected, both.chosen)
+
+    anchors = {name: turned(both) for name, both in batch.anchors.items()}
+    return PairBatch(
+        turned(batch.policy), anchors, turned(batch.lengths), batch.probability, batch.win_rates
+    )

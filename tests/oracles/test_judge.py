@@ -1,0 +1,101 @@
+"""A judge as an oracle: what it is asked over HTTP, how its replies are read, what is unread."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from harness.errors import CheckError
+from harness.judges.client import OpenAIJudge
+from harness.judges.kept import KeptJudge
+from harness.judges.server import serving
+from harness.oracles.judge import TASK, JudgeOracle, question
+from harness.types import Comparison, Message, Prompt, Reply
+
+PROMPT = Prompt("p", (Message("user", "Say hello."),))
+COMPARISONS = [Comparison(PROMPT, "hello", "bye"), Comparison(PROMPT, "well", "hello there")]
+
+
+def reply(content: str, likely: dict[str, float] | None = None) -> Reply:
+    """A reply; `likely` gives the probabilities of its first token."""
+    top = likely and (tuple((token, math.log(p)) for token, p in likely.items()),)
+    return Reply(content, top or None, "stop", "judge", 1, 1)
+
+
+def told(path, grade, **settings) -> list[float]:
+    with serving(grade, "judge") as url:
+        client = OpenAIJudge(model="judge", base_url=url, api_key_env="NONE")
+        oracle = JudgeOracle(judge=KeptJudge(client=client, store=path / "v.sqlite"), **settings)
+        return oracle.compare(COMPARISONS, lambda _: None)
+
+
+def hello_first(messages, request) -> float:
+    """P(A preferred) of a judge that likes greetings and, somewhat, whoever comes first."""
+    first, second = messages[1].content.split("[Answer A]\n")[1].split("\n\n[Answer B]\n")
+    return 0.6 + 0.3 * (("hello" in first) - ("hello" in second))
+
+
+def test_both_orders_are_asked_and_averaged(tmp_path):
+    def grade(messages, request):
+        p = hello_first(messages, request)
+        return reply("A", {"A": p, "B": 1 - p})
+
+    # hello first: (0.9 + 1 - 0.3) / 2 = 0.8; hello second: (0.3 + 1 - 0.9) / 2 = 0.2
+    assert told(tmp_path, grade) == pytest.approx([0.8, 0.2])
+
+
+def test_without_likelihoods_the_letter_counts(tmp_path):
+    def grade(messages, request):
+        return reply("A" if hello_first(messages, request) > 0.5 else "B")
+
+    assert told(tmp_path, grade) == [1.0, 0.0]
+
+
+def test_an_order_that_cannot_be_read_is_left_to_the_other(tmp_path):
+    def grade(messages, request):
+        p = hello_first(messages, request)
+        return reply("A", {"A": p, "B": 1 - p}) if p > 0.5 else reply("Neither.")
+
+    # the readable orders say 0.9 for hello first, and 1 - 0.9 for hello second
+    assert told(tmp_path, grade, unread=0.5) == pytest.approx([0.9, 0.1])
+
+
+def test_too_many_that_cannot_be_read_stop_the_run(tmp_path):
+    with pytest.raises(CheckError, match="4 of 4 answers of judge cannot be read"):
+        told(tmp_path, lambda messages, request: reply("Neither."))
+
+
+def test_what_nobody_says_is_a_half(tmp_path):
+    assert told(tmp_path, lambda messages, request: reply("?"), unread=1.0) == [0.5, 0.5]
+
+
+def test_verdicts_are_kept(tmp_path):
+    assert told(tmp_path, lambda messages, request: reply("A", {"A": 0.7, "B": 0.3})) == [0.5, 0.5]
+
+    def gone(messages, request):
+        raise AssertionError("asked again")
+
+    assert told(tmp_path, gone) == [0.5, 0.5]
+
+
+def test_the_question_holds_the_conversation_and_both_answers():
+    turns = (
+        Message("user", "Hi."),
+        Message("assistant", "Hello."),
+        Message("user", "How are you?"),
+    )
+    system, user = question(Comparison(Prompt("p", turns), "Well.", "Go away."))
+    assert system.content == TASK
+    assert user.content == (
+        "[user]\nHi.\n\n[assistant]\nHello.\n\n[user]\nHow are you?"
+        "\n\n[Answer A]\nWell.\n\n[Answer B]\nGo away."
+    )
+
+
+def test_letters_are_read_with_their_spaces_and_the_likelier_spelling():
+    oracle = JudgeOracle.model_construct(unread=0.0)
+    found = oracle.read([reply("A", {" A": 0.6, "B": 0.2, "A": 0.1, "C": 0.1})])
+    assert found is not None
+    assert found.value == pytest.approx(0.6 / 0.8)
+    assert oracle.read([reply("C", {"C": 1.0})]) is None

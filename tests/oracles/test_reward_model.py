@@ -1,0 +1,88 @@
+"""The scalar reward model: rewards, one pass a response, one beginning-of-text."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from harness.errors import PolicyError
+from harness.oracles.reward_model import RewardModel, conversation, sigmoid
+from harness.protocols import PreferenceOracle, Scorer
+from harness.types import Comparison
+from tests.oracles.tiny import PROMPT, TEXTS, all_pairs, saved, tokenizer
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> str:
+    folder = tmp_path_factory.mktemp("reward")
+    return saved("LlamaForSequenceClassification", folder, num_labels=1)
+
+
+def oracle(path: str, **settings) -> RewardModel:
+    return RewardModel(name="tiny", path=path, dtype="float32", **settings)
+
+
+def test_rewards_are_the_models_own_one_at_a_time(path):
+    model = AutoModelForSequenceClassification.from_pretrained(path)
+    rows = [conversation(tokenizer(), PROMPT, text) for text in TEXTS]
+    with torch.inference_mode():
+        expected = [model(torch.tensor([row])).logits.item() for row in rows]
+    told = oracle(path, batch_size=3).score([(PROMPT, text) for text in TEXTS], lambda _: None)
+    assert told == pytest.approx(expected, abs=1e-5)
+    assert len(set(expected)) == 4
+
+
+def test_all_pairs_cost_one_pass_a_response(path):
+    passes: list[int] = []
+    judge = oracle(path)
+    told = judge.compare(all_pairs(), passes.append)
+    assert sum(passes) == len(TEXTS) == 4
+    assert len(told) == 6
+    # the bracket's later rounds ask for nothing new
+    assert judge.compare(all_pairs()[:2], passes.append) == told[:2]
+    assert sum(passes) == 4
+
+
+def test_the_preference_is_transitive_and_skew(path):
+    judge = oracle(path)
+    rewards = judge.score([(PROMPT, text) for text in TEXTS], lambda _: None)
+    there = judge.compare(all_pairs(), lambda _: None)
+    for comparison, told in zip(all_pairs(), there, strict=True):
+        apart = rewards[TEXTS.index(comparison.first)] - rewards[TEXTS.index(comparison.second)]
+        assert told == pytest.approx(1 / (1 + math.exp(-apart)))
+    back = judge.compare([c.swap() for c in all_pairs()], lambda _: None)
+    assert [a + b for a, b in zip(there, back, strict=True)] == pytest.approx([1.0] * 6)
+
+
+def test_it_is_a_scorer_and_an_oracle(path):
+    assert isinstance(oracle(path), PreferenceOracle)
+    assert isinstance(oracle(path), Scorer)
+
+
+@pytest.mark.parametrize("template", ["", "{{ bos_token }} "])
+def test_a_conversation_begins_once(template):
+    made = tokenizer(bos=True, template=template)
+    row = conversation(made, PROMPT, "one")
+    assert made.decode(row) == "<s> <|user|> one two three <|end|> <|assistant|> one <|end|>"
+
+
+def test_a_model_without_the_head_is_refused(tmp_path):
+    path = saved("LlamaForCausalLM", tmp_path)
+    # its configuration says two labels and its weights hold no head
+    with pytest.raises(PolicyError, match=r"lacks score\.weight"):
+        oracle(path).compare([Comparison(PROMPT, "one", "two")], lambda _: None)
+
+
+def test_a_classifier_of_two_labels_is_refused(tmp_path):
+    path = saved("LlamaForSequenceClassification", tmp_path, num_labels=2)
+    with pytest.raises(PolicyError, match="has 2 labels"):
+        oracle(path).compare([Comparison(PROMPT, "one", "two")], lambda _: None)
+
+
+def test_rewards_far_apart_do_not_overflow():
+    assert sigmoid(-1e4) == 0.0
+    assert sigmoid(1e4) == 1.0
+    assert sigmoid(-3.0) == pytest.approx(0.04742587)

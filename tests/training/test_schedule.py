@@ -1,0 +1,106 @@
+"""Which policies an iteration fits, from where, and against which anchors: nothing is trained."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from harness import config
+from harness.errors import ConfigError
+from harness.runs import Node, Stage
+from harness.training.iterate import Schedule
+from harness.training.spec import TrainSpec
+
+
+def spec(*overrides: str) -> TrainSpec:
+    return config.make(TrainSpec, config.load("train", "toy/inpo", overrides))
+
+
+def scheduled(*overrides: str) -> list[Node]:
+    return Schedule(spec(*overrides)).policies()
+
+
+def anchored(stage: Node, name: str) -> Node:
+    """The policy whose log-probabilities a fit reads under a name."""
+    assert isinstance(stage, Stage)
+    frozen = stage.inputs[name]
+    assert isinstance(frozen, Stage)
+    return frozen.inputs["policy"]
+
+
+def test_inpo_reads_where_it_began_and_where_the_iteration_began():
+    first, second, third, last = scheduled()
+    for made, begun in ((second, first), (third, second), (last, third)):
+        assert anchored(made, "previous") is made.inputs["policy"] is begun
+        assert anchored(made, "reference") is first
+
+
+def test_a_previous_reference_costs_no_second_anchor():
+    for made in scheduled("reference=previous")[1:]:
+        assert made.inputs["reference"] is made.inputs["previous"]
+
+
+def test_a_reference_is_moved_up_every_so_many_iterations():
+    policies = scheduled("reference={every: 2}", "iterations=5")
+    assert [policies.index(anchored(made, "reference")) for made in policies[1:]] == [0, 0, 2, 2, 4]
+
+
+def test_several_previous_policies_are_as_many_as_there_are():
+    objective = "{use: 'baselines.mnpo:MNPO', eta: 0.2, tau: 0.1, weights: [1, 1, 1]}"
+    policies = scheduled(f"objective={objective}", "iterations=4")
+    for t, made in enumerate(policies[1:], 1):
+        names = {name for name in made.inputs if name.startswith("previous")}
+        assert names == {"previous", "previous-2", "previous-3"} - {
+            f"previous-{j}" for j in range(t + 1, 4)
+        }
+        if t >= 3:
+            assert anchored(made, "previous-3") is policies[t - 3]
+    # at t = 3 the reference is the third policy back: one anchor serves both
+    assert policies[3].inputs["reference"] is policies[3].inputs["previous-3"]
+
+
+def test_two_fits_a_round_share_their_pairs():
+    fits = "fits=[{start: extra, makes: extra}, {start: extra, makes: policy}]"
+    objective = "objective={use: 'baselines.onpo:ONPO', eta: 5.0}"
+    policies = scheduled(fits, objective, "iterations=3")
+    start, before = policies[0], policies[0]
+    for made in policies[1:]:
+        extra = anchored(made, "previous")  # π'_{t+1}
+        assert extra is made.inputs["policy"]
+        assert anchored(extra, "previous") is before  # π'_t; π_1 at first
+        assert extra.inputs["pair"] is made.inputs["pair"]
+        before = extra
+    # the samples are those of π_t, not of the auxiliary policy
+    generate = policies[2].inputs["pair"].inputs["generate"]
+    assert generate.inputs["policy"] is policies[1]
+    assert start not in policies[1:]
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "objective={use: 'baselines.sppo:SPPO', eta: 5}",
+            "it reads win rates, for which the pairing must compare all",
+        ),
+        ("fits=[{makes: extra}]", "the last one must make `policy`"),
+        ("fits=[]", "fits: list should have at least 1 item"),
+        ("reference={every: 0}", "greater than 0"),
+        ("reference=newest", "'initial' or 'previous'"),
+    ],
+)
+def test_a_schedule_that_does_not_fit_is_named(override, message):
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        spec(override)
+
+
+def test_the_plan_says_how_much_is_compared():
+    stages = [s for s in walk(scheduled()[1]) if s.name == "compare"]
+    assert stages[0].size == "1536 prompts × 11 comparisons"
+
+
+def walk(node: Node) -> list[Stage]:
+    if not isinstance(node, Stage):
+        return []
+    return [node, *(stage for inner in node.inputs.values() for stage in walk(inner))]
