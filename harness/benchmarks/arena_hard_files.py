@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from harness.benchmarks.arena_hard_verdicts import GAMES, WORTH_V2, games, prompt_of, reading
+from harness.benchmarks.arena_hard_verdicts import GAMES, WORTH, Worth, games, prompt_of, reading
 from harness.errors import InputError
 from harness.reading import kind, read_lines, shown, stem
 from harness.seeds import digest
@@ -49,10 +49,10 @@ def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
     return [Answers(_model(path, rows), found, len(prompts) - len(found))]
 
 
-def read_verdicts(path: Path) -> list[Graded]:
+def read_verdicts(path: Path, worth: Worth = WORTH) -> list[Graded]:
     """Read judgments or battles, of one file or of a folder's `.jsonl` files in their order.
 
-    Answers that lie in the folder are put beside the judgments of the same model.
+    `worth` knows the labels that count. Answers that lie in the folder are put beside the judgments of the same model.
 
     Raises:
         InputError: a file cannot be read; a row is neither; a judgment has no games.
@@ -67,7 +67,8 @@ def read_verdicts(path: Path) -> list[Graded]:
         if path.is_dir() and rows[0].keys() & {"messages", "choices"}:
             said[_model(file, rows)] = tuple(_answers(file, rows).values())
         else:
-            found += (_battles if "winner" in rows[0] else _judgments)(file, rows)
+            battles = "winner" in rows[0]
+            found += _battles(file, rows) if battles else _judgments(file, rows, worth)
     return [replace(one, answers=_answering(one, said.get(one.label, ()))) for one in found]
 
 
@@ -156,7 +157,7 @@ class _Contestant:
     baseline: str
 
 
-def _judgments(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Graded]:
+def _judgments(path: Path, rows: Sequence[Mapping[str, Any]], worth: Worth) -> list[Graded]:
     by_model: dict[_Contestant, dict[str, Mapping[str, Any]]] = {}
     doubled = 0
     for row in rows:
@@ -176,7 +177,9 @@ def _judgments(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Graded]:
             judge=who.judge,
             answers=(),
             baseline=(),
-            verdicts=tuple(v for name, row in own.items() for v in _verdicts(path, name, row)),
+            verdicts=tuple(
+                v for name, row in own.items() for v in _verdicts(path, name, row, worth)
+            ),
             baseline_label=who.baseline,
             notes=told if doubled else (),
         )
@@ -184,13 +187,13 @@ def _judgments(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Graded]:
     ]
 
 
-def _verdicts(path: Path, name: str, row: Mapping[str, Any]) -> list[Verdict]:
+def _verdicts(path: Path, name: str, row: Mapping[str, Any], worth: Worth) -> list[Verdict]:
     played = row.get("games")
     if not isinstance(played, list) or not played:
         raise InputError(f"{path}: the judgment of {name!r} has no games; expected {VERDICTS}")
     judge = str(row.get("judge") or "unknown judge")
     return [
-        Verdict(name + game, reading(_score(one), WORTH_V2), judge, _text(one))
+        Verdict(name + game, reading(_score(one), worth), judge, _text(one))
         for game, one in zip(GAMES, played, strict=False)
     ]
 
@@ -242,7 +245,7 @@ def _decoded(name: str, won: Sequence[float]) -> Iterable[Verdict]:
         weight = STRONG if strong and rest >= STRONG else 1
         first = GAMES[0] if game == 0 else f"#{game + 1}"
         label = _label(1 - won[at] if game == 0 else won[at], weight)
-        yield Verdict(name + first, reading(label, WORTH_V2), "unknown judge")
+        yield Verdict(name + first, reading(label, WORTH), "unknown judge")
         at, game = at + weight, game + 1
 
 

@@ -22,7 +22,7 @@ from pydantic import Field
 from harness.benchmarks import arena_hard_data as data
 from harness.benchmarks import arena_hard_files, arena_hard_style, assets
 from harness.benchmarks.arena_hard import counts_of, items_of
-from harness.benchmarks.arena_hard_verdicts import Game, games, prompt_of, read_v2
+from harness.benchmarks.arena_hard_verdicts import WORTH_V2, Game, games, prompt_of, read_v2
 from harness.config import Component
 from harness.errors import AssetError, CheckError
 from harness.files import sha256
@@ -160,7 +160,7 @@ class ArenaHardV2(Component):
 
     def read_verdicts(self, path: Path) -> list[Graded]:
         """Read judgments, a file or a folder of them; answers in the folder are put beside them."""
-        return arena_hard_files.read_verdicts(path)
+        return arena_hard_files.read_verdicts(path, WORTH_V2)
 
     def files(self, graded: Graded) -> Mapping[str, str]:
         """Return answers, judgments (both in the old form and the new) and battles."""

@@ -22,6 +22,7 @@ WORTH_V2 = WORTH | {
     "B<A": (1.0, 1),
     "B<<A": (1.0, 3),
 }
+Worth = Mapping[str, tuple[float, int]]
 GAMES = ("#1", "#2")
 """What follows the prompt's id in a verdict's: the baseline first, the model first."""
 
@@ -55,7 +56,7 @@ def read_v2(text: str) -> Reading | None:
     return None
 
 
-def reading(label: str | None, worth: Mapping[str, tuple[float, int]]) -> Reading | None:
+def reading(label: str | None, worth: Worth) -> Reading | None:
     """Return what the first answer wins by a label; None for one that is none (`A>>A`)."""
     return Reading(worth[label][0], label) if label is not None and label in worth else None
 

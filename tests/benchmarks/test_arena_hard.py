@@ -187,6 +187,19 @@ def test_a_migrated_judgment_and_a_game_that_is_null_are_read(tmp_path):
     )
 
 
+@pytest.mark.parametrize("label", ["A<B", "A>>A", "B=A", 3, {}])
+def test_a_label_that_v01_does_not_count_is_counted_as_unread(tmp_path, label):
+    row = {"question_id": "q1", "model": "me"}
+    row["games"] = [{"score": label, "judgment": ""}, {"score": "A>B", "judgment": ""}]
+    path = lines(tmp_path / "j.jsonl", [row])
+    (score,) = BENCH.score(BENCH.read_verdicts(path))
+    # the other game of the prompt is kept: game 2, in which ours was first
+    assert (score.counts["games"], score.counts["unread"]) == (2, 1)
+    assert score.estimates["win_rate"].value == 100
+    (newer,) = files.read_verdicts(path, rules.WORTH_V2)
+    assert (newer.verdicts[0].reading is not None) is (label in ("A<B", "B=A"))
+
+
 def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
     rows = [
         {"question_id": "q1", "model": "me", "games": [{"score": label, "judgment": ""}]}
