@@ -52,7 +52,8 @@ def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
 def read_verdicts(path: Path, worth: Worth = WORTH) -> list[Graded]:
     """Read judgments or battles, of one file or of a folder's `.jsonl` files in their order.
 
-    `worth` knows the labels that count. Answers that lie in the folder are put beside the judgments of the same model.
+    `worth` knows the labels that count. Answers that lie in the folder are put beside the judgments
+    of the same model.
 
     Raises:
         InputError: a file cannot be read; a row is neither; a judgment has no games.
