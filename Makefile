@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check vllm format clean
+.PHONY: install demo test check docs vllm format clean
 
 install: $(STAMP)
 
@@ -27,6 +27,9 @@ check: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: install
+	$(BIN)/mkdocs build --strict
+
 vllm: install
 	$(BIN)/python .ci/vllm.py
 
@@ -35,4 +38,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) runs site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

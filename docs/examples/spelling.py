@@ -1,0 +1,90 @@
+"""A benchmark of three prompts: who spells more of the word as it is spelt."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from harness.benchmarks import alpaca_eval_files
+from harness.config import Component
+from harness.protocols import PolicySource, Sampling
+from harness.statistics.bootstrap import interval
+from harness.statistics.length_control import percent
+from harness.types import (
+    Answer,
+    Answers,
+    Graded,
+    JudgeRequest,
+    Message,
+    Prompt,
+    Reading,
+    Reply,
+    Score,
+)
+
+WORDS = ("rhythm", "separate", "occurrence")
+
+
+class Spelling(Component):
+    """Two answers a word, a label from the judge; the baseline is a policy."""
+
+    name: ClassVar[str] = "spelling"
+    baseline: PolicySource
+    sampling: Sampling = Sampling(temperature=0.0, max_tokens=16)
+
+    def prompts(self) -> list[Prompt]:
+        """Return the questions."""
+        return [Prompt(word, (Message("user", f"Spell {word}."),)) for word in WORDS]
+
+    def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
+        """Return nothing: there is one turn."""
+        return []
+
+    def sampling_of(self, prompt: Prompt) -> Sampling:
+        """Return how a policy is sampled."""
+        return self.sampling
+
+    def baseline_answers(self) -> list[Answer] | None:
+        """Return None: the baseline policy answers."""
+        return None
+
+    def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
+        """Ask once a word."""
+        return [
+            JudgeRequest(ours.prompt_id, (Message("user", f"{ours.text}\n{theirs.text}"),), {})
+            for ours, theirs in zip(answers, baseline, strict=True)
+        ]
+
+    def read(self, replies: Sequence[Reply]) -> Reading | None:
+        """Read a label."""
+        value = {"[[A>B]]": 1.0, "[[A=B]]": 0.5, "[[B>A]]": 0.0}.get(replies[-1].content)
+        return None if value is None else Reading(value)
+
+    def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
+        """Ask again."""
+        return request
+
+    def score(self, graded: Sequence[Graded]) -> list[Score]:
+        """Return the win rate; what could not be read is counted and left out."""
+        return [self._score(one) for one in graded]
+
+    def sources(self) -> Mapping[str, str]:
+        """Return nothing: the words stand above."""
+        return {}
+
+    def read_answers(self, path: Path) -> list[Answers]:
+        """Read answers in alpaca_eval's format."""
+        return alpaca_eval_files.read_answers(path, self.prompts())
+
+    def read_verdicts(self, path: Path) -> list[Graded]:
+        """Read verdicts in alpaca_eval's format."""
+        return alpaca_eval_files.read_verdicts(path)
+
+    def files(self, graded: Graded) -> Mapping[str, str]:
+        """Return the answers in alpaca_eval's format."""
+        return alpaca_eval_files.answers_file(graded)
+
+    def _score(self, graded: Graded) -> Score:
+        read = [v.reading.value for v in graded.verdicts if v.reading]
+        counts = {"asked": len(graded.verdicts), "judged": len(read)}
+        counts["unread"] = counts["asked"] - counts["judged"]
+        return Score({"win_rate": percent(interval(read, seed=0))}, counts)
