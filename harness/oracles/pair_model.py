@@ -93,9 +93,14 @@ def render_question(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int,
 
 
 def context(messages: Sequence[Message]) -> str:
-    """Render a conversation in RLHFlow's plain template."""
-    turns = "".join(f"\n\n<turn> {m.role}\n {m.content}" for m in messages)
-    return f"{turns}\n\n\n"
+    """Render a conversation in RLHFlow's plain template, as transformers renders it.
+
+    The template as it is written has two line breaks before a turn and three at the end; of those
+    after one of its tags transformers takes one away, and one at the end of the whole. The model's
+    training data were made in the same way.
+    """
+    turns = "".join(f"\n<turn> {m.role}\n {m.content}" for m in messages)
+    return f"\n{turns}\n"
 
 
 def letters(tokenizer: PreTrainedTokenizerBase) -> list[int]:
