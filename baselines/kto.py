@@ -1,4 +1,4 @@
-"""KTO: Kahneman-Tversky optimisation (arXiv 2402.01306, equation 8), on pairs.
+"""KTO: Kahneman-Tversky optimisation (arXiv 2402.01306, equation 7), on pairs.
 
 Differs from the paper: its data are single responses, good or bad; here a pair is one of each. Its
 reference point is KL(π ‖ π_ref) over a batch of mismatched prompts and responses; here it is the

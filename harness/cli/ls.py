@@ -13,7 +13,7 @@ EXAMPLE = "Example: harness ls train"
 
 def command(
     kind: Annotated[
-        str | None, typer.Argument(help="train, bench, judge, engine, oracle, policy or runs.")
+        str | None, typer.Argument(help="train, bench, judge, engine, oracle, policy, gpu or runs.")
     ] = None,
     root: WorkspaceOption = RUNS,
     as_json: JsonOption = False,

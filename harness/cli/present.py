@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from harness.runs import Stage
+    from harness.training.estimate import Cost
 
     Plan = Sequence[tuple[Stage, Path | None]]
 
@@ -49,6 +51,32 @@ def print_plan(stages: Plan) -> None:
         typer.echo(f"{mark:>20}  {stage.label or stage.name}{detail}")
     standing = sum(path is not None for _, path in stages)
     typer.echo(f"{standing} of {len(stages)} stages stand, {len(stages) - standing} would run.")
+
+
+def cost(found: Cost | None) -> dict[str, Any] | None:
+    """Return what a method costs as data."""
+    return {**dataclasses.asdict(found), "hours": found.hours} if found else None
+
+
+def print_cost(found: Cost | None) -> None:
+    """Print what a method costs as a whole: work and hours by stage, memory on a GPU."""
+    if found is None:
+        typer.echo("No estimate: how many prompts there are is known to their source only.")
+        return
+    typer.echo(f"\nIn all, on {found.gpus}:")
+    for stage in found.stages:
+        told = f"{stage.hours:8.1f} h" if stage.hours is not None else "       – h"
+        work = f"{stage.count:,} {stage.what}"
+        typer.echo(f"{told}  {stage.stage:<9} {work:<24} {stage.tokens / 1e6:,.0f} M tokens")
+    typer.echo(
+        f"{found.hours:8.1f} h  together, {found.comparisons_per_prompt} comparisons a prompt"
+    )
+    if found.state_gb is not None and found.activations_gb is not None:
+        typer.echo(
+            f"Training takes {found.state_gb:.1f} GB a GPU for weights, gradients and moments and "
+            f"about {found.activations_gb:.1f} GB for the longest pair; it has {found.memory_gb:g}."
+        )
+    typer.echo(f"Assumed: {'; '.join(found.assumptions)}.")
 
 
 def size(path: Path) -> int:

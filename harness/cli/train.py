@@ -33,6 +33,11 @@ def command(
     ] = None,
     overrides: SetOption = None,
     dry_run: DryRunOption = False,
+    gpu: Annotated[
+        str,
+        typer.Option(help="For --dry-run: a GPU of configs/gpu.", autocompletion=complete("gpu")),
+    ] = "h100",
+    gpus: Annotated[int, typer.Option(min=1, help="For --dry-run: how many of them.")] = 8,
     root: WorkspaceOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,8 +46,8 @@ def command(
     The same command goes on where it was stopped; stages that stand are never made twice.
     """
     from harness.cli import present
-    from harness.config import load, make
-    from harness.training import run
+    from harness.config import build, load, make
+    from harness.training import estimate, run
     from harness.training.spec import TrainSpec
 
     spec = make(TrainSpec, load("train", name, overrides or ()))
@@ -50,7 +55,12 @@ def command(
     say(f"{spec.method} · {present.engine(spec.engine)}")
     if dry_run:
         stages = run.plan(spec, place)
-        show(present.plan(stages)) if as_json else present.print_plan(stages)
+        cost = estimate.estimate(spec, build(load("gpu", gpu), "gpu"), gpus)
+        if as_json:
+            show({"stages": present.plan(stages), "estimate": present.cost(cost)})
+        else:
+            present.print_plan(stages)
+            present.print_cost(cost)
         return
     done = run.train(spec, place, run_name or present.stem(name))
     if as_json:

@@ -22,6 +22,7 @@ from harness.models import load_tokenizer
 from harness.oracles.rows import Row, in_batches, padded
 from harness.oracles.weights import load_with_head, require, tensors
 from harness.protocols import Advance
+from harness.shape import Shape
 from harness.types import Comparison, Message, Policy, Prompt
 
 if TYPE_CHECKING:
@@ -55,10 +56,20 @@ class EmbeddingModel(Component):
     """Longer conversations, in tokens, lose their end."""
     batch_size: int = Field(8, gt=0, exclude=True)
     """Conversations in memory at once."""
+    shape: Shape | None = Field(default=None, exclude=True)
+    """How large it is, for estimates."""
 
     def fingerprint(self) -> str | None:
         """Return a folder's content digest; None for a hub id, which its revision identifies."""
         return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
+
+    def sizes(self) -> Shape | None:
+        """Return the model's sizes, where the configuration tells."""
+        return self.shape
+
+    def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
+        """Return how many tokens it reads: every response once."""
+        return k * (prompt + response)
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
         """Return P(first preferred to second), in [0, 1]; `advance` counts responses.

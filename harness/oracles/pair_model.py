@@ -21,6 +21,7 @@ from harness.models import load_model, load_tokenizer, render
 from harness.oracles.rows import in_batches, padded
 from harness.oracles.weights import device
 from harness.protocols import Advance
+from harness.shape import Shape
 from harness.types import Comparison, Message, Policy
 
 if TYPE_CHECKING:
@@ -37,10 +38,20 @@ class PairModel(Component):
     batch_size: int = Field(8, gt=0, exclude=True)
     """Questions in memory at once."""
     transitive: bool = False
+    shape: Shape | None = Field(default=None, exclude=True)
+    """How large it is, for estimates."""
 
     def fingerprint(self) -> str | None:
         """Return a folder's content digest; None for a hub id, which its revision identifies."""
         return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
+
+    def sizes(self) -> Shape | None:
+        """Return the model's sizes, where the configuration tells."""
+        return self.shape
+
+    def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
+        """Return how many tokens it reads: both responses at once, in both orders."""
+        return 2 * comparisons * (prompt + 2 * response)
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
         """Return P(first preferred to second), in [0, 1], the mean over both orders.
@@ -82,9 +93,14 @@ def render_question(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int,
 
 
 def context(messages: Sequence[Message]) -> str:
-    """Render a conversation in RLHFlow's plain template."""
-    turns = "".join(f"\n\n<turn> {m.role}\n {m.content}" for m in messages)
-    return f"{turns}\n\n\n"
+    """Render a conversation in RLHFlow's plain template, as transformers renders it.
+
+    The template as it is written has two line breaks before a turn and three at the end; of those
+    after one of its tags transformers takes one away, and one at the end of the whole. The model's
+    training data were made in the same way.
+    """
+    turns = "".join(f"\n<turn> {m.role}\n {m.content}" for m in messages)
+    return f"\n{turns}\n"
 
 
 def letters(tokenizer: PreTrainedTokenizerBase) -> list[int]:

@@ -22,6 +22,7 @@ from harness.models import UNUSABLE, check, first_line
 from harness.oracles.rows import Row, in_batches
 from harness.oracles.weights import device, require, tensors
 from harness.protocols import Advance
+from harness.shape import Shape
 from harness.types import Comparison, Message, Policy
 
 if TYPE_CHECKING:
@@ -46,10 +47,20 @@ class PairRanker(Component):
     """Tokens of a response; what a prompt leaves free is shared out among the two."""
     batch_size: int = Field(8, gt=0, exclude=True)
     """Rows in memory at once."""
+    shape: Shape | None = Field(default=None, exclude=True)
+    """How large it is, for estimates."""
 
     def fingerprint(self) -> str | None:
         """Return a folder's content digest; None for a hub id, which its revision identifies."""
         return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
+
+    def sizes(self) -> Shape | None:
+        """Return the model's sizes, where the configuration tells."""
+        return self.shape
+
+    def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
+        """Return how many tokens it reads: both responses at once, in both orders."""
+        return 2 * comparisons * (prompt + 2 * response)
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
         """Return P(first preferred to second), in [0, 1], the mean over both orders.

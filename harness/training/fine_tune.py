@@ -13,6 +13,7 @@ from harness.config import Component, identity
 from harness.models import end_ids, load_tokenizer, render, save
 from harness.runs import Node, Stage
 from harness.seeds import derive
+from harness.shape import Shape
 from harness.training import batches
 from harness.training.logps import sequence_logps
 from harness.training.loop import Optimiser, Part, minimise
@@ -54,6 +55,18 @@ class FineTuned(Component):
     context: int = 64
     """Longest sequence, in tokens."""
     seed: int = 0
+
+    def sizes(self) -> Shape:
+        """Return the model's sizes."""
+        return Shape(
+            layers=self.layers,
+            hidden=self.hidden,
+            intermediate=self.intermediate,
+            heads=self.heads,
+            key_value_heads=self.heads,
+            vocabulary=len(SPECIAL) + len(self.texts.words()),
+            tied=True,
+        )
 
     def weights(self) -> Node:
         """Return the stage that makes the weights."""

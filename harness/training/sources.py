@@ -7,12 +7,15 @@ import random
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from harness.config import Component
 from harness.errors import InputError, MissingDependencyError
 from harness.files import folder_digest, sha256
 from harness.models import check, first_line
 from harness.runs import Given, Node
 from harness.seeds import derive, digest
+from harness.shape import Shape
 from harness.toy import world
 from harness.types import Message, Policy, Prompt
 
@@ -26,6 +29,12 @@ class Pretrained(Component):
     """A commit; without one a hub id means whatever its main branch holds today."""
     chat_template: str | None = None
     """A Jinja file that replaces the tokenizer's own template."""
+    shape: Shape | None = Field(default=None, exclude=True)
+    """How large it is, for estimates."""
+
+    def sizes(self) -> Shape | None:
+        """Return the model's sizes, where the configuration tells."""
+        return self.shape
 
     def weights(self) -> Node:
         """Return the folder, known by its content, or the hub id, known by its commit.
@@ -95,33 +104,38 @@ class FilePrompts(Component):
 
 
 class HubPrompts(Component):
-    """Datasets of the Hugging Face hub, one an iteration, whose `column` holds a conversation."""
+    """Datasets of the Hugging Face hub whose `column` holds a conversation or an instruction.
+
+    One dataset or split an iteration; the last of them again, where there are fewer.
+    """
 
     datasets: list[str]
     revision: str = "main"
-    split: str = "train"
+    split: str | list[str] = "train"
     column: str = "context_messages"
     count: int | None = None
     """Only the first so many of each."""
 
     def prompts(self, iteration: int) -> list[Prompt]:
-        """Return the prompts of an iteration's dataset (the last one's, when there are fewer).
+        """Return the prompts of an iteration's dataset and split.
 
         Raises:
             MissingDependencyError: the hub cannot be reached or has no such dataset.
         """
         import datasets
 
-        name = self.datasets[min(iteration, len(self.datasets)) - 1]
+        splits = [self.split] if isinstance(self.split, str) else self.split
+        name, split = (them[min(iteration, len(them)) - 1] for them in (self.datasets, splits))
         try:
-            table = datasets.load_dataset(name, revision=self.revision, split=self.split)
+            table = datasets.load_dataset(name, revision=self.revision, split=split)
         except (OSError, ValueError, RuntimeError) as error:
             raise MissingDependencyError(
                 f"cannot load the prompts {name} from the hub ({first_line(error)}); "
                 "download them once with a connection, or name a file with "
                 "--set 'prompts={use: harness.training.sources:FilePrompts, path: FILE}'"
             ) from error
-        return [_prompt({"messages": value}) for value in table[self.column][: self.count]]
+        texts = table[self.column][: self.count]
+        return [_prompt({"prompt" if isinstance(t, str) else "messages": t}) for t in texts]
 
 
 def _prompt(row: dict[str, Any]) -> Prompt:

@@ -47,8 +47,23 @@ def oracle(path: str, batch_size: int = 8) -> PairModel:
 def test_the_context_is_rendered_in_the_plain_template():
     turns = [Message("user", "one"), Message("assistant", "two"), Message("user", "three")]
     assert context(turns) == (
-        "\n\n<turn> user\n one\n\n<turn> assistant\n two\n\n<turn> user\n three\n\n\n"
+        "\n\n<turn> user\n one\n<turn> assistant\n two\n<turn> user\n three\n"
     )
+
+
+def test_the_plain_template_is_what_transformers_makes_of_its_jinja_text():
+    tokenizer = tokenizer_of(["one"])
+    turn = "\n\n<turn> {}\n {{{{ message['content'] }}}}"
+    tokenizer.chat_template = (
+        "\n{% for message in messages %}{% if loop.index0 % 2 == 0 %}"
+        f"{turn.format('user')}{{% else %}}{turn.format('assistant')}"
+        "{% endif %}{% endfor %}\n\n\n"
+    )
+    roles = ("user", "assistant", "user")
+    for count in (1, 2, 3):
+        turns = [{"role": role, "content": f"{role} {count}"} for role in roles[:count]]
+        told = tokenizer.apply_chat_template(turns, tokenize=False)
+        assert context([Message(**turn) for turn in turns]) == told
 
 
 def test_the_preference_is_the_mean_of_both_orders_read_from_two_logits(model_path):

@@ -1,0 +1,58 @@
+"""How large a model is, without its weights: what a plan needs to know."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from harness.config import Component
+
+
+class Shape(Component):
+    """The sizes of a transformer with gated feed-forward layers, as Llama and its kin have them."""
+
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    key_value_heads: int
+    vocabulary: int
+    head_size: int | None = None
+    """None: hidden / heads."""
+    tied: bool = False
+    """Whether the head is the embedding."""
+
+    @property
+    def layer(self) -> int:
+        """Parameters of a layer: attention, feed-forward, two norms."""
+        size = self.head_size or self.hidden // self.heads
+        attention = 2 * self.hidden * size * (self.heads + self.key_value_heads)
+        return attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """All parameters."""
+        embedding = self.vocabulary * self.hidden
+        return embedding * (1 if self.tied else 2) + self.layers * self.layer + self.hidden
+
+
+@runtime_checkable
+class Shaped(Protocol):
+    """What can tell how large its model is."""
+
+    def sizes(self) -> Shape | None:
+        """Return the model's sizes; None where they are not known."""
+
+
+@runtime_checkable
+class Priced(Shaped, Protocol):
+    """An oracle that can tell how much it reads."""
+
+    def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
+        """Return how many tokens it reads to compare k responses to a prompt so often.
+
+        Args:
+            prompt: the prompt's length, in tokens.
+            response: a response's mean length, in tokens.
+            k: how many responses there are.
+            comparisons: how many comparisons are asked.
+        """

@@ -1,0 +1,94 @@
+"""What a plan says that a method costs, against arithmetic."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness import config
+from harness.shape import Shape
+from harness.training.estimate import GPU, activations, estimate
+from harness.training.fine_tune import initialised
+from harness.training.spec import TrainSpec
+from tests.conftest import tiny
+
+H100 = config.build(config.load("gpu", "h100"))
+GPUS = config.names("gpu")
+
+
+def spec(name: str, *overrides: str) -> TrainSpec:
+    return config.make(TrainSpec, config.load("train", name, overrides))
+
+
+def test_a_shape_counts_every_parameter():
+    recipe = tiny()
+    assert recipe.sizes().parameters == sum(p.numel() for p in initialised(recipe).parameters())
+
+
+@pytest.mark.parametrize(
+    ("policy", "parameters"),
+    [("llama3-sft", 8_030_261_248), ("gemma-2-9b-it", 9.24e9)],
+)
+def test_known_models_have_their_known_sizes(policy, parameters):
+    found = config.build(config.load("policy", policy)).sizes().parameters
+    assert found == pytest.approx(parameters, rel=1e-3)
+
+
+def test_inpo_by_hand():
+    cost = estimate(spec("inpo"), H100, 8)
+    generate, compare, anchor, optimise = cost.stages
+    # 3 × 20,000 prompts × 8 responses × 400 tokens; 2 operations a parameter and token
+    assert (generate.count, generate.tokens) == (480_000, 192_000_000)
+    flops = 2 * 8_030_261_248 * 192e6
+    assert generate.hours == pytest.approx(flops / (0.15 * 989e12 * 8) / 3600)
+    # 11 comparisons a prompt, each in two orders of 200 + 2 × 400 tokens
+    assert (compare.count, compare.tokens) == (660_000, 1_320_000_000)
+    # a pair a prompt of 1,000 tokens, two anchors, two epochs, 3 × 2 operations in training
+    assert (anchor.count, anchor.tokens) == (60_000, 120_000_000)
+    assert optimise.hours == pytest.approx(6 * 8_030_261_248 * 120e6 / (0.4 * 989e12 * 8) / 3600)
+    assert cost.hours == pytest.approx(sum(stage.hours for stage in cost.stages))
+    # 16 bytes × 8.03 billion parameters / 8 GPUs
+    assert cost.state_gb == pytest.approx(16.06, abs=0.01)
+    assert cost.comparisons_per_prompt == 11
+
+
+def test_a_scalar_reward_reads_every_response_once():
+    compare = estimate(spec("inpo-reward-model"), H100, 8).stages[1]
+    # all 28 comparisons of 8 responses, from 8 passes of 600 tokens
+    assert compare.count == 3 * 20_000 * 28
+    assert compare.tokens == 3 * 20_000 * 8 * 600
+
+
+def test_more_fits_and_more_pairs_cost_more():
+    inpo, onpo = (estimate(spec(name), H100, 8).stages for name in ("inpo", "onpo"))
+    assert onpo[3].tokens == 2 * inpo[3].tokens
+    assert onpo[2].tokens == inpo[2].tokens  # two fits with one anchor each; one with two
+    dno = estimate(spec("dno"), H100, 8)
+    assert dno.stages[3].count == 3 * 20_000 * 10
+
+
+def test_the_longest_pair_by_hand():
+    shape = Shape(
+        layers=2, hidden=4, intermediate=8, heads=2, key_value_heads=1, vocabulary=10, head_size=2
+    )
+    # attention 2 × 4 × 2 × 3 = 48, feed-forward 3 × 4 × 8 = 96, norms 8: 152
+    assert shape.layer == 152
+    assert shape.parameters == 2 * 40 + 2 * 152 + 4
+    # 2 bytes × 3 tokens × 2 layers × (32 + 32), 2 × (304 + 80), 2 × 4 × 512 × 10
+    assert activations(shape, 3) == 768 + 768 + 40960
+
+
+def test_what_is_not_known_is_not_made_up():
+    assert estimate(spec("inpo", "prompts.count=null"), H100, 8) is None
+    toy = estimate(spec("toy/inpo"), H100, 8)
+    assert toy.stages[1].hours is None
+    assert toy.stages[1].tokens == 0
+
+
+@pytest.mark.parametrize("name", GPUS)
+def test_every_gpu_builds(name):
+    assert isinstance(config.build(config.load("gpu", name)), GPU)
+
+
+@pytest.mark.parametrize("name", [n for n in config.names("train") if "/" not in n])
+def test_every_recipe_has_an_estimate(name):
+    assert estimate(spec(name), H100, 8).hours > 0

@@ -1,0 +1,103 @@
+"""Every method of the toy world, from samples to a policy, on the tiny one."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from harness import config
+from harness.runs import Workspace, manifest
+from harness.training import records, run
+from harness.training.spec import TrainSpec
+from tests.conftest import tiny
+
+METHODS = [name for name in config.names("train") if name.startswith("toy/")]
+SMALL = (
+    "prompts.count=12",
+    "samples=4",
+    "iterations=2",
+    "optimiser.epochs=1",
+    "optimiser.batch=6",
+    "seed=5",
+)
+
+
+def spec(name: str, *overrides: str) -> TrainSpec:
+    data = config.load("train", name, (*SMALL, *overrides))
+    return config.make(TrainSpec, {**data, "policy": tiny()})
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Workspace:
+    return Workspace(tmp_path_factory.mktemp("methods"))
+
+
+def logs(place: Workspace, method: TrainSpec) -> list[list[dict[str, float]]]:
+    """The log of every fit, in order."""
+    paths = [path for stage, path in run.plan(method, place) if stage.name == "optimise"]
+    texts = [(path / "log.jsonl").read_text() for path in paths if path]
+    return [[json.loads(line) for line in text.splitlines()] for text in texts]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_runs_and_begins_where_it_should(place, name):
+    method = spec(name)
+    found = run.train(method, place, name)
+    assert found.complete
+    assert len(set(found.policies)) == 3
+    told = logs(place, method)
+    assert len(told) == 2 * len(method.fits)
+    for fit in told:
+        assert all(math.isfinite(row["loss"]) for row in fit)
+        # every fit begins at the policy that its objective calls previous
+        assert abs(fit[0]["chosen_drift"]) < 1e-4
+        assert abs(fit[0]["rejected_drift"]) < 1e-4
+    if method.objective.anchors:
+        assert abs(told[0][0]["margin"]) < 1e-4
+
+
+def test_every_recipe_has_a_toy_of_its_own():
+    recipes = {name for name in config.names("train") if "/" not in name}
+    toys = {name.removeprefix("toy/") for name in METHODS}
+    # these two are other policies and oracles, which the toy world does not have
+    assert recipes - toys == {"inpo-reward-model", "inpo-llama3-instruct"}
+
+
+def test_win_rates_reach_the_pairs_where_all_are_compared(place):
+    rates = {}
+    for name in ("toy/sppo", "toy/inpo"):
+        run.train(spec(name), place, name)
+        path = next(path for stage, path in run.plan(spec(name), place) if stage.name == "pair")
+        rates[name] = [pair.win_rates for pair in records.read_pairs(str(path))]
+    assert None not in rates["toy/sppo"]
+    assert all(1 > chosen > rejected > 0 for chosen, rejected in rates["toy/sppo"])
+    # a tournament of four leaves one of six comparisons out
+    assert None in rates["toy/inpo"]
+
+
+def test_truncated_responses_take_no_part_and_are_counted(place):
+    for keep in (False, True):
+        method = spec("toy/sppo", "sampling.max_tokens=7", f"keep_truncated={str(keep).lower()}")
+        run.train(method, place, f"truncated-{keep}")
+        path = next(path for stage, path in run.plan(method, place) if stage.name == "pair")
+        inputs = {name: made["path"] for name, made in manifest(path)["inputs"].items()}
+        sampled = records.read_completions(inputs["generate"])
+        cut = {
+            (key, c.index)
+            for key, responses in sampled.items()
+            for c in responses
+            if c.finish_reason == "length"
+        }
+        met = {
+            (key, index)
+            for key, matrix in records.read_comparisons(inputs["compare"]).items()
+            for match in matrix
+            for index in match
+        }
+        assert 0 < len(cut) < sum(map(len, sampled.values()))
+        assert bool(met & cut) == keep
+        counts = json.loads((Path(path) / "counts.json").read_text())
+        assert counts["truncated"] == len(cut)
