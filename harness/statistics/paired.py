@@ -187,4 +187,4 @@ def _clean(spread: Floats) -> Floats:
 
 def _ratio(top: Floats, bottom: Floats) -> Floats:
     weighs = bottom > NOTHING
-    return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=weighs)
+    return np.asarray(np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=weighs))
