@@ -69,15 +69,15 @@ def check(path: Path, make: Callable[[Any], Sequence[Table]]) -> Checked:
 def _compared(
     where: str, name: str, printed: Sequence[str], now: Sequence[Sequence[str]]
 ) -> Iterator[str]:
+    told = name.replace("\\", "")
     if not now:
-        yield f"{where} {name!r} is not in the results"
+        yield f"{where} {told!r} is not in the results"
         return
     if list(printed) in [list(numbers) for numbers in now]:
         return
     nearest = min(now, key=lambda numbers: len(_apart(printed, numbers)))
     apart = _apart(printed, nearest)
-    told = ", ".join(f"{a} is {b}" for a, b in apart[:3])
-    yield f"{where} {name!r}: {told}"
+    yield f"{where} {told!r}: {', '.join(f'{a} is {b}' for a, b in apart[:3])}"
 
 
 def _apart(printed: Sequence[str], now: Sequence[str]) -> list[tuple[str, str]]:

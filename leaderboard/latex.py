@@ -63,7 +63,7 @@ def escaped(text: str) -> str:
     A bracket or star at its beginning is put in braces, or the end of the line before takes it for
     its own; so is what would join the same character before it to a dash or a quotation mark.
     """
-    shown = plain(text)
+    shown = plain(text).strip()
     parts = [
         ("{}" if c == before and c in "-'" else "") + _character(c)
         for before, c in zip(f" {shown}", shown, strict=False)
@@ -96,7 +96,7 @@ def _table(table: Table) -> str:
         r"\begin{table}",
         r"\centering\small",
         *([rf"\caption{{{escaped(table.title)}}}"] if table.title else []),
-        r"\sisetup{detect-weight=true,detect-inline-weight=math}",
+        r"\sisetup{detect-weight=true}",
         rf"\begin{{tabular}}{{@{{}}{''.join(_format(table))}@{{}}}}",
         r"\toprule",
         *_heads(table.columns),
