@@ -179,7 +179,7 @@ def _line(line: Contestant, places: Sequence[Place], tested: Mapping[Place, Mark
     for place in places:
         row = line.rows.get(place.group) if place.group else line.any
         cells.append(_cell(row, place.name, tested.get(place, Marks())))
-    return Line(tuple(cells), tuple(row.source for row in line.rows.values()))
+    return Line(tuple(cells), tuple(line.rows.values()))
 
 
 def _cell(row: Row | None, name: str, mark: Marks) -> Cell:

@@ -44,17 +44,23 @@ class Reader:
 
     known: dict[Path, Items] = field(default_factory=dict)
 
-    def items(self, row: Row) -> Items:
-        """Return a row's items; none where it has no file.
+    def values(self, row: Row, metric: str) -> Values:
+        """Return the points and weights of a row's prompts; none where it has no file.
 
         Raises:
             StoreError: the file is damaged.
         """
         if row.items is None:
-            return ()
-        if row.items not in self.known:
-            self.known[row.items] = _read(row.items)
-        return self.known[row.items]
+            return {}
+        try:
+            if row.items not in self.known:
+                self.known[row.items] = json.loads(row.items.read_text(encoding="utf-8"))
+            return values(self.known[row.items], metric)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"{row.items} is damaged ({error}); run `harness eval` again, or remove it to go "
+                "without its paired tests"
+            ) from error
 
 
 def marked(rows: Sequence[Row], metric: str, baseline: str | None, reader: Reader) -> Marks:
@@ -66,7 +72,7 @@ def marked(rows: Sequence[Row], metric: str, baseline: str | None, reader: Reade
         baseline: The label that others are said to differ from; None: nobody.
         reader: Of the rows' items.
     """
-    told = [(row, values(reader.items(row), metric)) for row in rows if metric in row.estimates]
+    told = [(row, reader.values(row, metric)) for row in rows if metric in row.estimates]
     told = [(row, found) for row, found in told if found]
     if len(told) < 2:
         return Marks()
@@ -79,9 +85,9 @@ def values(items: Items, metric: str) -> Values:
     for item in items:
         points, weight = _points(item, metric)
         if weight:
-            key = str(item["question"] if metric in RATINGS else item["prompt_id"])
+            key = str(item["question"] if "question" in item else item["prompt_id"])
             before = found.get(key, (0.0, 0.0))
-            found[key] = (before[0] + points, before[1] + weight)
+            found[key] = (before[0] + float(points), before[1] + float(weight))
     return found
 
 
@@ -135,16 +141,3 @@ def _played(found: Sequence[Values]) -> Any:
     table = [[values.get(prompt, (0.0, 0.0)) for values in found] for prompt in prompts]
     array = np.array(table, dtype=np.float64)
     return Played(array[:, :, 0], array[:, :, 1])
-
-
-def _read(path: Path) -> Items:
-    try:
-        items: Items = json.loads(path.read_text(encoding="utf-8"))
-        for item in items:
-            item["prompt_id"]
-        return items
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise StoreError(
-            f"{path} is damaged ({error}); remove it, and the paired tests go without it, or run "
-            "`harness eval` again"
-        ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +13,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.seeds import digest
 from harness.types import Estimate
+from leaderboard.groups import key_of
 from leaderboard.rows import Row
 
 SCHEMA = 2
@@ -83,16 +85,17 @@ def _read(data: Mapping[str, Any], source: str) -> Row:
         tokens = answered["tokens"] / data["answers"]
     judges = [ANNOTATORS.get(j, j) for j in data["judges_served"] or [data["judge"]]]
     return Row(
-        label=data["label"],
-        benchmark=data["benchmark"],
+        label=_text(data["label"]),
+        benchmark=_text(data["benchmark"]),
         judge=", ".join(judges),
-        estimates={name: Estimate(**e) for name, e in score["estimates"].items()},
+        estimates={name: _estimate(e) for name, e in score["estimates"].items()},
         asked=score["counts"].get("asked", 0) + data["missing"],
         judged=score["counts"].get("judged", 0),
         mean_length=data["mean_length"],
         source=source,
         baseline=data.get("baseline", ""),
         protocol=digest(data["sources"]) if data.get("sources") else "",
+        scoring=score.get("details", {}).get("compat") or "",
         tokens=tokens,
         truncated=data.get("truncated"),
         dollars=data.get("dollars"),
@@ -102,10 +105,24 @@ def _read(data: Mapping[str, Any], source: str) -> Row:
     )
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a name")
+    return value
+
+
+def _estimate(told: Mapping[str, Any]) -> Estimate:
+    found = Estimate(**told)
+    parts = (found.value, found.low, found.high, found.standard_error)
+    if not all(math.isfinite(part) for part in parts if part is not None):
+        raise ValueError(f"{told} is not a figure")
+    return found
+
+
 def _check_names(rows: Sequence[Row]) -> None:
     seen: dict[tuple[str, ...], str] = {}
     for row in rows:
-        key = (row.benchmark, row.judge, row.baseline, row.protocol, row.label)
+        key = (*key_of(row), row.label)
         if key in seen:
             raise StoreError(
                 f"two results are called {row.label!r} on {row.benchmark}: {seen[key]} and "

@@ -44,8 +44,9 @@ def _table(title: str, rows: Sequence[Row], measured: Sequence[Row]) -> Table:
     heads = [column for place in places for column in _heads(place, judges[place])]
     lines = []
     for _, own in groupby(rows, lambda row: (row.label, row.base)):
-        cells = _cells(list(own), places, judges, fitting)
-        lines.append(Line(cells, (title,)))
+        theirs = list(own)
+        beside = [row for row in fitting if any(_same(row, their) for their in theirs)]
+        lines.append(Line(_cells(theirs, places, judges, beside), (*theirs, *beside)))
     head = Column("method")
     return Table(title, (head, *heads), (Section("", tuple(lines)),), (NOTE,))
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from leaderboard.rows import Row
 from leaderboard.table import DAGGER, Cell, Line, Section, Table
 
 if TYPE_CHECKING:
@@ -204,8 +205,19 @@ def data(tables: Sequence[Table]) -> list[dict[str, Any]]:
 
 def _row(table: Table, section: Section, line: Line) -> dict[str, Any]:
     cells = zip(table.headings, line.cells, strict=True)
-    told = {"published": section.published, "section": section.title, "sources": list(line.sources)}
-    return {"cells": {heading: _value(cell) for heading, cell in cells}, **told}
+    return {
+        "cells": {heading: _value(cell) for heading, cell in cells},
+        "published": section.published,
+        "section": section.title,
+        "from": [_provenance(row) for row in line.rows],
+    }
+
+
+def _provenance(row: Row) -> dict[str, Any]:
+    """Return where a row is from: all that was told, nothing that was not."""
+    names = ("source", "benchmark", "judge", "baseline", "protocol", "scoring", "run", "base")
+    told = {name: getattr(row, name) for name in (*names, "iteration", "versions", "notes")}
+    return {name: value for name, value in told.items() if value not in ("", None, {}, ())}
 
 
 def _value(cell: Cell) -> Any:

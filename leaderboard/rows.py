@@ -49,6 +49,8 @@ class Row:
     """Whom the answers were compared with; empty where nobody or not told."""
     protocol: str = ""
     """A digest of the protocol's texts; empty where not told."""
+    scoring: str = ""
+    """`upstream` where the figures were made with the published code's quirks."""
     tokens: float | None = None
     """Tokens an answer, by the benchmark's own tokenizer or else the policy's."""
     truncated: float | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from harness.types import Estimate
 from leaderboard.columns import interval
+from leaderboard.rows import Row
 
 DAGGER = "†"
 
@@ -37,10 +38,10 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The cells of one contestant, and the files or documents that they are from."""
+    """The cells of one contestant, and where they are from."""
 
     cells: tuple[Cell, ...]
-    sources: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

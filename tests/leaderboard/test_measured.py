@@ -7,6 +7,8 @@ import json
 import pytest
 
 from harness.errors import StoreError
+from leaderboard.choice import Choice
+from leaderboard.making import made
 from leaderboard.marks import values
 from leaderboard.measured import measured
 
@@ -50,6 +52,25 @@ def test_a_damaged_result_is_named(file, runs, text):
     file().write_text(text)
     with pytest.raises(StoreError, match=r"INPO\.json is damaged"):
         measured(runs)
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", '"60"'])
+def test_a_figure_that_is_none_is_damage(file, runs, value):
+    path = file()
+    path.write_text(path.read_text().replace('"value": 60.0', f'"value": {value}'))
+    with pytest.raises(StoreError, match=r"INPO\.json is damaged"):
+        measured(runs)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"preference": "x", "prompt_id": 1}]'])
+def test_damaged_items_are_named(file, runs, text):
+    file("a")
+    (file("b").with_suffix("") / "items.json").write_text(text)
+    if text == "{}":  # nothing in it is no damage: there is nobody to compare with
+        made(runs, Choice())
+        return
+    with pytest.raises(StoreError, match=r"b/items\.json is damaged"):
+        made(runs, Choice())
 
 
 def test_a_result_of_the_first_schema_is_read_with_what_it_tells(file, runs):

@@ -107,7 +107,7 @@ def test_machines_get_figures_in_full():
         "top": False,
         "differs": False,
     }
-    assert told["rows"][0]["sources"] == ["0.json"]
+    assert told["rows"][0]["from"] == [{"source": "0.json", "benchmark": "toy", "judge": "judge-1"}]
 
 
 def test_the_picture_needs_nothing_from_elsewhere():

@@ -64,6 +64,14 @@ def test_other_baselines_and_protocol_versions_never_share_a_table_and_say_so():
     ]
 
 
+def test_figures_made_with_upstreams_quirks_have_a_table_of_their_own():
+    found = tables(row(), row("other", scoring="upstream"))
+    assert [t.title for t in found] == [
+        "toy, judged by judge-1",
+        "toy, judged by judge-1, scored as upstream",
+    ]
+
+
 def test_a_wide_table_gives_every_benchmark_and_judge_columns_of_its_own():
     (table,) = tables(row(), row(judge="judge-2", value=50.0), row("b", 30.0), wide=True)
     assert [c.group for c in table.columns] == ["", *["toy, judged by judge-1"] * 2] + [
