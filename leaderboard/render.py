@@ -5,16 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from leaderboard.table import Table
+from leaderboard.rows import Row
+from leaderboard.table import DAGGER, Cell, Line, Section, Table
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""Characters that can move a terminal's cursor or turn the direction of text."""
+CONTROL = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+"""Characters that can move a cursor, hide or turn text, or that no encoding can write."""
+WIDTH, NAME = 110, 32
+"""Characters of a line at least, and of the first column before it is wrapped."""
+STAR = "*"
+"""Sets the top group apart where there is no bold."""
 
 
 def plain(text: str) -> str:
@@ -22,15 +30,18 @@ def plain(text: str) -> str:
     return CONTROL.sub(" ", text)
 
 
-WIDTH = 110
-
-
-def rich_text(tables: Sequence[Table]) -> str:
-    """Draw tables for a terminal."""
+def rich_text(tables: Sequence[Table], *, colour: bool = False, width: int | None = None) -> str:
+    """Draw tables for a terminal; published lines are in italics and the top group in bold."""
     from rich.console import Console
 
     out = io.StringIO()
-    _draw(tables, Console(file=out, width=WIDTH, color_system=None))
+    console = Console(
+        file=out,
+        width=width or _needed(tables),
+        color_system="standard" if colour else None,
+        force_terminal=colour,
+    )
+    _draw(tables, console)
     return out.getvalue()
 
 
@@ -39,7 +50,7 @@ def svg(tables: Sequence[Table]) -> str:
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=WIDTH, record=True, color_system=None)
+    console = Console(file=io.StringIO(), width=_needed(tables), record=True, color_system=None)
     _draw(tables, console)
     style = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
     return console.export_svg(title="harness leaderboard", code_format=style, unique_id="table")
@@ -50,14 +61,56 @@ def _draw(tables: Sequence[Table], console: Console) -> None:
     from rich.text import Text
 
     for table in tables:
-        drawn = RichTable(title=Text(plain(table.title)), title_justify="left")
-        for i, heading in enumerate(table.headings):
-            drawn.add_column(heading, justify="right" if i else "left", no_wrap=i > 0)
-        for cells in table.cells:
-            drawn.add_row(*(Text(plain(cell)) for cell in cells))
+        title = Text(plain(table.title)) if table.title else None
+        drawn = RichTable(title=title, title_justify="left")
+        for i, column in enumerate(table.columns):
+            heading = "\n".join(filter(None, (plain(column.group), plain(column.heading))))
+            justify: Literal["left", "right"] = "right" if column.number else "left"
+            drawn.add_column(
+                Text(heading), justify=justify, min_width=_least(table, i), overflow="fold"
+            )
+        for section in table.sections:
+            _draw_section(section, drawn, len(table.columns))
         console.print(drawn)
-        for note in table.notes:
-            console.print(Text(note))
+        for note in table.told(f"{STAR} (bold)"):
+            console.print(Text(plain(note)))
+
+
+def _least(table: Table, i: int) -> int:
+    """Return how wide a column must be to cut no word of its head and nothing below."""
+    words = f"{table.columns[i].group} {table.columns[i].heading}".split()
+    texts = [_starred(line.cells[i]) for s in table.sections for line in s.lines]
+    widest = max(map(len, texts), default=0)
+    return max([min(widest, NAME) if i == 0 else widest, *map(len, words)])
+
+
+def _needed(tables: Sequence[Table]) -> int:
+    """Return the width that the widest table needs."""
+    widths = [sum(_least(t, i) + 3 for i in range(len(t.columns))) + 1 for t in tables]
+    return max([WIDTH, *widths])
+
+
+def _draw_section(section: Section, drawn: Any, columns: int) -> None:
+    from rich.text import Text
+
+    if drawn.row_count:
+        drawn.add_section()
+    if section.title:
+        drawn.add_row(Text(plain(section.title), style="italic"), *[""] * (columns - 1))
+        drawn.add_section()
+    for line in section.lines:
+        drawn.add_row(*(_styled(cell, section.published) for cell in line.cells))
+
+
+def _styled(cell: Cell, published: bool) -> Text:
+    from rich.text import Text
+
+    style = "italic" if published else "bold" if cell.top else ""
+    return Text(plain(_starred(cell)), style=style)
+
+
+def _starred(cell: Cell) -> str:
+    return cell.text + STAR * cell.top + DAGGER * cell.differs
 
 
 def markdown(tables: Sequence[Table]) -> str:
@@ -66,42 +119,114 @@ def markdown(tables: Sequence[Table]) -> str:
 
 
 def _markdown(table: Table) -> str:
-    rule = "|" + "|".join([" --- ", *[" ---: "] * (len(table.headings) - 1)]) + "|"
-    lines = [f"**{_escaped(table.title)}**", "", _line(table.headings), rule]
-    lines += [_line(cells) for cells in table.cells]
-    return "\n".join([*lines, "", *table.notes, ""])
+    rule = "|".join(" ---: " if column.number else " --- " for column in table.columns)
+    lines = [f"**{escaped(table.title)}**", ""] if table.title else []
+    lines += [_line([escaped(heading) for heading in table.headings]), f"|{rule}|"]
+    for section in table.sections:
+        if section.title:
+            lines.append(_line([f"*{escaped(section.title)}*", *[""] * (len(table.columns) - 1)]))
+        for line in section.lines:
+            lines.append(_line([_emphasised(cell, section.published) for cell in line.cells]))
+    notes = "\n\n".join(escaped(note, but="*") for note in table.told("**bold**"))
+    return "\n".join([*lines, "", notes, ""])
+
+
+def _emphasised(cell: Cell, published: bool) -> str:
+    text = escaped(cell.text)
+    if not text:
+        return ""
+    mark = "**" if cell.top else "*" if published else ""
+    return f"{mark}{text}{mark}{DAGGER * cell.differs}"
 
 
 def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(_escaped(cell) for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
-def _escaped(text: str) -> str:
-    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", plain(text))
+def escaped(text: str, but: str = "") -> str:
+    """Return text that Markdown prints as it is."""
+    special = "".join(c for c in r"\\`*_{}\[\]<>#|~" if c not in but)
+    return re.sub(rf"([{special}])", r"\\\1", plain(text)).strip()
 
 
 def comma_separated(tables: Sequence[Table]) -> str:
-    """Write tables as CSV; a cell that a spreadsheet would take for a formula is quoted."""
+    """Write tables as CSV: a figure, its bounds and its marks in columns of their own.
+
+    A text that a spreadsheet would take for a formula is quoted.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     for table in tables:
-        writer.writerow(("table", *table.headings))
-        for cells in table.cells:
-            writer.writerow([_harmless(plain(cell)) for cell in (table.title, *cells)])
+        heads = zip(table.columns, table.headings, strict=True)
+        names = [name for column, head in heads for name in _names(head, column.figure)]
+        writer.writerow([_harmless(plain(name)) for name in ("table", "section", *names)])
+        for section, line in _lines(table):
+            pairs = zip(table.columns, line.cells, strict=True)
+            parts = [part for column, cell in pairs for part in _parts(cell, column.figure)]
+            told = (table.title, section.title, *parts)
+            writer.writerow([_harmless(plain(part)) for part in told])
     return out.getvalue()
 
 
+def _names(heading: str, figure: bool) -> list[str]:
+    return (
+        [heading, *(f"{heading}, {p}" for p in ("low", "high", "marks"))] if figure else [heading]
+    )
+
+
+def _parts(cell: Cell, figure: bool) -> list[str]:
+    if not figure:
+        return [cell.text]
+    if cell.figure is None:
+        return ["", "", "", ""]
+    numbers = (cell.figure.value, cell.figure.low, cell.figure.high)
+    texts = ["" if n is None else f"{n:.{cell.digits}f}" for n in numbers]
+    return [*texts, STAR * cell.top + DAGGER * cell.differs]
+
+
 def _harmless(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@")) else cell
+    number = re.fullmatch(r"-?\d+(\.\d+)?", cell)
+    formula = cell.lstrip().startswith(("=", "+", "-", "@", "|", "%"))
+    return f"'{cell}" if formula and not number else cell
 
 
 def data(tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """Return tables as plain data."""
+    """Return tables as plain data; figures in full, with their bounds and marks."""
     return [
         {
             "title": table.title,
-            "rows": [dict(zip(table.headings, cells, strict=True)) for cells in table.cells],
-            "notes": list(table.notes),
+            "headings": list(table.headings),
+            "rows": [_row(table, section, line) for section, line in _lines(table)],
+            "notes": table.told("top"),
         }
         for table in tables
     ]
+
+
+def _row(table: Table, section: Section, line: Line) -> dict[str, Any]:
+    cells = zip(table.headings, line.cells, strict=True)
+    return {
+        "cells": {heading: _value(cell) for heading, cell in cells},
+        "published": section.published,
+        "section": section.title,
+        "from": [_provenance(row) for row in line.rows],
+    }
+
+
+def _provenance(row: Row) -> dict[str, Any]:
+    """Return where a row is from: all that was told, nothing that was not."""
+    names = ("source", "benchmark", "judge", "baseline", "protocol", "scoring", "run", "base")
+    told = {name: getattr(row, name) for name in (*names, "iteration", "versions", "notes")}
+    return {name: value for name, value in told.items() if value not in ("", None, {}, ())}
+
+
+def _value(cell: Cell) -> Any:
+    if cell.figure is None:
+        return cell.text
+    parts = {name: getattr(cell.figure, name) for name in ("value", "low", "high")}
+    error = {"standard_error": cell.figure.standard_error}
+    return {**parts, **error, "text": cell.text, "top": cell.top, "differs": cell.differs}
+
+
+def _lines(table: Table) -> Iterator[tuple[Section, Line]]:
+    return ((section, line) for section in table.sections for line in section.lines)

@@ -1,67 +1,75 @@
-"""Rows: what was measured, read from a workspace's results."""
+"""Rows: what is known of one contestant on one benchmark under one judge."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from harness.errors import StoreError
 from harness.types import Estimate
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """Where a published figure stands."""
+
+    name: str
+    """An arXiv id, or a repository."""
+    version: str
+    table: str
+    read: str
+    """The day on which the figure was taken from it."""
+
+    @property
+    def told(self) -> str:
+        """Name the place in one phrase."""
+        table = f"table {self.table}" if self.table.isdigit() else self.table
+        return f"{self.name} ({self.version}), {table}, read {self.read}"
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One policy on one benchmark under one judge."""
+    """One contestant on one benchmark under one judge, measured here or published elsewhere."""
 
     label: str
     """The method, or the policy's name."""
     benchmark: str
     judge: str
-    """The model that the judge's server says it served."""
+    """The model that the judge's server says it served; empty where nobody judges."""
     estimates: Mapping[str, Estimate]
-    """By metric, in percent."""
-    asked: int
-    """Prompts of the benchmark, those without an answer included."""
-    judged: int
+    """By metric; win rates in percent."""
+    asked: int | None
+    """Prompts of the benchmark, those without an answer included; None where not told."""
+    judged: int | None
     mean_length: float | None
-    """Characters an answer; None where only verdicts are known."""
+    """Characters an answer; None where not known."""
     source: str
-    """The file that the row was read from."""
-
-
-def measured(results: Path) -> list[Row]:
-    """Read every result under a folder.
-
-    Raises:
-        StoreError: there is none, or a file is damaged.
-    """
-    rows = [_row(path) for path in sorted(results.glob("*/*.json"))]
-    if not rows:
-        raise StoreError(f"no results in {results}: run `harness demo` or `harness eval` first")
-    return rows
-
-
-def _row(path: Path) -> Row:
-    try:
-        return _read(json.loads(path.read_text(encoding="utf-8")), str(path))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(
-            f"{path} is damaged ({error}); remove it and run `harness eval` again"
-        ) from error
-
-
-def _read(data: dict[str, Any], source: str) -> Row:
-    score = data["score"]
-    return Row(
-        label=data["label"],
-        benchmark=data["benchmark"],
-        judge=", ".join(data["judges_served"]) or data["judge"],
-        estimates={name: Estimate(**e) for name, e in score["estimates"].items()},
-        asked=score["counts"]["asked"] + data["missing"],
-        judged=score["counts"]["judged"],
-        mean_length=data["mean_length"],
-        source=source,
-    )
+    """The result's file, from the results' folder on, or the document."""
+    baseline: str = ""
+    """Whom the answers were compared with; empty where nobody or not told."""
+    protocol: str = ""
+    """A digest of the protocol's texts; empty where not told."""
+    scoring: str = ""
+    """`upstream` where the figures were made with the published code's quirks."""
+    tokens: float | None = None
+    """Tokens an answer, by the benchmark's own tokenizer or else the policy's."""
+    truncated: float | None = None
+    """The share of answers that ended at the token limit."""
+    dollars: float | None = None
+    gpu_hours: float | None = None
+    base: str = ""
+    """The policy that training began with; empty where not known."""
+    method: str = ""
+    iteration: int | None = None
+    run: str = ""
+    """The run that made the policy; empty for answers from elsewhere."""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    items: Path | None = None
+    """The file with one row a prompt; None where there is none."""
+    document: Document | None = None
+    """None for what was measured here."""
+    ours: str = ""
+    """For a published row: what its method's measured row is called here."""
+    digits: Mapping[str, int] = field(default_factory=dict)
+    """Decimals by metric, where a document has printed them."""

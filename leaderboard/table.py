@@ -1,63 +1,90 @@
-"""Rows become tables: one for each benchmark and judge, so that no column mixes them."""
+"""Tables as they are written: cells under headings, in sections, with what a reader must know."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.types import Estimate
+from leaderboard.columns import interval
 from leaderboard.rows import Row
 
-METRICS = {
-    "win_rate": "win rate %",
-    "length_controlled_win_rate": "length-controlled %",
-}
-"""What a metric's column is headed with, in the order of the columns."""
+DAGGER = "†"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What stands in one place; a figure is written from its estimate, anything else as text."""
+
+    text: str
+    figure: Estimate | None = None
+    digits: int = 1
+    top: bool = False
+    """Whether it is not told from the best."""
+    differs: bool = False
+    """Whether it is told from the named baseline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The head of a column."""
+
+    heading: str
+    group: str = ""
+    """What it shares with its neighbours; written above them."""
+    number: bool = False
+    figure: bool = False
+    """Whether estimates stand in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The cells of one contestant, and where they are from."""
+
+    cells: tuple[Cell, ...]
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Lines that belong together; published ones are never in a section with measured ones."""
+
+    title: str
+    lines: tuple[Line, ...]
+    published: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Text cells under headings; the first column is text, the others are figures."""
+    """Sections under common heads; the first column is text."""
 
     title: str
-    headings: tuple[str, ...]
-    cells: tuple[tuple[str, ...], ...]
-    notes: tuple[str, ...]
+    columns: tuple[Column, ...]
+    sections: tuple[Section, ...]
+    notes: tuple[str, ...] = ()
+    top_note: str = ""
+    """What a figure that is set apart has; empty where none is."""
+    differs_note: str = ""
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """The heads in one line each."""
+        return tuple(f"{c.group}: {c.heading}" if c.group else c.heading for c in self.columns)
+
+    @property
+    def cells(self) -> tuple[tuple[str, ...], ...]:
+        """The texts of all lines."""
+        lines = (line for section in self.sections for line in section.lines)
+        return tuple(tuple(cell.text for cell in line.cells) for line in lines)
+
+    def told(self, top: str) -> list[str]:
+        """Return the notes, given how the top group is set apart (`bold`)."""
+        marked = [f"{top}: {self.top_note}"] if self.top_note else []
+        differing = [f"{DAGGER}: {self.differs_note}"] if self.differs_note else []
+        return [*self.notes, *marked, *differing]
 
 
-def tables(rows: Sequence[Row]) -> list[Table]:
-    """Return a table a benchmark and judge, rows ordered by win rate, highest first."""
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.benchmark, row.judge), []).append(row)
-    return [_table(benchmark, judge, group) for (benchmark, judge), group in groups.items()]
-
-
-def _table(benchmark: str, judge: str, rows: Sequence[Row]) -> Table:
-    metrics = [m for m in METRICS if any(m in row.estimates for row in rows)]
-    ordered = sorted(rows, key=lambda row: (-_value(row, metrics[0]), row.label))
-    cells = [
-        (
-            row.label,
-            *(interval(row.estimates.get(m)) for m in metrics),
-            "–" if row.mean_length is None else f"{row.mean_length:.1f}",
-            f"{row.judged} of {row.asked}",
-        )
-        for row in ordered
-    ]
-    headings = ("method", *(METRICS[m] for m in metrics), "mean length", "n judged")
-    notes = ("in brackets: 95 % bootstrap intervals over prompts; mean length in characters",)
-    return Table(f"{benchmark}, judged by {judge}", headings, tuple(cells), notes)
-
-
-def interval(estimate: Estimate | None) -> str:
-    """Return a figure with its interval, or a dash."""
+def figure(estimate: Estimate | None, digits: int, *, top: bool, differs: bool) -> Cell:
+    """Return the cell of a figure, or a dash."""
     if estimate is None:
-        return "–"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.1f}"
-    return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
-
-
-def _value(row: Row, metric: str) -> float:
-    return row.estimates[metric].value if metric in row.estimates else float("-inf")
+        return Cell(interval(None))
+    return Cell(interval(estimate, digits), estimate, digits, top, differs)

@@ -194,6 +194,8 @@ class AlpacaEval(Component):
             items, _places(folder, graded), folder, scoring=self.scoring
         )
         notes = (*graded.notes, *((told,) if unread else ()), *few(len(judged)), *found.notes)
+        for item, contribution in zip(items, found.contributions, strict=False):
+            item[alpaca_eval_length.METRIC] = contribution
         return Score({**estimates, **found.estimates}, counts, tuple(items), notes, found.details)
 
     def _instructions(self) -> dict[str, str]:

@@ -66,6 +66,8 @@ class Found:
     estimates: dict[str, Estimate] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
+    contributions: tuple[float, ...] = ()
+    """Of each item to the figure, in percent; empty where there is none."""
 
 
 def estimates(
@@ -104,6 +106,7 @@ def estimates(
         {METRIC: found.estimate, **published},
         (*_told(found, chosen=scoring.C is None), *foreign, *told),
         _details(found, difficulty="none" if at is None else "row" if upstream else "instruction"),
+        tuple(map(float, found.contributions)),
     )
 
 

@@ -19,6 +19,7 @@ from harness.benchmarks import alpaca_eval_files
 from harness.config import Component
 from harness.errors import InputError
 from harness.protocols import PolicySource, Sampling
+from harness.statistics import influence
 from harness.statistics.bootstrap import interval, ratio_interval
 from harness.statistics.length_control import length_controlled, percent
 from harness.toy import judging, world
@@ -129,7 +130,9 @@ class ToyWeighted(Toy):
         ]
         judged = [item for item in items if item["preference"] is not None]
         preferences = [item["preference"] for item in judged]
-        lengths = ([item[side] for item in judged] for side in ("length", "baseline_length"))
+        lengths = [[item[side] for item in judged] for side in ("length", "baseline_length")]
+        for item, share in zip(judged, influence.contributions(preferences, *lengths), strict=True):
+            item["length_controlled_win_rate"] = 100 * share
         estimates = {
             "win_rate": percent(interval(preferences, seed=self.seed)),
             "length_controlled_win_rate": length_controlled(preferences, *lengths, seed=self.seed),

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.screen import RUNS, JsonOption, WorkspaceOption, show
+from harness.cli import screen, tables
+from harness.cli.screen import RUNS
 
-EXAMPLE = "Example: harness leaderboard --format md > table.md"
+EXAMPLE = "Example: harness leaderboard --baseline 'iterative DPO' --format latex --to table.tex"
 
 
 class Format(StrEnum):
@@ -17,36 +18,56 @@ class Format(StrEnum):
 
     RICH = "rich"
     MD = "md"
+    LATEX = "latex"
     CSV = "csv"
+    HTML = "html"
     SVG = "svg"
     JSON = "json"
 
 
 def command(
     form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.RICH,
-    bench: Annotated[str | None, typer.Option("--bench", help="Only this benchmark.")] = None,
-    root: WorkspaceOption = RUNS,
-    as_json: JsonOption = False,
+    bench: Annotated[str, typer.Option("--bench", help="Only this benchmark.")] = "",
+    names: tables.ColumnsOption = "",
+    sort: tables.SortOption = "",
+    group: tables.GroupOption = "",
+    baseline: tables.BaselineOption = "",
+    wide: tables.WideOption = False,
+    published: tables.PublishedOption = None,
+    paper: tables.PaperOption = "",
+    template: tables.TemplateOption = None,
+    check: tables.CheckOption = None,
+    to: tables.ToOption = None,
+    root: screen.WorkspaceOption = RUNS,
+    as_json: screen.JsonOption = False,
 ) -> None:
-    """Print every measured result side by side, with intervals, judge and counts."""
-    from harness.config import known
-    from harness.errors import ConfigError
-    from leaderboard import render
-    from leaderboard.rows import measured
-    from leaderboard.table import tables
+    """Print results side by side, with intervals, judge and counts.
 
-    rows = measured(root / "results")
-    benchmarks = {row.benchmark for row in rows}
-    if bench is not None and bench not in benchmarks:
-        raise ConfigError(f"no results for {bench!r}{known(bench, benchmarks)}")
-    found = tables([row for row in rows if bench in (None, row.benchmark)])
-    if as_json or form is Format.JSON:
-        show(render.data(found))
+    Set apart (bold, *) is who is not told from the highest by paired tests; † marks who differs
+    from --baseline. Figures of different judges, baselines or protocol versions never share a
+    column, and published ones stand under a title that names the document.
+    """
+    from leaderboard.choice import Choice
+    from leaderboard.making import checked, made
+
+    if check is not None:
+        found = checked(check, root)
+        told = {"tables": found.tables, "numbers": found.numbers}
+        text = f"{check}: {found.numbers} numbers of {found.tables} tables are as the results give"
+        screen.show(told) if as_json else typer.echo(text)
         return
-    write = {
-        Format.RICH: render.rich_text,
-        Format.MD: render.markdown,
-        Format.CSV: render.comma_separated,
-        Format.SVG: render.svg,
-    }
-    typer.echo(write[form](found), nl=False)
+    choice = Choice(
+        bench=bench,
+        columns=tuple(name.strip() for name in names.split(",") if name.strip()),
+        sort=sort,
+        group=group,
+        baseline=baseline,
+        wide=wide,
+        published=tuple(published or ()),
+        paper=paper,
+    )
+    shown, left_out = made(root, choice)
+    for line in left_out:
+        screen.say(line)
+    form = Format.JSON if as_json else form
+    tables.give(tables.written(form.value, shown, choice, template), to)

@@ -74,6 +74,9 @@ class LengthControlled:
     """C; None where nothing had to be fitted."""
     neighbours: Mapping[float, float]
     """The figure, in percent, at the values of C next to the chosen one."""
+    contributions: Floats
+    """What each row contributes, in percent, shape (n,): their mean is the figure, and to first
+    order their weighted mean is the figure of reweighted rows (at the same C)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ def length_controlled_win_rate(
     if read.sum() < 2:
         raise CheckError(f"length control needs two verdicts that could be read, not {read.sum()}")
     if _against_itself(judged):
-        return LengthControlled(Estimate(50.0, 50.0, 50.0, 0.0), 0.0, None, {})
+        even = np.full(len(read), 50.0)
+        return LengthControlled(Estimate(50.0, 50.0, 50.0, 0.0), 0.0, None, {}, even)
     design = _design(judged, gamed, read)
     chosen = _chosen(design, order) if strength is None else strength
     beta = _fit(design, chosen)
@@ -126,7 +130,8 @@ def length_controlled_win_rate(
     estimate = Estimate(value)
     if rounds:
         estimate = spread(value, _resampled(judged, design, read, chosen, beta, seed, rounds))
-    return LengthControlled(percent(estimate), 100 * error, chosen, near)
+    each = 100 * _contributions(design, read, beta, judged)
+    return LengthControlled(percent(estimate), 100 * error, chosen, near, each)
 
 
 def _against_itself(judged: Judged) -> bool:
@@ -183,6 +188,25 @@ def _at_equal_length(beta: Floats, judged: Judged) -> Floats:
     if judged.difficulty is not None:
         logits += beta[:, 1:2] * judged.difficulty
     return np.asarray(sigmoid(logits))
+
+
+def _contributions(design: _Design, read: Mask, beta: Floats, judged: Judged) -> Floats:
+    """Return P(ours preferred) at equal length plus the row's pull on the fit, shape (n,).
+
+    A coefficient that the penalty holds at nought stays there: to first order it does not move.
+    """
+    fitted, free = _at_equal_length(beta[None, :], judged)[0], beta != 0
+    features = design.features[:, free]
+    p = expit(features @ beta[free])
+    curve = (features * (design.weights * p * (1 - p))[:, None]).T @ features
+    known = [np.zeros(len(fitted)), judged.difficulty, np.ones(len(fitted))]
+    even = np.stack([column for column in known if column is not None], axis=1)[:, free]
+    slope = (fitted * (1 - fitted)) @ even
+    ours = slice(-int(read.sum()), None)
+    moved = (features[ours] * (design.labels - p)[ours, None]) @ np.linalg.solve(curve, slope)
+    pull = np.zeros(len(fitted))
+    pull[read] = moved
+    return np.asarray(fitted + pull - pull.mean())
 
 
 def _value(design: _Design, judged: Judged, strength: float) -> float:

@@ -1,0 +1,115 @@
+"""`harness leaderboard` as it is typed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import errors
+
+FORMATS = ("rich", "md", "latex", "csv", "json", "html", "svg")
+
+
+def leaderboard(cwd: Path, *arguments: str, seed: str = "0") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (sys.executable, "-m", "harness", "leaderboard", *arguments),
+        cwd=cwd,
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def twenty(file, tmp_path) -> Path:
+    """A workspace with twenty results of 805 prompts."""
+    rng = random.Random(0)
+    for i in range(20):
+        file(f"method {i}", [min(1.0, rng.random() + i / 80) for _ in range(805)])
+    return tmp_path
+
+
+def test_twenty_results_are_a_table_in_a_second_and_a_half(twenty):
+    begun = os.times()
+    assert "method 19" in leaderboard(twenty).stdout
+    ended = os.times()
+    # the processor's time: others may be at work here
+    assert sum(ended[2:4]) - sum(begun[2:4]) < 1.5
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_is_the_same_to_the_byte(twenty, form):
+    asked = ("--format", form, "--published", "all", "--wide", "--baseline", "method 3")
+    first, second = (leaderboard(twenty, *asked, seed=seed) for seed in ("1", "4711"))
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert "method 19" in first.stdout.replace("&#160;", " ")
+
+
+def test_a_table_is_written_whole_printed_and_checked(twenty):
+    told = leaderboard(twenty, "--format", "latex", "--sort", "-win_rate", "--to", "out/table.tex")
+    assert (told.returncode, told.stdout) == (0, "")
+    checked = leaderboard(twenty, "--check", "out/table.tex", "--json")
+    # 20 lines: a figure with its bounds, a mean length, n judged of n asked
+    assert json.loads(checked.stdout) == {"tables": 1, "numbers": 20 * 6}
+    path = twenty / "out" / "table.tex"
+    path.write_text(path.read_text().replace("805 of 805", "804 of 805", 1))
+    changed = leaderboard(twenty, "--check", "out/table.tex")
+    assert changed.returncode == errors.CheckError.exit_code
+    assert "804 is 805" in changed.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "message"),
+    [
+        (("--columns", "win_rte"), errors.ConfigError, "did you mean 'win_rate'?"),
+        (("--bench", "toyy"), errors.ConfigError, "did you mean 'toy'?"),
+        (("--baseline", "nobody"), errors.ConfigError, "no measured method called 'nobody'"),
+        (("--paper", "inpoo"), errors.ConfigError, "did you mean 'inpo'?"),
+        (("--template", "no.tex"), errors.InputError, "cannot read the template"),
+        (("--check", "no.tex"), errors.InputError, "cannot read no.tex"),
+        (("--to", "runs/results"), errors.StoreError, "cannot write"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_writes_nothing(file, tmp_path, arguments, kind, message):
+    file()
+    before = sorted(tmp_path.rglob("*"))
+    told = leaderboard(tmp_path, *arguments)
+    assert told.returncode == kind.exit_code, told.stderr
+    assert told.stdout == ""
+    (line,) = told.stderr.splitlines()
+    assert message in line
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_result_without_verdicts_is_told_of_beside_the_table(file, tmp_path):
+    file("good")
+    file("empty", score={"estimates": {}, "counts": {}, "items": [], "notes": []})
+    told = leaderboard(tmp_path)
+    assert "good" in told.stdout
+    assert told.stderr == "toy/empty.json holds no verdicts and is left out\n"
+
+
+def test_the_paper_is_printed_without_any_result(tmp_path):
+    told = leaderboard(tmp_path, "--paper", "inpo")
+    assert told.returncode == 0
+    assert "42.6" in told.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_two_hundred_results_with_published_ones_take_seconds(file, tmp_path):
+    rng = random.Random(1)
+    for i in range(200):
+        file(f"method {i:03}", [rng.random() for _ in range(805 - i % 3)])
+    begun = time.perf_counter()
+    told = leaderboard(tmp_path, "--published", "all", "--format", "csv")
+    assert told.stdout.count("method ") == 200
+    assert time.perf_counter() - begun < 20  # 10 s on 2 cores of our own

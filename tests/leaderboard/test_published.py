@@ -1,0 +1,134 @@
+"""What others published: every figure has its place, and stands as it was printed."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+
+from harness.errors import ConfigError
+from harness.types import Estimate
+from leaderboard import paper
+from leaderboard.choice import Choice
+from leaderboard.making import made
+from leaderboard.published import FOLDER, documents, published
+from leaderboard.rows import Row
+
+
+def lines() -> list[dict[str, str]]:
+    found = []
+    for path in sorted(FOLDER.glob("*.csv")):
+        with path.open(encoding="utf-8", newline="") as file:
+            found += list(csv.DictReader(file))
+    return found
+
+
+def test_every_figure_has_document_version_table_and_day():
+    for line in lines():
+        assert all(line[key] for key in ("document", "version", "table", "read", "label"))
+        assert all(line[key] for key in ("benchmark", "metric", "value"))
+        assert line["judge"] or line["benchmark"] == "academic"
+
+
+def test_no_figure_stands_there_twice():
+    keys = [
+        tuple(line[k] for k in line if k not in ("value", "low", "high", "ours", "note"))
+        for line in lines()
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_papers_headline_is_there():
+    found = [r for r in published(["inpo"]) if r.label == "INPO (PM)" and r.document.table == "1"]
+    figures = {(r.benchmark, m): e.value for r in found for m, e in r.estimates.items()}
+    assert figures == {
+        ("alpaca-eval", "length_controlled_win_rate"): 42.6,
+        ("arena-hard", "win_rate"): 37.8,
+        ("mt-bench", "score"): 8.43,
+    }
+
+
+def test_the_averages_of_tasks_are_those_of_their_figures():
+    """The paper's tables 2 and 5: the last column is the mean of the six, to its rounding."""
+    tasks = ("ifeval", "gpqa", "mmlu", "hellaswag", "truthfulqa", "gsm8k")
+    rows = [r for r in published(["inpo"]) if r.benchmark == "academic"]
+    assert len(rows) == 8
+    for row in rows:
+        mean = sum(row.estimates[task].value for task in tasks) / 6
+        assert row.estimates["average"].value == pytest.approx(mean, abs=0.101), row.label
+
+
+def test_the_leaderboards_rows_are_the_protocol_datas(shared):
+    ours = {row.label: row for row in published(["alpaca_eval"])}
+    with (shared / "assets/alpaca_eval/published.csv").open() as file:
+        theirs = {line["model"]: line for line in csv.DictReader(file)}
+    assert set(ours) == set(theirs)
+    for name, line in theirs.items():
+        assert ours[name].estimates["win_rate"].value == float(line["win_rate"])
+        controlled = ours[name].estimates["length_controlled_win_rate"].value
+        assert controlled == float(line["length_controlled_winrate"])
+    with (shared / "assets/arena_hard_v0.1/leaderboard_20240731.csv").open() as file:
+        theirs = {line["model"]: line for line in csv.DictReader(file)}
+    for row in published(["arena_hard"]):
+        line, estimate = theirs[row.label], row.estimates["win_rate"]
+        assert estimate == Estimate(
+            *(float(line[k]) for k in ("score", "rating_q025", "rating_q975"))
+        )
+
+
+def test_a_document_that_is_not_there_says_which_are():
+    assert {"inpo", "mnpo", "sppo", "simpo", "iterative_dpo"} <= set(documents())
+    with pytest.raises(ConfigError, match="did you mean 'inpo'"):
+        published(["inpoo"])
+
+
+def measured(label: str = "INPO", **changes) -> Row:
+    fields = {
+        "label": label,
+        "benchmark": "alpaca-eval",
+        "judge": "gpt-4-1106-preview",
+        "estimates": {"length_controlled_win_rate": Estimate(41.0, 38.0, 44.0)},
+        "asked": 805,
+        "judged": 805,
+        "mean_length": 1500.0,
+        "source": "x.json",
+    }
+    return Row(**{**fields, **changes})
+
+
+def test_a_papers_tables_stand_beside_what_was_measured_with_empty_cells_where_nothing_was():
+    found = paper.tables("inpo", [measured()])
+    assert [t.title.partition("), ")[2].partition(",")[0] for t in found] == [
+        "table 1",
+        "table 2",
+        "table 3",
+        "table 4",
+        "table 5",
+        "abstract",
+    ]
+    first = {cells[0]: cells[1:] for cells in found[0].cells}
+    assert first["INPO (PM)"] == ("42.6", "41.0 [38.0, 44.0]", "37.8", "", "8.43", "")
+    assert first["SPPO (PM)"] == ("32.8", "", "29.2", "", "8.26", "")
+    assert first["GPT-4 Turbo (04/09)"] == ("55.0", "", "82.6", "", "", "")
+    assert all(column.group for column in found[0].columns[1:])
+
+
+def test_what_another_judge_measured_never_stands_in_the_papers_column():
+    other = measured(judge="gpt-4.1")
+    table = paper.tables("inpo", [other])[0]
+    assert table.columns[3].heading == "measured, judged by gpt-4.1"
+    cells = next(cells for cells in table.cells if cells[0] == "INPO (PM)")
+    assert cells[1:4] == ("42.6", "", "41.0 [38.0, 44.0]")
+
+
+@pytest.mark.parametrize("changes", [{"base": "another"}, {"benchmark": "toy"}, {"label": "IN"}])
+def test_another_base_benchmark_or_name_is_not_the_papers(changes):
+    table = paper.tables("inpo", [measured(**changes)])[0]
+    assert not any(cell for cells in table.cells for cell in cells if cell.startswith("41.0"))
+
+
+def test_a_workspace_without_results_still_prints_the_paper(tmp_path):
+    tables, told = made(tmp_path, Choice(paper="inpo"))
+    assert len(tables) == 6
+    assert told == ()
+    assert made(tmp_path, Choice(published=("simpo",)))[0]

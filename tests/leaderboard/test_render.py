@@ -1,0 +1,147 @@
+"""Writers: hostile names stay text in every format, and no figure is cut."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from harness.types import Estimate
+from leaderboard import page, render
+from leaderboard.build import Builder
+from leaderboard.choice import Choice
+from leaderboard.rows import Document, Row
+from leaderboard.table import Table
+
+
+def rows(*labels: str) -> list[Row]:
+    estimates = {"win_rate": Estimate(60.0, 58.0, 62.0, 1.0)}
+    return [
+        Row(label, "toy", "judge-1", estimates, 400, 399, 31.25, f"{i}.json")
+        for i, label in enumerate(labels)
+    ]
+
+
+def tables(*labels: str, **choice) -> list[Table]:
+    return Builder(Choice(**choice)).tables(rows(*labels))
+
+
+WRITERS = {
+    "rich": render.rich_text,
+    "md": render.markdown,
+    "csv": render.comma_separated,
+    "svg": render.svg,
+    "html": page.page,
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_no_name_moves_a_cursor_turns_text_or_cannot_be_encoded(name, hostile):
+    text = WRITERS[name](tables(*hostile, "lone \ud800 surrogate"))
+    forbidden = [chr(c) for c in (*range(32), 0x7F, 0x9B, 0x202E, 0x2066, 0x200B, 0xFEFF)]
+    assert not [c for c in forbidden if c in text and c != "\n"]
+    text.encode("utf-8")
+    assert text.count("60.0") >= len(hostile)
+
+
+def test_markdown_runs_nothing(hostile):
+    text = render.markdown(tables(*hostile))
+    assert "<script" not in text.replace("\\<", "")
+    assert not re.search(r"(?<!\\)\]\(", text)
+    table = [line for line in text.splitlines() if line.startswith("| ")]
+    bars = {len([i for i, c in enumerate(t) if c == "|" and t[i - 1] != "\\"]) for t in table}
+    assert bars == {5}  # 4 columns
+    assert r"evil\|" in render.markdown(tables("evil|"))
+
+
+class Elements(HTMLParser):
+    def __init__(self, text: str):
+        super().__init__()
+        self.found: list[tuple[str, list]] = []
+        self.cells: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, attrs))
+
+    def handle_data(self, data):
+        self.cells.append(data)
+
+
+def test_the_page_runs_nothing_and_asks_for_nothing(hostile):
+    text = page.page(tables(*hostile))
+    found = Elements(text)
+    assert not {tag for tag, _ in found.found} & {"a", "form", "iframe", "img", "link", "script"}
+    attributes = {name for _, attrs in found.found for name, _ in attrs}
+    assert not {a for a in attributes if a.startswith("on") or a in ("src", "href")}
+    assert "<script>alert(1)</script>" in found.cells
+    assert "default-src 'none'" in text
+
+
+def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(hostile):
+    lines = list(csv.reader(io.StringIO(render.comma_separated(tables(*hostile)))))
+    cells = [cell for line in lines for cell in line]
+    assert not [c for c in cells if c.strip().startswith(("=", "+", "@"))]
+    assert not [c for c in cells if c.startswith("-") and not c[1:].replace(".", "").isdigit()]
+    assert '\'=HYPERLINK("http://example.org")' in cells
+
+
+def test_a_spreadsheet_has_every_number_in_a_column_of_its_own():
+    lines = list(csv.DictReader(io.StringIO(render.comma_separated(tables("INPO")))))
+    assert lines[0]["win rate %"] == "60.0"
+    assert (lines[0]["win rate %, low"], lines[0]["win rate %, high"]) == ("58.0", "62.0")
+
+
+def test_machines_get_figures_in_full():
+    (told,) = json.loads(json.dumps(render.data(tables("INPO"))))
+    assert told["rows"][0]["cells"]["win rate %"] == {
+        "value": 60.0,
+        "low": 58.0,
+        "high": 62.0,
+        "standard_error": 1.0,
+        "text": "60.0 [58.0, 62.0]",
+        "top": False,
+        "differs": False,
+    }
+    assert told["rows"][0]["from"] == [{"source": "0.json", "benchmark": "toy", "judge": "judge-1"}]
+
+
+def test_the_picture_needs_nothing_from_elsewhere():
+    picture = render.svg(tables("INPO"))
+    assert "60.0" in picture
+    assert "<script" not in picture
+    assert "http" not in picture.replace("http://www.w3.org/2000/svg", "").replace(
+        "https://www.textualize.io", ""
+    )
+
+
+def test_a_terminal_table_cuts_no_figure_and_no_name():
+    text = render.rich_text(tables("a name that goes on " * 8, "x" * 60))
+    assert "60.0 [58.0, 62.0]" in text
+    assert "399 of 400" in text
+    assert "…" not in text
+
+
+def test_published_rows_look_different_in_every_format():
+    paper = Document("arXiv 1", "v1", "1", "2026-01-01")
+    theirs = Row(
+        "theirs",
+        "toy",
+        "judge-1",
+        {"win_rate": Estimate(9.0)},
+        None,
+        None,
+        None,
+        "x",
+        document=paper,
+    )
+    found = Builder(Choice()).tables([*rows("ours"), theirs])
+    assert "| *theirs* | *9.0* |" in render.markdown(found)
+    assert '<tbody class="published">' in page.page(found)
+    assert "published: arXiv 1 (v1), table 1" in render.comma_separated(found)
+    assert render.data(found)[0]["rows"][1]["published"]
+    assert "\x1b[3m" in render.rich_text(found, colour=True)

@@ -1,0 +1,210 @@
+"""The tables: what shares a column, what stands in it, how it is ordered, what is set apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.errors import ConfigError
+from harness.types import Estimate
+from leaderboard.build import Builder
+from leaderboard.choice import Choice
+from leaderboard.columns import interval
+from leaderboard.making import made
+from leaderboard.rows import Document, Row
+from leaderboard.table import Table
+
+PAPER = Document("arXiv 1", "v1", "1", "2026-01-01")
+
+
+def row(label: str = "INPO", value: float = 60.0, **changes) -> Row:
+    fields = {
+        "label": label,
+        "benchmark": "toy",
+        "judge": "judge-1",
+        "estimates": {"win_rate": Estimate(value, value - 2, value + 2, 1.0)},
+        "asked": 400,
+        "judged": 399,
+        "mean_length": 31.25,
+        "source": f"{label}.json",
+    }
+    return Row(**{**fields, **changes})
+
+
+def tables(*rows: Row, **choice) -> list[Table]:
+    return Builder(Choice(**choice)).tables(rows)
+
+
+def test_rows_are_ordered_by_win_rate_and_show_interval_length_and_counts():
+    (table,) = tables(row("low", 40.0), row("high", 70.0))
+    assert table.headings == ("method", "win rate %", "mean length", "n judged")
+    assert table.cells[0] == ("high", "70.0 [68.0, 72.0]", "31.2", "399 of 400")
+    assert table.cells[1][0] == "low"
+
+
+def test_other_judges_and_benchmarks_never_share_a_table():
+    found = tables(row(), row(judge="judge-2"), row(benchmark="other"))
+    assert [t.title for t in found] == [
+        "toy, judged by judge-1",
+        "toy, judged by judge-2",
+        "other, judged by judge-1",
+    ]
+
+
+def test_other_baselines_and_protocol_versions_never_share_a_table_and_say_so():
+    found = tables(row(baseline="x"), row(baseline="y"))
+    assert [t.title for t in found] == [
+        "toy, judged by judge-1, against x",
+        "toy, judged by judge-1, against y",
+    ]
+    found = tables(row(protocol="a" * 64), row(protocol="b" * 64))
+    assert [t.title.partition("judge-1, ")[2] for t in found] == [
+        "protocol data aaaaaaaa",
+        "protocol data bbbbbbbb",
+    ]
+
+
+def test_figures_made_with_upstreams_quirks_have_a_table_of_their_own():
+    found = tables(row(), row("other", scoring="upstream"))
+    assert [t.title for t in found] == [
+        "toy, judged by judge-1",
+        "toy, judged by judge-1, scored as upstream",
+    ]
+
+
+def test_a_wide_table_gives_every_benchmark_and_judge_columns_of_its_own():
+    (table,) = tables(row(), row(judge="judge-2", value=50.0), row("b", 30.0), wide=True)
+    assert [c.group for c in table.columns] == ["", *["toy, judged by judge-1"] * 2] + [
+        "toy, judged by judge-2"
+    ] * 2
+    assert table.cells[0] == ("INPO", "60.0 [58.0, 62.0]", "31.2", "50.0 [48.0, 52.0]", "31.2")
+    assert table.cells[1] == ("b", "30.0 [28.0, 32.0]", "31.2", "–", "–")
+
+
+def test_a_metric_that_no_row_has_takes_no_column_and_one_that_some_lack_shows_a_dash():
+    controlled = {
+        "win_rate": Estimate(50.0, 48.0, 52.0),
+        "length_controlled_win_rate": Estimate(45.0),
+    }
+    (with_column,) = tables(row(), row("both", estimates=controlled))
+    assert with_column.headings[2] == "length-controlled %"
+    assert [cells[2] for cells in with_column.cells] == ["–", "45.0"]
+    (without,) = tables(row())
+    assert "length-controlled %" not in without.headings
+
+
+def test_an_interval_that_is_not_known_is_not_shown():
+    assert interval(Estimate(12.345)) == "12.3"
+    assert interval(Estimate(7.5, 7.0, 8.0), 2) == "7.50 [7.00, 8.00]"
+    assert interval(None) == "–"
+
+
+def test_columns_are_chosen_and_ordered():
+    known = row(tokens=12.0, truncated=0.025, run="toy/inpo", iteration=3)
+    names = ("method", "iteration", "run", "tokens", "truncated", "dollars", "gpu-hours")
+    (table,) = tables(known, columns=names)
+    assert table.cells == (("INPO", "3", "toy/inpo", "12.0", "2.5", "–", "–"),)
+    (everything,) = tables(known, columns=("all",))
+    assert {"win rate %", "judge", "source", "base"} <= set(everything.headings)
+
+
+def test_sorting_by_figures_falls_by_texts_rises_and_a_minus_turns_it():
+    rows = (row("b", 40.0, mean_length=9.0), row("a", 70.0, mean_length=3.0))
+    first = {
+        sort: tables(*rows, sort=sort)[0].cells[0][0]
+        for sort in ("", "length", "-length", "method", "-method", "-win_rate")
+    }
+    assert first == {
+        "": "a",
+        "length": "b",
+        "-length": "a",
+        "method": "a",
+        "-method": "b",
+        "-win_rate": "b",
+    }
+
+
+def test_who_lacks_what_is_sorted_by_comes_last_either_way():
+    rows = (row("none", 90.0, mean_length=None), row("some", 10.0))
+    for sort in ("length", "-length"):
+        assert tables(*rows, sort=sort)[0].cells[1][0] == "none"
+
+
+def test_groups_are_sections():
+    rows = (row("a", base="x"), row("b", 70.0, base="y"), row("c", 80.0, base="x"))
+    (table,) = tables(*rows, group="base")
+    assert [s.title for s in table.sections] == ["base: x", "base: y"]
+    assert [line.cells[0].text for line in table.sections[0].lines] == ["c", "a"]
+
+
+def test_published_rows_stand_apart_under_their_document():
+    (table,) = tables(row(), row("theirs", 99.0, document=PAPER, source=PAPER.told))
+    assert [s.published for s in table.sections] == [False, True]
+    assert table.sections[1].title == "published: arXiv 1 (v1), table 1, read 2026-01-01"
+
+
+@pytest.mark.parametrize("changes", [{"judge": "judge-2"}, {"baseline": "other"}])
+def test_published_rows_of_another_judge_or_baseline_have_a_table_of_their_own(changes):
+    ours = row(baseline="start")
+    theirs = row("theirs", **{"baseline": "start", **changes}, document=PAPER, source=PAPER.told)
+    assert len(tables(ours, theirs)) == 2
+
+
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        ({"bench": "toyy"}, "did you mean 'toy'"),
+        ({"columns": ("win_rat",)}, "did you mean 'win_rate'"),
+        ({"sort": "-lenght"}, "did you mean 'length'"),
+        ({"group": "bass"}, "did you mean 'base'"),
+        ({"baseline": "iterative"}, "no measured method called 'iterative'"),
+    ],
+)
+def test_what_cannot_be_asked_says_what_can(choice, message):
+    with pytest.raises(ConfigError, match=message):
+        tables(row(), **choice)
+
+
+def test_the_top_group_is_set_apart_and_daggers_mark_who_differs(file, runs):
+    rng = np.random.default_rng(0)
+    hard = rng.uniform(0.1, 0.5, 300)
+    for label, lift in (("best", 0.3), ("as good", 0.299), ("DPO", 0.1), ("DPO again", 0.1)):
+        file(label, [float(p) for p in hard + lift + rng.uniform(-0.1, 0.1, 300)])
+    (table,), _ = made(runs, Choice(baseline="DPO"))
+    marks = {line.cells[0].text: line.cells[1] for line in table.sections[0].lines}
+    assert {name for name, cell in marks.items() if cell.top} == {"best", "as good"}
+    assert {name for name, cell in marks.items() if cell.differs} == {"best", "as good"}
+    told = table.told("bold")
+    assert any(note.startswith("bold: not told from the highest") for note in told)
+    assert any("over 300 shared prompts" in note for note in told)
+    # a difference of two uniforms on ±0.1: sd √2 × 0.1 / √3; × 100 / √300 × 2.80 = 1.3 points
+    assert float(table.top_note.split()[-1]) == pytest.approx(1.3, abs=0.11)
+    assert told[-1] == "†: differs from DPO by paired tests over shared prompts (5 %, Holm)"
+
+
+def test_results_on_other_prompts_are_compared_over_the_shared_ones(file, runs):
+    rng = np.random.default_rng(0)
+    file("a", list(rng.uniform(0.4, 0.6, 100)))
+    file("b", list(rng.uniform(0.6, 0.8, 100)), first=40)
+    (table,), _ = made(runs, Choice())
+    assert "over 60 shared prompts" in table.top_note
+    assert [line.cells[1].top for line in table.sections[0].lines] == [True, False]
+
+
+def test_one_method_alone_and_results_without_items_are_said_to_be_untested(file, runs):
+    path = file("a")
+    (table,), _ = made(runs, Choice())
+    assert table.top_note == ""
+    assert "one method alone: there is nothing to compare it with" in table.notes
+    (path.with_suffix("") / "items.json").unlink()
+    file("b")
+    (table,), _ = made(runs, Choice())
+    assert any("no paired tests" in note for note in table.notes)
+
+
+def test_whose_answers_are_flagged_is_said_below(file, runs):
+    path = file("null")
+    text = path.read_text().replace('"notes": []', '"notes": ["flagged as possible gaming"]')
+    path.write_text(text)
+    (table,), _ = made(runs, Choice())
+    assert "null: flagged as possible gaming" in table.notes
