@@ -7,6 +7,7 @@ import pytest
 
 from harness.errors import JudgeError
 from harness.judges import wire
+from harness.judges.desk import Answered
 from harness.judges.store import opened
 from harness.judges.stored import StoredJudge
 from harness.types import JudgeRequest, Message, Reading, Reply
@@ -15,18 +16,23 @@ from harness.types import JudgeRequest, Message, Reading, Reply
 class Script:
     """A client that answers from a list, one reply a request it is asked."""
 
-    model, unread_attempts = "j", 2
+    model, served_as, unread_attempts = "j", ("j-served",), 2
 
-    def __init__(self, *contents, fail_after=None):
+    def __init__(self, *contents, fail_after=None, served="j-served"):
         self.contents, self.fail_after, self.asked = list(contents), fail_after, []
+        self.served = served
 
-    def ask(self, bodies, keep):
-        for place, body in enumerate(bodies):
+    def body(self, request):
+        return wire.body_of(self.model, request)
+
+    def ask(self, desk):
+        while (given := desk.next()) is not None:
             if self.fail_after is not None and len(self.asked) >= self.fail_after:
                 raise JudgeError("gone")
+            place, body = given
             self.asked.append(body)
-            reply = Reply(self.contents.pop(0), None, "stop", "j-served", 1, 1)
-            keep([(place, json.dumps(wire.completion_of(reply, body)))])
+            reply = Reply(self.contents.pop(0), None, "stop", self.served, 10, 1)
+            desk.keep([Answered(place, json.dumps(wire.completion_of(reply, body)), 0.5)])
 
 
 def request(name, content=None):
