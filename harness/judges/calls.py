@@ -131,15 +131,15 @@ class Line:
             self.reached = True
             raise self._refused(error) from None
         except openai.APITimeoutError as error:
-            gone = _refused_connection(error)
+            gone = refused_connection(error)
             raise Fault("no answer in time", unreachable=gone, billed=not gone) from None
         except openai.APIConnectionError as error:
-            gone = _refused_connection(error)
+            gone = refused_connection(error)
             raise Fault(_cause(error), unreachable=gone, billed=not gone) from None
         except TimeoutError:
             raise Fault(f"no answer within {self.timeout:g} s", billed=True) from None
         except ValueError as error:
-            raise Fault(_plain(str(error)), billed=True) from None
+            raise Fault(plain(str(error)), billed=True) from None
 
     def _refused(self, error: APIStatusError) -> Exception:
         """Return a fault where the refusal passes, and an error where it is for good."""
@@ -159,7 +159,7 @@ class Line:
         body = error.body if isinstance(error.body, dict) else {}
         told = str(body.get("message") or error.body or error.response.reason_phrase)
         parts = [str(part) for part in (error.code, told) if part]
-        return _plain(": ".join(dict.fromkeys(parts)).replace(self.key, "***"))
+        return plain(": ".join(dict.fromkeys(parts)).replace(self.key, "***"))
 
     def _note(self, fault: Fault) -> None:
         if fault.limited:
@@ -215,10 +215,10 @@ def _cause(error: BaseException) -> str:
     """Return what lies at the bottom of a connection that failed."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return _plain(str(error) or type(error).__name__)
+    return plain(str(error) or type(error).__name__)
 
 
-def _refused_connection(error: BaseException) -> bool:
+def refused_connection(error: BaseException) -> bool:
     """Say whether there was no connection at all."""
     names = set()
     cause: BaseException | None = error
@@ -228,7 +228,7 @@ def _refused_connection(error: BaseException) -> bool:
     return bool(names & {"ConnectError", "ConnectTimeout"})
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Return a server's text in one short line without control characters."""
     line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
     return line if len(line) <= SHOWN else line[:SHOWN] + "..."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
@@ -38,23 +38,23 @@ class OpenAIJudge(Component):
     """Asks a model over the Chat Completions API; where it runs does not change what it says."""
 
     model: str
-    called: str | None = Field(None, exclude=True)
+    called: str | None = Field(default=None, exclude=True)
     """What this server calls the model (a deployment's name at Azure); None: the same."""
-    served_as: tuple[str, ...] = Field((), exclude=True)
+    served_as: tuple[str, ...] = Field(default=(), exclude=True)
     """Other names under which the server may serve it, e.g. the dated one behind an alias."""
-    base_url: str | None = Field(None, exclude=True)
+    base_url: str | None = Field(default=None, exclude=True)
     """None: what OPENAI_BASE_URL says, or OpenAI itself."""
-    api_key_env: str = Field("OPENAI_API_KEY", exclude=True)
+    api_key_env: str = Field(default="OPENAI_API_KEY", exclude=True)
     """The environment variable with the key; a server on this machine needs none."""
-    concurrency: int = Field(64, gt=0, exclude=True)
+    concurrency: int = Field(default=64, gt=0, exclude=True)
     """The most requests in flight at a time; how many there are follows from how it goes."""
-    timeout: float = Field(120.0, gt=0, exclude=True)
+    timeout: float = Field(default=120.0, gt=0, exclude=True)
     """Seconds for one try, from its start to the last byte."""
-    patience: float = Field(50.0, gt=0, exclude=True)
+    patience: float = Field(default=50.0, gt=0, exclude=True)
     """Seconds without a single answer after which the run stops; more for one that thinks long."""
-    attempts: int = Field(16, gt=0, exclude=True)
+    attempts: int = Field(default=16, gt=0, exclude=True)
     """Tries a request before a judge that answers with faults is given up."""
-    unread_attempts: int = Field(2, gt=0)
+    unread_attempts: int = Field(default=2, gt=0)
     """How often a request is asked in all whose replies cannot be read."""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls the length limit; OpenAI's newer models take the second name only."""
@@ -94,8 +94,8 @@ class OpenAIJudge(Component):
         except ExceptionGroup as group:
             raise _first(group) from None
 
-    def connected(self, pace: Pace | None = None) -> AsyncOpenAI:
-        """Return the connection; a pace is told what the headers of every response say.
+    def connected(self, told: Callable[[Mapping[str, str]], None]) -> AsyncOpenAI:
+        """Return the connection; `told` is given the headers of every response.
 
         Raises:
             JudgeError: there is no key.
@@ -103,8 +103,7 @@ class OpenAIJudge(Component):
         import openai
 
         async def listen(response: Any) -> None:
-            if pace is not None:
-                pace.told(response.headers)
+            told(response.headers)
 
         return openai.AsyncOpenAI(
             base_url=self.url,
@@ -132,7 +131,7 @@ class OpenAIJudge(Component):
 
     async def _ask(self, desk: Desk) -> None:
         pace, basket = Pace(self.concurrency), _Basket(desk)
-        async with self.connected(pace) as client:
+        async with self.connected(pace.told) as client:
             line = Line(
                 client=client,
                 who=self.who,

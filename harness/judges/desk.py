@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from harness.judges.wire import Body
 from harness.types import JudgeRequest
@@ -46,6 +46,7 @@ class Desk(Protocol):
         ...
 
 
+@runtime_checkable
 class Client(Protocol):
     """Asks a judge, and remembers nothing."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from harness.judges.ledger import CHARACTERS, WORDY
 from harness.judges.prices import Price
 from harness.judges.store import VerdictStore, usable
 from harness.judges.wire import Body
+from harness.types import Forecast
 
 MESSAGE_TOKENS, REPLY_TOKENS = 3, 3
 """What the Chat Completions format adds to every message, and to open the reply."""
@@ -28,22 +28,6 @@ ORDER BY call.rowid DESC LIMIT ?
 """
 
 Count = Callable[[str], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a run is expected to take; follow-ups and asking again are not foreseen."""
-
-    calls: int
-    prompt_tokens: int
-    completion_tokens: int
-    dollars: float | None
-    """None where no price is known."""
-    minutes: float
-    grounds: str
-    """What the figures rest on."""
-    price: str = ""
-    """Of a million tokens, with its date and source."""
 
 
 def forecast(
@@ -77,7 +61,7 @@ def forecast(
         dollars=dollars,
         minutes=len(bodies) * seconds / min(concurrency, len(bodies)) / 60,
         grounds=f"prompts counted by {how}; {told}; {timed}, {concurrency} at a time",
-        price=_price(price),
+        price=price.told if price else "",
     )
 
 
@@ -132,10 +116,3 @@ def _reply_tokens(body: Body, known: Sequence[tuple[int, float | None]]) -> tupl
     if limit is not None and limit < WORDY:
         return float(limit), f"replies of {limit} tokens, the most they may have"
     return float(WORDY), f"replies of {WORDY} tokens assumed: none is stored to go by"
-
-
-def _price(price: Price | None) -> str:
-    if price is None:
-        return ""
-    told = f"${price.prompt:g} / ${price.completion:g} since {price.since}"
-    return f"{told} ({price.source})"

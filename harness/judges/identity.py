@@ -31,13 +31,13 @@ def moving(model: str, url: str) -> bool:
     return host.endswith(OWNERS) and not DATED.search(model)
 
 
-def check_name(model: str, url: str, names: Collection[str]) -> None:
+def check_name(model: str, url: str, accepted: Collection[str]) -> None:
     """Refuse an alias that nobody has said yes to.
 
     Raises:
         JudgeIdentityError: it is one.
     """
-    if moving(model, url) and not set(names) - {model}:
+    if moving(model, url) and not accepted:
         raise JudgeIdentityError(
             f"{model} at {url} is an alias: its owner may have it mean another model at any time. "
             f"Name a dated model with --judge or --set judge.model=NAME, or say which one you mean "

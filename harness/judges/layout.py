@@ -17,6 +17,7 @@ from pathlib import Path
 
 from harness.errors import StoreError
 from harness.judges import filesystem
+from harness.judges.salvage import PAGE
 from harness.seeds import canonical
 
 VERSION = 2
@@ -87,6 +88,7 @@ def prepare(path: Path, connection: sqlite3.Connection) -> None:
     Raises:
         StoreError: the file was written by a later version.
     """
+    connection.execute(f"PRAGMA page_size = {PAGE}")  # only a new file heeds it
     wanted = "delete" if filesystem.shared(path) else "wal"
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != wanted:
         connection.execute(f"PRAGMA journal_mode = {wanted}")

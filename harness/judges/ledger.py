@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import BudgetError
 from harness.judges.prices import Price
 from harness.judges.store import Call, key_of
 from harness.judges.wire import Body
-from harness.types import Reply
+from harness.types import Bill, Reply
 
 CHARACTERS = 4.0
 """A token's length in English, until a judge has told better."""
@@ -21,14 +20,21 @@ WORDY = 400
 
 
 @dataclass
+class Purse:
+    """What a command may spend, on whatever judges."""
+
+    budget: float | None = None
+    """Dollars; None: no limit."""
+    spent: float = 0.0
+
+
+@dataclass
 class Ledger:
     """The money of one run; a budget holds back what it might not suffice for."""
 
     model: str
     price: Price | None
-    budget: float | None = None
-    """Dollars; None: no limit."""
-    spent: float = 0.0
+    purse: Purse = field(default_factory=Purse)
     characters: int = 0
     tokens: int = 0
     """Of the prompts whose tokens the judge told, with their characters: for guesses."""
@@ -38,10 +44,11 @@ class Ledger:
 
     def reserve(self, place: int, body: Body) -> bool:
         """Set aside what a call may cost; False where the budget might not suffice."""
-        if self.budget is None or self.price is None:
+        budget = self.purse.budget
+        if budget is None or self.price is None:
             return True
         cost = self.price.dollars(self.prompt_guess(body), self.reply_guess(body))
-        if self.spent + sum(self.reserved.values()) + cost > self.budget:
+        if self.purse.spent + sum(self.reserved.values()) + cost > budget:
             return False
         self.reserved[place] = cost
         return True
@@ -80,9 +87,9 @@ class Ledger:
     def spent_out(self, left: int) -> BudgetError:
         """Return the error of a budget that is spent."""
         return BudgetError(
-            f"the budget of ${self.budget:g} is spent (${self.spent:.2f} so far) and {left} or "
-            "more requests are open: the verdicts so far are kept; go on from there with a larger "
-            "--budget"
+            f"the budget of ${self.purse.budget:g} is spent (${self.purse.spent:.2f} so far) and "
+            f"{left} or more requests are open: the verdicts so far are kept; go on from there "
+            "with a larger --budget"
         )
 
     def _call(
@@ -99,7 +106,7 @@ class Ledger:
             dollars = self.price.dollars(
                 prompt, completion, batched=seconds is None and not estimated
             )
-            self.spent += dollars
+            self.purse.spent += dollars
         return Call(
             key=key_of(body),
             outcome=outcome,
@@ -112,31 +119,7 @@ class Ledger:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Account:
-    """What some verdicts have cost, from the first call to the last, in whatever run."""
-
-    calls: int
-    """All that are, or may be, on the bill."""
-    unread: int
-    """Replies among them that could not be read."""
-    quarantined: int
-    """Replies among them that another model gave."""
-    failed: int
-    """Calls among them that brought no reply at all."""
-    prompt_tokens: int
-    completion_tokens: int
-    estimated: int
-    """Calls whose tokens are a guess, because the server did not tell."""
-    dollars: float | None
-    """None where no price is known."""
-    seconds: float | None
-    """The mean of a call; None where that is not known."""
-    price: dict[str, Any] | None = None
-    """Of a million tokens now, with its date and source."""
-
-
-def account(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Account:
+def bill(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Bill:
     """Add up calls: outcome, tokens (prompt, completion), whether guessed, dollars, seconds."""
     outcomes: Counter[str] = Counter()
     prompt = completion = estimated = priced = timed = 0
@@ -148,7 +131,7 @@ def account(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Account:
         seconds, timed = seconds + (took or 0.0), timed + (took is not None)
     calls = sum(outcomes.values())
     known = {name: outcomes[name] for name in ("unread", "quarantined")}
-    return Account(
+    return Bill(
         calls=calls,
         **known,
         failed=calls - outcomes["read"] - sum(known.values()),
@@ -157,13 +140,8 @@ def account(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Account:
         estimated=estimated,
         dollars=dollars if priced == calls else None,
         seconds=seconds / timed if timed else None,
-        price=json.loads(price.model_dump_json()) if price else None,
+        price=price.told if price else "",
     )
-
-
-def plain(found: Account) -> dict[str, Any]:
-    """Return an account as plain data."""
-    return asdict(found)
 
 
 def length(body: Body) -> int:

@@ -1,9 +1,9 @@
 """How many requests a judge is sent at a time: more while all is well, fewer when it says so.
 
 Additive increase, multiplicative decrease, decided once a window of as many answers as there are
-requests in flight. Until the first answer only a few requests knock. A decrease that costs
-throughput in proportion, while the refusals go on as before, is taken back: those refusals do not
-come from our pace (a faulty gateway, somebody else's traffic).
+requests in flight. Until the first answer only a few requests knock. Where not more than half of a
+window was refused, half the pace should be refused nothing; if it still is, the decrease is taken
+back: those refusals do not come from our pace (a faulty gateway, somebody else's traffic).
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from dataclasses import dataclass
 
 KNOCKING, START = 3, 32
 SMALLEST_WINDOW = 8
+BEARABLE = 0.5
+"""The largest share of refusals that may have another cause than our pace."""
 LONG_PAUSE = 1.0
 """Seconds from which a pause that a server names is one for all requests."""
 LONGEST_HOLD = 120.0
@@ -29,7 +31,6 @@ KINDS = ("requests", "tokens")
 class _Window:
     """What came back since the last decision."""
 
-    begun: float
     skipped: int
     """Answers to come that were asked for under the limit before."""
     answered: int = 0
@@ -41,8 +42,8 @@ class _Trial:
     """How it was before the last decrease."""
 
     limit: float
-    rate: float
-    """Answers a second."""
+    share: float
+    """Of the window that was refused."""
 
 
 class Pace:
@@ -56,7 +57,7 @@ class Pace:
         self._knocking, self._slow_start = True, True
         self._tolerated = 0.0
         self._trial: _Trial | None = None
-        self._window = _Window(clock(), 0)
+        self._window = _Window(0)
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @asynccontextmanager
@@ -126,7 +127,6 @@ class Pace:
         window = self._window
         if window.skipped:
             window.skipped -= 1
-            window.begun = self.clock()
             return
         window.limited += limited
         window.answered += not limited
@@ -134,18 +134,17 @@ class Pace:
             self._decide(window)
 
     def _decide(self, window: _Window) -> None:
-        rate = window.answered / max(1e-9, self.clock() - window.begun)
         share = window.limited / (window.limited + window.answered)
         trial, self._trial = self._trial, None
         if share <= self._tolerated * 1.3 + 0.05 * (self._tolerated > 0):
             self._tolerated *= 1.0 if share else 0.9
             self._grow()
-        elif trial and rate < 0.5 * (1 + self.limit / trial.limit) * trial.rate:
+        elif trial and trial.share / 2 < share:
             self._tolerated = share
             self._set(trial.limit)
         else:
             self._slow_start = False
-            self._trial = _Trial(self.limit, rate)
+            self._trial = _Trial(self.limit, share) if share <= BEARABLE else None
             self._set(max(1.0, self.limit / 2))
 
     def _grow(self) -> None:
@@ -155,7 +154,7 @@ class Pace:
     def _set(self, limit: float) -> None:
         changed = int(limit) != int(self.limit)
         self.limit = limit
-        self._window = _Window(self.clock(), self.in_flight if changed else 0)
+        self._window = _Window(self.in_flight if changed else 0)
 
 
 def seconds_of(text: str) -> float:

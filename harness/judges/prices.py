@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 
 from pydantic import Field
 
-from harness.config import Component, load, make, names
-from harness.errors import ConfigError
+from harness.config import Component, build, load, names
 
 MILLION = 1_000_000
 
@@ -20,15 +18,26 @@ class Price(Component):
     completion: float = Field(ge=0)
     batch: float = Field(default=1.0, ge=0, le=1)
     """What a batch costs, as a share of that."""
-    since: datetime.date
+    since: datetime.date = Field(exclude=True)
     """The first day of the price."""
     source: str
     """Where it was read, and when."""
+
+    @property
+    def told(self) -> str:
+        """The price in words, with its date and source."""
+        return f"${self.prompt:g} / ${self.completion:g} since {self.since} ({self.source})"
 
     def dollars(self, prompt: int, completion: int, *, batched: bool = False) -> float:
         """Return what so many tokens cost."""
         whole = (prompt * self.prompt + completion * self.completion) / MILLION
         return whole * self.batch if batched else whole
+
+
+class Prices(Component):
+    """Prices by a model's exact name; the last one that has begun counts."""
+
+    models: dict[str, list[Price]]
 
 
 FREE = Price(
@@ -50,13 +59,7 @@ def price_of(model: str, day: datetime.date | None = None) -> Price | None:
     known = [
         price
         for name in names("prices")
-        for price in _prices(name, load("prices", name).get(model, ()))
+        for price in build(load("prices", name), f"prices/{name}").models.get(model, ())
         if price.since <= day
     ]
     return max(known, key=lambda price: price.since, default=None)
-
-
-def _prices(name: str, rows: object) -> list[Price]:
-    if not isinstance(rows, Sequence) or isinstance(rows, str):
-        raise ConfigError(f"prices/{name}: expected a list of prices under every model's name")
-    return [make(Price, row, f"prices/{name}") for row in rows]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from harness.errors import ConfigError
@@ -12,21 +12,26 @@ from harness.judges import identity, ledger, prices
 from harness.judges.client import loopback
 from harness.judges.desk import Client
 from harness.judges.docket import Docket
-from harness.judges.forecast import Forecast, forecast
-from harness.judges.ledger import Account, Ledger
+from harness.judges.forecast import forecast
+from harness.judges.ledger import Ledger, Purse
 from harness.judges.store import key_of, opened
 from harness.protocols import Reader
-from harness.types import Advance, JudgeRequest, Verdict
+from harness.types import Advance, Bill, Forecast, JudgeRequest, Verdict
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
     """On what terms a judge is asked."""
 
-    budget: float | None = None
-    """Dollars that a run may spend; None: no limit."""
+    purse: Purse = field(default_factory=Purse)
+    """What a command may spend."""
     accepted: tuple[str, ...] = ()
     """Other models that may answer in the judge's place."""
+
+
+def terms_of(budget: float | None = None, accepted: Sequence[str] | None = None) -> Terms:
+    """Return the terms that a command's options name."""
+    return Terms(Purse(budget), tuple(accepted or ()))
 
 
 class StoredJudge:
@@ -49,7 +54,8 @@ class StoredJudge:
         """
         with self._docket(requests, reader, advance) as docket:
             if not docket.settles():
-                identity.check_name(self.model, self._url, self._names)
+                accepted = (*self.client.served_as, *self.terms.accepted)
+                identity.check_name(self.model, self._url, accepted)
                 self.client.ask(docket)
             return docket.settled()
 
@@ -72,14 +78,14 @@ class StoredJudge:
         with self._docket(requests, reader, lambda _: None) as docket:
             return [requests[place] for place in docket.unsettled()]
 
-    def account(self, requests: Sequence[JudgeRequest], reader: Reader) -> Account:
+    def bill(self, requests: Sequence[JudgeRequest], reader: Reader) -> Bill:
         """Return what the verdicts on these requests have cost, follow-ups included.
 
         Raises:
             StoreError: the store cannot be used.
         """
         with self._docket(requests, reader, lambda _: None) as docket:
-            return ledger.account(docket.store.calls(set(docket.trail())), self.price)
+            return ledger.bill(docket.store.calls(set(docket.trail())), self.price)
 
     def forecast(self, requests: Sequence[JudgeRequest], reader: Reader) -> Forecast:
         """Say what asking these requests will take, those that are stored left out.
@@ -112,14 +118,14 @@ class StoredJudge:
     def _docket(
         self, requests: Sequence[JudgeRequest], reader: Reader, advance: Advance
     ) -> Iterator[Docket]:
-        price, budget = self.price, self.terms.budget
-        if budget is not None and price is None:
+        price, purse = self.price, self.terms.purse
+        if purse.budget is not None and price is None:
             raise ConfigError(
                 f"no price of {self.model} is known, so that --budget cannot be held: add one to "
                 "configs/prices/mine.yaml, as `harness config show prices/openai` shows"
             )
         with opened(self.path) as store:
-            money = Ledger(self.model, price, budget)
+            money = Ledger(self.model, price, purse)
             docket = Docket(requests, reader, self.client, store, money, self._names, advance)
             try:
                 yield docket
