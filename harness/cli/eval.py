@@ -24,6 +24,8 @@ def command(
     engine: Annotated[str, typer.Option("--engine", help="Of configs/engine.")] = "auto",
     budget: grading.BudgetOption = None,
     accept_judge: grading.AcceptJudgeOption = None,
+    batch: grading.BatchOption = False,
+    resume: grading.ResumeOption = False,
     allow_missing: grading.MissingOption = False,
     accept_input: grading.AcceptOption = False,
     compat: grading.CompatOption = None,
@@ -44,7 +46,7 @@ def command(
     place, given = screen.workspace(root), overrides or []
     name, answering = grading.contestant(place, policy, run)
     benchmark = grading.benchmark(bench, given, assets, compat)
-    terms = {"budget": budget, "accepted": accept_judge}
+    terms = {"budget": budget, "accepted": accept_judge, "batch": batch, "resume": resume}
     generating = answering is not None or benchmark.baseline is not None
     evaluation = Evaluation(
         benchmark=benchmark,

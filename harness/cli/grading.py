@@ -47,6 +47,12 @@ AcceptJudgeOption = Annotated[
     list[str] | None,
     typer.Option("--accept-judge", metavar="NAME", help="A model that may answer for the judge."),
 ]
+BatchOption = Annotated[
+    bool, typer.Option("--batch", help="Ask by OpenAI's Batch API: half the price, within a day.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Wait for what --batch has submitted, and fetch it.")
+]
 PARTS = ("judge", "engine")
 SCORE = "score."
 

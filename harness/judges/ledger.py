@@ -35,6 +35,8 @@ class Ledger:
     model: str
     price: Price | None
     purse: Purse = field(default_factory=Purse)
+    batched: bool = False
+    """Whether calls are made in batches, which cost less."""
     characters: int = 0
     tokens: int = 0
     """Of the prompts whose tokens the judge told, with their characters: for guesses."""
@@ -47,7 +49,7 @@ class Ledger:
         budget = self.purse.budget
         if budget is None or self.price is None:
             return True
-        cost = self.price.dollars(self.prompt_guess(body), self.reply_guess(body))
+        cost = self._dollars(self.prompt_guess(body), self.reply_guess(body)) or 0.0
         if self.purse.spent + sum(self.reserved.values()) + cost > budget:
             return False
         self.reserved[place] = cost
@@ -92,6 +94,11 @@ class Ledger:
             "with a larger --budget"
         )
 
+    def _dollars(self, prompt: int, completion: int) -> float | None:
+        if self.price is None:
+            return None
+        return self.price.dollars(prompt, completion, batched=self.batched)
+
     def _call(
         self,
         body: Body,
@@ -101,12 +108,8 @@ class Ledger:
         estimated: bool,
         seconds: float | None,
     ) -> Call:
-        dollars = None
-        if self.price is not None:
-            dollars = self.price.dollars(
-                prompt, completion, batched=seconds is None and not estimated
-            )
-            self.purse.spent += dollars
+        dollars = self._dollars(prompt, completion)
+        self.purse.spent += dollars or 0.0
         return Call(
             key=key_of(body),
             outcome=outcome,

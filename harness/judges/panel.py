@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from pydantic import Field, model_validator
 
 from harness.config import Component
+from harness.errors import BatchPendingError
 from harness.judges.desk import Client
 from harness.protocols import Judge, Reader
 from harness.types import Advance, Bill, Forecast, JudgeRequest, Reading, Verdict
@@ -66,9 +67,15 @@ class PanelJudge:
         Raises:
             JudgeError: a member cannot be asked; what the others said is kept.
         """
-        first, *others = self.members
-        found = [first.judge(requests, reader, advance)]
-        found += [member.judge(requests, reader, lambda _: None) for member in others]
+        found, pending = [], None
+        for i, member in enumerate(self.members):
+            told = advance if i == 0 else lambda _: None
+            try:
+                found.append(member.judge(requests, reader, told))
+            except BatchPendingError as error:  # the others are submitted too
+                pending = error
+        if pending is not None:
+            raise pending
         return [decided(verdicts, self.rule) for verdicts in zip(*found, strict=True)]
 
     def pending(self, requests: Sequence[JudgeRequest], reader: Reader) -> int:

@@ -12,7 +12,7 @@ import random
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -114,10 +114,11 @@ class VerdictStore:
         rows = [call.row() for call in calls]
         with self.changing():
             for key, attempt in found:
-                self._insert(key, attempt)
+                self.insert(key, attempt)
             self.connection.executemany(CALL, rows)
 
-    def _insert(self, key: str, attempt: Attempt) -> None:
+    def insert(self, key: str, attempt: Attempt) -> None:
+        """Keep one reply, within a transaction that is open."""
         ask = self.connection.execute
         number = ask("SELECT count(*) FROM attempt WHERE key = ?", (key,)).fetchone()[0] + 1
         row = (key, number, now(), canonical(attempt.body), attempt.reply)
@@ -136,7 +137,7 @@ class VerdictStore:
             StoreError: the database cannot be read, or a reply is not what was stored.
         """
         found: dict[str, list[str]] = {}
-        for *told, sha256 in self._rows(f"SELECT {COLUMNS}, sha256 FROM attempt", list(keys)):
+        for *told, sha256 in self.rows(f"SELECT {COLUMNS}, sha256 FROM attempt", list(keys)):
             key, attempt, *_, reply, model, status = told
             if checksum(told) != sha256:
                 raise StoreError(
@@ -184,7 +185,7 @@ class VerdictStore:
             StoreError: the database cannot be read.
         """
         columns = "outcome, prompt_tokens, completion_tokens, estimated, dollars, seconds"
-        yield from self._rows(f"SELECT {columns} FROM call", list(keys), order="rowid")
+        yield from self.rows(f"SELECT {columns} FROM call", list(keys), order="rowid")
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -203,9 +204,14 @@ class VerdictStore:
                     self.connection.execute("ROLLBACK")
                 raise
 
-    def _rows(
-        self, query: str, keys: list[str], order: str = "key, attempt"
+    def rows(
+        self, query: str, keys: Sequence[str], order: str = "key, attempt"
     ) -> Iterator[tuple[Any, ...]]:
+        """Yield what a query of a table finds under some keys.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
         for begun in range(0, len(keys), CHUNK):
             some = keys[begun : begun + CHUNK]
             marks = ",".join("?" * len(some))
@@ -216,13 +222,13 @@ class VerdictStore:
 
     def _counts(self, keys: list[str], models: Collection[str] | None) -> dict[str, int]:
         found: dict[str, int] = defaultdict(int)
-        for key, model, status in self._rows("SELECT key, model, status FROM attempt", keys):
+        for key, model, status in self.rows("SELECT key, model, status FROM attempt", keys):
             found[key] += (status != "quarantined") if models is None else (model in models)
         return found
 
     def _held(self, keys: list[str]) -> dict[str, str]:
         """Return who claims which of the keys; claims of the dead are dropped."""
-        held: dict[str, str] = dict(self._rows("SELECT key, owner FROM claim", keys, order="key"))
+        held: dict[str, str] = dict(self.rows("SELECT key, owner FROM claim", keys, order="key"))
         if not held:
             return held
         rows = self.connection.execute("SELECT id, place, pid, started, beat FROM owner").fetchall()

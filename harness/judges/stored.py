@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from harness.errors import ConfigError
 from harness.judges import identity, ledger, prices
@@ -18,6 +19,8 @@ from harness.judges.store import key_of, opened
 from harness.protocols import Reader
 from harness.types import Advance, Bill, Forecast, JudgeRequest, Verdict
 
+BatchMode = Literal["submit", "resume"]
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:
@@ -27,11 +30,19 @@ class Terms:
     """What a command may spend."""
     accepted: tuple[str, ...] = ()
     """Other models that may answer in the judge's place."""
+    batch: BatchMode | None = None
+    """`submit` or `resume`: by way of the judge's Batch API; None: call by call."""
 
 
-def terms_of(budget: float | None = None, accepted: Sequence[str] | None = None) -> Terms:
+def terms_of(
+    budget: float | None = None,
+    accepted: Sequence[str] | None = None,
+    batch: bool = False,
+    resume: bool = False,
+) -> Terms:
     """Return the terms that a command's options name."""
-    return Terms(Purse(budget), tuple(accepted or ()))
+    mode: BatchMode | None = "resume" if resume else "submit" if batch else None
+    return Terms(Purse(budget), tuple(accepted or ()), mode)
 
 
 class StoredJudge:
@@ -94,11 +105,12 @@ class StoredJudge:
             StoreError: the store cannot be used.
         """
         bodies = [self.client.body(one) for one in self.open(requests, reader)]
+        batched = self.terms.batch is not None
         at_once = getattr(self.client, "concurrency", 1)
         if not self.path.exists():
-            return forecast(bodies, self.price, at_once, None)
+            return forecast(bodies, self.price, at_once, None, batched=batched)
         with opened(self.path) as store:
-            return forecast(bodies, self.price, at_once, store)
+            return forecast(bodies, self.price, at_once, store, batched=batched)
 
     @property
     def price(self) -> prices.Price | None:
@@ -107,12 +119,13 @@ class StoredJudge:
         return prices.FREE if known is None and loopback(self._url) else known
 
     @property
-    def _url(self) -> str:
-        return str(getattr(self.client, "url", ""))
+    def names(self) -> frozenset[str]:
+        """The names under which the judge may be served."""
+        return identity.acceptable(self.model, self.client.served_as, self.terms.accepted)
 
     @property
-    def _names(self) -> frozenset[str]:
-        return identity.acceptable(self.model, self.client.served_as, self.terms.accepted)
+    def _url(self) -> str:
+        return str(getattr(self.client, "url", ""))
 
     @contextmanager
     def _docket(
@@ -125,8 +138,8 @@ class StoredJudge:
                 "configs/prices/mine.yaml, as `harness config show prices/openai` shows"
             )
         with opened(self.path) as store:
-            money = Ledger(self.model, price, purse)
-            docket = Docket(requests, reader, self.client, store, money, self._names, advance)
+            money = Ledger(self.model, price, purse, batched=self.terms.batch is not None)
+            docket = Docket(requests, reader, self.client, store, money, self.names, advance)
             try:
                 yield docket
             finally:
