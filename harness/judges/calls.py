@@ -32,6 +32,7 @@ FIRST_PAUSE, LONGEST_PAUSE, LONGEST_RETRY_AFTER = 0.25, 20.0, 120.0
 UNREACHABLE_TRIES = 3
 WATCH_SECONDS = 0.25
 LIMITED = 429
+HIDDEN, SHORTEST_KEY = "***", 8
 SHOWN = 200
 MENDS = {
     400: "it cannot take this protocol's request; name another judge with --judge",
@@ -126,7 +127,7 @@ class Line:
             async with asyncio.timeout(self.timeout):
                 text = await self.client.post("/chat/completions", cast_to=str, body=body)
             self.reached = True
-            return text
+            return self._clean(text)
         except openai.APIStatusError as error:
             self.reached = True
             raise self._refused(error) from None
@@ -135,11 +136,11 @@ class Line:
             raise Fault("no answer in time", unreachable=gone, billed=not gone) from None
         except openai.APIConnectionError as error:
             gone = refused_connection(error)
-            raise Fault(_cause(error), unreachable=gone, billed=not gone) from None
+            raise Fault(self._clean(_cause(error)), unreachable=gone, billed=not gone) from None
         except TimeoutError:
             raise Fault(f"no answer within {self.timeout:g} s", billed=True) from None
         except ValueError as error:
-            raise Fault(plain(str(error)), billed=True) from None
+            raise Fault(self._clean(plain(str(error))), billed=True) from None
 
     def _refused(self, error: APIStatusError) -> Exception:
         """Return a fault where the refusal passes, and an error where it is for good."""
@@ -154,12 +155,16 @@ class Line:
             "the verdicts so far are kept, and the same command goes on from there"
         )
 
+    def _clean(self, text: str) -> str:
+        """Return a reply as it came; but a server that repeats the key does not get it stored."""
+        return text.replace(self.key, HIDDEN) if len(self.key) >= SHORTEST_KEY else text
+
     def _told(self, error: APIStatusError) -> str:
         """Return what the server says: in one line, short, and without the key."""
         body = error.body if isinstance(error.body, dict) else {}
         told = str(body.get("message") or error.body or error.response.reason_phrase)
         parts = [str(part) for part in (error.code, told) if part]
-        return plain(": ".join(dict.fromkeys(parts)).replace(self.key, "***"))
+        return plain(": ".join(dict.fromkeys(parts)).replace(self.key, HIDDEN))
 
     def _note(self, fault: Fault) -> None:
         if fault.limited:

@@ -50,11 +50,11 @@ class OpenAIJudge(Component):
     """The most requests in flight at a time; how many there are follows from how it goes."""
     timeout: float = Field(default=120.0, gt=0, exclude=True)
     """Seconds for one try, from its start to the last byte."""
-    patience: float = Field(default=50.0, gt=0, exclude=True)
+    patience: float = Field(default=45.0, gt=0, exclude=True)
     """Seconds without a single answer after which the run stops; more for one that thinks long."""
     attempts: int = Field(default=16, gt=0, exclude=True)
     """Tries a request before a judge that answers with faults is given up."""
-    unread_attempts: int = Field(default=2, gt=0)
+    unread_attempts: int = Field(default=5, gt=0)
     """How often a request is asked in all whose replies cannot be read."""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls the length limit; OpenAI's newer models take the second name only."""

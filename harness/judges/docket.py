@@ -36,6 +36,10 @@ class Chain:
     next: JudgeRequest | None
     replies: list[Reply] = field(default_factory=list)
     reading: Reading | None = None
+    last: Reply | None = None
+    """The last reply, which may have been empty."""
+    taken: int = 0
+    """Replies in all, empty ones included."""
     used: Counter[str] = field(default_factory=Counter)
     """By key, how many of its stored attempts are among the replies."""
 
@@ -46,17 +50,26 @@ class Chain:
         return self.client.body(self.next)
 
     def take(self, reply: Reply, reader: Reader) -> None:
-        """Count a reply to what was asked."""
+        """Count a reply to what was asked; after an empty one the same is asked again."""
         self.used[key_of(self.body)] += 1
-        self.replies.append(reply)
-        self.reading = reader.read(self.replies)
-        done = self.reading is not None or len(self.replies) >= self.client.unread_attempts
-        self.next = None if done else reader.follow_up(self.request, self.replies)
+        self.last, self.taken = reply, self.taken + 1
+        asked, self.next = self.next, None
+        if said := not empty(reply):
+            self.replies.append(reply)
+            self.reading = reader.read(self.replies)
+        if self.reading is None and self.taken < self.client.unread_attempts:
+            self.next = reader.follow_up(self.request, self.replies) if said else asked
 
     def verdict(self, request_id: str) -> Verdict:
         """Return what was read, and what the judge said; without a reading, all of its replies."""
+        assert self.last is not None
         text = "\n".join(reply.content for reply in self.replies)
-        return Verdict(request_id, self.reading, identity.served(self.replies[-1].model), text)
+        return Verdict(request_id, self.reading, identity.served(self.last.model), text)
+
+
+def empty(reply: Reply) -> bool:
+    """Say whether a judge has said nothing at all: no word, and no log-probabilities."""
+    return not reply.content.strip() and not reply.top_logprobs
 
 
 @dataclass
@@ -239,7 +252,7 @@ class Docket:
 
     def _attempt(self, chain: Chain, text: str, reply: Reply) -> Attempt:
         name = identity.served(reply.model)
-        readable = self.reader.read([*chain.replies, reply]) is not None
+        readable = not empty(reply) and self.reader.read([*chain.replies, reply]) is not None
         return Attempt(chain.body, text, name, readable, quarantined=name not in self.models)
 
     def _refuse(self, name: str) -> None:

@@ -18,7 +18,7 @@ class Replay(Component):
     """Whose verdicts are repeated."""
     served_as: tuple[str, ...] = Field((), exclude=True)
     """Other names under which they may have been given."""
-    unread_attempts: int = Field(2, gt=0)
+    unread_attempts: int = Field(5, gt=0)
     """How many replies to a request are looked for while none can be read."""
 
     def body(self, request: JudgeRequest) -> wire.Body:

@@ -61,7 +61,7 @@ class VLLMJudge(Component):
     timeout: float = Field(1800.0, gt=0, exclude=True)
     patience: float = Field(600.0, gt=0, exclude=True)
     """Seconds without a single answer after which the run stops."""
-    unread_attempts: int = Field(2, gt=0)
+    unread_attempts: int = Field(5, gt=0)
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Laid over the protocol's own; null takes one away."""
 
