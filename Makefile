@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test check docs vllm format clean
+.PHONY: install demo test faults check docs vllm format clean
 
 install: $(STAMP)
 
@@ -20,6 +20,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest
+
+faults: install
+	$(BIN)/python -m pytest -m faults
 
 check: install
 	$(BIN)/ruff check .

@@ -8,9 +8,14 @@
     ├── MissingDependencyError  6   a package or a device that the command needs is not there
     ├── StoreError              7   the disk is full, a stage is damaged, a database cannot be used
     ├── RunExistsError          8   the run's name is taken by another configuration
-    ├── JudgeError              9   the judge cannot be reached or fails for good
+    ├── JudgeError              9   the judge cannot be reached, or gives no answer
     ├── EngineError             10  generation failed
-    └── CheckError              11  a figure that must hold does not: the result would be wrong
+    ├── CheckError              11  a figure that must hold does not: the result would be wrong
+    └── of the judge, all of them also JudgeErrors:
+        ├── JudgeRefusedError   12  it refuses for good: the key, the model, the credit, the request
+        ├── JudgeIdentityError  13  it serves another model than it was asked for, or a moving alias
+        ├── BudgetError         14  the budget is spent; what was judged so far is kept
+        └── BatchPendingError   15  a batch of requests is under way: `--resume` fetches it
 
 Code 130 is an interrupt (Ctrl-C). Whatever stood before an error stands after it.
 """
@@ -67,7 +72,7 @@ class RunExistsError(HarnessError):
 
 
 class JudgeError(HarnessError):
-    """The judge cannot be reached, or refuses for good."""
+    """The judge cannot be reached, or gives no answer."""
 
     exit_code = 9
 
@@ -82,3 +87,27 @@ class CheckError(HarnessError):
     """A figure that must hold does not hold, so the result would be wrong."""
 
     exit_code = 11
+
+
+class JudgeRefusedError(JudgeError):
+    """The judge refuses for good: trying again changes nothing."""
+
+    exit_code = 12
+
+
+class JudgeIdentityError(JudgeError):
+    """The judge serves another model than it was asked for, or its name is an alias that moves."""
+
+    exit_code = 13
+
+
+class BudgetError(JudgeError):
+    """The next request might cost more than is left of the budget."""
+
+    exit_code = 14
+
+
+class BatchPendingError(JudgeError):
+    """The verdicts are not there yet: a batch of requests is under way."""
+
+    exit_code = 15

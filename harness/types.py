@@ -261,6 +261,46 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Forecast:
+    """What asking a judge is expected to take; follow-ups are not foreseen."""
+
+    calls: int
+    prompt_tokens: int
+    completion_tokens: int
+    dollars: float | None
+    """None where no price is known."""
+    minutes: float
+    grounds: str
+    """What the figures rest on."""
+    price: str = ""
+    """In dollars, of a million tokens, with its date and source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What verdicts have cost, from the first call to the last, in whatever run."""
+
+    calls: int
+    """All that are, or may be, on the judge's bill."""
+    unread: int
+    """Replies among them that could not be read."""
+    quarantined: int
+    """Replies among them that another model gave."""
+    failed: int
+    """Calls among them that brought no reply at all."""
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: int
+    """Calls whose tokens are a guess, because the server did not tell."""
+    dollars: float | None
+    """None where no price is known."""
+    seconds: float | None
+    """The mean of a call; None where that is not known."""
+    price: str = ""
+    """In dollars, of a million tokens, with its date and source."""
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """A published figure beside the one that the harness makes of the same verdicts."""
 

@@ -22,6 +22,10 @@ def command(
     assets: screen.AssetsOption = None,
     label: Annotated[str | None, typer.Option("--label", help="Its name in tables.")] = None,
     engine: Annotated[str, typer.Option("--engine", help="Of configs/engine.")] = "auto",
+    budget: grading.BudgetOption = None,
+    accept_judge: grading.AcceptJudgeOption = None,
+    batch: grading.BatchOption = False,
+    resume: grading.ResumeOption = False,
     allow_missing: grading.MissingOption = False,
     accept_input: grading.AcceptOption = False,
     compat: grading.CompatOption = None,
@@ -38,16 +42,15 @@ def command(
     """
     from harness.evaluation import results
     from harness.evaluation.run import Evaluation, evaluate, plan
-    from harness.judges.stored import StoredJudge
 
     place, given = screen.workspace(root), overrides or []
     name, answering = grading.contestant(place, policy, run)
     benchmark = grading.benchmark(bench, given, assets, compat)
-    asked = grading.component("judge", judge, given, {"base_url": base_url})
+    terms = {"budget": budget, "accepted": accept_judge, "batch": batch, "resume": resume}
     generating = answering is not None or benchmark.baseline is not None
     evaluation = Evaluation(
         benchmark=benchmark,
-        judge=StoredJudge(asked, place.verdicts),
+        judge=grading.judge(judge, given, base_url, place, terms),
         answers=answers,
         policy=answering,
         engine=grading.engine(engine, given) if generating else None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -39,6 +40,19 @@ CompatOption = Annotated[
 AcceptOption = Annotated[
     bool, typer.Option("--accept-input", help="Go on where the audit of the input would stop.")
 ]
+BudgetOption = Annotated[
+    float | None, typer.Option("--budget", min=0, help="Dollars that may be spent, at most.")
+]
+AcceptJudgeOption = Annotated[
+    list[str] | None,
+    typer.Option("--accept-judge", metavar="NAME", help="A model that may answer for the judge."),
+]
+BatchOption = Annotated[
+    bool, typer.Option("--batch", help="Ask by OpenAI's Batch API: half the price, within a day.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Wait for what --batch has submitted, and fetch it.")
+]
 PARTS = ("judge", "engine")
 SCORE = "score."
 
@@ -66,8 +80,15 @@ def component(
 
 def benchmark(name: str, overrides: Sequence[str], assets: Path | None, compat: str | None) -> Any:
     """Build a benchmark."""
+    use_assets(assets)
     added = [f"{SCORE}compat={compat}"] if compat else []
     return component("bench", name, [*overrides, *added], {"assets": assets})
+
+
+def use_assets(folder: Path | None) -> None:
+    """Have whatever needs protocol data (or a tokenizer) look in this folder."""
+    if folder is not None:
+        os.environ["HARNESS_ASSETS"] = str(folder)
 
 
 def benches() -> list[str]:
@@ -75,6 +96,21 @@ def benches() -> list[str]:
     from harness import config
 
     return config.names("bench")
+
+
+def judge(
+    name: str,
+    overrides: Sequence[str],
+    base_url: str | None,
+    place: Workspace,
+    terms: Mapping[str, Any],
+) -> Any:
+    """Build a judge that keeps its verdicts in the workspace."""
+    from harness.judges.choice import remembering
+    from harness.judges.stored import terms_of
+
+    asked = component("judge", name, overrides, {"base_url": base_url})
+    return remembering(asked, place.verdicts, terms_of(**terms))
 
 
 def engine(name: str, overrides: Sequence[str]) -> Any:

@@ -5,7 +5,19 @@ import sys
 
 import typer
 
-from harness.cli import assets, config, demo, exchange, leaderboard, ls, score, train, verify
+from harness.cli import (
+    assets,
+    config,
+    demo,
+    exchange,
+    judge,
+    leaderboard,
+    ls,
+    score,
+    train,
+    verdicts,
+    verify,
+)
 from harness.cli import eval as evaluate
 from harness.cli.screen import fail
 from harness.errors import HarnessError
@@ -29,6 +41,8 @@ app.command("leaderboard", epilog=leaderboard.EXAMPLE)(leaderboard.command)
 app.command("ls", epilog=ls.EXAMPLE)(ls.command)
 app.add_typer(assets.app, name="assets", epilog=assets.EXAMPLE)
 app.add_typer(config.app, name="config", epilog=config.EXAMPLE)
+app.add_typer(judge.app, name="judge", epilog=judge.EXAMPLE)
+app.add_typer(verdicts.app, name="verdicts", epilog=verdicts.EXAMPLE)
 
 
 def main() -> None:

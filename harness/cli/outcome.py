@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from harness.cli import present
+from harness.cli import money, present
 
 if TYPE_CHECKING:
     from harness.evaluation.results import Result
@@ -21,7 +21,9 @@ def planned(plan: Plan) -> dict[str, Any]:
     stored = None if plan.requests is None else plan.requests - (plan.asked or 0)
     told = {"requests": plan.requests, "stored": stored, "asked": plan.asked}
     findings = [asdict(finding) for finding in plan.findings]
-    return {"stages": present.plan(plan.stages), **told, "findings": findings}
+    forecast = plan.forecast and asdict(plan.forecast)
+    stages = present.plan(plan.stages)
+    return {"stages": stages, **told, "findings": findings, "forecast": forecast}
 
 
 def print_plan(plan: Plan) -> None:
@@ -33,6 +35,8 @@ def print_plan(plan: Plan) -> None:
         return
     stored = plan.requests - plan.asked
     typer.echo(f"{plan.requests} verdicts: {stored} stored, {plan.asked} would be asked.")
+    if plan.forecast is not None and plan.forecast.calls:
+        money.print_forecast(plan.forecast)
     for finding in plan.findings:
         typer.echo(f"{finding.level}: {finding.told}")
 
@@ -50,6 +54,8 @@ def print_result(result: Result, path: Path) -> None:
     ended = "  ".join(f"{name} {count}" for name, count in result.finish_reasons.items())
     typer.echo(f"  answers ended by: {ended}")
     typer.echo(f"  verdicts asked {result.asked}, from the store {result.requests - result.asked}")
+    if result.bill is not None:
+        money.print_bill(result.bill)
     typer.echo(f"  {path}")
 
 

@@ -26,7 +26,7 @@ from harness.files import write_whole
 from harness.protocols import Benchmark
 from harness.runs import Workspace, versions
 from harness.seeds import digest
-from harness.types import Answer, Estimate, Graded, Message, Prompt, Reading, Score, Verdict
+from harness.types import Answer, Bill, Estimate, Graded, Message, Prompt, Reading, Score, Verdict
 
 LONGEST = 120
 GRADED = "graded.json"
@@ -69,6 +69,8 @@ class Result:
     """The sha256 of the protocol's own texts by name."""
     answered: Mapping[str, Any]
     """How the answers were made: engine, seed, chat template; empty for a file's."""
+    bill: Bill | None = None
+    """What the verdicts have cost, asking again included; None for a file's."""
     schema: int = field(default=SCHEMA)
 
 
@@ -90,6 +92,7 @@ def result(
     asked: int = 0,
     answered: Mapping[str, Any] | None = None,
     judged_with: Mapping[str, Any] | None = None,
+    bill: Bill | None = None,
 ) -> Result:
     """Put together what is filed of a contestant."""
     lengths = [len(answer.text) for answer in graded.answers]
@@ -112,6 +115,7 @@ def result(
         judged_with=dict(judged_with or {}),
         sources=dict(benchmark.sources()),
         answered=dict(answered or {}),
+        bill=bill,
     )
 
 
@@ -182,6 +186,8 @@ def read(path: Path) -> Result:
         data["judges_served"] = tuple(data["judges_served"])
         if (schema := data.get("schema", 1)) != SCHEMA:
             raise ValueError(f"its schema is {schema}, this version reads {SCHEMA}")
+        if data.get("bill") is not None:
+            data["bill"] = Bill(**data["bill"])
         return Result(**{**data, "score": Score(**score)})
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StoreError(f"{path} cannot be read ({error}): run the evaluation again") from error

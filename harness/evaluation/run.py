@@ -14,7 +14,7 @@ from harness.evaluation.results import Result
 from harness.evaluation.scoring import noted
 from harness.protocols import Benchmark, GenerationEngine, Judge, PolicySource, Reader
 from harness.runs import Stage, Workspace
-from harness.types import Graded, JudgeRequest, Verdict
+from harness.types import Bill, Forecast, Graded, JudgeRequest, Verdict
 
 
 @runtime_checkable
@@ -23,6 +23,14 @@ class RememberingJudge(Judge, Protocol):
 
     def pending(self, requests: Sequence[JudgeRequest], reader: Reader) -> int:
         """Return how many of the requests it would have to be asked."""
+        ...
+
+    def forecast(self, requests: Sequence[JudgeRequest], reader: Reader) -> Forecast:
+        """Say what asking those of them will take that are not stored."""
+        ...
+
+    def bill(self, requests: Sequence[JudgeRequest], reader: Reader) -> Bill:
+        """Return what the verdicts on them have cost, in whatever run."""
         ...
 
 
@@ -72,6 +80,8 @@ class Plan:
     """How many of them would be asked, the others being stored."""
     findings: tuple[audit.Finding, ...] = ()
     """Of the audit, where the answers are there."""
+    forecast: Forecast | None = None
+    """What asking will take; None while there are no answers."""
 
 
 def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
@@ -103,6 +113,7 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         asked=asked,
         answered=contest.facts,
         judged_with=requests[0].parameters if requests else None,
+        bill=judge.bill(requests, benchmark),
     )
     results.write(workspace, result, graded, benchmark.files(graded))
     return result
@@ -116,8 +127,8 @@ def plan(evaluation: Evaluation, workspace: Workspace) -> Plan:
         return Plan(stages, None, None)
     benchmark, contest = evaluation.benchmark, entry.contest(workspace)
     requests = benchmark.requests(contest.ours.answers, contest.theirs.answers)
-    asked = evaluation.judge.pending(requests, benchmark)
-    return Plan(stages, len(requests), asked, tuple(_findings(contest)))
+    found = evaluation.judge.forecast(requests, benchmark)
+    return Plan(stages, len(requests), found.calls, tuple(_findings(contest)), found)
 
 
 def _findings(contest: Contest) -> list[audit.Finding]:

@@ -1,110 +1,193 @@
-"""A judge behind an OpenAI-compatible server; the client asks and remembers nothing."""
+"""A judge behind an OpenAI-compatible server; the client asks and remembers nothing.
+
+OpenAI itself, Azure OpenAI (its address ends in `/openai/v1`, a deployment's name is `called`), and
+any server that speaks the same protocol.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import os
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from harness.config import Component
 from harness.errors import JudgeError
+from harness.judges import wire
 from harness.judges.calls import Line
-from harness.judges.stored import Keep
+from harness.judges.circuit import Circuit
+from harness.judges.desk import Answered, Desk
+from harness.judges.pace import Pace
+from harness.types import JudgeRequest
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 OFFICIAL = "https://api.openai.com/v1"
-CONNECT_SECONDS, GATHER_SECONDS = 5.0, 0.01
+CONNECT_SECONDS, GATHER_SECONDS, LOOK_SECONDS = 5.0, 0.01, 0.05
+SLEEPERS = 2
+"""How many requests may wait for their next try, as a multiple of those in flight."""
 
 
 class OpenAIJudge(Component):
     """Asks a model over the Chat Completions API; where it runs does not change what it says."""
 
     model: str
-    base_url: str | None = Field(None, exclude=True)
+    called: str | None = Field(default=None, exclude=True)
+    """What this server calls the model (a deployment's name at Azure); None: the same."""
+    served_as: tuple[str, ...] = Field(default=(), exclude=True)
+    """Other names under which the server may serve it, e.g. the dated one behind an alias."""
+    base_url: str | None = Field(default=None, exclude=True)
     """None: what OPENAI_BASE_URL says, or OpenAI itself."""
-    api_key_env: str = Field("OPENAI_API_KEY", exclude=True)
+    api_key_env: str = Field(default="OPENAI_API_KEY", exclude=True)
     """The environment variable with the key; a server on this machine needs none."""
-    concurrency: int = Field(32, gt=0, exclude=True)
-    """Requests in flight at a time."""
-    timeout: float = Field(120.0, gt=0, exclude=True)
+    concurrency: int = Field(default=64, gt=0, exclude=True)
+    """The most requests in flight at a time; how many there are follows from how it goes."""
+    timeout: float = Field(default=120.0, gt=0, exclude=True)
     """Seconds for one try, from its start to the last byte."""
-    attempts: int = Field(8, gt=0, exclude=True)
+    patience: float = Field(default=45.0, gt=0, exclude=True)
+    """Seconds without a single answer after which the run stops; more for one that thinks long."""
+    attempts: int = Field(default=16, gt=0, exclude=True)
     """Tries a request before a judge that answers with faults is given up."""
-    unread_attempts: int = Field(2, gt=0)
+    unread_attempts: int = Field(default=5, gt=0)
     """How often a request is asked in all whose replies cannot be read."""
+    token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the server calls the length limit; OpenAI's newer models take the second name only."""
+    parameters: Mapping[str, Any] = Field(default_factory=dict)
+    """Laid over the protocol's own, e.g. reasoning_effort: none; null takes one away."""
 
     @property
     def url(self) -> str:
         """Where the judge is asked."""
         return self.base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
 
-    def ask(self, bodies: Sequence[Mapping[str, Any]], keep: Keep) -> None:
-        """Ask every request once; `keep` is given the replies as they come, a few at a time.
+    @property
+    def who(self) -> str:
+        """The judge and its address, as errors call it."""
+        return f"the judge {self.model} at {self.url}"
+
+    def body(self, request: JudgeRequest) -> wire.Body:
+        """Return the whole request: what a verdict is kept under."""
+        asked = {**request.parameters, **self.parameters}
+        limit = asked.pop("max_tokens", None)
+        asked.setdefault(self.token_limit, limit)
+        kept = {key: value for key, value in asked.items() if value is not None}
+        return wire.body_of(self.model, JudgeRequest(request.id, request.messages, kept))
+
+    def ask(self, desk: Desk) -> None:
+        """Ask what the desk gives out until it is done, as many at a time as the judge bears.
 
         A request counts as in flight until its reply is kept: however the process ends, no more
         than `concurrency` answers are lost.
 
         Raises:
-            JudgeError: the judge cannot be reached, or refuses for good; what it said is kept.
+            JudgeRefusedError: the judge refuses for good.
+            JudgeError: it cannot be reached, or gives no answer; what it said is kept.
         """
         try:
-            asyncio.run(self._ask(bodies, keep))
+            asyncio.run(self._ask(desk))
         except ExceptionGroup as group:
             raise _first(group) from None
 
-    async def _ask(self, bodies: Sequence[Mapping[str, Any]], keep: Keep) -> None:
-        waiting, basket = iter(enumerate(bodies)), _Basket(keep)
-        async with self._connected() as client:
-            line = Line(client, self.model, self.url, self._key(), self.timeout, self.attempts)
+    def connected(self, told: Callable[[Mapping[str, str]], None]) -> AsyncOpenAI:
+        """Return the connection; `told` is given the headers of every response.
 
-            async def work() -> None:
-                for place, body in waiting:
-                    await basket.add(place, await line.ask(body))
-
-            try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(min(self.concurrency, len(bodies))):
-                        group.create_task(work())
-            finally:
-                basket.empty()
-
-    def _connected(self) -> AsyncOpenAI:
+        Raises:
+            JudgeError: there is no key.
+        """
         import openai
+
+        async def listen(response: Any) -> None:
+            told(response.headers)
 
         return openai.AsyncOpenAI(
             base_url=self.url,
-            api_key=self._key(),
+            api_key=self.key(),
             max_retries=0,  # `Line` alone retries
             timeout=openai.Timeout(self.timeout, connect=CONNECT_SECONDS),
-            http_client=openai.DefaultAsyncHttpxClient(trust_env=not _loopback(self.url)),
+            http_client=openai.DefaultAsyncHttpxClient(
+                trust_env=not loopback(self.url), event_hooks={"response": [listen]}
+            ),
         )
 
-    def _key(self) -> str:
+    def key(self) -> str:
+        """Return the key.
+
+        Raises:
+            JudgeError: there is none, and the server is not on this machine.
+        """
         key = os.environ.get(self.api_key_env)
-        if not key and not _loopback(self.url):
+        if not key and not loopback(self.url):
             raise JudgeError(
-                f"the judge {self.model} at {self.url} needs a key: set {self.api_key_env}, or "
+                f"{self.who} needs a key: set {self.api_key_env}, or "
                 "name a server on this machine with --base-url http://127.0.0.1:PORT/v1"
             )
         return key or "none"
+
+    async def _ask(self, desk: Desk) -> None:
+        pace, basket = Pace(self.concurrency), _Basket(desk)
+        async with self.connected(pace.told) as client:
+            line = Line(
+                client=client,
+                who=self.who,
+                key=self.key(),
+                timeout=self.timeout,
+                attempts=self.attempts,
+                pace=pace,
+                circuit=Circuit(self.who, self.patience),
+            )
+            try:
+                async with asyncio.TaskGroup() as group:
+                    watch = group.create_task(line.watch())
+                    await self._give_out(desk, line, basket, group)
+                    watch.cancel()
+            finally:
+                basket.empty()
+
+    async def _give_out(
+        self, desk: Desk, line: Line, basket: _Basket, group: asyncio.TaskGroup
+    ) -> None:
+        """Start a task for every request; return when all are answered."""
+        tasks: set[asyncio.Task[None]] = set()
+        while True:
+            async with line.pace.seat():
+                item = desk.next() if len(tasks) < SLEEPERS * self.concurrency else None
+            if item is not None:
+                place, body = item
+                sent = body if self.called is None else {**body, "model": self.called}
+                task = group.create_task(line.ask(place, sent, basket.add, desk.failed))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+                await asyncio.sleep(0)
+            elif tasks:
+                await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            elif desk.done():
+                return
+            else:
+                line.circuit.rest()
+                await asyncio.sleep(LOOK_SECONDS)
 
 
 class _Basket:
     """Replies that came at about the same time, kept together: flushing a disk takes its time."""
 
-    def __init__(self, keep: Keep) -> None:
-        self.keep, self.replies = keep, list[tuple[int, str]]()
+    def __init__(self, desk: Desk) -> None:
+        self.desk, self.replies = desk, list[Answered]()
+        self.emptied: asyncio.Task[None] | None = None
 
-    async def add(self, place: int, reply: str) -> None:
+    async def add(self, reply: Answered) -> None:
         """Return when the reply is kept."""
-        self.replies.append((place, reply))
+        self.replies.append(reply)
+        if self.emptied is None or self.emptied.done():
+            self.emptied = asyncio.create_task(self._soon())
+        await asyncio.shield(self.emptied)
+
+    async def _soon(self) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         self.empty()
 
@@ -112,19 +195,18 @@ class _Basket:
         """Keep what has gathered."""
         replies, self.replies = self.replies, []
         if replies:
-            self.keep(replies)
+            self.desk.keep(replies)
 
 
-def _loopback(url: str) -> bool:
+def loopback(url: str) -> bool:
     """Say whether an address is on this machine: no key is needed and no proxy asked."""
     host = urlsplit(url).hostname or ""
-    try:
+    with suppress(ValueError):
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return False
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:
-    """Return the first of the errors that ended the workers."""
+    """Return the first of the errors that ended the tasks."""
     error = group.exceptions[0]
     return _first(error) if isinstance(error, ExceptionGroup) else error

@@ -2,44 +2,37 @@
 
 A row is an attempt, keyed by the sha256 of the whole request; nothing is ever overwritten, and a
 row that was added is on the disk. A reply is stored as it came, so a better reader can read it
-again. Its checksum covers the key too: a reply that got under another key is not served.
+again. Its checksum covers the whole row: one that was changed, or got under another key, is not
+served. Several processes may use one store: who asks for a verdict claims it first.
 """
 
 from __future__ import annotations
 
-import hashlib
+import random
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from harness.errors import StoreError
 from harness.files import writing
+from harness.judges import owners
+from harness.judges.layout import checksum, prepare
+from harness.judges.owners import Owner
+from harness.judges.seal import sealed
 from harness.judges.wire import Body
 from harness.seeds import canonical, digest
 
-VERSION = 1
-BUSY_SECONDS = 30.0
+BUSY_SECONDS = 120.0
+WAIT_SECONDS = 5.0
 CHUNK = 500
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS attempt (
-    key     TEXT    NOT NULL,  -- sha256 of the request
-    attempt INTEGER NOT NULL,  -- from 1
-    time    TEXT    NOT NULL,  -- UTC
-    request TEXT    NOT NULL,  -- canonical JSON: model, messages, every parameter
-    reply   TEXT    NOT NULL,  -- the response's body as it came
-    sha256  TEXT    NOT NULL,  -- of the key, a line break and the reply
-    model   TEXT    NOT NULL,  -- what the server says it served
-    status  TEXT    NOT NULL CHECK (status IN ('read', 'unread')),
-    PRIMARY KEY (key, attempt)
-) STRICT
-"""
-INSERT = """
-INSERT INTO attempt
-SELECT ?, 1 + coalesce(max(attempt), 0), ?, ?, ?, ?, ?, ? FROM attempt WHERE key = ?
-"""
+COLUMNS = "key, attempt, time, request, reply, model, status"
+INSERT = "INSERT INTO attempt (key, attempt, time, request, reply, model, status, sha256)"
+CALL = "INSERT INTO call VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def key_of(body: Body) -> str:
@@ -57,14 +50,49 @@ class Attempt:
     model: str
     """What the server says it served."""
     readable: bool
+    quarantined: bool = False
+    """Whether another model than the one that was asked for gave it."""
 
-    def row(self) -> tuple[str, ...]:
-        """Return what `INSERT` takes."""
-        key = key_of(self.body)
-        now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        status = "read" if self.readable else "unread"
-        told = (canonical(self.body), self.reply, checksum(key, self.reply), self.model, status)
-        return (key, now, *told, key)
+    @property
+    def status(self) -> str:
+        """Say what became of it."""
+        return "quarantined" if self.quarantined else "read" if self.readable else "unread"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call that is, or may be, on the bill."""
+
+    key: str
+    outcome: str
+    """An attempt's status, or what went wrong."""
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool
+    """Whether the tokens are a guess, because the server did not tell."""
+    dollars: float | None
+    """None: no price is known."""
+    seconds: float | None
+
+    def row(self) -> tuple[Any, ...]:
+        """Return a row of the table `call`."""
+        tokens = (self.prompt_tokens, self.completion_tokens, int(self.estimated))
+        return (self.key, now(), self.outcome, self.model, *tokens, self.dollars, self.seconds)
+
+
+@dataclass
+class Claimed:
+    """What became of the wish to ask some requests."""
+
+    ours: set[str] = field(default_factory=set)
+    """We may ask; nobody else will until we have."""
+    answered: set[str] = field(default_factory=set)
+    """There is a reply by now."""
+    theirs: set[str] = field(default_factory=set)
+    """Another process is asking."""
+    batched: set[str] = field(default_factory=set)
+    """It is in a batch that has not been fetched."""
 
 
 @dataclass(frozen=True)
@@ -74,41 +102,152 @@ class VerdictStore:
     path: Path
     connection: sqlite3.Connection
 
-    def add(self, attempts: Iterable[Attempt]) -> None:
+    def add(self, attempts: Iterable[Attempt], calls: Iterable[Call] = ()) -> None:
         """Keep replies, each as the next attempt of its request; on return they are on the disk.
+
+        What they answer is claimed no more.
 
         Raises:
             StoreError: the database cannot be written; none of them is kept.
         """
-        rows = [attempt.row() for attempt in attempts]
-        with usable(self.path), self.connection:
-            self.connection.execute("BEGIN IMMEDIATE")
-            self.connection.executemany(INSERT, rows)
+        found = [(key_of(attempt.body), attempt) for attempt in attempts]
+        rows = [call.row() for call in calls]
+        with self.changing():
+            for key, attempt in found:
+                self.insert(key, attempt)
+            self.connection.executemany(CALL, rows)
 
-    def replies(self, keys: Iterable[str]) -> dict[str, list[str]]:
+    def insert(self, key: str, attempt: Attempt) -> None:
+        """Keep one reply, within a transaction that is open."""
+        ask = self.connection.execute
+        number = ask("SELECT count(*) FROM attempt WHERE key = ?", (key,)).fetchone()[0] + 1
+        row = (key, number, now(), canonical(attempt.body), attempt.reply)
+        told = (*row, attempt.model, attempt.status)
+        ask(f"{INSERT} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*told, checksum(told)))
+        ask("DELETE FROM claim WHERE key = ?", (key,))
+
+    def replies(
+        self, keys: Iterable[str], models: Collection[str] | None = None
+    ) -> dict[str, list[str]]:
         """Return the replies under every key that has any, in the order of the attempts.
+
+        `models` are those that may have given them; None: any, none in quarantine.
 
         Raises:
             StoreError: the database cannot be read, or a reply is not what was stored.
         """
         found: dict[str, list[str]] = {}
-        for key, attempt, reply, sha256 in self._rows(list(keys)):
-            if checksum(key, reply) != sha256:
+        for *told, sha256 in self.rows(f"SELECT {COLUMNS}, sha256 FROM attempt", list(keys)):
+            key, attempt, *_, reply, model, status = told
+            if checksum(told) != sha256:
                 raise StoreError(
                     f"attempt {attempt} of verdict {key} in {self.path} is damaged (its sha256 "
-                    f"does not match): move the file away, or delete the row, and run again"
+                    "does not match): `harness verdicts repair` keeps all the others"
                 )
-            found.setdefault(key, []).append(reply)
+            if (status != "quarantined") if models is None else (model in models):
+                found.setdefault(key, []).append(reply)
         return found
 
-    def _rows(self, keys: list[str]) -> Iterator[tuple[str, int, str, str]]:
+    def claim(
+        self, wanted: Mapping[str, int], owner: Owner, models: Collection[str] | None = None
+    ) -> Claimed:
+        """Claim requests by key, each with the number of replies that are known of it.
+
+        Raises:
+            StoreError: the database cannot be used.
+        """
+        found = Claimed()
+        with self.changing():
+            self._beat(owner)
+            there = self._counts(list(wanted), models)
+            held = self._held(list(wanted))
+            for key, known in wanted.items():
+                if there[key] > known:
+                    found.answered.add(key)
+                elif key in held and held[key] != owner.id:
+                    (found.batched if held[key].startswith("batch") else found.theirs).add(key)
+                else:
+                    found.ours.add(key)
+            self.connection.executemany(
+                "INSERT OR IGNORE INTO claim VALUES (?, ?)", [(key, owner.id) for key in found.ours]
+            )
+        return found
+
+    def release(self, owner: Owner) -> None:
+        """Give up every claim of an owner."""
+        with self.changing():
+            self._forget([owner.id])
+
+    def calls(self, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+        """Yield outcome, tokens (prompt, completion), whether guessed, dollars, seconds of calls.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
+        columns = "outcome, prompt_tokens, completion_tokens, estimated, dollars, seconds"
+        yield from self.rows(f"SELECT {columns} FROM call", list(keys), order="rowid")
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Open a transaction; wait for other processes as long as it takes, within reason.
+
+        Raises:
+            StoreError: the database cannot be written; nothing is changed.
+        """
+        with usable(self.path):
+            patiently(lambda: self.connection.execute("BEGIN IMMEDIATE"))
+            try:
+                yield
+                patiently(lambda: self.connection.execute("COMMIT"))
+            except BaseException:
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK")
+                raise
+
+    def rows(
+        self, query: str, keys: Sequence[str], order: str = "key, attempt"
+    ) -> Iterator[tuple[Any, ...]]:
+        """Yield what a query of a table finds under some keys.
+
+        Raises:
+            StoreError: the database cannot be read.
+        """
         for begun in range(0, len(keys), CHUNK):
             some = keys[begun : begun + CHUNK]
             marks = ",".join("?" * len(some))
-            query = f"SELECT key, attempt, reply, sha256 FROM attempt WHERE key IN ({marks})"
             with usable(self.path):
-                rows = self.connection.execute(f"{query} ORDER BY key, attempt", some).fetchall()
+                told = f"{query} WHERE key IN ({marks}) ORDER BY {order}"
+                rows = patiently(lambda t=told, s=some: self.connection.execute(t, s).fetchall())
             yield from rows
+
+    def _counts(self, keys: list[str], models: Collection[str] | None) -> dict[str, int]:
+        found: dict[str, int] = defaultdict(int)
+        for key, model, status in self.rows("SELECT key, model, status FROM attempt", keys):
+            found[key] += (status != "quarantined") if models is None else (model in models)
+        return found
+
+    def _held(self, keys: list[str]) -> dict[str, str]:
+        """Return who claims which of the keys; claims of the dead are dropped."""
+        held: dict[str, str] = dict(self.rows("SELECT key, owner FROM claim", keys, order="key"))
+        if not held:
+            return held
+        rows = self.connection.execute("SELECT id, place, pid, started, beat FROM owner").fetchall()
+        living = {name for name, *told in rows if owners.alive(*told)}
+        self._forget({name for name, *_ in rows} - living)
+        self._forget({name for name in held.values() if name not in living})
+        return {key: name for key, name in held.items() if name in living}
+
+    def _forget(self, names: Collection[str]) -> None:
+        for name in names:
+            self.connection.execute("DELETE FROM claim WHERE owner = ?", (name,))
+            self.connection.execute("DELETE FROM owner WHERE id = ?", (name,))
+
+    def _beat(self, owner: Owner) -> None:
+        self.connection.execute(
+            "INSERT INTO owner VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) "
+            "DO UPDATE SET beat = excluded.beat",
+            owner.row(),
+        )
 
 
 @contextmanager
@@ -120,14 +259,36 @@ def opened(path: Path) -> Iterator[VerdictStore]:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with usable(path):
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-    try:
-        with usable(path):
-            _prepare(path, connection)
-        yield VerdictStore(path, connection)
-    finally:
-        connection.close()
+    with sealed(path), usable(path):
+        connection = sqlite3.connect(
+            path, timeout=min(WAIT_SECONDS, BUSY_SECONDS), isolation_level=None
+        )
+        try:
+            patiently(lambda: prepare(path, connection))
+            yield VerdictStore(path, connection)
+        finally:
+            connection.close()
+
+
+def patiently(do: Any) -> Any:
+    """Do something with a database that others use too; wait for them in a fair way.
+
+    Raises:
+        sqlite3.Error: they hold it for longer than anybody should, or it cannot be used.
+    """
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return do()
+        except sqlite3.OperationalError as error:
+            if not busy(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(random.uniform(0.005, 0.05))
+
+
+def busy(error: sqlite3.Error) -> bool:
+    """Say whether another process holds a database."""
+    return "locked" in str(error) or "busy" in str(error)
 
 
 @contextmanager
@@ -137,8 +298,8 @@ def usable(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         told = str(error)
-        mend = "move it away and run again"
-        if "locked" in told or "busy" in told:
+        mend = "`harness verdicts repair` keeps what can be read"
+        if busy(error):
             mend = "another process holds it; wait for that to end and run again"
         elif "full" in told or "I/O" in told:
             mend = "free some space and run the same command again; what stood is untouched"
@@ -147,20 +308,6 @@ def usable(path: Path) -> Iterator[None]:
         raise StoreError(f"cannot use the verdict store {path} ({told}): {mend}") from error
 
 
-def checksum(key: str, reply: str) -> str:
-    """Return the sha256 that tells whether a reply is the one that was stored under a key."""
-    return hashlib.sha256(f"{key}\n{reply}".encode()).hexdigest()
-
-
-def _prepare(path: Path, connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, VERSION):
-        raise StoreError(
-            f"{path} was written by another version of the harness (layout {version}, this one "
-            f"reads {VERSION}): use that version, or name another place with --workspace"
-        )
-    connection.execute(SCHEMA)
-    if version != VERSION:
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+def now() -> str:
+    """Return the time, as it is written everywhere in the store."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

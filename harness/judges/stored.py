@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Literal
 
-from harness.judges import wire
-from harness.judges.store import Attempt, VerdictStore, key_of, opened
+from harness.errors import ConfigError
+from harness.judges import identity, ledger, prices
+from harness.judges.client import loopback
+from harness.judges.desk import Client
+from harness.judges.docket import Docket
+from harness.judges.forecast import forecast
+from harness.judges.ledger import Ledger, Purse
+from harness.judges.store import key_of, opened
 from harness.protocols import Reader
-from harness.types import Advance, JudgeRequest, Reading, Reply, Verdict
+from harness.types import Advance, Bill, Forecast, JudgeRequest, Verdict
 
-Keep = Callable[[Sequence[tuple[int, str]]], None]
-"""Given some requests' places, each with the body of its reply, soon after they came."""
+BatchMode = Literal["submit", "resume"]
 
 
-class Client(Protocol):
-    """Asks a judge, and remembers nothing."""
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms a judge is asked."""
 
-    model: str
-    unread_attempts: int
-    """How many replies a request may have in all, follow-ups included, while none can be read."""
+    purse: Purse = field(default_factory=Purse)
+    """What a command may spend."""
+    accepted: tuple[str, ...] = ()
+    """Other models that may answer in the judge's place."""
+    batch: BatchMode | None = None
+    """`submit` or `resume`: by way of the judge's Batch API; None: call by call."""
 
-    def ask(self, bodies: Sequence[Mapping[str, Any]], keep: Keep) -> None:
-        """Ask every request once and hand the replies on as they come.
 
-        Raises:
-            JudgeError: the judge cannot be reached, or refuses for good.
-        """
-        ...
+def terms_of(
+    budget: float | None = None,
+    accepted: Sequence[str] | None = None,
+    batch: bool = False,
+    resume: bool = False,
+) -> Terms:
+    """Return the terms that a command's options name."""
+    mode: BatchMode | None = "resume" if resume else "submit" if batch else None
+    return Terms(Purse(budget), tuple(accepted or ()), mode)
 
 
 class StoredJudge:
     """Implements `harness.protocols.Judge` with a client and the file of a verdict store."""
 
-    def __init__(self, client: Client, path: Path) -> None:
-        self.client, self.path, self.model = client, path, client.model
+    def __init__(self, client: Client, path: Path, terms: Terms = Terms()) -> None:
+        self.client, self.path, self.model, self.terms = client, path, client.model, terms
 
     def judge(
         self, requests: Sequence[JudgeRequest], reader: Reader, advance: Advance
@@ -45,18 +57,18 @@ class StoredJudge:
         """Return one verdict a request, in order; requests that are the same are asked once.
 
         Raises:
-            JudgeError: the judge cannot be reached, or refuses for good.
+            JudgeRefusedError: the judge refuses for good.
+            JudgeIdentityError: it serves another model, or its name is an alias.
+            BudgetError: the budget is spent.
+            JudgeError: it cannot be reached, or gives no answer.
             StoreError: the store cannot be used.
         """
-        with opened(self.path) as store:
-            docket = _Docket(requests, reader, self.client)
-            docket.recall(store)
-            advance(docket.settled())
-            while asked := docket.open():
-                bodies = [chain.body for chain in asked]
-                self.client.ask(bodies, docket.keeper(asked, store, advance))
-                docket.recall(store)
-        return [docket.verdict(request.id) for request in requests]
+        with self._docket(requests, reader, advance) as docket:
+            if not docket.settles():
+                accepted = (*self.client.served_as, *self.terms.accepted)
+                identity.check_name(self.model, self._url, accepted)
+                self.client.ask(docket)
+            return docket.settled()
 
     def pending(self, requests: Sequence[JudgeRequest], reader: Reader) -> int:
         """Return how many requests would have to be asked; follow-ups are not foreseen.
@@ -64,96 +76,71 @@ class StoredJudge:
         Raises:
             StoreError: the store cannot be used.
         """
-        docket = _Docket(requests, reader, self.client)
-        if self.path.exists():
-            with opened(self.path) as store:
-                docket.recall(store)
-        return len(docket.open())
+        return len(self.open(requests, reader))
 
+    def open(self, requests: Sequence[JudgeRequest], reader: Reader) -> list[JudgeRequest]:
+        """Return the requests that would have to be asked, each once.
 
-@dataclass
-class _Chain:
-    """A request, the replies to it and to its follow-ups, and what is to be asked next."""
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        if not self.path.exists():
+            return list({key_of(self.client.body(one)): one for one in requests}.values())
+        with self._docket(requests, reader, lambda _: None) as docket:
+            return [requests[place] for place in docket.unsettled()]
 
-    request: JudgeRequest
-    model: str
-    next: JudgeRequest | None
-    replies: list[Reply] = field(default_factory=list)
-    reading: Reading | None = None
-    used: Counter[str] = field(default_factory=Counter)
-    """By key, how many of its stored attempts are among the replies."""
+    def bill(self, requests: Sequence[JudgeRequest], reader: Reader) -> Bill:
+        """Return what the verdicts on these requests have cost, follow-ups included.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        with self._docket(requests, reader, lambda _: None) as docket:
+            return ledger.bill(docket.store.calls(set(docket.trail())), self.price)
+
+    def forecast(self, requests: Sequence[JudgeRequest], reader: Reader) -> Forecast:
+        """Say what asking these requests will take, those that are stored left out.
+
+        Raises:
+            StoreError: the store cannot be used.
+        """
+        bodies = [self.client.body(one) for one in self.open(requests, reader)]
+        batched = self.terms.batch is not None
+        at_once = getattr(self.client, "concurrency", 1)
+        if not self.path.exists():
+            return forecast(bodies, self.price, at_once, None, batched=batched)
+        with opened(self.path) as store:
+            return forecast(bodies, self.price, at_once, store, batched=batched)
 
     @property
-    def body(self) -> dict[str, Any]:
-        """What is to be asked next."""
-        assert self.next is not None
-        return wire.body_of(self.model, self.next)
+    def price(self) -> prices.Price | None:
+        """What the judge's tokens cost today; None where that is not known."""
+        known = prices.price_of(self.model)
+        return prices.FREE if known is None and loopback(self._url) else known
 
-    def take(self, reply: Reply, reader: Reader, limit: int) -> None:
-        """Count a reply to what was asked."""
-        self.used[key_of(self.body)] += 1
-        self.replies.append(reply)
-        self.reading = reader.read(self.replies)
-        done = self.reading is not None or len(self.replies) >= limit
-        self.next = None if done else reader.follow_up(self.request, self.replies)
+    @property
+    def names(self) -> frozenset[str]:
+        """The names under which the judge may be served."""
+        return identity.acceptable(self.model, self.client.served_as, self.terms.accepted)
 
+    @property
+    def _url(self) -> str:
+        return str(getattr(self.client, "url", ""))
 
-class _Docket:
-    """The requests of one call and what has been found about each; equal ones share a chain."""
-
-    def __init__(self, requests: Sequence[JudgeRequest], reader: Reader, client: Client) -> None:
-        self.reader, self.limit = reader, client.unread_attempts
-        self.keys = {r.id: key_of(wire.body_of(client.model, r)) for r in requests}
-        self.chains = {self.keys[r.id]: _Chain(r, client.model, r) for r in requests}
-        self.sharing = Counter(self.keys.values())
-        self.stored: dict[str, list[str]] = {}
-
-    def recall(self, store: VerdictStore) -> None:
-        """Follow every chain as far as the store's replies reach."""
-        while unknown := [k for c in self.open() if (k := key_of(c.body)) not in self.stored]:
-            found = store.replies(unknown)
-            self.stored |= {key: found.get(key, []) for key in unknown}
-            for chain in self.open():
-                self._follow(chain)
-
-    def _follow(self, chain: _Chain) -> None:
-        while chain.next is not None:
-            key = key_of(chain.body)
-            replies = self.stored.get(key, [])
-            if chain.used[key] >= len(replies):
-                return
-            chain.take(wire.reply_of(replies[chain.used[key]]), self.reader, self.limit)
-
-    def open(self) -> list[_Chain]:
-        """Return the chains in which something has to be asked."""
-        return [chain for chain in self.chains.values() if chain.next is not None]
-
-    def settled(self) -> int:
-        """Return how many requests need not be asked (again)."""
-        return sum(self.sharing[k] for k, chain in self.chains.items() if chain.next is None)
-
-    def keeper(self, asked: Sequence[_Chain], store: VerdictStore, advance: Advance) -> Keep:
-        """Return what is to be done with every reply: store it, and only then let it count."""
-
-        def keep(replies: Sequence[tuple[int, str]]) -> None:
-            told = [(asked[place], text, wire.reply_of(text)) for place, text in replies]
-            store.add(
-                Attempt(chain.body, text, reply.model, readable=self._readable(chain, reply))
-                for chain, text, reply in told
+    @contextmanager
+    def _docket(
+        self, requests: Sequence[JudgeRequest], reader: Reader, advance: Advance
+    ) -> Iterator[Docket]:
+        price, purse = self.price, self.terms.purse
+        if purse.budget is not None and price is None:
+            raise ConfigError(
+                f"no price of {self.model} is known, so that --budget cannot be held: add one to "
+                "configs/prices/mine.yaml, as `harness config show prices/openai` shows"
             )
-            for chain, text, reply in told:
-                self.stored.setdefault(key_of(chain.body), []).append(text)
-                chain.take(reply, self.reader, self.limit)
-                first = key_of(wire.body_of(chain.model, chain.request))
-                advance(self.sharing[first] if chain.next is None else 0)
-
-        return keep
-
-    def _readable(self, chain: _Chain, reply: Reply) -> bool:
-        return self.reader.read([*chain.replies, reply]) is not None
-
-    def verdict(self, request_id: str) -> Verdict:
-        """Return what was read, and what the judge said; without a reading, all of its replies."""
-        chain = self.chains[self.keys[request_id]]
-        text = "\n".join(reply.content for reply in chain.replies)
-        return Verdict(request_id, chain.reading, chain.replies[-1].model, text)
+        with opened(self.path) as store:
+            money = Ledger(self.model, price, purse, batched=self.terms.batch is not None)
+            docket = Docket(requests, reader, self.client, store, money, self.names, advance)
+            try:
+                yield docket
+            finally:
+                store.release(docket.owner)

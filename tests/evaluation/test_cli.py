@@ -37,7 +37,10 @@ def test_a_dry_run_says_what_would_be_asked_and_leaves_nothing(run, shared, answ
     assert "803 verdicts: 0 stored, 803 would be asked." in run("eval", *options, "--dry-run")
     data = json.loads(run("eval", *options, "--dry-run", "--json"))
     counted = {"stages": [], "requests": 803, "stored": 0, "asked": 803}
+    forecast = data.pop("forecast")
     assert data == {**counted, "findings": []}
+    # claude-2.1's own verdicts took 792 tokens a prompt: see tests/judges/test_forecast.py
+    assert (forecast["calls"], forecast["completion_tokens"]) == (803, 803)
     assert not (tmp_path / "runs").exists()
 
 

@@ -12,6 +12,7 @@ from harness.evaluation import results
 from harness.evaluation.answering import answer_stage, read_stage
 from harness.evaluation.run import Evaluation, evaluate, plan
 from harness.judges import wire
+from harness.judges.desk import Answered
 from harness.judges.stored import StoredJudge
 from harness.protocols import Sampling
 from harness.runs import Given
@@ -54,16 +55,20 @@ class Parrot(Component):
 class ToyClient:
     """Grades in the process, as the toy judge's server would."""
 
-    model, unread_attempts = judging.MODEL, 2
+    model, served_as, unread_attempts = judging.MODEL, (), 2
 
     def __init__(self):
         self.asked, self.grade = 0, judging.grade
 
-    def ask(self, bodies, keep):
-        for place, body in enumerate(bodies):
+    def body(self, request):
+        return wire.body_of(self.model, request)
+
+    def ask(self, desk):
+        while (given := desk.next()) is not None:
+            place, body = given
             self.asked += 1
             reply = self.grade(wire.messages_of(body), body)
-            keep([(place, json.dumps(wire.completion_of(reply, body)))])
+            desk.keep([Answered(place, json.dumps(wire.completion_of(reply, body)), 0.1)])
 
 
 def bench(kind=ToyWeighted, count=COUNT):

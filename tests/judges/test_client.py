@@ -12,9 +12,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from harness.config import identity
-from harness.errors import JudgeError
+from harness.errors import JudgeError, JudgeRefusedError
 from harness.judges import calls
 from harness.judges.client import OpenAIJudge
+from harness.judges.desk import Tray
 
 GOOD = {"model": "served", "choices": [{"message": {"content": "A"}, "finish_reason": "stop"}]}
 KEY = "sk-canary-3141592653"
@@ -83,9 +84,9 @@ def judge(served, **fields):
 
 
 def ask(client, count=1):
-    kept = {}
-    client.ask([{"model": "j", "messages": [], "n": i} for i in range(count)], kept.update)
-    return kept
+    tray = Tray([{"model": "j", "messages": [], "n": i} for i in range(count)])
+    client.ask(tray)
+    return {place: one.text for place, one in tray.replies.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -174,8 +175,8 @@ def test_a_retry_after_that_says_nothing_is_ignored(told):
 )
 def test_what_is_for_good_stops_at_once(status, code, mend):
     begun = time.monotonic()
-    with server(*[(status, error(code))] * 9) as served, pytest.raises(JudgeError) as caught:
-        ask(judge(served, concurrency=2), count=30)
+    with server(*[(status, error(code))] * 9) as served, pytest.raises(JudgeRefusedError) as caught:
+        ask(judge(served, concurrency=64), count=300)
     assert len(served.times) <= 3
     assert time.monotonic() - begun < 5
     text = str(caught.value)
@@ -185,12 +186,11 @@ def test_what_is_for_good_stops_at_once(status, code, mend):
 
 
 def test_what_was_answered_before_the_end_is_kept():
-    kept = {}
+    tray = Tray([{"model": "j", "messages": [], "n": i} for i in range(30)])
     script = [(200, GOOD)] * 5 + [(404, error("model_not_found"))]
-    bodies = [{"model": "j", "messages": [], "n": i} for i in range(30)]
-    with server(*script) as served, pytest.raises(JudgeError):
-        judge(served).ask(bodies, kept.update)
-    assert sorted(kept) == [0, 1, 2, 3, 4]
+    with server(*script) as served, pytest.raises(JudgeRefusedError):
+        judge(served).ask(tray)
+    assert sorted(tray.replies) == [0, 1, 2, 3, 4]
 
 
 def test_a_judge_that_always_fails_is_given_up():

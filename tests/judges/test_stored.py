@@ -7,6 +7,7 @@ import pytest
 
 from harness.errors import JudgeError
 from harness.judges import wire
+from harness.judges.desk import Answered
 from harness.judges.store import opened
 from harness.judges.stored import StoredJudge
 from harness.types import JudgeRequest, Message, Reading, Reply
@@ -15,18 +16,23 @@ from harness.types import JudgeRequest, Message, Reading, Reply
 class Script:
     """A client that answers from a list, one reply a request it is asked."""
 
-    model, unread_attempts = "j", 2
+    model, served_as, unread_attempts = "j", ("j-served",), 2
 
-    def __init__(self, *contents, fail_after=None):
+    def __init__(self, *contents, fail_after=None, served="j-served"):
         self.contents, self.fail_after, self.asked = list(contents), fail_after, []
+        self.served = served
 
-    def ask(self, bodies, keep):
-        for place, body in enumerate(bodies):
+    def body(self, request):
+        return wire.body_of(self.model, request)
+
+    def ask(self, desk):
+        while (given := desk.next()) is not None:
             if self.fail_after is not None and len(self.asked) >= self.fail_after:
                 raise JudgeError("gone")
+            place, body = given
             self.asked.append(body)
-            reply = Reply(self.contents.pop(0), None, "stop", "j-served", 1, 1)
-            keep([(place, json.dumps(wire.completion_of(reply, body)))])
+            reply = Reply(self.contents.pop(0), None, "stop", self.served, 10, 1)
+            desk.keep([Answered(place, json.dumps(wire.completion_of(reply, body)), 0.5)])
 
 
 def request(name, content=None):
@@ -37,7 +43,8 @@ class Reader:
     """Reads a number; asks again where there is none."""
 
     def read(self, replies):
-        return Reading(float(replies[-1].content)) if replies[-1].content else None
+        said = replies[-1].content
+        return Reading(float(said)) if said not in ("", "?") else None
 
     def follow_up(self, request, replies):
         return request
@@ -105,7 +112,7 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path):
 
 
 def test_a_better_reader_reads_what_is_stored(tmp_path):
-    grade(Script("", ""), tmp_path, [request("a")])
+    grade(Script("?", "?"), tmp_path, [request("a")])
     judge = StoredJudge(Script(), tmp_path / "v.sqlite")
 
     class Better(Reader):
@@ -174,3 +181,18 @@ def test_a_protocol_that_never_asks_again_leaves_it_unread(tmp_path):
         [request("a")], Conversation(), lambda _: None
     )
     assert (found[0].reading, found[0].text) == (None, "x\ny")
+
+
+def test_an_empty_reply_is_asked_again_and_is_no_part_of_the_conversation(tmp_path):
+    client = Script("", "0.", "25")
+    client.unread_attempts = 3
+    found = StoredJudge(client, tmp_path / "v.sqlite").judge(
+        [request("a")], Conversation(), lambda _: None
+    )
+    assert (found[0].reading, found[0].text) == (Reading(0.25), "0.\n25")
+    asked = [[m["content"] for m in body["messages"]] for body in client.asked]
+    assert asked == [["a"], ["a"], ["a", "0.", "go on"]]
+
+
+def test_a_judge_that_says_nothing_is_left_unread(tmp_path):
+    assert grade(Script("", ""), tmp_path, [request("a")]) == [("a", None, "j-served")]

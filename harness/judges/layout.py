@@ -1,0 +1,142 @@
+"""How a verdict store lies on the disk: its tables, its journal, and the way from older layouts.
+
+attempt   every reply that a judge ever gave; rows are added and never changed
+call      every call that is or may be on the bill, replies and failures alike
+claim     requests that somebody is asking right now, so that nobody else does
+owner     who that is: a process, or a batch at the judge's own end
+batch     batches of requests, from the intention to the last line fetched
+line      the lines of a batch
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from harness.errors import StoreError
+from harness.judges import filesystem
+from harness.judges.salvage import PAGE
+from harness.seeds import canonical
+
+VERSION = 2
+ATTEMPT = """
+CREATE TABLE attempt (
+    key     TEXT    NOT NULL,  -- sha256 of the request
+    attempt INTEGER NOT NULL,  -- from 1
+    time    TEXT    NOT NULL,  -- UTC
+    request TEXT    NOT NULL,  -- canonical JSON: model, messages, every parameter
+    reply   TEXT    NOT NULL,  -- the response's body as it came
+    sha256  TEXT    NOT NULL,  -- of all the other columns
+    model   TEXT    NOT NULL,  -- what the server says it served
+    status  TEXT    NOT NULL CHECK (status IN ('read', 'unread', 'quarantined')),
+    PRIMARY KEY (key, attempt)
+) STRICT
+"""
+REST = """
+CREATE TABLE IF NOT EXISTS call (
+    key               TEXT    NOT NULL,
+    time              TEXT    NOT NULL,  -- UTC
+    outcome           TEXT    NOT NULL,  -- an attempt's status, or what went wrong
+    model             TEXT    NOT NULL,  -- what was asked for
+    prompt_tokens     INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    estimated         INTEGER NOT NULL,  -- 1: the server did not tell the tokens
+    dollars           REAL,              -- null: no price is known
+    seconds           REAL               -- null: it was a batch, or it failed
+) STRICT;
+CREATE INDEX IF NOT EXISTS call_key ON call (key);
+CREATE TABLE IF NOT EXISTS owner (
+    id      TEXT PRIMARY KEY,
+    place   TEXT NOT NULL,               -- machine, boot and process namespace; '' for a batch
+    pid     INTEGER NOT NULL,
+    started TEXT NOT NULL,               -- when the process began, as its machine counts
+    beat    REAL NOT NULL                -- seconds since 1970: its last sign of life
+) STRICT;
+CREATE TABLE IF NOT EXISTS claim (
+    key   TEXT PRIMARY KEY,
+    owner TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS batch (
+    name    TEXT PRIMARY KEY,            -- ours: also the owner of its claims
+    judge   TEXT NOT NULL,
+    file    TEXT,                        -- the judge's name of the uploaded file
+    batch   TEXT,                        -- the judge's name of the batch
+    state   TEXT NOT NULL,
+    time    TEXT NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS line (
+    batch   TEXT NOT NULL,
+    key     TEXT NOT NULL,
+    request TEXT NOT NULL,
+    state   TEXT NOT NULL,               -- asked, kept, failed, missing
+    told    TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (batch, key)
+) STRICT
+"""
+
+
+def checksum(columns: Sequence[object]) -> str:
+    """Return the sha256 of an attempt's columns but for `sha256` itself, in their order."""
+    return hashlib.sha256(canonical(list(columns)).encode()).hexdigest()
+
+
+def prepare(path: Path, connection: sqlite3.Connection) -> None:
+    """Set the journal and bring the tables to this version.
+
+    Raises:
+        StoreError: the file was written by a later version.
+    """
+    connection.execute(f"PRAGMA page_size = {PAGE}")  # only a new file heeds it
+    wanted = "delete" if filesystem.shared(path) else "wal"
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != wanted:
+        connection.execute(f"PRAGMA journal_mode = {wanted}")
+    connection.execute("PRAGMA synchronous = FULL")
+    if _version(connection) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _migrate(path, connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    found: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return found
+
+
+def _migrate(path: Path, connection: sqlite3.Connection) -> None:
+    version = _version(connection)
+    if version not in (0, 1, VERSION):
+        raise StoreError(
+            f"{path} was written by another version of the harness (layout {version}, this one "
+            f"reads {VERSION}): use that version, or name another place with --workspace"
+        )
+    if version == VERSION:  # another process was faster
+        return
+    if version == 1:
+        connection.execute("ALTER TABLE attempt RENAME TO attempt_1")
+    connection.execute(ATTEMPT)
+    for statement in REST.split(";\n"):
+        connection.execute(statement)
+    if version == 1:
+        connection.create_function("resealed", -1, _resealed, deterministic=True)
+        connection.execute(
+            "INSERT INTO attempt SELECT key, attempt, time, request, reply, "
+            "resealed(key, attempt, time, request, reply, model, status, sha256), model, status "
+            "FROM attempt_1 ORDER BY rowid"
+        )
+        connection.execute("DROP TABLE attempt_1")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _resealed(*columns: object) -> str:
+    """Return the checksum of a row of version 1, or the one it had where that does not hold."""
+    *rest, sha256 = columns
+    told = f"{rest[0]}\n{rest[4]}"
+    whole = hashlib.sha256(told.encode()).hexdigest() == sha256
+    return checksum(rest) if whole else str(sha256)

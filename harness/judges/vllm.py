@@ -1,0 +1,178 @@
+"""A judge with open weights that the harness serves itself, with vLLM's OpenAI server.
+
+The server is a process of its own: started when there is something to ask, awaited, stopped in the
+end however that comes, its log kept. What it serves carries the judge's own name.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.errors import JudgeError
+from harness.files import writing
+from harness.isolation import has_accelerator
+from harness.judges import wire
+from harness.judges.client import OpenAIJudge
+from harness.judges.desk import Desk
+from harness.types import JudgeRequest
+
+POLL_SECONDS, STOP_SECONDS = 0.5, 20.0
+TAIL = 3
+PROCESSOR = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+EAGER = ("--enforce-eager", "--dtype", "float32")
+
+
+class VLLMJudge(Component):
+    """Weights on this machine, asked over the Chat Completions API."""
+
+    model: str
+    """What the judge is called: in tables, and in every request."""
+    path: str
+    """A folder in the Hugging Face layout, or a hub id."""
+    revision: str | None = None
+    """The hub commit; None for a folder."""
+    served_as: tuple[str, ...] = Field((), exclude=True)
+    """Other names under which stored verdicts may have been given."""
+    max_model_len: int | None = Field(None, gt=0)
+    """Prompt and reply together, in tokens; None: what the model can see."""
+    arguments: tuple[str, ...] = Field((), exclude=True)
+    """Further ones for the server, e.g. --tensor-parallel-size 2."""
+    python: str | None = Field(None, exclude=True)
+    """The interpreter that has vLLM; None: this one."""
+    log: Path = Field(Path("vllm-judge.log"), exclude=True)
+    """Where what the server says is kept; written anew at every start."""
+    start_seconds: float = Field(1800.0, gt=0, exclude=True)
+    """How long the server may take to load the weights."""
+    concurrency: int = Field(64, gt=0, exclude=True)
+    timeout: float = Field(1800.0, gt=0, exclude=True)
+    patience: float = Field(600.0, gt=0, exclude=True)
+    """Seconds without a single answer after which the run stops."""
+    unread_attempts: int = Field(5, gt=0)
+    parameters: Mapping[str, Any] = Field(default_factory=dict)
+    """Laid over the protocol's own; null takes one away."""
+
+    def body(self, request: JudgeRequest) -> wire.Body:
+        """Return the whole request: what a verdict is kept under."""
+        return self._client("http://127.0.0.1/v1").body(request)
+
+    def ask(self, desk: Desk) -> None:
+        """Serve the model, and ask what the desk gives out until it is done.
+
+        Raises:
+            JudgeError: the server does not start, or gives no answer.
+        """
+        with serving(self._command, self.log, self.start_seconds) as url:
+            self._client(url).ask(desk)
+
+    @property
+    def url(self) -> str:
+        """Where it is served: on this machine."""
+        return "http://127.0.0.1/v1"
+
+    def _client(self, url: str) -> OpenAIJudge:
+        return OpenAIJudge(
+            model=self.model,
+            base_url=url,
+            concurrency=self.concurrency,
+            timeout=self.timeout,
+            patience=self.patience,
+            unread_attempts=self.unread_attempts,
+            parameters=self.parameters,
+        )
+
+    def _command(self, port: int) -> list[str]:
+        options: dict[str, Any] = {
+            "--model": self.path,
+            "--served-model-name": self.model,
+            "--revision": self.revision,
+            "--max-model-len": self.max_model_len,
+            "--host": "127.0.0.1",
+            "--port": port,
+        }
+        told = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
+        module = ("-m", "vllm.entrypoints.openai.api_server")
+        eager = () if has_accelerator() else EAGER
+        return [self.python or sys.executable, *module, *told, *eager, *self.arguments]
+
+
+@contextmanager
+def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
+    """Start `command(port)`, wait until it answers, yield its URL, and stop it.
+
+    Raises:
+        JudgeError: it does not come up; the log's last lines say why.
+    """
+    port = _free_port()
+    with writing(log), open(log, "wb") as out:
+        process = subprocess.Popen(
+            command(port),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**({} if has_accelerator() else PROCESSOR), **os.environ},
+            start_new_session=True,
+        )
+    try:
+        _await(process, f"http://127.0.0.1:{port}", log, seconds)
+        yield f"http://127.0.0.1:{port}/v1"
+    finally:
+        _stop(process)
+
+
+def _await(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while True:
+        with suppress(urllib.error.URLError, OSError), _opened(f"{url}/health"):
+            return
+        if process.poll() is not None:
+            raise JudgeError(f"the judge's server ended ({process.returncode}): {_tail(log)}")
+        if time.monotonic() > deadline:
+            raise JudgeError(
+                f"the judge's server did not come up within {seconds:g} s ({_tail(log)}): see "
+                f"{log}, or give it longer with --set judge.start_seconds=SECONDS"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+def _opened(url: str) -> Any:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    return opener.open(url, timeout=5)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End the server and the processes that it has started."""
+    for sent in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, sent)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_SECONDS)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _tail(log: Path) -> str:
+    """Return the last lines of a log that say something, in one."""
+    lines: Sequence[str] = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    said = [line.strip() for line in lines if line.strip()]
+    told = "".join(c if c.isprintable() else " " for c in " | ".join(said[-TAIL:]))
+    return f"{told or 'it said nothing'}; the whole log is {log}"
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port

@@ -1,0 +1,225 @@
+"""Batches: nothing is submitted twice, nothing is lost, only what is missing is sent again."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import BatchPendingError, JudgeIdentityError, JudgeRefusedError
+from harness.judges import batch_api, batched
+from harness.judges.choice import remembering
+from harness.judges.client import OpenAIJudge
+from harness.judges.stored import StoredJudge, terms_of
+from harness.types import JudgeRequest, Message, Reading
+
+HERE = Path(__file__).parent
+SPEC = importlib.util.spec_from_file_location("batch_server", HERE / "batch_server.py")
+batch_server = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(batch_server)
+serving = batch_server.serving
+COUNT = 20
+
+
+class Reader:
+    def read(self, replies):
+        said = replies[-1].content
+        return Reading(float(said)) if said.replace(".", "").isdigit() else None
+
+    def follow_up(self, request, replies):
+        return request
+
+
+READER = Reader()
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    monkeypatch.setattr(batched, "FIRST_LOOK", 0.01)
+    monkeypatch.setattr(batch_api, "FIRST_PAUSE", 0.01)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "v.sqlite"
+
+
+def requests(count=COUNT):
+    return [
+        JudgeRequest(str(i), (Message("user", f"say {i}"),), {"max_tokens": 1})
+        for i in range(count)
+    ]
+
+
+def judge(api, path, *, resume=False, **terms):
+    client = OpenAIJudge(model="j", base_url=api.url, timeout=5)
+    return remembering(client, path, terms_of(batch=True, resume=resume, **terms))
+
+
+def submit(api, path):
+    with pytest.raises(BatchPendingError, match="--resume"):
+        judge(api, path).judge(requests(), READER, lambda _: None)
+
+
+def fetch(api, path, **terms):
+    steps = []
+    found = judge(api, path, resume=True, **terms).judge(requests(), READER, steps.append)
+    assert sum(steps) == COUNT
+    assert [verdict.reading.value for verdict in found] == list(range(COUNT))
+
+
+def sent(api):
+    """Return how many lines were sent in all, and in how many batches."""
+    return sum(len(batch["_lines"]) for batch in api.batches.values()), len(api.batches)
+
+
+def test_submitted_now_and_fetched_later(path):
+    with serving(polls=3) as api:
+        submit(api, path)
+        submit(api, path)  # again: nothing is submitted twice
+        assert sent(api) == (COUNT, 1)
+        fetch(api, path)
+        fetch(api, path)  # again: nothing is asked
+        assert sent(api) == (COUNT, 1)
+        assert api.events["make files"] == api.events["make batches"] == 1
+
+
+def test_who_asks_call_by_call_is_told_of_the_batch(path):
+    with serving() as api:
+        submit(api, path)
+        client = OpenAIJudge(model="j", base_url=api.url)
+        with pytest.raises(BatchPendingError, match="20 requests are in a batch"):
+            StoredJudge(client, path).judge(requests(), READER, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("rules", "again"),
+    [
+        ({"missing": 3}, 3),
+        ({"doubled": 5}, 0),
+        ({"errors": 4}, 4),
+        ({"errors": 2, "missing": 2, "doubled": 3}, 4),
+        ({"state": "expired", "missing": 12}, 12),
+        ({"state": "cancelled", "missing": COUNT}, COUNT),
+    ],
+    ids=str,
+)
+def test_only_what_is_missing_is_sent_again(path, rules, again):
+    with serving(**rules) as api:
+        submit(api, path)
+        fetch(api, path)
+        assert sent(api) == (COUNT + again, 1 + (again > 0))
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        {"lose": ["make files"]},
+        {"lose": ["make batches"]},
+        {"lose": ["get files", "get batches", "list files", "list batches"]},
+        {"refuse": {"make files": 500, "make batches": 503, "get batches": 429, "get files": 502}},
+    ],
+    ids=str,
+)
+def test_an_answer_that_was_lost_submits_nothing_twice(path, rules):
+    with serving(**rules) as api:
+        submit(api, path)
+        fetch(api, path)
+        assert sent(api) == (COUNT, 1)
+        assert len(api.listed()) == 1
+
+
+def test_what_is_refused_for_good_is_not_sent_again(path):
+    with serving(errors=1, error_status=400) as api:
+        submit(api, path)
+        with pytest.raises(JudgeRefusedError, match=r"refused \(400\).*some_error"):
+            fetch(api, path)
+        assert sent(api) == (COUNT, 1)
+
+
+def test_a_batch_that_is_refused_as_a_whole_is_told(path):
+    with serving(state="failed") as api:
+        submit(api, path)
+        with pytest.raises(JudgeRefusedError, match="bad file"):
+            fetch(api, path)
+
+
+def test_without_a_key_that_is_valid_nothing_is_lost(path):
+    with serving(refuse={"make batches": 401}) as api:
+        with pytest.raises(JudgeRefusedError, match="401"):
+            judge(api, path).judge(requests(), READER, lambda _: None)
+        submit(api, path)
+        fetch(api, path)
+        assert sent(api) == (COUNT, 1)
+        assert len(api.listed()) == 1
+
+
+def test_another_models_batch_is_in_quarantine(path):
+    with serving(model="k") as api:
+        submit(api, path)
+        with pytest.raises(JudgeIdentityError, match="20 of its replies"):
+            fetch(api, path)
+        fetch(api, path, accepted=["k"])
+        assert sent(api) == (COUNT, 1)
+
+
+def test_a_batch_costs_half(path):
+    with serving(model="gpt-4.1-2025-04-14") as api:
+        client = OpenAIJudge(model="gpt-4.1-2025-04-14", base_url=api.url)
+        for resume in (False, True):
+            asked = remembering(client, path, terms_of(batch=True, resume=resume))
+            if not resume:
+                with pytest.raises(BatchPendingError):
+                    asked.judge(requests(), READER, lambda _: None)
+        asked.judge(requests(), READER, lambda _: None)
+        # 20 calls of 100 tokens at $2 a million and one at $8, halved
+        assert asked.bill(requests(), READER).dollars == pytest.approx(20 * 0.000208 / 2)
+
+
+def test_large_runs_are_divided(monkeypatch):
+    monkeypatch.setattr(batched, "LARGEST_LINES", 8)
+    bodies = {str(i): {"x": i} for i in range(COUNT)}
+    assert [len(part) for part in batched.parts(bodies)] == [8, 8, 4]
+    monkeypatch.setattr(batched, "LARGEST_BYTES", 300)
+    assert [len(part) for part in batched.parts(bodies)] == [1] * COUNT
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+import test_batched
+from types import SimpleNamespace
+from harness.errors import BatchPendingError
+from harness.judges import batched, batch_api
+batched.FIRST_LOOK = batch_api.FIRST_PAUSE = 0.01
+api = SimpleNamespace(url=sys.argv[1])
+print("go", flush=True)
+sys.stdin.readline()
+test_batched.judge(api, Path(sys.argv[2]), resume=True).judge(
+    test_batched.requests(), test_batched.READER, lambda _: None)
+"""
+STEPS = ("list files", "make files", "list batches", "make batches", "get batches", "get files")
+
+
+MANY = [(step, when) for step in STEPS for when in ("before", "after")]
+FEW = [("make files", "after"), ("make batches", "after"), ("get files", "after")]
+LARGE = [pytest.param(*one, marks=pytest.mark.faults) for one in MANY if one not in FEW]
+
+
+@pytest.mark.parametrize(("event", "when"), [*FEW, *LARGE])
+def test_a_kill_between_any_two_steps_submits_nothing_twice(path, event, when):
+    with serving(missing=2, kill={"event": event, "when": when}) as api:
+        command = [sys.executable, "-c", PROGRAM, api.url, str(path), str(HERE)]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
+            assert process.stdout.readline() == "go\n"
+            api.victim = process.pid
+            process.stdin.write("\n")
+            process.stdin.flush()
+            assert process.wait(60) == -9
+        fetch(api, path)
+        assert sent(api) == (COUNT + 2, 2)
+        assert len(api.listed()) == 2

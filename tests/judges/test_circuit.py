@@ -1,0 +1,52 @@
+"""The circuit, on a clock of its own."""
+
+import pytest
+
+from harness.errors import JudgeError
+from harness.judges.circuit import Circuit
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def test_it_opens_after_the_patience_and_says_why(clock):
+    circuit = Circuit("the judge j", 50, clock)
+    for _ in range(3):
+        circuit.failed("500: oops", None)
+    circuit.failed("no answer in time", None)
+    clock.now = 50
+    circuit.check()
+    clock.now = 51
+    told = r"the judge j gives no answer for 51 s \(3 x 500: oops; 1 x no answer in time\)"
+    with pytest.raises(JudgeError, match=told):
+        circuit.check()
+
+
+def test_an_answer_closes_it(clock):
+    circuit = Circuit("j", 50, clock)
+    clock.now = 49
+    circuit.answered()
+    clock.now = 98
+    circuit.check()
+
+
+def test_what_the_server_asks_to_wait_is_no_silence_but_not_for_ever(clock):
+    circuit = Circuit("j", 50, clock)
+    circuit.failed("429", 60.0)
+    clock.now = 105
+    circuit.check()
+    for clock.now in range(105, 940, 60):
+        circuit.failed("429", 60.0)
+        circuit.check()
+    clock.now = 951  # 900 seconds of excuses, and 50 of patience
+    with pytest.raises(JudgeError, match="x 429"):
+        circuit.check()

@@ -1,0 +1,114 @@
+"""The pace, on a clock of its own: a judge that is simulated by its rule."""
+
+import asyncio
+
+import pytest
+
+from harness.judges.pace import KNOCKING, Pace, seconds_of
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+def simulate(refuses, ceiling=64, seconds=60.0, latency=1.0):
+    """Keep every seat taken for some time; return (pace, answers a second in the last half)."""
+    clock = Clock()
+    pace, flight, answers = Pace(ceiling, clock), [], []
+    while clock.now < seconds:
+        while pace._free():
+            pace.in_flight += 1
+            flight.append((clock.now + latency, refuses(clock.now, pace.in_flight)))
+        if flight:
+            clock.now, refused = flight.pop(0)
+            pace.in_flight -= 1
+            if refused:
+                pace.limited(0.2)
+            else:
+                pace.answered()
+                answers.append(clock.now)
+    return pace, sum(t > seconds / 2 for t in answers) / (seconds / 2)
+
+
+def test_it_knocks_and_then_grows_to_the_ceiling():
+    pace = Pace(64)
+    assert int(pace.limit) == KNOCKING
+    pace, rate = simulate(lambda now, flight: False)
+    assert int(pace.limit) == 64
+    assert rate == pytest.approx(64, rel=0.05)  # 64 seats of a second each
+
+
+def test_it_shrinks_to_what_the_judge_bears():
+    # no more than 10 at a time are taken
+    pace, rate = simulate(lambda now, flight: flight > 10, seconds=120)
+    assert 4 <= pace.limit <= 20
+    assert rate > 6
+
+
+@pytest.mark.parametrize("share", [10, 3])
+def test_refusals_that_do_not_depend_on_the_pace_do_not_slow_it(share):
+    counter = iter(range(10**9))
+    pace, rate = simulate(lambda now, flight: next(counter) % share == 0, seconds=120)
+    assert rate > 0.6 * 64 * (1 - 1 / share)
+
+
+def test_a_long_pause_that_the_server_names_holds_for_all():
+    clock = Clock()
+    pace = Pace(8, clock)
+    pace.answered()
+    pace.limited(20.0)
+    assert not pace._free()
+    clock.now = 20.1
+    assert pace._free()
+
+
+def test_an_allowance_that_is_used_up_is_waited_for():
+    clock = Clock()
+    pace = Pace(8, clock)
+    pace.told({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "9s"})
+    assert pace._free()
+    pace.told({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m30s"})
+    clock.now = 89.9
+    assert not pace._free()
+    clock.now = 90.1
+    assert pace._free()
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1s", 1), ("6m0s", 360), ("120ms", 0.12), ("1h2m3.5s", 3723.5), ("7", 7), ("soon", 0)],
+)
+def test_durations_are_read_as_servers_write_them(text, seconds):
+    assert seconds_of(text) == pytest.approx(seconds)
+
+
+def test_seats_are_given_in_the_order_of_asking_and_given_back():
+    async def run():
+        pace, order = Pace(2), []
+        pace.limit = 2
+
+        async def sit(name):
+            async with pace.seat():
+                order.append(name)
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(*(sit(i) for i in range(7)))
+        return pace.in_flight, order
+
+    assert asyncio.run(run()) == (0, list(range(7)))
+
+
+def test_one_who_is_cancelled_while_waiting_takes_no_seat():
+    async def run():
+        pace = Pace(1)
+        async with pace.seat():
+            waiting = asyncio.create_task(pace._sit())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        return pace.in_flight
+
+    assert asyncio.run(run()) == 0

@@ -1,0 +1,275 @@
+"""Who answers, what it costs, and who decides: identity, ledger, prices, panels, replays."""
+
+import datetime
+import json
+
+import pytest
+
+from harness.config import build, load
+from harness.errors import BudgetError, ConfigError, JudgeError, JudgeIdentityError
+from harness.judges import identity, prices, wire
+from harness.judges.choice import remembering
+from harness.judges.client import OpenAIJudge
+from harness.judges.desk import Answered
+from harness.judges.panel import Panel, decided
+from harness.judges.replay import Replay
+from harness.judges.store import opened
+from harness.judges.stored import StoredJudge, terms_of
+from harness.types import JudgeRequest, Message, Reading, Reply, Verdict
+
+
+class Client:
+    """Answers `1`; says which model it served, in the order of `serves`."""
+
+    served_as, unread_attempts = (), 2
+
+    def __init__(self, model="gpt-4-1106-preview", serves=(), says="1", prompt_tokens=1000):
+        self.model, self.serves, self.says, self.asked = model, list(serves), says, 0
+        self.prompt_tokens = prompt_tokens
+
+    def body(self, request):
+        return wire.body_of(self.model, request)
+
+    def ask(self, desk):
+        while (given := desk.next()) is not None:
+            self.asked += 1
+            served = self.serves.pop(0) if self.serves else self.model
+            reply = Reply(self.says, None, "stop", served, self.prompt_tokens, 1)
+            text = json.dumps(wire.completion_of(reply, given[1]))
+            desk.keep([Answered(given[0], text, 2.0)])
+
+
+class Reader:
+    def read(self, replies):
+        said = replies[-1].content
+        return Reading(float(said)) if said else None
+
+    def follow_up(self, request, replies):
+        return request
+
+
+READER = Reader()
+
+
+def requests(count, length=4000):
+    turns = [(Message("user", f"{i:04d}" + "x" * (length - 4)),) for i in range(count)]
+    return [JudgeRequest(str(i), turn, {"max_tokens": 1}) for i, turn in enumerate(turns)]
+
+
+def grade(client, path, count=5, **terms):
+    judge = StoredJudge(client, path, terms_of(**terms))
+    return judge, judge.judge(requests(count), READER, lambda _: None)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "v.sqlite"
+
+
+def test_another_model_stops_the_run_and_its_verdict_is_in_quarantine(path):
+    client = Client(serves=["gpt-4-1106-preview"] * 2 + ["gpt-4-turbo-2024-04-09"] * 9)
+    with pytest.raises(JudgeIdentityError, match="--accept-judge gpt-4-turbo-2024-04-09"):
+        grade(client, path)
+    assert client.asked == 3
+    with opened(path) as store:
+        rows = store.connection.execute("SELECT status, model FROM attempt ORDER BY rowid")
+        assert rows.fetchall()[2] == ("quarantined", "gpt-4-turbo-2024-04-09")
+    again = Client()
+    judge, found = grade(again, path)
+    assert again.asked == 3
+    assert {verdict.model for verdict in found} == {"gpt-4-1106-preview"}
+    assert judge.bill(requests(5), READER).quarantined == 1
+
+
+def test_a_model_that_was_accepted_counts_and_is_named(path):
+    client = Client(serves=["other"] * 5)
+    _, found = grade(client, path, accepted=["other"])
+    assert [verdict.model for verdict in found] == ["other"] * 5
+    assert grade(Client(), path, accepted=["other"])[1] == found
+    later = Client()
+    grade(later, path)  # no longer accepted, so that it is asked anew
+    assert later.asked == 5
+
+
+def test_a_server_that_names_no_model_is_a_stranger_too(path):
+    with pytest.raises(JudgeIdentityError, match="served unnamed"):
+        grade(Client(serves=[""] * 5), path)
+
+
+@pytest.mark.parametrize(
+    ("model", "url", "moving"),
+    [
+        ("gpt-4.1", "https://api.openai.com/v1", True),
+        ("gpt-4o", "https://api.openai.com/v1", True),
+        ("gpt-4.1-2025-04-14", "https://api.openai.com/v1", False),
+        ("gpt-4-1106-preview", "https://api.openai.com/v1", False),
+        ("gpt-4-0613", "https://api.openai.com/v1", False),
+        ("gemini-2.5-pro", "https://generativelanguage.googleapis.com/v1beta/openai", True),
+        ("gpt-4.1", "http://127.0.0.1:8000/v1", False),
+        ("my-model", "https://models.example.org/v1", False),
+    ],
+)
+def test_aliases_are_known(model, url, moving):
+    assert identity.moving(model, url) == moving
+
+
+def test_an_alias_is_refused_before_anything_is_asked(path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
+    judge = StoredJudge(OpenAIJudge(model="gpt-4o", base_url="https://api.openai.com/v1"), path)
+    with pytest.raises(JudgeIdentityError, match="is an alias"):
+        judge.judge(requests(1), READER, lambda _: None)
+
+
+def test_the_budget_is_a_hard_limit(path):
+    # 1,000 tokens at $10 a million and one at $30: $0.01003 a call
+    client = Client()
+    with pytest.raises(BudgetError, match=r"\$0.05 is spent \(\$0.04"):
+        grade(client, path, count=20, budget=0.05)
+    assert client.asked == 4
+    more = Client()
+    with pytest.raises(BudgetError):
+        grade(more, path, count=20, budget=0.05)
+    assert more.asked == 4
+    judge, _ = grade(Client(), path, count=20, budget=1)
+    bill = judge.bill(requests(20), READER)
+    assert (bill.calls, bill.failed, bill.estimated) == (20, 0, 0)
+    assert bill.dollars == pytest.approx(20 * 0.01003)
+    assert bill.seconds == 2.0
+    assert "since 2023-11-06" in bill.price
+
+
+def test_unread_replies_are_on_the_bill(path):
+    judge, found = grade(Client(says=""), path, count=3)
+    assert [verdict.reading for verdict in found] == [None] * 3
+    bill = judge.bill(requests(3), READER)
+    assert (bill.calls, bill.unread) == (6, 6)
+
+
+def test_tries_without_a_reply_are_on_the_bill_by_a_guess(path):
+    class Failing(Client):
+        def ask(self, desk):
+            place, body = desk.next()
+            desk.failed(place, "no answer in time")
+            raise JudgeError("gone")
+
+    judge = StoredJudge(Failing(), path)
+    with pytest.raises(JudgeError):
+        judge.judge(requests(2), READER, lambda _: None)
+    bill = judge.bill(requests(2), READER)
+    assert (bill.calls, bill.failed, bill.estimated) == (1, 1, 1)
+    assert bill.prompt_tokens == 1000  # 4,000 characters, four a token
+
+
+def test_a_budget_needs_a_price(path):
+    with pytest.raises(ConfigError, match="no price of mystery"):
+        grade(Client(model="mystery"), path, budget=1)
+
+
+def test_a_forecast_is_what_it_then_costs(path):
+    judge = StoredJudge(Client(), path)
+    told = judge.forecast(requests(10), READER)
+    assert (told.calls, told.completion_tokens) == (10, 10)
+    assert not path.exists()
+    grade(Client(), path, count=4)
+    later = judge.forecast(requests(10), READER)
+    assert later.calls == 6
+    assert "2.0 s a call as before" in later.grounds
+    # one call at a time (the client names no number), of two seconds each
+    assert later.minutes == pytest.approx(6 * 2 / 60)
+
+
+def test_the_price_is_that_of_the_day(monkeypatch, tmp_path):
+    folder = tmp_path / "configs" / "prices"
+    folder.mkdir(parents=True)
+    lines = [
+        f"{{prompt: {p}, completion: 1, since: {d}, source: s}}"
+        for p, d in ((1, "2025-01-01"), (2, "2026-01-01"))
+    ]
+    text = "use: harness.judges.prices:Prices\nmodels:\n  m:\n"
+    (folder / "mine.yaml").write_text(text + "".join(f"  - {line}\n" for line in lines))
+    monkeypatch.chdir(tmp_path)
+    day = datetime.date
+    assert prices.price_of("m", day(2024, 12, 31)) is None
+    assert prices.price_of("m", day(2025, 12, 31)).prompt == 1
+    assert prices.price_of("m", day(2026, 1, 1)).prompt == 2
+
+
+def test_a_batch_costs_its_share():
+    price = prices.price_of("gpt-4.1-2025-04-14")
+    assert price.dollars(1_000_000, 1_000_000) == pytest.approx(2 + 8)
+    assert price.dollars(1_000_000, 1_000_000, batched=True) == pytest.approx(5)
+
+
+def test_every_price_has_a_source():
+    for rows in build(load("prices", "openai")).models.values():
+        assert all(row.source for row in rows)
+
+
+def verdict(value, label="", model="m"):
+    reading = None if value is None else Reading(value, label)
+    return Verdict("r", reading, model, "said")
+
+
+@pytest.mark.parametrize(
+    ("values", "rule", "expected"),
+    [
+        ((1.0, 0.0, 1.0), "majority", 1.0),
+        ((0.0, 0.5, 1.0), "majority", 0.5),
+        ((1.0, None, 1.0), "majority", 1.0),
+        ((1.0, None, 0.0), "majority", None),
+        ((None, None, None), "majority", None),
+        ((0.2, 0.4, None), "mean", 0.3),
+        ((0.0, 0.3, 0.9), "mean", 0.4),
+    ],
+)
+def test_a_panel_decides(values, rule, expected):
+    found = decided([verdict(value) for value in values], rule)
+    assert (found.reading and found.reading.value) == (expected and pytest.approx(expected))
+
+
+def test_a_majority_keeps_its_label_and_names_all_who_sat():
+    found = decided(
+        [verdict(1, "A>B", "x"), verdict(0, "B>A", "y"), verdict(1, "A>B", "z")], "majority"
+    )
+    assert found.reading == Reading(1, "A>B")
+    assert (found.model, found.text) == ("x, y, z", "x: said\ny: said\nz: said")
+
+
+def test_a_panel_is_asked_one_by_one_and_pays_for_all(path):
+    members = [Client("a", says="1"), Client("b", says="0"), Client("c", says="1")]
+    judge = remembering(Panel(members=members, rule="majority"), path, terms_of())
+    found = judge.judge(requests(3), READER, lambda _: None)
+    assert [verdict.reading.value for verdict in found] == [1.0] * 3
+    assert judge.model == "majority of a, b, c"
+    assert judge.pending(requests(4), READER) == 1
+    assert judge.bill(requests(3), READER).calls == 9
+    assert judge.forecast(requests(4), READER).calls == 3
+
+
+def test_a_majority_of_an_even_number_is_refused():
+    with pytest.raises(ValueError, match="odd number"):
+        Panel(members=[Client("a"), Client("b")], rule="majority")
+
+
+def test_a_replay_repeats_what_is_stored_and_asks_nothing(path):
+    _, found = grade(Client(), path, count=3)
+    replay = StoredJudge(Replay(model="gpt-4-1106-preview"), path)
+    assert replay.judge(requests(3), READER, lambda _: None) == found
+    with pytest.raises(JudgeError, match="not all verdicts"):
+        replay.judge(requests(4), READER, lambda _: None)
+
+
+def test_parameters_of_the_judge_are_laid_over_the_protocols():
+    request = JudgeRequest("a", (Message("user", "x"),), {"max_tokens": 1, "temperature": 1})
+    plain = OpenAIJudge(model="j").body(request)
+    assert (plain["max_tokens"], plain["temperature"]) == (1, 1)
+    judge = OpenAIJudge(
+        model="j",
+        token_limit="max_completion_tokens",
+        parameters={"temperature": None, "reasoning_effort": "none"},
+    )
+    body = judge.body(request)
+    assert body["max_completion_tokens"] == 1
+    assert body["reasoning_effort"] == "none"
+    assert {"max_tokens", "temperature"}.isdisjoint(body)
+    assert OpenAIJudge(model="j", parameters={"max_tokens": 9}).body(request)["max_tokens"] == 9

@@ -1,0 +1,216 @@
+"""The store's upkeep: damage is found and told, and a repair keeps the rest."""
+
+import gzip
+import hashlib
+import json
+import random
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from harness.errors import InputError, StoreError
+from harness.judges import filesystem, layout, seal, upkeep
+from harness.judges.store import Attempt, Call, key_of, opened
+
+COUNT = 60
+
+
+def body(i):
+    text = f"question {i} " * (1 + i % 9 * 40)
+    return {"model": "j", "messages": [{"role": "user", "content": text}]}
+
+
+def reply(i):
+    return json.dumps({"reply": f"{i} ü " * (1 + i % 7 * 300)})
+
+
+@pytest.fixture
+def path(tmp_path):
+    """A store that was closed: rows within a page, and rows that go over several."""
+    path = tmp_path / "v.sqlite"
+    with opened(path) as store:
+        for i in range(COUNT):
+            call = Call(key_of(body(i)), "read", "j", 100, 1, False, 0.25, 1.5)
+            store.add([Attempt(body(i), reply(i), "j", True)], [call])
+    return path
+
+
+def served(path):
+    """Return what a store serves, by number; a damaged one may refuse."""
+    keys = {key_of(body(i)): i for i in range(COUNT)}
+    with opened(path) as store:
+        found = store.replies(keys)
+    return {keys[key]: replies for key, replies in found.items()}
+
+
+def test_a_whole_store_is_found_whole_and_left_alone(path):
+    before = path.read_bytes()
+    assert upkeep.verify(path) == upkeep.Health(COUNT, ())
+    assert path.read_bytes() == before
+
+
+def test_a_summary_tells_verdicts_and_money(path):
+    found = upkeep.summary(path)
+    row = found["verdicts"][0]
+    told = {"judge": "j", "served": "j", "status": "read", "attempts": COUNT}
+    assert row | told == row
+    # 60 calls of a quarter of a dollar
+    assert found["calls"][0] | {"dollars": 15.0} == found["calls"][0]
+
+
+def test_every_changed_byte_is_found_and_nothing_wrong_is_served(path):
+    whole, rng = path.read_bytes(), random.Random(1)
+    mark = seal.seal_of(path).read_bytes()
+    for _ in range(60):
+        at, bit = rng.randrange(len(whole)), 1 << rng.randrange(8)
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
+        seal.seal_of(path).write_bytes(mark)
+        assert upkeep.verify(path).faults, at
+        try:
+            found = served(path)
+        except StoreError:
+            continue
+        assert all(replies == [reply(i)] for i, replies in found.items())
+
+
+@pytest.mark.parametrize("at", [0, 17, 105, 5000, 50_000, -300, -5000])
+def test_a_repair_keeps_the_rest(path, at):
+    data = bytearray(path.read_bytes())
+    data[at] ^= 0xFF
+    path.write_bytes(data)
+    kept, aside = upkeep.repair(path)
+    assert aside.read_bytes() == data
+    assert kept >= COUNT - 8  # a page that is lost takes the rows on it
+    assert upkeep.verify(path) == upkeep.Health(kept, ())
+    found = served(path)
+    assert len(found) == kept
+    assert all(replies == [reply(i)] for i, replies in found.items())
+
+
+def test_a_cut_file_is_found_and_what_is_left_is_kept(path):
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2 + 100])
+    assert upkeep.verify(path).faults
+    kept, _ = upkeep.repair(path)
+    assert COUNT // 4 < kept < COUNT
+    assert upkeep.verify(path) == upkeep.Health(kept, ())
+
+
+def test_a_log_that_was_taken_away_is_told(path):
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    with opened(path) as store:
+        store.add([Attempt(body(99), "lost", "j", True)])
+        copy = path.with_name("copy.sqlite")
+        copy.write_bytes(path.read_bytes())  # as a kill leaves it, without its log
+    connection.close()
+    assert "log is gone" in upkeep.verify(copy).faults[0]
+    assert len(served(copy)) == COUNT
+
+
+def test_calls_survive_a_repair(path):
+    upkeep.repair(path)
+    with opened(path) as store:
+        assert len(list(store.calls(key_of(body(i)) for i in range(COUNT)))) == COUNT
+
+
+def test_a_store_in_use_is_not_repaired(path):
+    with opened(path), pytest.raises(StoreError, match="in use"):
+        upkeep.repair(path)
+
+
+def test_a_store_in_use_is_not_sealed_until_the_last_has_closed_it(path):
+    with opened(path):
+        with opened(path):
+            pass
+        assert not seal.seal_of(path).exists()
+    assert seal.broken(path) is None
+    assert seal.seal_of(path).exists()
+
+
+@pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
+def test_verdicts_go_out_and_come_in(path, tmp_path, name):
+    assert upkeep.export(path, tmp_path / name) == COUNT
+    other = tmp_path / "other.sqlite"
+    assert upkeep.bring(other, tmp_path / name) == (COUNT, COUNT)
+    assert upkeep.bring(other, tmp_path / name) == (0, COUNT)
+    assert served(other) == served(path)
+    assert upkeep.verify(other) == upkeep.Health(COUNT, ())
+
+
+def test_a_line_that_was_changed_brings_nothing(path, tmp_path):
+    upkeep.export(path, tmp_path / "out.jsonl.gz")
+    with gzip.open(tmp_path / "out.jsonl.gz", "rt") as file:
+        lines = file.read().replace("question 12", "question 21")
+    (tmp_path / "out.jsonl").write_text(lines)
+    with pytest.raises(InputError, match="line 13 is no whole verdict"):
+        upkeep.bring(tmp_path / "other.sqlite", tmp_path / "out.jsonl")
+    with opened(tmp_path / "other.sqlite") as store:
+        assert store.connection.execute("SELECT count(*) FROM attempt").fetchone() == (0,)
+
+
+def test_where_there_is_no_store_it_is_told(tmp_path):
+    with pytest.raises(StoreError, match="--workspace"):
+        upkeep.verify(tmp_path / "none.sqlite")
+
+
+VERSION_1 = """
+CREATE TABLE attempt (key TEXT NOT NULL, attempt INTEGER NOT NULL, time TEXT NOT NULL,
+  request TEXT NOT NULL, reply TEXT NOT NULL, sha256 TEXT NOT NULL, model TEXT NOT NULL,
+  status TEXT NOT NULL CHECK (status IN ('read', 'unread')), PRIMARY KEY (key, attempt)) STRICT
+"""
+
+
+def test_a_store_of_version_1_is_read_and_no_row_is_lost(tmp_path):
+    path = tmp_path / "old.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute(VERSION_1)
+    for i in range(3):
+        key, text = key_of(body(i)), reply(i)
+        told = hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()
+        sealed = told if i < 2 else "damaged long ago"
+        row = (key, 1, "2026-11-01T00:00:00Z", json.dumps(body(i)), text, sealed, "j", "read")
+        connection.execute("INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+    with opened(path) as store:
+        assert store.replies([key_of(body(0)), key_of(body(1))]) == {
+            key_of(body(i)): [reply(i)] for i in range(2)
+        }
+        with pytest.raises(StoreError, match="damaged"):
+            store.replies([key_of(body(2))])
+        assert store.connection.execute("PRAGMA user_version").fetchone() == (layout.VERSION,)
+
+
+MOUNTS = """
+27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
+30 27 0:30 / /scratch rw shared:1 - lustre fs@tcp:/x rw
+31 27 0:31 / /home rw - nfs4 server:/home rw
+32 31 0:32 / /home/local\\040disk rw - xfs /dev/vdb rw
+33 27 0:33 / /mnt rw - fuse.sshfs host:/ rw
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "kind", "shared"),
+    [
+        ("/data/v.sqlite", "ext4", False),
+        ("/scratch/me/v.sqlite", "lustre", True),
+        ("/home/me/v.sqlite", "nfs4", True),
+        ("/home/local disk/v.sqlite", "xfs", False),
+        ("/mnt/v.sqlite", "fuse.sshfs", True),
+    ],
+)
+def test_the_file_system_is_known(where, kind, shared):
+    assert filesystem.kind(Path(where), MOUNTS) == kind
+    assert filesystem.shared(Path(where), MOUNTS) == shared
+
+
+def test_a_shared_file_system_has_no_write_ahead_log(tmp_path, monkeypatch):
+    monkeypatch.setattr(filesystem, "shared", lambda path: True)
+    with opened(tmp_path / "v.sqlite") as store:
+        assert store.connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        store.add([Attempt(body(1), "x", "j", True)])
+    assert upkeep.verify(tmp_path / "v.sqlite") == upkeep.Health(1, ())
