@@ -5,7 +5,18 @@ import sys
 
 import typer
 
-from harness.cli import assets, config, demo, exchange, leaderboard, ls, score, train, verify
+from harness.cli import (
+    assets,
+    config,
+    demo,
+    exchange,
+    leaderboard,
+    ls,
+    score,
+    theory,
+    train,
+    verify,
+)
 from harness.cli import eval as evaluate
 from harness.cli.screen import fail
 from harness.errors import HarnessError
@@ -28,6 +39,7 @@ app.command("export", epilog=exchange.EXPORT)(exchange.give)
 app.command("leaderboard", epilog=leaderboard.EXAMPLE)(leaderboard.command)
 app.command("ls", epilog=ls.EXAMPLE)(ls.command)
 app.add_typer(assets.app, name="assets", epilog=assets.EXAMPLE)
+app.add_typer(theory.app, name="theory", epilog=theory.EXAMPLE)
 app.add_typer(config.app, name="config", epilog=config.EXAMPLE)
 
 
