@@ -14,6 +14,7 @@ from harness.cli import (
     leaderboard,
     ls,
     score,
+    theory,
     train,
     verdicts,
     verify,
@@ -40,6 +41,7 @@ app.command("export", epilog=exchange.EXPORT)(exchange.give)
 app.command("leaderboard", epilog=leaderboard.EXAMPLE)(leaderboard.command)
 app.command("ls", epilog=ls.EXAMPLE)(ls.command)
 app.add_typer(assets.app, name="assets", epilog=assets.EXAMPLE)
+app.add_typer(theory.app, name="theory", epilog=theory.EXAMPLE)
 app.add_typer(config.app, name="config", epilog=config.EXAMPLE)
 app.add_typer(judge.app, name="judge", epilog=judge.EXAMPLE)
 app.add_typer(verdicts.app, name="verdicts", epilog=verdicts.EXAMPLE)

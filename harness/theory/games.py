@@ -1,0 +1,234 @@
+"""Games: a preference matrix a prompt, and the reference policy that KL pulls towards.
+
+A game of many prompts is a contextual game: its policy is one distribution a prompt, and every
+figure of it is the mean over prompts, since a best response is taken prompt by prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from pydantic import Field
+
+from harness.config import Component
+from harness.errors import InputError
+from harness.files import sha256
+from harness.seeds import derive
+from harness.statistics.resampling import Floats
+
+TOLERANCE = 1e-9
+"""How far from 1 the sum of P(y ≻ y') and P(y' ≻ y), or of a policy, may lie."""
+
+
+@dataclass(frozen=True, slots=True)
+class Games:
+    """Games of one size, side by side."""
+
+    preference: Floats
+    """P(i ≻ j), shape (games, prompts, actions, actions)."""
+    reference: Floats
+    """π_ref, shape (games, prompts, actions)."""
+
+    def __post_init__(self) -> None:
+        check_preference(self.preference)
+        check_policy(self.reference, "the reference policy")
+
+    def rows(self) -> tuple[Floats, Floats]:
+        """Return preferences and references with a row a prompt of any game."""
+        actions = self.reference.shape[-1]
+        return self.preference.reshape(-1, actions, actions), self.reference.reshape(-1, actions)
+
+    def mean(self, figures: Floats) -> Floats:
+        """Return the mean over prompts, shape (..., games), of one figure a row."""
+        games, prompts = self.reference.shape[:2]
+        found: Floats = figures.reshape(*figures.shape[:-1], games, prompts).mean(-1)
+        return found
+
+
+@runtime_checkable
+class Game(Protocol):
+    """A recipe for games."""
+
+    name: str
+
+    def draw(self, seed: int) -> Games:
+        """Return the games; the same ones for the same seed."""
+
+
+class Matrix(Component):
+    """One game, written out."""
+
+    name: str
+    preference: list[list[float]]
+    """P(row ≻ column)."""
+    reference: list[float] | None = None
+    """π_ref; uniform where none is given."""
+
+    def draw(self, seed: int) -> Games:
+        """Return the game, which no seed changes."""
+        return one_game(self.preference, self.reference)
+
+
+class MatrixFile(Component):
+    """One game from a CSV file: P(row ≻ column), a line a row, no heading."""
+
+    name: str
+    path: Path
+    reference: list[float] | None = None
+
+    def fingerprint(self) -> str:
+        """Return the sha256 of the file."""
+        return sha256(self.path)
+
+    def draw(self, seed: int) -> Games:
+        """Return the game, which no seed changes.
+
+        Raises:
+            InputError: the file cannot be read or holds no preference matrix.
+        """
+        try:
+            lines = self.path.read_text("utf-8").splitlines()
+            cells = [[float(c) for c in line.split(",")] for line in lines if line.strip()]
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{self.path}: expected a square of numbers, commas between them: {error}"
+            ) from error
+        return one_game(cells, self.reference)
+
+
+class Drawn(Component):
+    """What random games have in common: how many, how large, and how their references are drawn."""
+
+    name: str
+    games: int = Field(default=1000, gt=0)
+    prompts: int = Field(default=1, gt=0)
+    """Prompts a game."""
+    actions: int = Field(default=6, gt=1)
+    concentration: float = Field(default=5.0, gt=0)
+    """The references are Dirichlet draws; large is near uniform."""
+
+    def references(self, rng: np.random.Generator) -> Floats:
+        """Draw π_ref, shape (games, prompts, actions)."""
+        alpha = np.full(self.actions, self.concentration)
+        return rng.dirichlet(alpha, size=(self.games, self.prompts))
+
+    def stream(self, seed: int) -> np.random.Generator:
+        """Return the random numbers of a seed."""
+        return np.random.default_rng(derive(seed, "games", type(self).__name__))
+
+
+class Random(Drawn):
+    """P(i ≻ j) uniform on (0, 1) for every pair, each on its own: hardly ever transitive."""
+
+    def draw(self, seed: int) -> Games:
+        """Return the games."""
+        rng = self.stream(seed)
+        shape = (self.games, self.prompts, self.actions, self.actions)
+        upper = np.triu(rng.random(shape), 1)
+        return Games(completed(upper), self.references(rng))
+
+
+class BradleyTerry(Drawn):
+    """P(i ≻ j) = σ(r_i − r_j), with normally distributed rewards: always transitive."""
+
+    spread: float = Field(default=1.0, gt=0)
+    """The rewards' standard deviation, in nats."""
+
+    def draw(self, seed: int) -> Games:
+        """Return the games."""
+        rng = self.stream(seed)
+        rewards = self.spread * rng.standard_normal((self.games, self.prompts, self.actions))
+        apart = rewards[..., :, None] - rewards[..., None, :]
+        return Games(1 / (1 + np.exp(-apart)), self.references(rng))
+
+
+class Cyclic(Drawn):
+    """Each action beats the half of the others that follow it: rock, paper, scissors at large."""
+
+    actions: int = Field(default=3, gt=2)
+    weakest: float = Field(default=0.55, gt=0.5, le=1)
+    strongest: float = Field(default=0.95, gt=0.5, le=1)
+    """P(i ≻ j) is uniform between the two where i beats j."""
+
+    def draw(self, seed: int) -> Games:
+        """Return the games.
+
+        With an even number of actions, opposite ones are even.
+        """
+        rng = self.stream(seed)
+        shape = (self.games, self.prompts, self.actions, self.actions)
+        wins = rng.uniform(self.weakest, self.strongest, shape)
+        ahead = (np.arange(self.actions) - np.arange(self.actions)[:, None]) % self.actions
+        signed = np.where(
+            ahead * 2 < self.actions, wins, np.where(ahead * 2 == self.actions, 0.5, 0)
+        )
+        upper = np.where(ahead == 0, 0.0, signed)
+        beaten = np.where(ahead * 2 > self.actions, 1 - np.swapaxes(wins, -1, -2), upper)
+        return Games(np.where(ahead == 0, 0.5, beaten), self.references(rng))
+
+
+def completed(upper: Floats) -> Floats:
+    """Return the preference matrix of its part above the diagonal."""
+    actions = upper.shape[-1]
+    below = np.tril(np.ones((actions, actions)), -1) * (1 - np.swapaxes(upper, -1, -2))
+    found: Floats = upper + below + np.eye(actions) / 2
+    return found
+
+
+def one_game(preference: Sequence[Sequence[float]], reference: Sequence[float] | None) -> Games:
+    """Return a single game of one prompt.
+
+    Raises:
+        InputError: it is no preference matrix, or the reference no policy of its size.
+    """
+    sizes = {len(row) for row in preference}
+    if sizes != {len(preference)}:
+        raise InputError(
+            f"a preference matrix is square: {len(preference)} rows of {sorted(sizes)} columns"
+        )
+    matrix = np.array(preference, dtype=np.float64)
+    policy = np.full(len(matrix), 1 / len(matrix)) if reference is None else np.array(reference)
+    if policy.shape != matrix.shape[:1]:
+        raise InputError(f"the reference has {len(policy)} actions, the matrix {len(matrix)}")
+    return Games(matrix[None, None], policy.astype(np.float64)[None, None])
+
+
+def check_preference(preference: Floats) -> None:
+    """Check that matrices hold P(i ≻ j), shape (..., actions, actions).
+
+    Raises:
+        InputError: a value is outside [0, 1], or P + Pᵀ is not 1.
+    """
+    outside = ~((preference >= 0) & (preference <= 1))
+    if outside.any():
+        *_, i, j = np.argwhere(outside)[0]
+        value = preference[outside][0]
+        raise InputError(f"P({i}, {j}) is {value:g}: a preference lies in [0, 1]")
+    apart = np.abs(preference + np.swapaxes(preference, -1, -2) - 1)
+    if apart.max() > TOLERANCE:
+        *where, i, j = np.unravel_index(int(apart.argmax()), apart.shape)
+        here = preference[tuple(where)]
+        raise InputError(
+            f"P({i}, {j}) = {here[i, j]:g} and P({j}, {i}) = {here[j, i]:g}: in a preference "
+            "matrix they sum to 1, and the diagonal is 0.5"
+        )
+
+
+def check_policy(policy: Floats, what: str = "the policy") -> None:
+    """Check that policies are distributions with full support, shape (..., actions).
+
+    Raises:
+        InputError: a probability is not positive, or they do not sum to 1.
+    """
+    if not (policy > 0).all():
+        action = int(np.argwhere(~(policy > 0))[0][-1])
+        raise InputError(
+            f"{what} gives action {action} the probability {policy[~(policy > 0)][0]:g}: "
+            "KL needs every action's to be positive, e.g. 1e-9"
+        )
+    if np.abs(policy.sum(-1) - 1).max() > TOLERANCE:
+        raise InputError(f"{what} sums to {policy.sum(-1).ravel()[0]:g}: probabilities sum to 1")

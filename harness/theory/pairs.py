@@ -1,0 +1,152 @@
+"""Which pairs an iteration trains on: how often (chosen i, rejected j) comes up, and its label.
+
+The paper's proposition 6 needs two independent responses and a label drawn with P(i ≻ j). Practice
+takes the best and the worst of K and lets the more probable one win.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+import numpy as np
+from pydantic import Field
+
+from harness.config import Component
+from harness.protocols import Match, Pairing
+from harness.statistics.resampling import Floats
+
+Labels = Literal["bernoulli", "argmax"]
+
+
+@runtime_checkable
+class PairSource(Protocol):
+    """A law of pairs, or a sample of it."""
+
+    def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
+        """Return how often each (chosen, rejected) comes up, shape (rows, actions, actions)."""
+
+
+class Independent(Component):
+    """Two independent responses of π_t: proposition 6's law, or its argmax-labelled kin."""
+
+    labels: Labels = "bernoulli"
+    prompts: int | None = Field(default=None, gt=0)
+    """How many pairs are sampled; none: the law itself."""
+
+    def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
+        """Return π_t(i) π_t(j) P(i ≻ j), with P rounded where labels are argmax."""
+        met = policy[:, :, None] * policy[:, None, :]
+        # 2 of the ordered pairs (i, j) and (j, i) meet; one of both is chosen
+        law = 2 * met * labelled(preference, self.labels)
+        law /= law.sum((1, 2), keepdims=True)
+        return law if self.prompts is None else sampled(law, self.prompts, rng)
+
+
+class BestAndWorst(Component):
+    """The exact law of the tournament's pair: best of K against worst of K, K a power of 2.
+
+    Equal to what `harness.training.pairing:Tournament` does to K independent responses, prompts
+    without a decision left out; blocks of the bracket are independent, so they are put together
+    two at a time.
+    """
+
+    samples: int = Field(default=8, gt=1)
+    """K."""
+    labels: Labels = "argmax"
+
+    def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
+        """Return the law of (best, worst), relabelled with P where labels are Bernoulli."""
+        rounded = preference >= 0.5  # a tie counts for the first
+        block = policy[:, :, None] * np.eye(policy.shape[1])
+        for _ in range(int(np.log2(self.samples))):
+            block = _merged(block, rounded)
+        kept = block * (preference > 0.5)
+        kept /= kept.sum((1, 2), keepdims=True)
+        return kept if self.labels == "argmax" else relabelled(kept, preference)
+
+
+class Selected(Component):
+    """What a pairing of `harness train` makes of K responses to each of many sampled prompts."""
+
+    pairing: Pairing
+    samples: int = Field(default=8, gt=1)
+    """K."""
+    prompts: int = Field(default=1000, gt=0)
+    labels: Labels = "argmax"
+
+    def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
+        """Return the share of each pair among all that were kept."""
+        found = np.zeros_like(preference)
+        for row, (matrix, probabilities) in enumerate(zip(preference, policy, strict=True)):
+            size = (self.prompts, self.samples)
+            drawn = rng.choice(len(probabilities), size=size, p=probabilities)
+            for responses in drawn.tolist():
+                for chosen, rejected in played(self.pairing, matrix, responses):
+                    found[row, responses[chosen], responses[rejected]] += 1
+        found /= np.maximum(found.sum((1, 2), keepdims=True), 1)
+        return found if self.labels == "argmax" else relabelled(found, preference)
+
+
+class Preferences(Mapping[Match, float]):
+    """P(i preferred to j) of a prompt's responses, looked up in the game's matrix."""
+
+    def __init__(self, matrix: Floats, responses: Sequence[int]) -> None:
+        self._matrix, self._responses = matrix, responses
+
+    def __getitem__(self, match: Match) -> float:
+        first, second = match
+        return float(self._matrix[self._responses[first], self._responses[second]])
+
+    def __iter__(self) -> Iterator[Match]:
+        players = range(len(self._responses))
+        return ((i, j) for i in players for j in players if i != j)
+
+    def __len__(self) -> int:
+        return len(self._responses) * (len(self._responses) - 1)
+
+    def __contains__(self, match: object) -> bool:
+        return True
+
+
+def played(pairing: Pairing, matrix: Floats, responses: Sequence[int]) -> list[Match]:
+    """Return the pairs that a pairing makes of a prompt's responses (actions, one a response)."""
+    known = Preferences(matrix, responses)
+    rounds = pairing.rounds(len(responses))
+    try:
+        next(rounds)
+        while True:
+            rounds.send(known)
+    except StopIteration as end:
+        return list(end.value)
+
+
+def labelled(preference: Floats, labels: Labels) -> Floats:
+    """Return how often the first of two wins: P itself, or P rounded, a tie both ways."""
+    return preference if labels == "bernoulli" else (np.sign(preference - 0.5) + 1) / 2
+
+
+def relabelled(weights: Floats, preference: Floats) -> Floats:
+    """Return the same pairs with labels drawn with P: in the mean, a soft label."""
+    met = weights + np.swapaxes(weights, -1, -2)
+    return met * preference
+
+
+def sampled(law: Floats, count: int, rng: np.random.Generator) -> Floats:
+    """Return the shares in a sample of `count` pairs."""
+    drawn = rng.multinomial(count, law.reshape(len(law), -1) / law.sum((1, 2))[:, None])
+    found: Floats = drawn.reshape(law.shape) / count
+    return found
+
+
+def _merged(block: Floats, rounded: np.ndarray) -> Floats:
+    """Return the law of (best, worst) of two blocks from that of one, shape (rows, n, n)."""
+    eye = np.eye(block.shape[-1])
+    first = np.broadcast_to(eye[:, None, :], (*rounded.shape[-2:], len(eye)))
+    second = np.broadcast_to(eye[None, :, :], first.shape)
+    winner = np.where(rounded[..., None], first, second)
+    loser = np.where(rounded[..., None], second, first)
+    upper = np.einsum("gac,gabe->gcbe", block, winner)
+    joined = np.einsum("gcbe,gbd->gcde", upper, block)
+    found: Floats = np.einsum("gcde,gcdf->gef", joined, loser)
+    return found

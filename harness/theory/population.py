@@ -1,0 +1,173 @@
+"""An objective's population loss: its mean over every pair of actions, weighted as pairs come up.
+
+The objective is the very function that trains language models. It sees a batch in which each pair
+(chosen i, rejected j) of each game is one row, and a response is one token long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from pydantic import Field
+
+from harness.config import Component
+from harness.errors import CheckError
+from harness.protocols import Anchor, Objective
+from harness.statistics.resampling import Floats
+from harness.types import Logps, PairBatch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+RARE = 1e-13
+"""Share of all pairs below which a pair does not come up."""
+EXACT = 1e-12
+"""A loss below this is 0."""
+FLAT = 1e-11
+"""Share of the largest curvature below which a direction is one that the loss does not see."""
+
+
+@dataclass(frozen=True, slots=True)
+class Population:
+    """One iteration's pairs and anchors, a row a game."""
+
+    objective: Objective
+    preference: Floats
+    """P(i ≻ j), shape (rows, actions, actions)."""
+    weights: Floats
+    """How often the pair (chosen i, rejected j) comes up, shape (rows, actions, actions)."""
+    rates: Floats
+    """P(y ≻ π_t) of every action, shape (rows, actions)."""
+    anchors: Mapping[Anchor, Floats]
+    """Policies by anchor, shape (rows, actions)."""
+
+    def loss(self, logits: Tensor) -> Tensor:
+        """Return the weighted mean of the objective's losses, shape (rows,)."""
+        import torch
+
+        policy = _pairs(torch.log_softmax(logits, -1))
+        ones = Logps(torch.ones_like(policy.chosen), torch.ones_like(policy.chosen))
+        anchors = {name: _pairs(torch.from_numpy(p).log()) for name, p in self.anchors.items()}
+        probability = torch.from_numpy(self.preference).reshape(-1)
+        rates = _pairs(torch.from_numpy(self.rates))
+        losses = self.objective(PairBatch(policy, anchors, ones, probability, rates))
+        weights = torch.from_numpy(np.where(self.weights < RARE, 0.0, self.weights))
+        return (weights * losses.reshape(weights.shape)).sum((1, 2))
+
+    def exposure(self) -> Floats:
+        """Return how often each action is in a pair with another one, shape (rows, actions)."""
+        other = 1 - np.eye(self.weights.shape[-1])
+        apart = np.where(self.weights < RARE, 0.0, self.weights) * other
+        found: Floats = apart.sum(-1) + apart.sum(-2)
+        return found
+
+
+def _pairs(logps: Tensor) -> Logps:
+    """Lay the log-probabilities of all ordered pairs in one row, games one after the other."""
+    square = (*logps.shape, logps.shape[-1])
+    chosen = logps[:, :, None].expand(square)
+    rejected = logps[:, None, :].expand(square)
+    return Logps(chosen.reshape(-1), rejected.reshape(-1))
+
+
+@runtime_checkable
+class Solver(Protocol):
+    """How a population loss is minimised."""
+
+    def solve(self, population: Population, start: Floats) -> Floats:
+        """Return the logits that it comes to from `start`, shape (rows, actions)."""
+
+
+class Newton(Component):
+    """To the minimiser: Newton's method along the directions that the pairs say something of."""
+
+    steps: int = Field(default=50, gt=0)
+    furthest: float = Field(default=20.0, gt=0)
+    """The longest step, in nats."""
+    tolerance: float = Field(default=1e-16, gt=0)
+    """A step that promises to lower the loss by no more than this share of it is the last one."""
+
+    def solve(self, population: Population, start: Floats) -> Floats:
+        """Return the minimiser's logits.
+
+        Raises:
+            CheckError: there is none, for instance where pairs only ever go one way.
+        """
+        import torch
+
+        logits = torch.from_numpy(start)
+        scale = torch.from_numpy(1 / np.sqrt(np.maximum(population.exposure(), 1e-300)))
+        scale = torch.where(scale > 1e140, 0.0, scale)
+        for _ in range(self.steps):
+            step, slope = _newton_step(population, logits, scale)
+            longest = step.abs().amax(-1, keepdim=True)
+            step = step * (self.furthest / longest.clamp(min=self.furthest))
+            logits = logits + step * _halved(population, logits, step, slope)
+            least = population.loss(logits).abs().clamp(min=EXACT)
+            if bool((-slope <= self.tolerance * least).all()):
+                found: Floats = logits.numpy()
+                return found
+        raise CheckError(
+            f"the population loss has no minimiser within {self.steps} Newton steps; use pairs "
+            "with Bernoulli labels, or fit by gradient descent, which stops after its steps"
+        )
+
+
+def _newton_step(population: Population, logits: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the step, shape (rows, actions), and the loss's slope along it, shape (rows,).
+
+    Curvatures are taken per pair that an action is in, so that a rare action counts as much.
+    """
+    import torch
+
+    at = logits.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(population.loss(at).sum(), at, create_graph=True)
+    actions = range(logits.shape[1])
+    bends = [torch.autograd.grad(slope[:, k].sum(), at, retain_graph=True)[0] for k in actions]
+    slope = slope.detach()
+    bend = torch.stack(bends, 1) * scale[:, :, None] * scale[:, None, :]
+    curvature, directions = torch.linalg.eigh((bend + bend.mT) / 2)
+    seen = curvature.abs() > FLAT * curvature.abs().amax(-1, keepdim=True)
+    inverse = torch.where(seen, 1 / curvature.abs().clamp(min=1e-300), 0.0)
+    along = (directions.mT @ (slope * scale)[..., None])[..., 0]
+    step = -scale * (directions @ (inverse * along)[..., None])[..., 0]
+    return step, (step * slope).sum(-1)
+
+
+def _halved(population: Population, logits: Tensor, step: Tensor, slope: Tensor) -> Tensor:
+    """Return each game's share of its step, halved until its loss falls, shape (rows, 1)."""
+    import torch
+
+    size = torch.ones(len(logits), dtype=logits.dtype)
+    with torch.inference_mode():
+        before = population.loss(logits)
+        rounding = 1e-13 * (1 + before.abs())
+        for _ in range(30):
+            told = population.loss(logits + size[:, None] * step)
+            worse = ~(told <= before + 1e-4 * size * slope + rounding)
+            if not worse.any():
+                break
+            size = torch.where(worse, size / 2, size)
+    return size.clone()[:, None]
+
+
+class GradientDescent(Component):
+    """A number of plain gradient steps in the logits, as training does; then it stops."""
+
+    steps: int = Field(default=100, gt=0)
+    rate: float = Field(default=0.5, gt=0)
+    """Logits moved per unit of gradient."""
+
+    def solve(self, population: Population, start: Floats) -> Floats:
+        """Return the logits after the steps."""
+        import torch
+
+        logits = torch.from_numpy(start).clone().requires_grad_()
+        for _ in range(self.steps):
+            (slope,) = torch.autograd.grad(population.loss(logits).sum(), logits)
+            logits = (logits - self.rate * slope).detach().requires_grad_()
+        found: Floats = logits.detach().numpy()
+        return found
