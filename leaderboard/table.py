@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.types import Estimate
@@ -88,3 +89,15 @@ def figure(estimate: Estimate | None, digits: int, *, top: bool, differs: bool) 
     if estimate is None:
         return Cell(interval(None))
     return Cell(interval(estimate, digits), estimate, digits, top, differs)
+
+
+def of_texts(
+    title: str,
+    headings: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    notes: tuple[str, ...] = (),
+) -> Table:
+    """Return a table of plain texts; the first column is text, the others are numbers."""
+    columns = tuple(Column(heading, number=i > 0) for i, heading in enumerate(headings))
+    lines = tuple(Line(tuple(Cell(text) for text in row)) for row in rows)
+    return Table(title, columns, (Section("", lines),), notes)

@@ -79,7 +79,7 @@ def chosen(game: str | None, methods: str | None) -> list[str]:
 def print_tables(report: Report) -> None:
     """Print a report's tables for a terminal."""
     from leaderboard.render import rich_text
-    from leaderboard.table import Table
+    from leaderboard.table import of_texts
 
-    tables = [Table(t.title, t.headings, t.texts(), t.notes) for t in report.tables]
+    tables = [of_texts(t.title, t.headings, t.texts(), t.notes) for t in report.tables]
     typer.echo(rich_text(tables), nl=False)

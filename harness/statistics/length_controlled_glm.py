@@ -197,7 +197,7 @@ def _contributions(design: _Design, read: Mask, beta: Floats, judged: Judged) ->
     """
     fitted, free = _at_equal_length(beta[None, :], judged)[0], beta != 0
     features = design.features[:, free]
-    p = expit(features @ beta[free])
+    p = sigmoid(features @ beta[free])
     curve = (features * (design.weights * p * (1 - p))[:, None]).T @ features
     known = [np.zeros(len(fitted)), judged.difficulty, np.ones(len(fitted))]
     even = np.stack([column for column in known if column is not None], axis=1)[:, free]
