@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.statistics.bootstrap import interval, spread
+from harness.statistics.influence import contributions
 from harness.statistics.logistic import fit
 from harness.statistics.resampling import stream, weights
 from harness.statistics.sigmoid import sigmoid
@@ -54,7 +55,8 @@ def length_controlled(
     if not whole.settled[0]:
         return percent(Estimate(value))
     refits = fit(features, labels, weights(len(labels), stream(seed), rounds))
-    return percent(spread(value, np.asarray(sigmoid(refits.coefficients[:, 0]))))
+    each = np.array(contributions(preference, length, baseline_length))
+    return percent(spread(value, sigmoid(refits.coefficients[:, 0]), each - value))
 
 
 def percent(share: Estimate) -> Estimate:

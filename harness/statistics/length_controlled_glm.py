@@ -127,11 +127,12 @@ def length_controlled_win_rate(
     value = float(fitted.mean())
     error = float(np.std(fitted, ddof=1) / np.sqrt(len(fitted)))
     near = {c: _value(design, judged, c) for c in _neighbours(chosen)}
+    each = _contributions(design, read, beta, judged)
     estimate = Estimate(value)
     if rounds:
-        estimate = spread(value, _resampled(judged, design, read, chosen, beta, seed, rounds))
-    each = 100 * _contributions(design, read, beta, judged)
-    return LengthControlled(percent(estimate), 100 * error, chosen, near, each)
+        resampled = _resampled(judged, design, read, chosen, beta, seed, rounds)
+        estimate = spread(value, resampled, each - each.mean())
+    return LengthControlled(percent(estimate), 100 * error, chosen, near, 100 * each)
 
 
 def _against_itself(judged: Judged) -> bool:

@@ -22,7 +22,11 @@ def _draws_are_made_once(monkeypatch):
     def drawn(n, rounds):
         return weights(n, stream(0), rounds)
 
-    monkeypatch.setattr(bootstrap, "weights", lambda n, _, rounds: drawn(n, rounds))
+    def once(n, _, rounds):
+        assert rounds == 2000  # all in one block: another would need other draws
+        return drawn(n, rounds)
+
+    monkeypatch.setattr(bootstrap, "weights", once)
 
 
 def missed(estimates, truth):
