@@ -82,7 +82,7 @@ def benchmark(name: str, overrides: Sequence[str], assets: Path | None, compat: 
     """Build a benchmark."""
     use_assets(assets)
     added = [f"{SCORE}compat={compat}"] if compat else []
-    return component("bench", name, [*overrides, *added], {"assets": assets})
+    return component("bench", name, [*overrides, *added])
 
 
 def use_assets(folder: Path | None) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
+from harness.cli import grading
 from harness.cli.main import app
 from harness.errors import CheckError, ConfigError, InputError
 
@@ -68,6 +69,13 @@ def test_everything_published_is_verified(run):
     assert all(figure["holds"] for figure in figures)
     shown = run("verify", "arena-hard")
     assert shown.startswith("arena-hard: 75 of 75 as published")
+
+
+def test_a_benchmark_without_protocol_data_does_not_mind_a_folder_with_some(shared, monkeypatch):
+    monkeypatch.setenv("HARNESS_ASSETS", "elsewhere")  # so that it is as before afterwards
+    assert grading.benchmark("toy-labels", [], shared / "assets", None).name == "toy-labels"
+    found = grading.benchmark("mt-bench", [], shared / "assets", None)
+    assert len(found.prompts()) == 80
 
 
 def test_a_figure_that_is_not_as_published_is_an_error(run, shared, tmp_path, monkeypatch):
