@@ -137,14 +137,4 @@ def _notes(graded: Graded, counts: Mapping[str, int], items: Sequence[Item]) -> 
         "all ratings are equal: the intervals say nothing": len(set(ratings)) == 1,
         f"only {len(ratings)} verdicts: an interval of so few says little": len(ratings) < FEW,
     }
-    return [*(note for note, holds in told.items() if holds), *_borrowed(graded)]
-
-
-def _borrowed(graded: Graded) -> list[str]:
-    """Say so where the judge was given another judge's reference answers."""
-    given = {prompt.meta.get("references", graded.judge) for prompt in graded.prompts}
-    return [
-        f"math, reasoning and coding were judged by {graded.judge} against the reference answers "
-        f"of {name}, not its own"
-        for name in sorted(given - {graded.judge})
-    ]
+    return [note for note, holds in told.items() if holds]

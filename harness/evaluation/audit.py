@@ -90,6 +90,19 @@ def of_answers(answers: Sequence[Answer]) -> list[Finding]:
     return found
 
 
+def of_references(prompts: Sequence[Prompt], judge: str) -> list[Finding]:
+    """Return whose reference answers the judge would be given, where they are not its own."""
+    given = {prompt.meta["references"] for prompt in prompts if "references" in prompt.meta}
+    return [
+        Finding(
+            "stop",
+            f"{judge} would judge against the reference answers of {name}: name its own with "
+            "--set references=FILE",
+        )
+        for name in sorted(given - {judge})
+    ]
+
+
 def truncated(answers: Sequence[Answer]) -> float | None:
     """Return the share of answers that ended at the token limit; None where that is not known."""
     reasons = finish_reasons(answers)

@@ -128,17 +128,18 @@ def plan(evaluation: Evaluation, workspace: Workspace) -> Plan:
     benchmark, contest = evaluation.benchmark, entry.contest(workspace)
     requests = benchmark.requests(contest.ours.answers, contest.theirs.answers)
     found = evaluation.judge.forecast(requests, benchmark)
-    return Plan(stages, len(requests), found.calls, tuple(_findings(contest)), found)
+    return Plan(stages, len(requests), found.calls, tuple(_findings(evaluation, contest)), found)
 
 
-def _findings(contest: Contest) -> list[audit.Finding]:
+def _findings(evaluation: Evaluation, contest: Contest) -> list[audit.Finding]:
     rendering = audit.of_rendering(contest.facts.get("rendering"))
-    return rendering + audit.of_answers(contest.ours.answers)
+    references = audit.of_references(contest.prompts, evaluation.judge.model)
+    return rendering + audit.of_answers(contest.ours.answers) + references
 
 
 def _audited(evaluation: Evaluation, contest: Contest) -> list[audit.Finding]:
     """Return what the audit finds; stop before the judge is asked where it must."""
-    found = _findings(contest)
+    found = _findings(evaluation, contest)
     stops = [finding.told for finding in found if finding.level == "stop"]
     if stops and not evaluation.accept_input:
         raise CheckError(

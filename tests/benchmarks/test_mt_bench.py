@@ -240,15 +240,6 @@ def test_without_a_rating_there_is_no_figure(mt_bench):
         score_of(mt_bench, whole(lambda n, t: None))
 
 
-def test_borrowed_references_are_told(mt_bench):
-    prompts = tuple(mt_bench.prompts())
-    assert score_of(mt_bench, whole(lambda n, t: 1.0 + t), prompts=prompts).notes == ()
-    parts = {"label": "me", "judge": "claude", "answers": (), "baseline": (), "prompts": prompts}
-    graded = Graded(**parts, verdicts=verdicts(whole(lambda n, t: 1.0 + t)))
-    (note,) = mt_bench.score([graded])[0].notes
-    assert "judged by claude against the reference answers of gpt-4, not its own" in note
-
-
 def test_references_of_another_judge_come_from_its_file(tmp_path):
     with pytest.raises(AssetError, match=r"no reference answers of 'mine'.*references=FILE"):
         data.references("mine", tmp_path)

@@ -86,3 +86,13 @@ def test_nothing_but_empty_answers_stops_it():
 def test_a_file_that_does_not_tell_how_answers_ended_has_no_share():
     assert audit.truncated(answers(("a", None))) is None
     assert audit.of_answers(answers(("a", None))) == []
+
+
+def test_another_judges_references_stop_it():
+    prompts = [Prompt("81#1", (), {"references": "gpt-4"}), Prompt("82#1", (), {"category": "x"})]
+    assert audit.of_references(prompts, "gpt-4") == []
+    assert audit.of_references(prompts[1:], "mine") == []
+    (found,) = audit.of_references(prompts, "mine")
+    assert found.level == "stop"
+    assert found.told.startswith("mine would judge against the reference answers of gpt-4")
+    assert "--set references=FILE" in found.told

@@ -8,6 +8,7 @@ import pytest
 from harness.benchmarks import mt_bench_data as data
 from harness.benchmarks.mt_bench import rating_of
 from harness.config import build, load
+from harness.errors import CheckError
 from harness.evaluation.run import Evaluation, evaluate, plan
 from harness.evaluation.scoring import score_file
 from harness.judges.stored import StoredJudge
@@ -31,9 +32,9 @@ def rows(shared):
 def graded(bench, shared, workspace):
     """Return what evaluates a model's answers with the judge at a URL."""
 
-    def evaluation(model, url, **judge):
+    def evaluation(contestant, url, **judge):
         client = build({**load("judge", "gpt-4"), "base_url": url, **judge})
-        answers = shared / f"replay/mt_bench/answers/{model}.jsonl.gz"
+        answers = shared / f"replay/mt_bench/answers/{contestant}.jsonl.gz"
         return Evaluation(bench, StoredJudge(client, workspace.verdicts), answers=answers)
 
     return evaluation
@@ -100,6 +101,15 @@ def test_the_published_score_over_http(bench, graded, workspace, replay, model):
     assert bench.score([again])[0].estimates == result.score.estimates
     (said,) = bench.read_answers(beside / f"model_answer/{model}.jsonl")
     assert said.answers == again.answers
+
+
+def test_another_judge_is_not_asked_with_gpt_4s_references(graded, workspace, replay):
+    server = replay("mt_bench")
+    evaluation = graded("mamba_0_5_dpo_ep1", server.url, model="mine")
+    with pytest.raises(CheckError, match=r"mine would judge against .* of gpt-4: .*nothing was"):
+        evaluate(evaluation, workspace)
+    assert [finding.level for finding in plan(evaluation, workspace).findings] == ["stop"]
+    assert "requests" not in server.stats()
 
 
 def test_replies_without_a_rating_are_asked_again(graded, workspace, replay):
