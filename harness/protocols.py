@@ -114,7 +114,7 @@ class PreferenceOracle(Protocol):
 
 
 @runtime_checkable
-class Scorer(Protocol):
+class RewardOracle(Protocol):
     """An oracle with a scalar reward, which is kept beside the comparisons."""
 
     def score(self, responses: Sequence[tuple[Prompt, str]], advance: Advance) -> list[float]:

@@ -11,7 +11,7 @@ import torch
 from harness.errors import CheckError
 from harness.files import write_whole
 from harness.models import load_model
-from harness.protocols import Matrix, Pairing, PolicySource, Scorer
+from harness.protocols import Matrix, Pairing, PolicySource, RewardOracle
 from harness.seeds import canonical, derive
 from harness.training import batches, records
 from harness.training.logps import sequence_logps
@@ -49,7 +49,7 @@ def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track
         while table.open:
             table.answer(spec.oracle.compare(table.questions(), advance))
         records.write_comparisons(out, table.matrices)
-        if isinstance(spec.oracle, Scorer):
+        if isinstance(spec.oracle, RewardOracle):
             each = [c for responses in players.values() for c in responses]
             asked = [(prompts[c.prompt_id], c.text) for c in each]
             records.write_scores(out, each, spec.oracle.score(asked, advance))
@@ -69,6 +69,7 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
     for key, responses in completions.items():
         players = taking_part(responses, spec)
         counts["truncated"] += sum(c.finish_reason == "length" for c in responses)
+        counts["repeated"] += len(players) - len({c.text for c in players})
         decided = decide(spec.pairing, players, seated(players, matrices.get(key, {})))
         counts["undecided"] += not decided
         for found in decided:

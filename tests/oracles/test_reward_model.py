@@ -10,7 +10,7 @@ from transformers import AutoModelForSequenceClassification
 
 from harness.errors import PolicyError
 from harness.oracles.reward_model import RewardModel, conversation, sigmoid
-from harness.protocols import PreferenceOracle, Scorer
+from harness.protocols import PreferenceOracle, RewardOracle
 from harness.types import Comparison
 from tests.oracles.tiny import PROMPT, TEXTS, all_pairs, saved, tokenizer
 
@@ -57,9 +57,9 @@ def test_the_preference_is_transitive_and_skew(path):
     assert [a + b for a, b in zip(there, back, strict=True)] == pytest.approx([1.0] * 6)
 
 
-def test_it_is_a_scorer_and_an_oracle(path):
+def test_it_is_an_oracle_with_rewards(path):
     assert isinstance(oracle(path), PreferenceOracle)
-    assert isinstance(oracle(path), Scorer)
+    assert isinstance(oracle(path), RewardOracle)
 
 
 @pytest.mark.parametrize("template", ["", "{{ bos_token }} "])
