@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import expit
 
 from harness.statistics.logistic import fit
 from harness.statistics.resampling import Floats
+from harness.statistics.sigmoid import sigmoid
 
 FLAT = 1e-10
 """Added to the curvature: where the labels are separable it is all but nought."""
@@ -40,14 +40,14 @@ def contributions(
         return list(map(float, labels))
     features = np.stack([np.ones(len(labels)), np.tanh(apart / np.std(apart, ddof=1))], axis=1)
     beta = fit(features, labels, np.ones((1, len(labels)))).coefficients[0]
-    value = float(expit(beta[0]))
+    value = float(sigmoid(beta[0]))
     pull = value * (1 - value) * _moved(features, labels, beta)
     return [float(c) for c in value + len(labels) * (pull - pull.mean())]
 
 
 def _moved(features: Floats, labels: Floats, beta: Floats) -> Floats:
     """Return how the first coefficient moves with each row's weight, shape (n,)."""
-    p = expit(features @ beta)
+    p = sigmoid(features @ beta)
     curve = (features * (p * (1 - p))[:, None]).T @ features
     first = np.linalg.solve(curve + FLAT * np.eye(len(beta)), np.eye(len(beta))[0])
     return np.asarray((features * (labels - p)[:, None]) @ first)
