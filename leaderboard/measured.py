@@ -98,8 +98,7 @@ def _read(data: Mapping[str, Any], source: str) -> Row:
         scoring=score.get("details", {}).get("compat") or "",
         tokens=tokens,
         truncated=data.get("truncated"),
-        dollars=data.get("dollars"),
-        gpu_hours=data.get("gpu_hours"),
+        dollars=(data.get("bill") or {}).get("dollars"),
         versions=data.get("versions", {}),
         notes=tuple(score.get("notes", ())),
     )

@@ -56,7 +56,9 @@ class Row:
     truncated: float | None = None
     """The share of answers that ended at the token limit."""
     dollars: float | None = None
+    """What the verdicts have cost; None where no price is known."""
     gpu_hours: float | None = None
+    """None: no result tells yet."""
     base: str = ""
     """The policy that training began with; empty where not known."""
     method: str = ""

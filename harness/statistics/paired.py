@@ -11,14 +11,12 @@ not tell p < 1 / rounds, which Holm's correction for many contestants needs.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import ndtri, stdtr
 
-from harness.statistics.resampling import Floats, stream, weights
-
-Flags = NDArray[np.bool_]
+from harness.statistics.resampling import Floats, Mask, stream, weights
+from harness.statistics.student import two_sided
 
 FAMILY, POWER = 0.05, 0.8
 """The error that a family of tests may make; how surely the smallest difference is found."""
@@ -36,7 +34,7 @@ class Played:
     """What they weigh; nought where the prompt was not judged."""
 
     @property
-    def known(self) -> Flags:
+    def known(self) -> Mask:
         """Say which prompts count for whom."""
         return self.bottom > 0
 
@@ -70,7 +68,7 @@ def differences(played: Played, *, seed: int, rounds: int = 1000) -> Differences
 def p_values(value: Floats, error: Floats, shared: Floats) -> Floats:
     """Return the two-sided p of differences; a difference without any spread is certain."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = 2 * stdtr(np.maximum(shared - 1, 1), -np.abs(value / error))
+        found = two_sided(np.nan_to_num(value / error), np.maximum(shared - 1, 1))
     flat = np.where(np.abs(value) <= NOTHING, 1.0, 0.0)
     found = np.where(error <= NOTHING, flat, found)
     return np.where(np.isnan(error) | np.isnan(value), 1.0, found)
@@ -85,7 +83,7 @@ def holm(p: Floats) -> Floats:
     return found
 
 
-def top_group(differing: Differences, best: int) -> Flags:
+def top_group(differing: Differences, best: int) -> Mask:
     """Say who is not told from the best, shape (contestants,).
 
     The best was chosen by looking, so the family is all pairs, not the pairs with the best alone.
@@ -98,7 +96,7 @@ def top_group(differing: Differences, best: int) -> Flags:
     return np.asarray(corrected[best] > FAMILY)
 
 
-def unlike(differing: Differences, baseline: int) -> Flags:
+def unlike(differing: Differences, baseline: int) -> Mask:
     """Say who differs from a baseline that was named beforehand, shape (contestants,)."""
     others = np.arange(len(differing.p)) != baseline
     found = np.zeros(len(differing.p), dtype=bool)
@@ -108,7 +106,8 @@ def unlike(differing: Differences, baseline: int) -> Flags:
 
 def resolvable(error: float) -> float:
     """Return the difference that one two-sided test at 5 % finds four times in five."""
-    return float(error * (ndtri(1 - FAMILY / 2) + ndtri(POWER)))
+    normal = NormalDist()
+    return error * (normal.inv_cdf(1 - FAMILY / 2) + normal.inv_cdf(POWER))
 
 
 def _alike(played: Played, drawn: Floats) -> tuple[Floats, Floats]:

@@ -14,10 +14,10 @@ from leaderboard.measured import measured
 
 
 def test_a_row_tells_what_its_result_tells(file, runs):
-    file("INPO", truncated=0.25)
+    file("INPO", truncated=0.25, bill={"dollars": 12.5})
     (row,) = measured(runs).rows
     assert (row.judged, row.asked, row.mean_length) == (4, 4, 31.25)
-    assert (row.tokens, row.truncated) == (10.0, 0.25)
+    assert (row.tokens, row.truncated, row.dollars) == (10.0, 0.25, 12.5)
     assert row.source == "toy/INPO.json"
     assert row.versions == {"preference-harness": "0.1.0"}
 
