@@ -32,7 +32,7 @@ def compared(results: Sequence[Filed], metric: str) -> dict[str, Any] | None:
 
 
 def _tested(found: Sequence[Values]) -> dict[str, Any]:
-    prompts = sorted({prompt for one in found for prompt in one})
+    prompts = list(dict.fromkeys(prompt for one in found for prompt in one))
     table = np.array([[one.get(p, (0.0, 0.0)) for one in found] for p in prompts])
     apart = paired.differences(
         paired.Played(table[:, :, 0], table[:, :, 1]), seed=SEED, rounds=ROUNDS

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from leaderboard.marks import Items, Reader
+from leaderboard.marks import Items
 from leaderboard.measured import measured
 from leaderboard.rows import Row
 
@@ -50,8 +50,8 @@ def filed(workspace: Path) -> Found:
         StoreError: there is none that counts, two have one name, a file is damaged, or it was
             written by a newer version.
     """
-    found, reader = measured(workspace), Reader()
-    results = [_filed(workspace / "results", row, reader) for row in found.rows]
+    found = measured(workspace)
+    results = [_filed(workspace / "results", row) for row in found.rows]
     bare = [one.row.source for one in results if one.graded is None]
     told = (
         f"{len(bare)} of {len(results)} results have no {GRADED} ({_listed(bare)}): their "
@@ -73,16 +73,30 @@ def read_graded(path: Path) -> dict[str, Any]:
         return data
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise StoreError(
-            f"{path} is damaged ({error}); remove it, and the report goes without its "
-            "comparisons, or run `harness eval` again"
+            f"{path} is damaged ({error}); run `harness eval` again, or remove it to go without "
+            "its comparisons"
         ) from error
 
 
-def _filed(results: Path, row: Row, reader: Reader) -> Filed:
+def _filed(results: Path, row: Row) -> Filed:
     path = results / row.source
     graded = path.with_suffix("") / GRADED
+    items = _read_items(row.items) if row.items else ()
     data = json.loads(path.read_text(encoding="utf-8"))
-    return Filed(row, data, reader.items(row), graded if graded.is_file() else None)
+    return Filed(row, data, items, graded if graded.is_file() else None)
+
+
+def _read_items(path: Path) -> Items:
+    try:
+        items: Items = json.loads(path.read_text(encoding="utf-8"))
+        for item in items:
+            item["prompt_id"]
+        return items
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise StoreError(
+            f"{path} is damaged ({error}); run `harness eval` again, or remove it to go without "
+            "its prompts"
+        ) from error
 
 
 def _listed(names: Sequence[str], most: int = 3) -> str:

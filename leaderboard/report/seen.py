@@ -12,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.errors import StoreError
+from leaderboard.marks import Items
 from leaderboard.report.filed import Filed, read_graded
 
 FIRST_GAME, SECOND_GAME = "#1", "#2"
@@ -95,14 +97,27 @@ def seen(one: Filed) -> tuple[list[Seen], Texts]:
     if one.graded is None:
         return [], Texts({}, {})
     graded = read_graded(one.graded)
+    try:
+        return _comparisons(one.items, graded), _texts(graded)
+    except (LookupError, TypeError, AttributeError) as error:
+        raise StoreError(
+            f"{one.graded} does not fit ({error!r}); run `harness eval` again, or remove it to go "
+            "without its comparisons"
+        ) from error
+
+
+def _comparisons(items: Items, graded: Mapping[str, Any]) -> list[Seen]:
     answers = {answer["prompt_id"]: answer for answer in graded["answers"]}
-    verdicts = _by_prompt(graded["verdicts"], {item["prompt_id"] for item in one.items})
-    found = [
+    verdicts = _by_prompt(graded["verdicts"], {item["prompt_id"] for item in items})
+    return [
         _seen(item, answers.get(item["prompt_id"]), verdicts.get(item["prompt_id"], ()))
-        for item in one.items
+        for item in items
     ]
+
+
+def _texts(graded: Mapping[str, Any]) -> Texts:
     prompts = {prompt["id"]: prompt["messages"] for prompt in graded["prompts"]}
-    return found, Texts(prompts, {a["prompt_id"]: a["text"] for a in graded["baseline"]})
+    return Texts(prompts, {a["prompt_id"]: a["text"] for a in graded["baseline"]})
 
 
 def _by_prompt(
