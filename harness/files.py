@@ -34,13 +34,14 @@ def writing(path: Path) -> Iterator[None]:
         raise
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a small file so that a reader sees the old text or the new one, never a part."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a small file so that a reader sees the old content or the new one, never a part."""
+    data = content.encode() if isinstance(content, str) else content
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            aside.write_text(text, encoding="utf-8")
+            aside.write_bytes(data)
             flush_file(aside)
             aside.replace(path)
         finally:

@@ -13,6 +13,7 @@ from harness.cli import (
     judge,
     leaderboard,
     ls,
+    report,
     score,
     theory,
     train,
@@ -39,6 +40,7 @@ app.command("verify", epilog=verify.EXAMPLE)(verify.command)
 app.command("import", epilog=exchange.IMPORT)(exchange.bring)
 app.command("export", epilog=exchange.EXPORT)(exchange.give)
 app.command("leaderboard", epilog=leaderboard.EXAMPLE)(leaderboard.command)
+app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("ls", epilog=ls.EXAMPLE)(ls.command)
 app.add_typer(assets.app, name="assets", epilog=assets.EXAMPLE)
 app.add_typer(theory.app, name="theory", epilog=theory.EXAMPLE)
