@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import screen
+from harness.cli import findings, screen
 
 if TYPE_CHECKING:
     from harness.theory.report import Report
@@ -54,7 +54,7 @@ def run(
     if as_json:
         screen.show([table.data() for table in report.tables])
     else:
-        print_tables(report)
+        findings.print_tables(report)
     try:
         for path in figures.write(report, root / "theory" / stem(name)):
             screen.say(str(path))
@@ -74,12 +74,3 @@ def chosen(game: str | None, methods: str | None) -> list[str]:
         listed = [{"ref": f"dynamics/{name.strip()}"} for name in methods.split(",")]
         found.append(f"methods={json.dumps(listed)}")
     return found
-
-
-def print_tables(report: Report) -> None:
-    """Print a report's tables for a terminal."""
-    from leaderboard.render import rich_text
-    from leaderboard.table import of_texts
-
-    tables = [of_texts(t.title, t.headings, t.texts(), t.notes) for t in report.tables]
-    typer.echo(rich_text(tables), nl=False)

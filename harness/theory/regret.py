@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 from pydantic import Field
 
@@ -26,7 +28,7 @@ class Regret(Component):
     tau: float = Field(gt=0)
     horizons: list[int] = Field(min_length=1)
     """The T that the theorems are checked at, rising."""
-    ratios: list[float]
+    ratios: list[Annotated[float, Field(ge=1)]]
     """The constant η/τ that are tried."""
     patience: int = Field(gt=1)
     """How many iterations a constant η has to settle in."""

@@ -1,0 +1,146 @@
+"""Claims 4 and 5: cycles, biases and who can be exploited, with the trainer's own objectives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from harness.config import build, load
+from harness.theory.convergence import Convergence
+from harness.theory.dynamics import Every, Method, play
+from harness.theory.games import BradleyTerry, Cyclic, Random
+from harness.theory.measures import duality_gap, exploitability, kl
+from harness.theory.mirror import Trajectory, constant, mirror_descent
+from harness.theory.nash import nash
+from harness.theory.population import GradientDescent
+from harness.theory.report import over_games
+
+
+def method(name: str, *overrides: str) -> Method:
+    found = build(load("dynamics", name, overrides))
+    assert isinstance(found, Method)
+    return found
+
+
+@pytest.fixture(scope="module")
+def comal() -> tuple[np.ndarray, np.ndarray]:
+    return build(load("game", "comal")).draw(0).rows()
+
+
+def gaps(policies: np.ndarray, game: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    return duality_gap(game[0], policies, game[1], 0.0)[..., 0]
+
+
+def test_a_method_of_the_trainers_objective_is_equation_5(comal):
+    preference, reference = Random(name="r", games=20).draw(0).rows()
+    trained = play(method("inpo"), preference, reference, record=[1, 5, 20])
+    exact = mirror_descent(preference, reference, eta=constant(0.5), tau=0.1, record=[1, 5, 20])
+    np.testing.assert_allclose(trained.last, exact.last, atol=1e-10)
+    np.testing.assert_allclose(trained.mixture, exact.mixture, atol=1e-10)
+    np.testing.assert_allclose(trained.pull, exact.pull, atol=1e-10)
+
+
+def test_multiplicative_weights_cycles_while_its_mixture_converges(comal):
+    # the last iterate runs into the corners: gap .31 at T = 100, .80 at 1,000 and 10,000;
+    # the mixture's is .040, .0134, .0042: a tenth in two decades, as 1/√T
+    run = mirror_descent(*comal, eta=constant(0.5), tau=0.0, record=[100, 1000, 10_000])
+    assert gaps(run.last, comal) == pytest.approx([0.309, 0.799, 0.8], abs=1e-3)
+    assert gaps(run.mixture, comal) == pytest.approx([0.0404, 0.0134, 0.0042], abs=1e-4)
+
+
+def test_inpo_stops_at_the_regularised_nash_with_the_bias_that_tau_sets(comal):
+    # gaps of the regularised Nash policies: .0961 at τ = .1, .0105 at τ = .01; INPO's are theirs
+    found = []
+    for tau, eta in ((0.1, 0.5), (0.01, 3.0)):
+        run = mirror_descent(*comal, eta=constant(eta), tau=tau, record=[20_000])
+        solved = nash(*comal, tau).policy
+        assert kl(solved, run.last[0])[0] < 1e-12
+        found.append(gaps(run.last[0], comal).item())
+    assert found == pytest.approx([0.0961, 0.0105], abs=1e-4)
+
+
+def test_advancing_the_reference_removes_the_bias(comal):
+    # 200 iterations, reference moved every 10: gap 3e-16 where INPO keeps .096
+    run = play(method("comal"), *comal, record=[50, 100, 200])
+    assert (np.diff(gaps(run.last, comal)) < 0).all()
+    assert gaps(run.last, comal)[-1] < 1e-10
+    assert kl(nash(*comal, 0.0).policy, run.last[-1])[0] < 1e-9
+
+
+def test_optimism_removes_the_bias_without_a_reference(comal):
+    # step size 2: gap 3e-12 after 200 iterations
+    run = play(method("onpo", "objective.eta=2.0"), *comal, record=[200])
+    assert gaps(run.last, comal)[0] < 1e-9
+
+
+def test_on_bradley_terry_preferences_dpo_and_inpo_agree():
+    # 300 games: the same most likely action in all of them; gap .107 of INPO, .084 of DPO
+    game = BradleyTerry(name="b", games=300).draw(0).rows()
+    ours = play(method("inpo"), *game, record=[61]).last[0]
+    dpo = play(method("iterative-dpo"), *game, record=[60, 61]).last
+    assert (ours.argmax(-1) == dpo[-1].argmax(-1)).mean() >= 0.99
+    np.testing.assert_allclose(dpo[0], dpo[1], atol=1e-9)  # it has settled
+    both = [over_games(2 * exploitability(game[0], policy)).value for policy in (ours, dpo[-1])]
+    assert both == pytest.approx([0.107, 0.084], abs=0.005)
+
+
+def test_on_cyclic_preferences_dpo_is_exploitable_and_inpo_is_not():
+    # 300 games, gap of the last iterate with 95 % over games: INPO .068 [.064, .073], DPO .308
+    # [.282, .336], apart .239 [.214, .267]; INPO's is all bias of τ, DPO still moves
+    game = Cyclic(name="c", games=300).draw(0).rows()
+    ours = play(method("inpo"), *game, record=[61]).last[0]
+    dpo = play(method("iterative-dpo"), *game, record=[60, 61]).last
+    inpo_gap, dpo_gap = (2 * exploitability(game[0], policy) for policy in (ours, dpo[-1]))
+    apart = over_games(dpo_gap - inpo_gap)
+    assert apart.low > 0.15
+    assert over_games(inpo_gap).value == pytest.approx(0.068, abs=0.005)
+    assert over_games(dpo_gap).value == pytest.approx(0.308, abs=0.03)
+    biased = duality_gap(game[0], nash(*game, 0.1).policy, game[1], 0.0)
+    assert np.abs(inpo_gap - biased).max() < 0.02
+    assert np.abs(dpo[1] - dpo[0]).sum(-1).mean() > 0.5
+
+
+def test_iterated_ipo_moves_on_where_inpo_settles(comal):
+    # IPO on new pairs is η = τ, below COMAL's game's threshold of .246
+    last = play(method("ipo"), *comal, record=[199, 200]).last
+    assert np.abs(last[1] - last[0]).sum() > 0.1
+    settled = play(method("inpo"), *comal, record=[199, 200]).last
+    assert np.abs(settled[1] - settled[0]).sum() < 1e-6
+
+
+@pytest.mark.parametrize("name", ["sppo", "dno", "onpo", "mnpo", "inpo-without-kl"])
+def test_mixtures_of_the_other_methods_beat_the_reference(name):
+    # their mixtures' gaps after 100 iterations lie at .01 to .14; the references' at .32
+    game = Random(name="r", games=20).draw(0).rows()
+    run = play(method(name), *game, record=[1, 100])
+    mixed = duality_gap(game[0], run.mixture, game[1], 0.0).mean(-1)
+    assert mixed[1] < 0.5 * mixed[0]
+
+
+def test_gradient_descent_plays_the_same_game_as_the_minimiser(comal):
+    # 400 steps an iteration come within 1e-3 of the exact path
+    slow = method("inpo").model_copy(update={"solver": GradientDescent(steps=400, rate=0.3)})
+    found, exact = (play(m, *comal, record=[1, 10]).last[-1] for m in (slow, method("inpo")))
+    np.testing.assert_allclose(found, exact, atol=1e-3)
+
+
+def test_a_reference_moved_every_iteration_is_the_previous_policy(comal):
+    every = method("inpo").model_copy(update={"reference": Every(every=1)})
+    previous = method("inpo").model_copy(update={"reference": "previous"})
+    runs: list[Trajectory] = [play(m, *comal, record=[10]) for m in (every, previous)]
+    np.testing.assert_allclose(runs[0].last, runs[1].last)
+
+
+def test_the_experiment_tells_gaps_and_draws_paths(comal):
+    from harness.cli.screen import track
+
+    experiment = Convergence(
+        game=build(load("game", "comal")),
+        methods=[method("inpo"), method("iterative-dpo")],
+        iterations=30,
+    )
+    report = experiment.run(track)
+    names = [row[0] for row in report.tables[0].rows]
+    assert names == ["INPO", "iterative DPO"]
+    assert set(report.figures) == {"convergence", "simplex"}
+    assert report.figures["simplex"][0].lines[0].x[0] == pytest.approx(0.3 + 0.5 / 2)

@@ -1,0 +1,105 @@
+"""Claim 7: a small transformer, trained by the stages of `harness train`, plays a three-cycle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from harness import config
+from harness.runs import Workspace
+from harness.theory.games import one_game
+from harness.theory.language import (
+    GamePreference,
+    GamePrompts,
+    GameTexts,
+    action_of,
+    every_response,
+    exact_policy,
+    words_of,
+)
+from harness.theory.measures import duality_gap
+from harness.theory.nash import nash
+from harness.training import run
+from harness.training.spec import TrainSpec
+from harness.training.steps import frozen_logps
+from harness.types import Policy
+
+GAME = config.build(config.load("game", "three-cycle"))
+
+
+def trained(name: str, root: Path) -> tuple[np.ndarray, float]:
+    """Train a method; return what its last policy plays exactly, and the mass outside actions."""
+    spec = config.make(TrainSpec, config.load("train", name))
+    made = run.train(spec, Workspace(root), name)
+    policy = Policy("last", made.policies[-1])
+    rows = every_response(policy, GAME)
+    logps = frozen_logps(policy, rows, "float32", lambda _: None)[0::2]
+    return exact_policy(logps, GAME)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory) -> dict[str, tuple[np.ndarray, float]]:
+    root = tmp_path_factory.mktemp("games")
+    return {name: trained(f"game/{name}", root) for name in ("inpo", "iterative-dpo")}
+
+
+def test_inpo_plays_the_three_cycle_as_well_as_the_tabular_optimum(played):
+    # gap of the original game: regularised Nash .2130, the transformer .2163 (seeds 1 and 2: .215,
+    # .220), the reference .400; of the regularised one, whose optimum is 0: .0007 from .0704
+    preference, reference = GAME.draw(0).rows()
+    policy, outside = played["inpo"]
+    optimum = nash(preference, reference, 0.3).policy
+    best, reached = (duality_gap(preference, p, reference, 0.0).item() for p in (optimum, policy))
+    assert best == pytest.approx(0.2130, abs=1e-4)
+    assert reached == pytest.approx(best, rel=0.10)
+    start = duality_gap(preference, reference, reference, 0.3).item()
+    assert duality_gap(preference, policy, reference, 0.3).item() < 0.1 * start
+    assert outside < 0.05
+
+
+def test_iterative_dpo_does_not(played):
+    # gap .69 (seeds 1 and 2: .63, .51), above the reference's .40
+    preference, reference = GAME.draw(0).rows()
+    policy, _ = played["iterative-dpo"]
+    assert duality_gap(preference, policy, reference, 0.0).item() > 1.1 * 0.40
+    start = duality_gap(preference, reference, reference, 0.3).item()
+    assert duality_gap(preference, policy, reference, 0.3).item() > start
+
+
+def test_every_action_is_a_response_and_no_other_text_is():
+    for action in range(4):
+        assert action_of(words_of(action, 4), 4) == action
+    assert [words_of(a, 3) for a in range(3)] == ["stop", "on stop", "on on"]
+    assert action_of("on on on", 3) is None
+    assert action_of("", 3) is None
+
+
+def test_the_oracles_rule_is_the_matrix():
+    rule = GamePreference(game=GAME)
+    assert rule("play 0", "stop", "on on") == 0.8  # a ≻ c
+    assert rule("play 0", "on on", "stop") == pytest.approx(0.2)
+    assert rule("play 0", "nonsense", "stop") == 0.0
+    assert rule("play 0", "on on", "nonsense") == 1.0
+    assert rule("play 0", "nonsense", "other") == 0.5
+
+
+def test_texts_come_as_often_as_the_reference_says():
+    examples = GameTexts(game=GAME, count=10).examples()
+    assert examples == [("play 0", "stop")] * 6 + [("play 0", "on stop")] * 3 + [
+        ("play 0", "on on")
+    ]
+
+
+def test_prompts_differ_in_their_ids_alone():
+    prompts = GamePrompts(game=GAME, count=3).prompts(2)
+    assert [p.id for p in prompts] == ["2-0-0", "2-0-1", "2-0-2"]
+    assert {p.text for p in prompts} == {"play 0"}
+
+
+def test_an_exact_policy_is_normalised_and_tells_what_lies_outside():
+    policy, outside = exact_policy(np.log([0.5, 0.3, 0.1]).tolist(), GAME)
+    assert policy[0] == pytest.approx([5 / 9, 3 / 9, 1 / 9])
+    assert outside == pytest.approx(0.1)
+    assert one_game([[0.5]], None).reference.item() == 1.0
