@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from harness.cli import screen
-
-if TYPE_CHECKING:
-    from leaderboard.report.content import Content
 
 EXAMPLE = "Example: harness report --out report.html --figures figures"
 
@@ -39,6 +36,7 @@ def command(
     """
     from leaderboard.report.content import content
     from leaderboard.report.page import page
+    from leaderboard.report.written import write
 
     found = content(root, comparisons=comparisons)
     for line in found.told:
@@ -46,7 +44,7 @@ def command(
     text = page(found)
     if out is None and publish is None and not serve:
         out = root / "report.html"
-    written = _written(found, text, out, figures, publish)
+    written = write(found, text, out, figures, publish)
     if as_json:
         screen.show({"files": [str(path) for path in written]})
     else:
@@ -56,23 +54,6 @@ def command(
         _serve(text, port, show)
     elif show and written:
         typer.launch(str(written[-1].absolute()))
-
-
-def _written(
-    found: Content, text: str, out: Path | None, figures: Path | None, publish: Path | None
-) -> list[Path]:
-    """Write what was asked for; the figures are all drawn before the first is written."""
-    from harness.files import write_whole
-    from leaderboard.report.drawn import drawn
-    from leaderboard.report.site import publish as publish_site
-
-    made = list(drawn(found.figures)) if figures else []
-    files: list[tuple[Path, str | bytes]] = [(Path(figures or "") / name, d) for name, d in made]
-    files += [(out, text)] if out else []
-    for path, data in files:
-        write_whole(path, data)
-    site = publish_site(found, text, publish) if publish else []
-    return [path for path, _ in files] + site
 
 
 def _serve(text: str, port: int, show: bool) -> None:
