@@ -37,6 +37,7 @@ def test_a_policy_answers_is_graded_and_filed_with_everything_that_made_it(name,
             StoredJudge(client, workspace.verdicts),
             policy=Pretrained(name="canned", path="canned"),
             engine=CannedEngine(text="An answer.", variants=("", " Indeed.")),
+            accept_input=name == "mt-bench",  # of a judge that has no reference answers of its own
         )
         assert plan(evaluation, workspace).requests is None
         result = evaluate(evaluation, workspace)
