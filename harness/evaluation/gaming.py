@@ -21,6 +21,8 @@ JUDGE_TEXT = re.compile(
     re.IGNORECASE,
 )
 """What stands in the judges' prompts and verdicts, and hardly ever in an honest answer."""
+SHORT = 60
+"""Characters under which answers may well be equal without a fault."""
 MOST_ALIKE, MOST_JUDGE_TEXT, MOST_JUMP, MOST_UNREAD = 0.05, 0.02, 15.0, 0.05
 """From which share of answers (jump: points) on a sign is flagged; the honest stay far below."""
 
@@ -34,7 +36,9 @@ def screen(graded: Graded, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
         "length_control_jump": jump(estimates),
         "replies_without_a_verdict": share(v.reading is None for v in graded.verdicts),
     }
-    most = (MOST_ALIKE, MOST_JUDGE_TEXT, MOST_JUMP, MOST_UNREAD)
+    most = (SHORT = 60
+"""Characters under which answers may well be equal without a fault."""
+MOST_ALIKE, MOST_JUDGE_TEXT, MOST_JUMP, MOST_UNREAD)
     over = [
         name
         for (name, value), limit in zip(signs.items(), most, strict=True)
@@ -52,8 +56,8 @@ def told(signs: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def identical(texts: Sequence[str]) -> float | None:
-    """Return the share of answers that another prompt's answer equals; empty ones do not count."""
-    said = Counter(text.strip() for text in texts if text.strip())
+    """Return the share of answers that another prompt's answer equals; short ones do not count."""
+    said = Counter(text.strip() for text in texts if len(text.strip()) >= SHORT)
     return sum(count for count in said.values() if count > 1) / len(texts) if texts else None
 
 
