@@ -41,6 +41,11 @@ class IPO(Component):
     tau: float = Field(gt=0)
     per_token: bool = False
 
+    @property
+    def target(self) -> float:
+        """Where the margin is drawn to, in nats."""
+        return 1 / (2 * self.tau)
+
     def __call__(self, batch: PairBatch) -> Tensor:
         """Return one loss per pair, shape (batch,)."""
         return ipo_loss(batch, tau=self.tau, per_token=self.per_token)

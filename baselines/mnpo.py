@@ -83,6 +83,11 @@ class MNPO(Component):
         """The reference and as many previous policies as there are weights."""
         return frozenset({"reference", *names(self.weights)})
 
+    @property
+    def target(self) -> float:
+        """Where the margin is drawn to, in nats."""
+        return 1 / (2 * self.eta)
+
     def __call__(self, batch: PairBatch) -> Tensor:
         """Return one loss per pair, shape (batch,)."""
         return mnpo_loss(

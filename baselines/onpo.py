@@ -39,6 +39,11 @@ class ONPO(Component):
     win_rates: ClassVar[bool] = False
     eta: float = Field(gt=0)
 
+    @property
+    def target(self) -> float:
+        """Where the margin is drawn to, in nats."""
+        return self.eta / 2
+
     def __call__(self, batch: PairBatch) -> Tensor:
         """Return one loss per pair, shape (batch,)."""
         return onpo_loss(batch, eta=self.eta)

@@ -53,6 +53,11 @@ class INPO(Component):
             raise ValueError(f"tau must not exceed eta ({self.tau} > {self.eta})")
         return self
 
+    @property
+    def target(self) -> float:
+        """Where the margin is drawn to, in nats."""
+        return 1 / (2 * self.eta)
+
     def __call__(self, batch: PairBatch) -> Tensor:
         """Return one loss per pair, shape (batch,)."""
         return inpo_loss(batch, eta=self.eta, tau=self.tau)

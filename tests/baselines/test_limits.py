@@ -88,6 +88,12 @@ def test_gradients_equal_finite_differences(objective):
     assert torch.autograd.gradcheck(loss, inputs)
 
 
+@pytest.mark.parametrize("objective", [o for o in EVERY if hasattr(o, "target")], ids=repr)
+def test_the_loss_is_the_margins_squared_distance_from_its_target(objective):
+    expected = (objective.margin(BATCH) - objective.target) ** 2
+    torch.testing.assert_close(objective(BATCH), expected)
+
+
 @pytest.mark.parametrize("tau", [0.0, 0.07, 0.2])
 def test_inpo_is_ipo_where_the_previous_policy_is_the_reference(tau):
     same(INPO(eta=0.2, tau=tau), IPO(tau=0.2), anchored(previous="reference"))

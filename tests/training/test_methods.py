@@ -9,10 +9,15 @@ from pathlib import Path
 import pytest
 
 from harness import config
+from harness.oracles.reward_model import RewardModel
 from harness.runs import Workspace, manifest
+from harness.toy.world import WORDS
 from harness.training import records, run
+from harness.training.fine_tune import tokenizer_of
+from harness.training.pairing import BestWorst
 from harness.training.spec import TrainSpec
 from tests.conftest import tiny
+from tests.oracles.tiny import saved
 
 METHODS = [name for name in config.names("train") if name.startswith("toy/")]
 SMALL = (
@@ -101,3 +106,26 @@ def test_truncated_responses_take_no_part_and_are_counted(place):
         assert bool(met & cut) == keep
         counts = json.loads((Path(path) / "counts.json").read_text())
         assert counts["truncated"] == len(cut)
+
+
+def test_rewards_are_kept_and_decide_who_is_best_and_worst(place, tmp_path):
+    path = saved("LlamaForSequenceClassification", tmp_path, tokenizer_of(WORDS), num_labels=1)
+    data = config.load("train", "toy/inpo", (*SMALL, "iterations=1"))
+    data["oracle"] = RewardModel(name="tiny", path=path, dtype="float32")
+    method = config.make(TrainSpec, {**data, "policy": tiny(), "pairing": BestWorst()})
+    run.train(method, place, "reward")
+    made = {stage.name: path for stage, path in run.plan(method, place)}
+    kept = records.read_table(Path(made["compare"]) / records.SCORES)
+    rows = zip(kept["prompt_id"], kept["index"], kept["score"], strict=True)
+    scores = {(prompt, index): score for prompt, index, score in rows}
+    sampled = records.read_completions(str(made["generate"]))
+    pairs = records.read_pairs(str(made["pair"]))
+    assert pairs
+    for pair in pairs:
+        known = {
+            c.token_ids: scores[c.prompt_id, c.index]
+            for c in sampled[pair.prompt_id]
+            if c.finish_reason == "stop"
+        }
+        assert known[pair.chosen_ids] == max(known.values())
+        assert known[pair.rejected_ids] == min(known.values())
