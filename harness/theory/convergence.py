@@ -11,10 +11,11 @@ from harness.theory.dynamics import Method, play
 from harness.theory.games import Game, Games
 from harness.theory.measures import duality_gap, kl
 from harness.theory.mirror import Trajectory
-from harness.theory.nash import nash
+from harness.theory.nash import nash, original
 from harness.theory.report import Cell, Findings, Line, Panel, Report, horizons, over_games
 from harness.types import Track
 
+ACTIONS, LINEAR = ("1", "2", "3"), (False, False)
 LEAST = 1e-16
 """What a logarithmic axis shows of 0."""
 
@@ -82,20 +83,22 @@ class Convergence(Component):
         )
         figures: dict[str, tuple[Panel, ...]] = {"convergence": panels}
         if reference.shape[-1] == 3:
-            figures["simplex"] = simplex(found, solved)
+            figures["simplex"] = simplex(found, self._stars(preference, solved))
         return figures
 
+    def _stars(self, preference: Floats, solved: Floats) -> tuple[Line, ...]:
+        """Return where the first game's Nash policies lie: the original's, the regularised one."""
+        unpulled = original(preference[:1]).policy
+        named = {"Nash": unpulled, f"Nash, τ = {self.tau:g}": solved[:1]}
+        return tuple(Line(name, *_places(policy)) for name, policy in named.items())
 
-def simplex(found: dict[str, Trajectory], solved: Floats) -> tuple[Panel, ...]:
+
+def simplex(found: dict[str, Trajectory], stars: tuple[Line, ...]) -> tuple[Panel, ...]:
     """Return the paths of the first game's policies among three actions, a triangle a method."""
-    point = Line("Nash", *_places(solved[:1]), dashed=True)
     return tuple(
-        Panel(name, "", "", (Line(name, *_places(run.last[:, 0])), point), (False, False), ACTIONS)
+        Panel(name, "", "", (Line(name, *_places(run.last[:, 0])), *stars), LINEAR, ACTIONS)
         for name, run in found.items()
     )
-
-
-ACTIONS = ("1", "2", "3")
 
 
 def _places(policies: Floats) -> tuple[list[float], list[float]]:

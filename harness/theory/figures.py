@@ -47,9 +47,9 @@ def write(report: Report, folder: Path) -> list[Path]:
 def _save(name: str, panels: Sequence[Panel], folder: Path) -> list[Path]:
     from matplotlib.figure import Figure
 
-    columns = min(len(panels), 4)
+    columns, width = min(len(panels), 4), 3.0 if panels[0].corners else 5.4
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(4.2 * columns, 3.4 * rows), layout="constrained")
+    figure = Figure(figsize=(width * columns, 3.2 * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for place, panel in zip(axes, panels, strict=False):
         (_triangle if panel.corners else _curves)(place, panel)
@@ -70,8 +70,12 @@ def _curves(axes: Axes, panel: Panel) -> None:
     for log, scale in zip(panel.log, (axes.set_xscale, axes.set_yscale), strict=True):
         if log:
             scale("log")
+    places = sorted({x for line in panel.lines for x in line.x})
+    if len(places) < 8:
+        axes.set_xticks(places, [f"{x:g}" for x in places], minor=False)
+        axes.set_xticks([], minor=True)
     axes.set(title=panel.title, xlabel=panel.across, ylabel=panel.up)
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _triangle(axes: Axes, panel: Panel) -> None:
@@ -80,10 +84,11 @@ def _triangle(axes: Axes, panel: Panel) -> None:
     axes.fill([x for x, _ in corners], [y for _, y in corners], fill=False, color="#999999")
     for name, (x, y) in zip(panel.corners, corners, strict=True):
         axes.annotate(name, (x, y), ha="center", va="top" if y == 0 else "bottom")
-    path, point = panel.lines
+    path, *points = panel.lines
     axes.plot(path.x, path.y, "-", color=COLOURS[0], linewidth=0.8)
     axes.plot(path.x[0], path.y[0], "o", color=COLOURS[0], markersize=4, label="start")
-    axes.plot(point.x, point.y, "*", color=COLOURS[1], markersize=8, label=point.label)
+    for place, colour in zip(points, COLOURS[1:], strict=False):
+        axes.plot(place.x, place.y, "*", color=colour, markersize=8, label=place.label)
     axes.set(title=panel.title, aspect="equal")
     axes.set_axis_off()
     axes.legend()

@@ -1,0 +1,41 @@
+"""The finding's table in the documentation is what the experiment finds."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from harness.config import build, load
+from harness.theory.pairs import BestAndWorst, Independent
+from harness.theory.selection import Selection, regression, update
+
+PAGE = Path(__file__).parents[2] / "docs/theory.md"
+ROW = re.compile(r"\| ([\w -]+ games|cyclic games of 5) \| (2|8|32) \| (.+) \|")
+
+
+@pytest.fixture(scope="module")
+def experiment() -> Selection:
+    found = build(load("theory", "selection"))
+    assert isinstance(found, Selection)
+    return found
+
+
+@pytest.mark.parametrize(("name", "k", "cells"), ROW.findall(PAGE.read_text("utf-8")))
+def test_a_row_of_the_table_can_be_made_again(experiment, name, k, cells):
+    (game,) = (game for game in experiment.games if game.name == name)
+    games = game.draw(experiment.seed)
+    preference, reference = games.rows()
+    exact = update(experiment.objective, preference, reference, Independent())
+    told = [float(cell.split()[0]) for cell in cells.split(" | ")]
+    found = []
+    for labels in ("argmax", "bernoulli"):
+        source = BestAndWorst(samples=int(k), labels=labels)
+        moved = update(experiment.objective, preference, reference, source)
+        found += [float(values.mean()) for values in regression(exact, moved, reference)]
+    assert found == pytest.approx(told, abs=6e-4)
+
+
+def test_the_table_is_read():
+    assert len(ROW.findall(PAGE.read_text("utf-8"))) == 9
