@@ -36,9 +36,7 @@ def screen(graded: Graded, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
         "length_control_jump": jump(estimates),
         "replies_without_a_verdict": share(v.reading is None for v in graded.verdicts),
     }
-    most = (SHORT = 60
-"""Characters under which answers may well be equal without a fault."""
-MOST_ALIKE, MOST_JUDGE_TEXT, MOST_JUMP, MOST_UNREAD)
+    most = (MOST_ALIKE, MOST_JUDGE_TEXT, MOST_JUMP, MOST_UNREAD)
     over = [
         name
         for (name, value), limit in zip(signs.items(), most, strict=True)

@@ -155,7 +155,7 @@ def _check_read(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
             f"{evaluation.judge.model} answers, but none of its {len(verdicts)} replies can be "
             f"read by the rule of {evaluation.benchmark.name}: name a judge that fits the protocol "
             "(does it give the log-probabilities that are asked for?), or ask this one again with "
-            "--set judge.unread_attempts=4"
+            "--set judge.unread_attempts=9"
         )
 
 
