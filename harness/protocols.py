@@ -159,6 +159,8 @@ class Benchmark(Reader, Protocol):
     """A protocol of one version: prompts → answers → judge requests → readings → a score."""
 
     name: str
+    usual_judge: str
+    """Who grades where nobody else is named: a name of configs/judge."""
     baseline: PolicySource | None
     """Who answers first where the protocol brings no baseline answers of its own."""
 

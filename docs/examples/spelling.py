@@ -28,6 +28,7 @@ class Spelling(Component):
     """Two answers a word, a label from the judge; the baseline is a policy."""
 
     name: ClassVar[str] = "spelling"
+    usual_judge: ClassVar[str] = "mine"
     baseline: PolicySource
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=16)
 

@@ -62,6 +62,7 @@ class AlpacaEval(Component):
     """The protocol; its data comes from `harness assets`, its judge prompt from alpaca-eval."""
 
     name: ClassVar[str] = "alpaca-eval"
+    usual_judge: ClassVar[str] = "gpt-4-1106-preview"
     baseline: ClassVar[PolicySource | None] = None
     parameters: ClassVar[dict[str, Any]] = {
         "max_tokens": 1,

@@ -69,6 +69,7 @@ class ArenaHard(Component):
     """The protocol; its data comes from `harness assets`."""
 
     name: ClassVar[str] = "arena-hard"
+    usual_judge: ClassVar[str] = "gpt-4-1106-preview"
     baseline: ClassVar[PolicySource | None] = None
     sampling: Sampling
     assets: Path | None = Field(default=None, exclude=True)

@@ -70,6 +70,7 @@ class ArenaHardV2(Component):
     name: ClassVar[str] = "arena-hard-v2"
     baseline: ClassVar[PolicySource | None] = None
     sampling: Sampling
+    usual_judge: str = "gpt-4.1"
     judging: Judging = Judging()
     assets: Path | None = Field(default=None, exclude=True)
     """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""

@@ -45,6 +45,7 @@ class MTBench(Component):
     """The protocol; its data comes from `harness assets`."""
 
     name: ClassVar[str] = "mt-bench"
+    usual_judge: ClassVar[str] = "gpt-4"
     baseline: ClassVar[PolicySource | None] = None
     parameters: ClassVar[dict[str, Any]] = {"temperature": 0, "max_tokens": 2048}
     temperatures: dict[str, float]

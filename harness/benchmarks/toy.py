@@ -46,6 +46,7 @@ WORTH = {"A>>B": (1.0, 3), "A>B": (1.0, 1), "A=B": (0.5, 1), "B>A": (0.0, 1), "B
 class Toy(Component):
     """What both protocols share: the questions, one turn, a policy as the baseline."""
 
+    usual_judge: ClassVar[str] = "toy"
     count: int = Field(gt=1)
     offset: int = Field(0, ge=0)
     """Held-out instructions before the first that is asked: others may choose settings."""

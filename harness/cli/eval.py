@@ -17,7 +17,7 @@ def command(
     answers: grading.AnswersOption = None,
     policy: grading.PolicyOption = None,
     run: Annotated[str | None, typer.Option("--run", help="RUN or RUN@ITERATION.")] = None,
-    judge: grading.JudgeOption = "gpt-4-1106-preview",
+    judge: grading.JudgeOption = None,
     base_url: grading.UrlOption = None,
     assets: screen.AssetsOption = None,
     label: Annotated[str | None, typer.Option("--label", help="Its name in tables.")] = None,
@@ -50,7 +50,7 @@ def command(
     generating = answering is not None or benchmark.baseline is not None
     evaluation = Evaluation(
         benchmark=benchmark,
-        judge=grading.judge(judge, given, base_url, place, terms),
+        judge=grading.judge(judge or benchmark.usual_judge, given, base_url, place, terms),
         answers=answers,
         policy=answering,
         engine=grading.engine(engine, given) if generating else None,

@@ -22,7 +22,12 @@ BenchArgument = Annotated[
     str, typer.Argument(metavar="BENCH", autocompletion=screen.complete("bench"))
 ]
 JudgeOption = Annotated[
-    str, typer.Option("--judge", help="Of configs/judge.", autocompletion=screen.complete("judge"))
+    str | None,
+    typer.Option(
+        "--judge",
+        help="Of configs/judge; the protocol's own if not said.",
+        autocompletion=screen.complete("judge"),
+    ),
 ]
 AnswersOption = Annotated[
     Path | None, typer.Option("--answers", help="Answers as alpaca_eval's JSON, or .json.gz.")
