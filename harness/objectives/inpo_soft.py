@@ -7,9 +7,13 @@ noise. `docs/theory.md` tells what rounding does.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from pydantic import Field, model_validator
+
+from harness.config import Component
 from harness.objectives.inpo import INPO, inpo_margin
+from harness.protocols import Anchor
 from harness.types import PairBatch
 
 if TYPE_CHECKING:
@@ -27,9 +31,24 @@ def inpo_soft_loss(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
     return (inpo_margin(batch, eta=eta, tau=tau) - (batch.probability - 0.5) / eta) ** 2
 
 
-class SoftINPO(INPO):
-    """The objective with INPO's two constants."""
+class SoftINPO(Component):
+    """The objective with INPO's two constants; its target is another for every pair."""
+
+    anchors: ClassVar[frozenset[Anchor]] = INPO.anchors
+    win_rates: ClassVar[bool] = False
+    eta: float = Field(gt=0)
+    tau: float = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _weights_are_a_mixture(self) -> SoftINPO:
+        if self.tau > self.eta:
+            raise ValueError(f"tau must not exceed eta ({self.tau} > {self.eta})")
+        return self
 
     def __call__(self, batch: PairBatch) -> Tensor:
         """Return one loss per pair, shape (batch,)."""
         return inpo_soft_loss(batch, eta=self.eta, tau=self.tau)
+
+    def margin(self, batch: PairBatch) -> Tensor:
+        """Return h per pair, shape (batch,)."""
+        return inpo_margin(batch, eta=self.eta, tau=self.tau)
