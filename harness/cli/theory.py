@@ -54,12 +54,15 @@ def run(
     if as_json:
         screen.show([table.data() for table in report.tables])
     else:
-        findings.print_tables(report)
+        findings.print_tables(report.tables)
     try:
         for path in figures.write(report, root / "theory" / stem(name)):
             screen.say(str(path))
     except MissingDependencyError as error:
         screen.say(f"no figures: {error}")
+
+
+app.command("play", epilog=findings.PLAY)(findings.play)
 
 
 def chosen(game: str | None, methods: str | None) -> list[str]:

@@ -7,7 +7,7 @@ time is an action. All of them can be enumerated: the policy is known exactly.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from pydantic import Field
@@ -16,7 +16,11 @@ from harness.config import Component
 from harness.models import end_ids, load_tokenizer, render
 from harness.statistics.resampling import Floats
 from harness.theory.games import Game, Games
+from harness.theory.measures import duality_gap
+from harness.theory.report import Cell, Findings
 from harness.types import Message, Pair, Policy, Prompt
+
+Score = Callable[[Policy, Sequence[Pair]], Sequence[float]]
 
 
 def words_of(action: int, actions: int) -> str:
@@ -115,3 +119,24 @@ def exact_policy(logps: Sequence[float], game: Game) -> tuple[Floats, float]:
     mass = np.exp(np.asarray(logps, dtype=np.float64)).reshape(game.draw(0).reference.shape[1:])
     total = mass.sum(-1, keepdims=True)
     return mass / total, float(1 - total.min())
+
+
+def played(policies: Sequence[Policy], game: Game, score: Score) -> Findings:
+    """Tell what policies play, from π_1 on; `score` gives log π of every pair's chosen response."""
+    preference, reference = game.draw(0).rows()
+    rows: list[tuple[Cell, ...]] = []
+    for t, policy in enumerate(policies):
+        found, outside = exact_policy(score(policy, every_response(policy, game)), game)
+        gap = float(duality_gap(preference, found, reference, 0.0).mean())
+        shares = " / ".join(" ".join(f"{p:.3f}" for p in row) for row in found)
+        rows.append((str(t), shares, gap, outside))
+    start = float(duality_gap(preference, reference, reference, 0.0).mean())
+    return Findings(
+        f"{game.name}, played by a transformer",
+        ("iteration", "policy", "gap", "outside"),
+        tuple(rows),
+        (
+            f"gap: of the original game, over prompts; the reference's is {start:.4f}",
+            "outside: the mass on responses that are no action, left out of the policy",
+        ),
+    )

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from harness import config
+from harness.cli.main import app
 from harness.runs import Workspace
 from harness.theory.games import one_game
 from harness.theory.language import (
@@ -40,8 +42,12 @@ def trained(name: str, root: Path) -> tuple[np.ndarray, float]:
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory) -> dict[str, tuple[np.ndarray, float]]:
-    root = tmp_path_factory.mktemp("games")
+def root(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("games")
+
+
+@pytest.fixture(scope="module")
+def played(root) -> dict[str, tuple[np.ndarray, float]]:
     return {name: trained(f"game/{name}", root) for name in ("inpo", "iterative-dpo")}
 
 
@@ -66,6 +72,15 @@ def test_iterative_dpo_does_not(played):
     assert duality_gap(preference, policy, reference, 0.0).item() > 1.1 * 0.40
     start = duality_gap(preference, reference, reference, 0.3).item()
     assert duality_gap(preference, policy, reference, 0.3).item() > start
+
+
+def test_the_command_line_tells_what_a_run_plays(played, root):
+    done = CliRunner().invoke(app, ("theory", "play", "game/inpo", "--workspace", str(root)))
+    lines = [line for line in done.stdout.splitlines() if line.startswith("│")]
+    assert len(lines) == 7  # π_1 and what six iterations made
+    assert "the reference's is 0.4000" in done.stdout
+    refused = CliRunner().invoke(app, ("theory", "play", "inpo", "--workspace", str(root)))
+    assert "no run called 'inpo'" in str(refused.exception)
 
 
 def test_every_action_is_a_response_and_no_other_text_is():
