@@ -1,0 +1,164 @@
+"""Results of the toy world's labels, scored and filed as evaluations do, and a browser to look."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.config import build, load
+from harness.evaluation import results
+from harness.evaluation.scoring import noted
+from harness.runs import Workspace
+from harness.types import Answer, Graded, Message, Prompt, Reading, Verdict
+from leaderboard.report.content import content
+from leaderboard.report.page import page
+
+WORTH = {"A>>B": 1.0, "A>B": 1.0, "A=B": 0.5, "B>A": 0.0, "B>>A": 0.0}
+WON, LOST, DRAWN, FIRST = ("B>A", "A>B"), ("A>B", "B>A"), ("A=B", "A=B"), ("A>B", "A>B")
+"""What the judge says of two games: in the first, the baseline's answer is A, in the second ours.
+`FIRST` is a judge that always prefers the first."""
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def benchmark():
+    return build(load("bench", "toy-labels"))
+
+
+def verdict(prompt: str, game: int, label: str | None, judge: str) -> Verdict:
+    told = "I cannot tell." if label is None else f"I weighed both. My verdict is [[{label}]]."
+    reading = None if label is None else Reading(WORTH[label], label)
+    return Verdict(f"{prompt}#{game + 1}", reading, judge, told)
+
+
+def graded(
+    label: str,
+    games: Sequence[tuple[str | None, str | None] | None],
+    *,
+    judge: str = "judge-1",
+    prompts: Sequence[str] = (),
+    answers: Sequence[str] = (),
+    length: Sequence[int] = (),
+) -> Graded:
+    """A contestant; None for games: equal answers, which are not asked."""
+    ids = [f"p{i}" for i in range(len(games))]
+    texts = list(prompts) or [f"What is {i} and {i}?" for i in range(len(games))]
+    said = list(answers) or [f"It is {2 * i} of course." for i in range(len(games))]
+    theirs = [said[i] if found is None else f"It is {2 * i}." for i, found in enumerate(games)]
+    ends = ["length" if i in length else "stop" for i in range(len(games))]
+    verdicts = [
+        verdict(ids[i], game, found[game], judge)
+        for i, found in enumerate(games)
+        if found is not None
+        for game in (0, 1)
+    ]
+    return Graded(
+        label=label,
+        judge=judge,
+        answers=tuple(Answer(*row) for row in zip(ids, said, ends, strict=True)),
+        baseline=tuple(Answer(i, text, "stop") for i, text in zip(ids, theirs, strict=True)),
+        verdicts=tuple(verdicts),
+        prompts=tuple(
+            Prompt(i, (Message("user", text),)) for i, text in zip(ids, texts, strict=True)
+        ),
+        baseline_label="start",
+    )
+
+
+Play = Callable[..., Path]
+
+
+@pytest.fixture
+def play(benchmark, workspace: Workspace) -> Play:
+    """File a contestant's games; return the result's path."""
+
+    def filed(label: str, games: Sequence[Any], **changes: Any) -> Path:
+        one = graded(label, games, **changes)
+        (score,) = benchmark.score([one])
+        result = results.result(benchmark, one, noted(score, one))
+        return results.write(workspace, result, one, benchmark.files(one))
+
+    return filed
+
+
+@dataclass
+class Watched:
+    """A page in a browser, and all that it asked for or complained of."""
+
+    page: Any
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def listen(self) -> Watched:
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message))
+        self.page.on("console", self._heard)
+        return self
+
+    def _heard(self, message: Any) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(message.text)
+
+    def texts(self, selector: str) -> list[str]:
+        return self.page.locator(selector).all_inner_texts()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("needs Chromium: apt-get install chromium")
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    with playwright.sync_playwright() as driver:
+        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield found
+        found.close()
+
+
+Look = Callable[..., Watched]
+
+
+@pytest.fixture
+def look(browser) -> Iterator[Look]:
+    """Open a page; when the test ends, nothing may have left it and nothing have gone wrong."""
+    opened: list[tuple[Watched, str]] = []
+
+    def seen(path: Path | str, address: str = "", **settings: Any) -> Watched:
+        url = path.as_uri() if isinstance(path, Path) else path
+        watched = Watched(browser.new_context(**settings).new_page()).listen()
+        opened.append((watched, url))
+        watched.page.goto(url + address)
+        watched.page.wait_for_selector("html[data-ready]")
+        return watched
+
+    yield seen
+    for watched, url in opened:
+        watched.page.context.close()
+        assert watched.complaints == []
+        assert {request.partition("#")[0] for request in watched.requests} <= {url}
+
+
+@pytest.fixture
+def report(workspace: Workspace, tmp_path: Path) -> Callable[[], Path]:
+    """Write the report of what is filed; return its path."""
+
+    def written() -> Path:
+        path = tmp_path / "report.html"
+        path.write_text(page(content(workspace.root)), encoding="utf-8")
+        return path
+
+    return written

@@ -1,0 +1,85 @@
+"""Names, prompts, answers and replies that would run if anything let them."""
+
+from __future__ import annotations
+
+from leaderboard.report.content import content
+from leaderboard.report.drawn import drawn
+from leaderboard.report.site import files, folder_of
+from tests.leaderboard.report.conftest import WON
+
+OWNED = "globalThis.owned=1"
+BREAKING = (
+    f"</script><script>{OWNED}</script>",
+    f"<!--<script>{OWNED}//--></script>",
+    f"<svg onload={OWNED}>",
+    f"<img src=x onerror={OWNED}>",
+    f"</style><script>{OWNED}</script>",
+    f"</textarea><iframe srcdoc='<script>parent.{OWNED}</script>'>",
+    f"<a href=javascript:{OWNED}>x</a>",
+    f"{{{{script}}}}<script>{OWNED}</script>",
+    "<base href=https://example.org/>",
+    "<meta http-equiv=refresh content='0;url=https://example.org'>",
+    "<link rel=stylesheet href=https://example.org/x.css>",
+    "<style>@import url(https://example.org/x.css)</style>",
+    "__proto__",
+    "constructor",
+    "\u2028\u2029",
+)
+
+
+def test_nothing_that_a_result_holds_runs_or_becomes_markup(play, report, look, hostile):
+    texts = [text for text in (*hostile, *BREAKING) if text.strip()]
+    for label in texts:
+        play(label, [WON, WON], prompts=texts[:2], answers=[label, label[::-1]])
+    answers = [f"{text} indeed" for text in texts]
+    play("every text", [WON] * len(texts), judge=BREAKING[0], prompts=texts, answers=answers)
+    watched = look(report())
+    where = "[...document.querySelectorAll('#group option')].map((option) => option.textContent)"
+    assert watched.page.evaluate(where)[-1].endswith(BREAKING[0])
+    shown = watched.page.evaluate(
+        "[...document.querySelectorAll('#table tbody th bdi')].map((name) => name.textContent)"
+    )
+    assert sorted(shown) == sorted(texts)
+    watched.page.select_option("#group", index=1)
+    watched.page.get_by_text(f"{len(texts)} of {len(texts)} comparisons").wait_for()
+    watched.page.locator("#comparisons").focus()
+    for text in texts:
+        said = watched.page.evaluate("document.querySelector('#comparison .text').textContent")
+        assert said == text
+        watched.page.keyboard.press("j")
+    assert watched.page.evaluate("globalThis.owned") is None
+    foreign = "main :is(script, style, iframe, img, object, embed, base, meta, link, form)"
+    assert watched.page.locator(foreign).count() == 0
+    links = watched.page.evaluate("[...document.links].map((a) => a.getAttribute('href')[0])")
+    assert set(links) == {"#"}
+
+
+def test_the_policy_stops_what_is_written_into_the_page(play, report, look):
+    play("one", [WON, WON])
+    path = report()
+    bad = f"<script>{OWNED}</script><img src=data:, onerror={OWNED}><p onclick={OWNED} id=in>in</p>"
+    path.write_text(path.read_text().replace("<header>", f"{bad}<header>"))
+    watched = look(path)
+    watched.page.click("#in")
+    assert watched.page.evaluate("globalThis.owned") is None
+    stopped = [said for said in watched.complaints if "Content Security Policy" in said]
+    assert len(stopped) >= 3
+    watched.complaints.clear()
+
+
+def test_no_card_leaves_the_folder(play, workspace, hostile, tmp_path):
+    texts = [text for text in (*hostile, *BREAKING) if text.strip()]
+    for label in texts:
+        play(label, [WON, WON, None])
+    paths = [tmp_path / name for name, _ in files(content(workspace.root))]
+    assert all(path.resolve().is_relative_to(tmp_path.resolve()) for path in paths)
+    assert len(set(paths)) == len(paths) == 2 + len(texts)
+    assert folder_of("../../x") == "%2E.%2F..%2Fx"
+    assert len(folder_of("n" * 300)) < 150
+
+
+def test_names_are_drawn_as_they_are_never_read_as_mathematics(play, workspace):
+    for label in ("$x_1^2$", "$$", r"\frac{", "_hidden", "\x1b[31mred", "模型", "a\nb", "\u202eb"):
+        play(label, [WON, WON, None])
+    names = [name for name, _ in drawn(content(workspace.root).figures)]
+    assert {"01-length.pdf", "01-wins.svg", "01-order.pdf"} <= set(names)

@@ -1,0 +1,150 @@
+"""`harness report`: files for print, a site, a server for this machine, and errors in one line."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from harness.cli.main import app
+from harness.errors import ConfigError, StoreError
+from leaderboard.report.card import card, results
+from leaderboard.report.content import content
+from leaderboard.report.drawn import drawn
+from leaderboard.report.serve import server
+from tests.leaderboard.report.conftest import DRAWN, LOST, WON
+
+
+def run(*args: str):
+    return CliRunner().invoke(app, ["report", *args])
+
+
+def test_the_page_goes_into_the_workspace_or_where_it_is_asked_for(play, workspace, tmp_path):
+    play("one", [WON, LOST])
+    root = str(workspace.root)
+    told = run("--workspace", root)
+    assert told.exit_code == 0, told.output
+    assert (workspace.root / "report.html").read_text().startswith("<!doctype html>")
+    told = run("--workspace", root, "--out", str(tmp_path / "a/b.html"), "--json")
+    assert json.loads(told.stdout) == {"files": [str(tmp_path / "a/b.html")]}
+
+
+def test_an_error_leaves_the_page_that_stood(play, workspace, tmp_path):
+    path = play("one", [WON, LOST])
+    out = tmp_path / "report.html"
+    out.write_text("as it was")
+    (path.with_suffix("") / "graded.json").write_text("{")
+    told = run("--workspace", str(workspace.root), "--out", str(out))
+    assert isinstance(told.exception, StoreError)
+    assert out.read_text() == "as it was"
+    assert [p.name for p in tmp_path.glob("*report*")] == ["report.html"]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"schema": 99}, "was written by a newer version (schema 99"),
+        ({"label": "two"}, "two results are called 'two'"),
+    ],
+)
+def test_newer_schemas_and_names_that_are_taken_are_told(play, workspace, changed, told):
+    path = play("one", [WON, LOST])
+    play("two", [WON, DRAWN])
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    result = run("--workspace", str(workspace.root))
+    assert isinstance(result.exception, StoreError)
+    assert told in str(result.exception)
+    assert not (workspace.root / "report.html").exists()
+
+
+def test_no_results_say_what_to_run(tmp_path):
+    told = run("--workspace", str(tmp_path))
+    assert "run `harness demo` or `harness eval` first" in str(told.exception)
+
+
+def test_the_figures_for_print_are_the_same_bytes_every_time(play, workspace):
+    play("one", [WON] * 5 + [LOST])
+    play("two", [WON] * 2 + [LOST] * 4)
+    figures = content(workspace.root).figures
+    first, again = dict(drawn(figures)), dict(drawn(figures))
+    assert first == again
+    kinds = {name: data[:5] for name, data in first.items()}
+    assert set(kinds) == {
+        f"01-{name}.{kind}"
+        for name in ("length", "differences-win-rate", "wins", "order")
+        for kind in ("pdf", "svg")
+    }
+    assert all(data == b"%PDF-" for name, data in kinds.items() if name.endswith("pdf"))
+    assert all(data == b"<?xml" for name, data in kinds.items() if name.endswith("svg"))
+
+
+def test_a_site_has_the_page_and_each_models_card(play, workspace, tmp_path):
+    play("a|b", [WON, LOST, DRAWN])
+    told = run("--workspace", str(workspace.root), "--publish", str(tmp_path / "site"))
+    assert told.exit_code == 0, told.output
+    names = {p.relative_to(tmp_path / "site").as_posix() for p in (tmp_path / "site").rglob("*")}
+    assert {"index.html", "README.md", ".nojekyll", "models/a%7Cb/README.md"} <= names
+    space = (tmp_path / "site/README.md").read_text().split("---")[1]
+    assert yaml.safe_load(space)["sdk"] == "static"
+    text = (tmp_path / "site/models/a%7Cb/README.md").read_text()
+    assert r"## Evaluation of a\|b" in text
+    # one of three won, one drawn: 50 %
+    assert "| toy-labels | win rate % | 50.0" in text
+
+
+def test_results_for_the_hub_name_the_data_set_the_judge_and_the_interval():
+    figure = {"value": 42.642, "low": 40.0, "high": 45.0, "error": 1.3}
+    row = {
+        "label": "INPO",
+        "figures": {"win_rate": figure, "lc_standard_error": figure},
+        "baseline": "gpt4_1106_preview",
+        "judged": 804,
+        "asked": 805,
+        "notes": ["a *note*"],
+    }
+    group = {"benchmark": "alpaca-eval", "judge": "gpt-4-1106-preview"}
+    ((name, text),) = results([(group, row)])
+    (told,) = yaml.safe_load(text)
+    assert name == "alpaca-eval.yaml"
+    assert told["dataset"] == {"id": "tatsu-lab/alpaca_eval", "task_id": "win_rate"}
+    assert told["value"] == 42.64
+    assert "42.6 [40.0, 45.0], 95 % interval; judged by gpt-4-1106-preview" in told["notes"]
+    assert r"- a \*note\*" in card("INPO", [(group, row)])
+
+
+@pytest.fixture
+def served():
+    with server("<!doctype html>page", 0) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        yield serving.server_port
+        serving.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "status"),
+    [
+        ("/", "127.0.0.1", 200),
+        ("/index.html?x", "localhost", 200),
+        ("/../../etc/passwd", "127.0.0.1", 404),
+        ("/", "example.org", 403),
+    ],
+)
+def test_the_server_has_one_page_for_this_machine(served, path, host, status):
+    asked = http.client.HTTPConnection("127.0.0.1", served, timeout=10)
+    asked.request("GET", path, headers={"Host": f"{host}:{served}"})
+    answer = asked.getresponse()
+    body = answer.read()
+    asked.close()
+    assert answer.status == status
+    assert (body == b"<!doctype html>page") is (status == 200)
+
+
+def test_a_port_that_is_taken_is_told(served):
+    with pytest.raises(ConfigError, match="name another port with --port"):
+        server("page", served)
