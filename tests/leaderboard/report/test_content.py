@@ -56,7 +56,7 @@ def test_parts_have_their_own_figures_and_few_prompts_no_interval(play, workspac
 
 
 def test_a_contestant_whose_answers_are_all_equal_is_a_control(play, workspace):
-    play("nothing", [WON] * 4, answers=["same"] * 4)
+    play("nothing", [WON] * 4, answers=["the same answer, whatever is asked, and " * 2] * 4)
     play("NullModel", [WON] * 4)
     play("method", [WON] * 4)
     (group,) = content(workspace.root).figures["groups"]
