@@ -159,16 +159,11 @@ class Cyclic(Drawn):
 
         With an even number of actions, opposite ones are even.
         """
-        rng = self.stream(seed)
-        shape = (self.games, self.prompts, self.actions, self.actions)
-        wins = rng.uniform(self.weakest, self.strongest, shape)
-        ahead = (np.arange(self.actions) - np.arange(self.actions)[:, None]) % self.actions
-        signed = np.where(
-            ahead * 2 < self.actions, wins, np.where(ahead * 2 == self.actions, 0.5, 0)
-        )
-        upper = np.where(ahead == 0, 0.0, signed)
-        beaten = np.where(ahead * 2 > self.actions, 1 - np.swapaxes(wins, -1, -2), upper)
-        return Games(np.where(ahead == 0, 0.5, beaten), self.references(rng))
+        rng, n = self.stream(seed), self.actions
+        wins = rng.uniform(self.weakest, self.strongest, (self.games, self.prompts, n, n))
+        ahead = (np.arange(n) - np.arange(n)[:, None]) % n
+        matrix = np.where(ahead * 2 < n, wins, 1 - np.swapaxes(wins, -1, -2))
+        return Games(np.where(ahead * 2 % n == 0, 0.5, matrix), self.references(rng))
 
 
 def completed(upper: Floats) -> Floats:

@@ -7,16 +7,25 @@ takes the best and the worst of K and lets the more probable one win.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 import numpy as np
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from harness.config import Component
 from harness.protocols import Match, Pairing
 from harness.statistics.resampling import Floats
 
 Labels = Literal["bernoulli", "argmax"]
+
+
+def _power(samples: int) -> int:
+    if samples < 2 or samples & (samples - 1):
+        raise ValueError("a bracket needs 2, 4, 8, ... responses")
+    return samples
+
+
+PowerOfTwo = Annotated[int, AfterValidator(_power)]
 
 
 @runtime_checkable
@@ -51,7 +60,7 @@ class BestAndWorst(Component):
     two at a time.
     """
 
-    samples: int = Field(default=8, gt=1)
+    samples: PowerOfTwo = 8
     """K."""
     labels: Labels = "argmax"
 

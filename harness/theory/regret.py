@@ -42,7 +42,9 @@ class Regret(Component):
             average = self._theorem_3(preference, reference, advance)
             last = self._theorem_4(preference, reference, advance)
             steady = self._constant(preference, reference, advance)
-        return Report((average, last, steady), {"regret": (_drawn(average), _drawn(last))})
+        return Report(
+            (average, last, steady), {"regret": (_drawn(average, "gap"), _drawn(last, "KL, nats"))}
+        )
 
     def _theorem_3(self, preference: Floats, reference: Floats, advance: Advance) -> Findings:
         rows: list[tuple[Cell, ...]] = []
@@ -131,7 +133,7 @@ def theorem_4(tau: float, horizon: int) -> float:
     return 32 / (tau**2 * (horizon + 1))
 
 
-def _drawn(table: Findings) -> Panel:
+def _drawn(table: Findings, up: str) -> Panel:
     """Return a table's columns as curves against its first."""
     first = [float(row[0]) for row in table.rows if isinstance(row[0], int)]
     lines = [
@@ -139,4 +141,4 @@ def _drawn(table: Findings) -> Panel:
         for k, name in enumerate(table.headings)
         if name in ("mean", "largest", "bound")
     ]
-    return Panel(table.title, "T", "nats", tuple(lines))
+    return Panel(table.title, "T", up, tuple(lines))

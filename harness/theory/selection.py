@@ -18,7 +18,7 @@ from harness.statistics.resampling import Floats
 from harness.theory.dynamics import Method, fitted, play
 from harness.theory.games import Game, Games
 from harness.theory.measures import duality_gap, win_rates
-from harness.theory.pairs import BestAndWorst, Independent, PairSource
+from harness.theory.pairs import BestAndWorst, Independent, PairSource, PowerOfTwo
 from harness.theory.population import Newton, Population
 from harness.theory.report import Cell, Findings, Line, Panel, Report, over_games
 from harness.types import Advance, Track
@@ -29,9 +29,9 @@ class Selection(Component):
 
     games: list[Game] = Field(min_length=1)
     objective: Objective
-    samples: list[int] = Field(min_length=1)
+    samples: list[PowerOfTwo] = Field(min_length=1)
     """The K, powers of 2; 2 is independent pairs."""
-    shown: int = 8
+    shown: PowerOfTwo = 8
     """The K of the second table, which follows the sources to where they lead."""
     iterations: int = Field(gt=1)
     tau: float = Field(gt=0)

@@ -59,6 +59,7 @@ def test_a_game_comes_from_a_csv_file(tmp_path):
             InputError,
             "gives action 1 the probability 0",
         ),
+        (("selection", "--set", "samples=[2, 6]"), ConfigError, "a bracket needs 2, 4, 8"),
         (("convergence", "--game", "none.csv"), InputError, "none.csv"),
     ],
 )

@@ -119,17 +119,17 @@ def test_mixtures_of_the_other_methods_beat_the_reference(name):
 
 @pytest.mark.parametrize("name", ["inpo-sampled", "inpo-gradient"])
 def test_sampled_pairs_and_gradient_steps_come_near_the_exact_policy(comal, name):
-    # 40 iterations; 1,000 pairs leave the policy .03 from the exact one, 100 steps less than 1e-3
+    # 40 iterations; 1,000 pairs leave the policy .025 from the exact one, 100 steps 6e-15
     exact = play(method("inpo"), *comal, record=[40]).last[0]
     found = play(method(name), *comal, record=[40]).last[0]
-    assert np.abs(found - exact).max() < (0.08 if name == "inpo-sampled" else 1e-3)
+    assert np.abs(found - exact).max() < (0.08 if name == "inpo-sampled" else 1e-9)
 
 
 def test_best_of_8_and_argmax_labels_leave_the_regularised_nash(comal):
-    # gap of the regularised game after 20 iterations: 0 in the limit where labels are drawn with P
+    # gap of the regularised game after 20 iterations: .063 and .199; with drawn labels it goes to 0
     for name in ("inpo-argmax", "inpo-best-of-8"):
         last = play(method(name), *comal, record=[20]).last[0]
-        assert duality_gap(comal[0], last, comal[1], 0.1)[0] > 0.01
+        assert duality_gap(comal[0], last, comal[1], 0.1)[0] > 0.05
 
 
 def test_gradient_descent_plays_the_same_game_as_the_minimiser(comal):
