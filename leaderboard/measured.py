@@ -20,6 +20,8 @@ SCHEMA = 2
 """The newest layout of a result that is read; the first had no schema and tells less."""
 ANNOTATORS = {"weighted_alpaca_eval_gpt4_turbo": "gpt-4-1106-preview"}
 """By the name that alpaca_eval's files give to a judge: the model that its configuration asks."""
+BRIDGES = "bridge"
+"""The folder beside the benchmarks' in which judges are set side by side."""
 ITERATION = re.compile(r"(.+) \(iteration (\d+)\)")
 
 
@@ -45,7 +47,7 @@ def measured(workspace: Path, *, needed: bool = True) -> Found:
             results of one protocol and judge go by one name.
     """
     results = workspace / "results"
-    paths = sorted(results.glob("*/*.json"))
+    paths = sorted(p for p in results.glob("*/*.json") if p.parent.name != BRIDGES)
     if not paths and not needed:
         return Found(())
     if not paths:

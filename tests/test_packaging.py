@@ -29,6 +29,8 @@ def test_the_wheel_holds_the_packages_and_the_configurations(wheel):
     assert tops == {"harness", "baselines", "leaderboard"}
     shipped = {p.relative_to(ROOT / "configs").as_posix() for p in ROOT.glob("configs/**/*.yaml")}
     assert {f"harness/_configs/{name}" for name in shipped} <= set(names)
+    page = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("leaderboard/report/assets/*")}
+    assert page <= set(names)
     published = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("leaderboard/published/*.csv")}
     assert published <= set(names)
 

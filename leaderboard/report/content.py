@@ -10,6 +10,7 @@ from typing import Any
 
 from leaderboard import columns
 from leaderboard.groups import Group, grouped
+from leaderboard.measured import BRIDGES
 from leaderboard.report import curves
 from leaderboard.report.agreement import Winners, agreement, disagreed, rivals, winners
 from leaderboard.report.breakdown import breakdowns
@@ -52,7 +53,7 @@ def content(workspace: Path, *, comparisons: bool = True) -> Content:
         "groups": [builder.group(group) for group in grouped([f.row for f in found.results])],
         "agreement": builder.agreement(),
         "training": curves.trained(workspace),
-        "bridges": list(_bridges(workspace / "results" / "bridge")),
+        "bridges": list(_bridges(workspace / "results" / BRIDGES)),
         "told": list(found.told),
     }
     return Content(finite(figures), tuple(builder.texts), found.told)

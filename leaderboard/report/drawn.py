@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -10,20 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 from harness.errors import MissingDependencyError
 from leaderboard.render import plain
+from leaderboard.report import axes as on
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Data = Mapping[str, Any]
-Look = dict[str, Any]
-HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which the colour-blind can tell apart."""
-WON, DRAWN, LOST = "#0072B2", "#BBBBBB", "#E69F00"
-MARKS = "osD^vP"
 WIDTH = 6.0
-LINE = 0.28
-"""Inches a line of a figure with a line a method."""
+LINE, CURVE = 0.28, 3.2
+"""Inches: of a line in a figure with a line a method; of a figure with curves."""
 MOST_PARTS = 12
 SETTINGS: Any = {
     "axes.grid": True,
@@ -36,6 +33,7 @@ SETTINGS: Any = {
     "text.parse_math": False,
 }
 """Names may hold dollar signs: no text is read as mathematics."""
+NONE = {"value": None}
 KINDS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
@@ -56,168 +54,90 @@ def drawn(figures: Data) -> Iterator[tuple[str, bytes]]:
         warnings.filterwarnings("ignore", message="Glyph")
         for at, group in enumerate(figures["groups"]):
             for name, figure in _figures(group):
-                for kind, metadata in KINDS.items():
-                    out = io.BytesIO()
-                    figure.savefig(out, format=kind, metadata=metadata, bbox_inches="tight")
-                    yield f"{at + 1:02}-{name}.{kind}", out.getvalue()
+                yield from _files(f"{at + 1:02}-{name}", figure)
+        for name, figure in _training(figures["training"]):
+            yield from _files(f"training-{name}", figure)
+
+
+def _files(name: str, figure: Figure) -> Iterator[tuple[str, bytes]]:
+    stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    for kind, metadata in KINDS.items():
+        out = io.BytesIO()
+        figure.savefig(out, format=kind, metadata=metadata, bbox_inches="tight")
+        yield f"{stem}.{kind}", out.getvalue()
 
 
 def _figures(group: Data) -> Iterator[tuple[str, Figure]]:
-    rows = [row for row in group["rows"] if row["length"] is not None]
+    title, rows = group["title"], [row for row in group["rows"] if row["length"] is not None]
     if rows and any(metric["name"] == group["raw"] for metric in group["metrics"]):
-        yield "length", _figure(group, 4.0, partial(_length, group=group, rows=rows))
+        yield "length", _figure(title, 4.0, partial(on.length, group=group, rows=rows))
     for found in group["compared"]:
-        name = f"differences-{found['metric'].replace('_', '-')}"
-        draw = partial(_forest, group=group, found=found)
-        yield name, _figure(group, LINE * len(found["at"]) + 0.8, draw)
+        name, high = found["metric"], LINE * len(found["at"]) + 0.8
+        told = {"group": group, "found": found}
+        yield f"differences-{name}", _figure(title, high, partial(on.forest, **told))
+        yield f"matrix-{name}", _figure(title, high, partial(on.matrix, **told))
     for found in group["breakdowns"]:
         if (count := len(found["parts"])) <= MOST_PARTS:
             high = count * (0.1 * len(group["rows"]) + 0.2) + 0.8
-            draw = partial(_parts, group=group, found=found)
-            yield f"by-{found['by']}", _figure(group, high, draw)
-    for name, key, of_rows in (("wins", "decided", _wins), ("order", "order", _order)):
-        if told := [row for row in group["rows"] if row[key]]:
-            high = LINE * len(told) + 0.8
-            yield name, _figure(group, high, partial(of_rows, rows=told))
-    if group["curves"]:
-        yield "iterations", _figure(group, 3.2, partial(_iterations, group=group))
+            draw = partial(on.parts, group=group, found=found)
+            yield f"by-{found['by']}", _figure(title, high, draw)
+    for name, key, of_rows in (("wins", "decided", on.wins), ("order", "order", on.order)):
+        if known := [row for row in group["rows"] if row[key]]:
+            high = LINE * len(known) + 0.8
+            yield name, _figure(title, high, partial(of_rows, rows=known))
+    yield from _costs(group)
+    yield from _iterations(group)
 
 
-def _figure(group: Data, high: float, draw: Callable[[Axes], None]) -> Figure:
+def _costs(group: Data) -> Iterator[tuple[str, Figure]]:
+    metric = group["controlled"] or group["raw"]
+    for key in on.COSTS:
+        told = [row for row in group["rows"] if row[key] is not None and metric in row["figures"]]
+        if told:
+            draw = partial(on.cost, group=group, rows=told, key=key)
+            yield f"cost-{key}", _figure(group["title"], CURVE, draw)
+
+
+def _iterations(group: Data) -> Iterator[tuple[str, Figure]]:
+    if not group["curves"]:
+        return
+    for metric in group["metrics"]:
+        values = [(row["figures"].get(metric["name"]) or NONE)["value"] for row in group["rows"]]
+        draw = partial(on.curves, called=metric["heading"], series=_series(group, values))
+        yield f"iterations-{metric['name']}", _figure(group["title"], CURVE, draw)
+    series = _series(group, [row["length"] for row in group["rows"]])
+    draw = partial(on.curves, called="mean length, characters", series=series)
+    yield "iterations-length", _figure(group["title"], CURVE, draw)
+
+
+def _series(group: Data, values: Sequence[float | None]) -> list[on.Series]:
+    """Return each method's values by iteration; `values` has one a row of the group."""
+    found: list[on.Series] = []
+    for curve in group["curves"]:
+        points = [(i, values[at]) for i, at in curve["points"]]
+        found.append((curve["method"], [(i, value) for i, value in points if value is not None]))
+    return found
+
+
+def _training(runs: Sequence[Data]) -> Iterator[tuple[str, Figure]]:
+    names = dict.fromkeys(n for run in runs for point in run["points"] for n in point["figures"])
+    for name in names:
+        series: list[on.Series] = [(run["run"], list(_logged(run, name))) for run in runs]
+        draw = partial(on.curves, called=name.replace("_", " "), series=series)
+        yield name, _figure("training", CURVE, draw)
+
+
+def _logged(run: Data, name: str) -> Iterator[on.Point]:
+    for point in run["points"]:
+        if point["figures"].get(name) is not None:
+            yield point["iteration"], point["figures"][name]
+
+
+def _figure(title: str, high: float, draw: Callable[[Axes], None]) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(WIDTH, high))
     axes = figure.add_subplot()
-    axes.set_title(plain(group["title"]), loc="left", fontsize=9)
+    axes.set_title(plain(title), loc="left", fontsize=9)
     draw(axes)
     return figure
-
-
-def _length(axes: Axes, group: Data, rows: Sequence[Data]) -> None:
-    from matplotlib.patches import Ellipse
-
-    raw, best = group["raw"], group["controlled"] or group["raw"]
-    for row in rows:
-        at = group["rows"].index(row)
-        was, now = row["figures"].get(raw), row["figures"].get(best) or row["figures"].get(raw)
-        if was is None:
-            continue
-        if now is not was:
-            ends: Look = {
-                "xy": (row["length"], now["value"]),
-                "xytext": (row["length"], was["value"]),
-            }
-            axes.annotate("", **ends, arrowprops={"arrowstyle": "->", "color": _hue(at)})
-            axes.plot(row["length"], was["value"], _mark(at), mfc="white", color=_hue(at), ms=5)
-        if now["low"] is not None and row["length_error"]:
-            centre = (row["length"], (now["low"] + now["high"]) / 2)
-            size = (2 * 1.96 * row["length_error"], now["high"] - now["low"])
-            axes.add_patch(Ellipse(centre, *size, color=_hue(at), alpha=0.15))
-        axes.plot(row["length"], now["value"], _mark(at), color=_hue(at), label=_name(row))
-        if row["control"]:
-            axes.axhline(now["value"], color="grey", linestyle="--", linewidth=0.8)
-    axes.set_xlabel("mean length, characters")
-    axes.set_ylabel(_heading(group, best))
-    axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False)
-
-
-def _forest(axes: Axes, group: Data, found: Data) -> None:
-    rows = [group["rows"][at] for at in found["at"]]
-    for place in range(1, len(rows)):
-        value, reach = found["value"][place][0], found["reach"][place][0]
-        if value is not None:
-            at = found["at"][place]
-            axes.errorbar(value, place, xerr=reach or 0.0, fmt=_mark(at), color=_hue(at))
-    axes.axvline(0, color="grey", linestyle="--", linewidth=0.8)
-    axes.set_xlabel(f"{_heading(group, found['metric'])}, less {_name(rows[0])}")
-    _lines(axes, [(place, _name(rows[place])) for place in range(1, len(rows))])
-
-
-def _parts(axes: Axes, group: Data, found: Data) -> None:
-    count = len(group["rows"])
-    for at, (row, cells) in enumerate(zip(group["rows"], found["cells"], strict=True)):
-        for part, cell in enumerate(cells):
-            if cell is not None:
-                place = part + 0.7 * ((at + 0.5) / count - 0.5)
-                reach: Look = {} if cell["low"] is None else {"xerr": _reaches([cell])}
-                name = _name(row) if part == 0 else None
-                look: Look = {"fmt": _mark(at), "color": _hue(at), "ms": 3.5}
-                axes.errorbar(cell["value"], place, label=name, **look, **reach)
-    axes.set_xlabel(_heading(group, found["metric"]))
-    names = [f"{plain(part['name'])} ({part['n']})" for part in found["parts"]]
-    _lines(axes, list(enumerate(names)))
-    axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False)
-
-
-def _wins(axes: Axes, rows: Sequence[Data]) -> None:
-    for place, row in enumerate(rows):
-        whole, begun = sum(row["decided"]) or 1, 0.0
-        for name, count, colour in zip(
-            ("win", "tie", "loss"), row["decided"], (WON, DRAWN, LOST), strict=True
-        ):
-            share = 100 * count / whole
-            axes.barh(place, share, left=begun, color=colour, label=None if place else name)
-            begun += share
-    axes.set_xlabel("share of games, %")
-    _lines(axes, [(place, _name(row)) for place, row in enumerate(rows)])
-    axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False)
-
-
-def _order(axes: Axes, rows: Sequence[Data]) -> None:
-    told = {"first": "won by the first answer", "consistent": "same winner under swap"}
-    for at, (name, label) in enumerate(told.items()):
-        places = [place for place, row in enumerate(rows) if row["order"][name]]
-        found = [rows[place]["order"][name] for place in places]
-        if found:
-            values = [one["value"] for one in found]
-            look: Look = {"fmt": _mark(at), "color": _hue(at), "label": label}
-            axes.errorbar(values, places, xerr=_reaches(found), **look)
-    axes.axvline(50, color="grey", linestyle="--", linewidth=0.8)
-    axes.set_xlim(0, 102)
-    axes.set_xlabel("%")
-    _lines(axes, [(place, _name(row)) for place, row in enumerate(rows)])
-    axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False)
-
-
-def _iterations(axes: Axes, group: Data) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    metric = group["controlled"] or group["raw"]
-    for at, curve in enumerate(group["curves"]):
-        told = [(i, group["rows"][place]["figures"].get(metric)) for i, place in curve["points"]]
-        known = [(i, figure["value"]) for i, figure in told if figure]
-        axes.plot(
-            *zip(*known, strict=True), f"-{_mark(at)}", color=_hue(at), label=plain(curve["method"])
-        )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("iteration")
-    axes.set_ylabel(_heading(group, metric))
-    axes.legend(fontsize=7, bbox_to_anchor=(1.01, 1), loc="upper left", frameon=False)
-
-
-def _lines(axes: Axes, names: Sequence[tuple[int, str]]) -> None:
-    """Name the lines of a figure, the first on top."""
-    axes.set_yticks([place for place, _ in names], [name for _, name in names])
-    axes.invert_yaxis()
-
-
-def _reaches(found: Sequence[Data]) -> list[list[float]]:
-    """Return how far intervals reach below and above their figures; rounding may go beyond."""
-    below = [max(0.0, one["value"] - one["low"]) for one in found]
-    return [below, [max(0.0, one["high"] - one["value"]) for one in found]]
-
-
-def _heading(group: Data, name: str) -> str:
-    return next((m["heading"] for m in group["metrics"] if m["name"] == name), name)
-
-
-def _name(row: Data) -> str:
-    return plain(str(row["label"])).lstrip("_")[:60]
-
-
-def _hue(at: int) -> str:
-    return HUES[at % len(HUES)]
-
-
-def _mark(at: int) -> str:
-    return MARKS[at % len(MARKS)]

@@ -22,7 +22,10 @@ function spanned(values, margin = 0.06) {
   return [low - room, high + room];
 }
 
-const printed = (value, step) => value.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9)));
+function printed(value, step) {
+  const near = Math.abs(value) < step / 1e6 ? 0 : value;
+  return near.toFixed(Math.max(0, -Math.floor(Math.log10(step) + 1e-9))).replace("-", "−");
+}
 
 function across(x, bottom, top, heading) {
   const { step, found } = ticks(x.low, x.high, Math.max(3, (x.to - x.from) / 90));

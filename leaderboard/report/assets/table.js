@@ -85,7 +85,7 @@ function line(row, columns) {
 
 function notesOf(group) {
   const own = group.rows.flatMap((row) => row.notes.map((note) => `${row.label}: ${note}`));
-  const general = "In brackets: 95 % intervals over prompts. Bold: not told from the highest by paired tests (5 %, Holm over all pairs). Mean length in characters.";
+  const general = "In brackets: 95 % intervals over prompts. Bold: not told from the highest by paired tests (5 %, Holm over all pairs)." + (group.rows.some((row) => row.length !== null) ? " Mean length in characters." : "");
   return [
     el("p", { class: "notes" }, general),
     own.length ? el("details", {}, el("summary", {}, own.length === 1 ? "One note on a result" : `${own.length} notes on single results`),

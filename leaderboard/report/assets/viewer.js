@@ -78,6 +78,11 @@ class Viewer {
     return (this.shared.prompts[one.id] ?? []).map(([, content]) => content).join("\n");
   }
 
+  // The last turn: what tells the prompts of a conversation apart.
+  asked(one) {
+    return this.shared.prompts[one.id]?.at(-1)?.[1] ?? "";
+  }
+
   baseline(one) {
     return "b" in one ? one.b : this.shared.baseline[one.id] ?? null;
   }
@@ -140,7 +145,7 @@ class Viewer {
     const one = this.shown[at];
     const node = el("div", { class: "option", role: "option", id: `option-${at}`, "aria-selected": String(at === this.at),
       "aria-setsize": this.shown.length, "aria-posinset": at + 1, click: () => this.choose(at) },
-    el("bdi", {}, this.prompt(one).slice(0, 120) || one.id),
+    el("bdi", {}, this.asked(one).slice(0, 120) || one.id),
     el("span", { class: "quiet" }, [verdictOf(one), ...one.f.map((flag) => FLAGS[flag])].join(" · ")));
     node.style.transform = `translateY(${at * LINE}px)`;
     return node;

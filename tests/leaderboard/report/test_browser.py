@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -140,6 +141,33 @@ def test_the_page_fits_a_phone_and_is_dark_where_that_is_asked_for(toy, look):
     assert watched.page.evaluate(ground) == "rgb(21, 24, 28)"
     watched.page.click("#theme")
     assert watched.page.evaluate(ground) == "rgb(255, 255, 255)"
+
+
+def test_iterations_costs_and_bridges_have_sections_where_they_are_known(play, report, look):
+    paths = [play(f"INPO (iteration {i})", [WON] * (2 * i) + [LOST] * (6 - 2 * i)) for i in (1, 2)]
+    root = paths[0].parents[2]
+    for dollars, path in enumerate(paths):
+        bill = {"bill": {"dollars": 1.0 + dollars}}
+        path.write_text(json.dumps(json.loads(path.read_text()) | bill))
+    (root / "stage").mkdir()
+    (root / "stage/log.jsonl").write_text('{"step": 1, "margin": 0.25, "kl_to_reference": 3.5}\n')
+    (root / "train/inpo").mkdir(parents=True)
+    run = {"method": "INPO", "policies": ["start", str(root / "stage")]}
+    (root / "train/inpo/run.json").write_text(json.dumps(run))
+    (root / "results/bridge").mkdir()
+    (root / "results/bridge/old-new.json").write_text('{"kappa": 0.75, "rows": [{"label": "a"}]}')
+    watched = look(report())
+    drawn = "[...document.querySelectorAll('#iterations svg, #cost svg')].map((s) => s.ariaLabel)"
+    assert [label for label in watched.page.evaluate(drawn) if label] == [
+        "win rate % by iteration",
+        "mean length, characters by iteration",
+        "kl to reference by iteration",
+        "margin by iteration",
+        "win rate % against dollars of the judge",
+    ]
+    told = watched.page.locator("#bridges").inner_text()
+    assert "old-new" in told
+    assert "0.7500" in told
 
 
 def test_judges_that_disagree_are_told_with_their_agreement(play, report, look):

@@ -100,6 +100,21 @@ def test_the_start_is_iteration_nought_of_every_method(play, workspace):
     ]
 
 
+def test_bridges_and_costs_are_read_beside_the_results(play, workspace):
+    path = play("one", [WON, LOST])
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps(data | {"bill": {"dollars": 1.5}}))
+    folder = workspace.root / "results/bridge"
+    folder.mkdir()
+    (folder / "old-new.json").write_text('{"rows": [{"label": "a", "old": 1.5, "new": 2.5}]}')
+    (folder / "damaged.json").write_text("{")
+    found = content(workspace.root).figures
+    assert found["groups"][0]["rows"][0]["dollars"] == 1.5
+    assert found["bridges"] == [
+        {"name": "old-new", "data": {"rows": [{"label": "a", "old": 1.5, "new": 2.5}]}}
+    ]
+
+
 def test_one_method_alone_has_a_report(play, workspace):
     play("alone", [WON, LOST, DRAWN])
     (group,) = content(workspace.root).figures["groups"]

@@ -75,7 +75,7 @@ def test_the_figures_for_print_are_the_same_bytes_every_time(play, workspace):
     kinds = {name: data[:5] for name, data in first.items()}
     assert set(kinds) == {
         f"01-{name}.{kind}"
-        for name in ("length", "differences-win-rate", "wins", "order")
+        for name in ("length", "differences-win-rate", "matrix-win-rate", "wins", "order")
         for kind in ("pdf", "svg")
     }
     assert all(data == b"%PDF-" for name, data in kinds.items() if name.endswith("pdf"))
