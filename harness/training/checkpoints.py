@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,14 +107,16 @@ class Checkpoints:
 def _save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     from torch.distributed.checkpoint import state_dict_saver
 
-    state_dict_saver.save(_state(model, optimiser), checkpoint_id=path)
+    with _alone_is_meant():
+        state_dict_saver.save(_state(model, optimiser), checkpoint_id=path)
 
 
 def _load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     from torch.distributed.checkpoint import state_dict, state_dict_loader
 
     state = _state(model, optimiser)
-    state_dict_loader.load(state, checkpoint_id=path)
+    with _alone_is_meant():
+        state_dict_loader.load(state, checkpoint_id=path)
     state_dict.set_state_dict(
         model,
         optimiser,
@@ -120,6 +124,14 @@ def _load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Non
         optim_state_dict=state["optimiser"],
         options=state_dict.StateDictOptions(ignore_frozen_params=True, strict=False),
     )
+
+
+@contextmanager
+def _alone_is_meant() -> Iterator[None]:
+    """Silence torch where it warns that there is one process only."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        yield
 
 
 def _state(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
