@@ -35,9 +35,6 @@ class Watch:
 
     def see(self, row: Mapping[str, Any]) -> list[str]:
         """Return the alarms that a step's figures give."""
-        if "alarm" in row:
-            self._given.add(str(row["alarm"]).partition(":")[0])
-            return []
         found = [*self._loss(row), *self._apart(row), *self._collapse(row), *self._held_out(row)]
         new = [alarm for alarm in found if alarm.partition(":")[0] not in self._given]
         self._given |= {alarm.partition(":")[0] for alarm in new}

@@ -105,7 +105,7 @@ def fine_tune(recipe: FineTuned, out: Path, inputs: Mapping[str, str], track: Tr
     plan = Plan(steps, [packing.size(row) for row in rows])
     place = scratch(out)
     kept = Checkpoints(place, identity(recipe), settings.checkpoint_minutes, settings.checkpoints)
-    log = Log(place / "log.jsonl", Watch(), settings.track)
+    log = Log(place, Watch(), settings.track)
     with track(f"{recipe.name} · fine-tune", len(steps)) as advance:
         Trainer(scorer, settings, plan, loss, log, kept).run(advance)
     save(model, tokenizer, out)

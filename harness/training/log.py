@@ -1,7 +1,8 @@
-"""The log of a training: a line of JSON a step, alarms among them, told to trackers as well.
+"""The log of a training: a line of JSON a step; its speed and its alarms in files of their own.
 
 Written as the training goes, so that a killed one leaves it; one that goes on from a checkpoint
-drops what came after it.
+drops what came after it. The figures come out the same when the training is made again, the speed
+does not, and so lies among what does not count in the stage's digest.
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.runs import MADE
 from harness.training.alarms import Watch
 from harness.training.trackers import Tracker
 
-LOG = "made/log.jsonl"
-"""In a stage's directory, among what tells how it was made."""
+LOG, ALARMS, SPEED = "log.jsonl", "alarms.jsonl", f"{MADE}/speed.jsonl"
+TIMED = ("seconds", "tokens_per_second")
 
 
 @dataclass
 class Log:
-    """Where the figures of every step go."""
+    """Where the figures of every step go: files in `folder`."""
 
-    path: Path
+    folder: Path
     watch: Watch
     tracker: Tracker | None = None
     at_first: Sequence[str] = ()
@@ -33,39 +35,44 @@ class Log:
 
     def rewind(self, step: int) -> None:
         """Drop what came after a step, and a line that a killed process left unfinished."""
-        kept = [row for row in read(self.path) if step and row["step"] <= step]
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        for row in kept:
+        (self.folder / MADE).mkdir(parents=True, exist_ok=True)
+        for name in (LOG, ALARMS, SPEED):
+            rows = [row for row in read(self.folder / name) if step and row["step"] <= step]
+            text = "".join(json.dumps(row) + "\n" for row in rows)
+            (self.folder / name).write_text(text, encoding="utf-8")
+        for row in read(self.folder / LOG):
             self.watch.see(row)
         for text in () if step else self.at_first:
-            self.alarm(0, text)
+            self._alarm(0, text)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Write a step's figures, and whatever alarm they give."""
-        self._write(row)
+        step = int(row["step"])
+        self._write(LOG, {k: v for k, v in row.items() if k not in TIMED})
+        self._write(SPEED, {"step": step} | {k: row[k] for k in TIMED if k in row})
         if self.tracker:
-            self.tracker.log(int(row["step"]), {k: v for k, v in row.items() if k != "step"})
+            self.tracker.log(step, {k: v for k, v in row.items() if k != "step"})
         for alarm in self.watch.see(row):
-            self.alarm(int(row["step"]), alarm)
-
-    def alarm(self, step: int, text: str) -> None:
-        """Write an alarm and say it: something is probably wrong, and the training goes on."""
-        self._write({"step": step, "alarm": text})
-        logging.getLogger(__name__).warning("step %d: %s", step, text)
+            self._alarm(step, alarm)
 
     def keep(self, out: Path) -> None:
         """Put the log of an ended training into its stage's directory."""
-        (out / LOG).parent.mkdir(exist_ok=True)
-        shutil.copy(self.path, out / LOG)
+        (out / MADE).mkdir(exist_ok=True)
+        for name in (LOG, ALARMS, SPEED):
+            shutil.copy(self.folder / name, out / name)
 
-    def _write(self, row: Mapping[str, Any]) -> None:
-        with self.path.open("a", encoding="utf-8") as file:
+    def _alarm(self, step: int, text: str) -> None:
+        """Write an alarm and say it: something is probably wrong, and the training goes on."""
+        self._write(ALARMS, {"step": step, "alarm": text})
+        logging.getLogger(__name__).warning("step %d: %s", step, text)
+
+    def _write(self, name: str, row: Mapping[str, Any]) -> None:
+        with (self.folder / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Return a log's rows; a last line that is not whole is left out."""
+    """Return a file's rows; a last line that is not whole is left out."""
     if not path.is_file():
         return []
     rows = []
@@ -75,8 +82,3 @@ def read(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return rows
-
-
-def figures(path: Path) -> list[dict[str, Any]]:
-    """Return a log's figures, a row a step, without the alarms."""
-    return [row for row in read(path) if "alarm" not in row]

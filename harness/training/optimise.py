@@ -48,7 +48,7 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
     place = scratch(out)
     tokenizer = load_tokenizer(policy)
     known = alarms.of_pairs(pairs, end_ids(tokenizer, policy.path), tokenizer.bos_token_id)
-    log = Log(place / "log.jsonl", alarms.Watch(), spec.optimiser.track, known)
+    log = Log(place, alarms.Watch(), spec.optimiser.track, known)
     trainer = Trainer(
         scorer,
         spec.optimiser,

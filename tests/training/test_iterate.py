@@ -87,7 +87,7 @@ def test_the_first_step_of_every_iteration_starts_at_the_stored_policy(trained):
     workspace, _ = trained
     for method in ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl"):
         for _, path in stages(workspace, "optimise", method):
-            first = log.figures(path / log.LOG)[0]
+            first = log.read(path / log.LOG)[0]
             assert abs(first["chosen_drift"]) < 1e-4
             assert abs(first["rejected_drift"]) < 1e-4
 
