@@ -28,6 +28,9 @@ from harness.seeds import digest
 from harness.types import Advance, Make, Track
 
 MANIFEST = "manifest.json"
+MADE = "made"
+"""A folder in a stage's directory for what tells how it was made (logs, speeds): not the same
+twice, so that it does not count in the stage's digest."""
 
 
 def quiet(label: str, total: int) -> AbstractContextManager[Advance]:
@@ -173,6 +176,7 @@ class StageStore:
             flush(aside)
             aside.rename(path)
             flush_directory(path.parent)
+            shutil.rmtree(scratch(aside), ignore_errors=True)
         except BaseException:
             shutil.rmtree(aside, ignore_errors=True)
             raise
@@ -197,6 +201,14 @@ class Workspace:
     def verdicts(self) -> Path:
         """The database of every verdict that was ever given in this workspace."""
         return self.root / "verdicts.sqlite"
+
+
+def scratch(out: Path) -> Path:
+    """Return where a stage that writes to `out` keeps what it goes on from when it is killed.
+
+    Named by the stage's digest, so that only the same stage finds it; removed once that stands.
+    """
+    return out.parent / ".scratch" / out.name.removeprefix(".making-")
 
 
 def manifest(path: Path) -> dict[str, Any]:
@@ -224,6 +236,7 @@ def describe(
         for file in sorted(path.rglob("*"))
         if file.is_file()
     }
+    counted = {n: entry for n, entry in files.items() if not n.startswith(f"{MADE}/")}
     return {
         "stage": stage.name,
         "version": stage.version,
@@ -231,7 +244,7 @@ def describe(
         "config": stage.config,
         "inputs": {name: {"path": a.path, "digest": a.digest} for name, a in inputs.items()},
         "files": files,
-        "digest": digest({name: entry["sha256"] for name, entry in files.items()}),
+        "digest": digest({name: entry["sha256"] for name, entry in counted.items()}),
         "made": {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seconds": seconds},
         "versions": versions(),
         "hardware": {"machine": platform.machine(), "processors": os.cpu_count()},

@@ -12,7 +12,7 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported, as 
 from harness.runs import StageStore, Workspace
 from harness.toy.corpus import ToyTexts
 from harness.training.fine_tune import FineTuned
-from harness.training.loop import Optimiser
+from harness.training.optimisers import Optimiser
 
 SHARED = Path(__file__).parents[2] / "shared"
 

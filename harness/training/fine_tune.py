@@ -11,12 +11,16 @@ import torch
 
 from harness.config import Component, identity
 from harness.models import end_ids, load_tokenizer, render, save
-from harness.runs import Node, Stage
+from harness.runs import Node, Stage, scratch
 from harness.seeds import derive
 from harness.shape import Shape
-from harness.training import batches
-from harness.training.logps import sequence_logps
-from harness.training.loop import Optimiser, Part, minimise
+from harness.training import packing
+from harness.training.alarms import Watch
+from harness.training.checkpoints import Checkpoints
+from harness.training.log import Log
+from harness.training.loop import Part, Plan, Trainer
+from harness.training.optimisers import Optimiser
+from harness.training.scorer import Scorer
 from harness.types import Message, Policy, Track
 
 if TYPE_CHECKING:
@@ -72,7 +76,7 @@ class FineTuned(Component):
         """Return the stage that makes the weights."""
         return Stage(
             name="fine-tune",
-            version=1,
+            version=2,
             config=identity(self),
             inputs={},
             make=partial(fine_tune, self),
@@ -92,19 +96,20 @@ def fine_tune(recipe: FineTuned, out: Path, inputs: Mapping[str, str], track: Tr
     save(model, tokenizer_of(recipe.texts.words()), out)
     tokenizer = load_tokenizer(Policy(recipe.name, str(out)))
     rows = tokenised(tokenizer, recipe.texts.examples(), end_ids(tokenizer, str(out))[0])
-    settings = recipe.optimiser
-    steps = [
-        step
-        for epoch in range(settings.epochs)
-        for step in batches.shuffled(len(rows), settings.batch, recipe.seed, epoch)
-    ]
+    settings, scorer = recipe.optimiser, Scorer(model.train())
 
     def loss(items: Sequence[int]) -> Part:
-        return -sequence_logps(model, batches.rows([rows[i] for i in items])), {}
+        return -scorer(packing.pack([rows[i] for i in items])), {}
 
+    steps = packing.steps(len(rows), settings.batch, recipe.seed, settings.epochs)
+    plan = Plan(steps, [packing.size(row) for row in rows])
+    place = scratch(out)
+    kept = Checkpoints(place, identity(recipe), settings.checkpoint_minutes, settings.checkpoints)
+    log = Log(place, Watch(), settings.track)
     with track(f"{recipe.name} · fine-tune", len(steps)) as advance:
-        minimise(model, settings, steps, loss, advance)
+        Trainer(scorer, settings, plan, loss, log, kept).run(advance)
     save(model, tokenizer, out)
+    log.keep(out)
 
 
 def initialised(recipe: FineTuned) -> PreTrainedModel:
@@ -153,10 +158,10 @@ def tokenizer_of(words: Sequence[str]) -> PreTrainedTokenizerBase:
 
 def tokenised(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[tuple[str, str]], end: int
-) -> list[batches.Row]:
+) -> list[packing.Row]:
     """Return (prompt, answer with its end-of-turn token) rows."""
     answers = tokenizer([answer for _, answer in examples], add_special_tokens=False)["input_ids"]
     return [
-        (render(tokenizer, [Message("user", text)]).token_ids, (*answer, end))
+        (render(tokenizer, [Message("user", text)]).token_ids, ((*answer, end),))
         for (text, _), answer in zip(examples, answers, strict=True)
     ]

@@ -1,123 +1,156 @@
-"""The optimiser's loop: steps of weighted micro-batches, clipped AdamW, a learning-rate schedule.
+"""The optimiser's loop: steps of packed micro-batches, clipped AdamW, a learning-rate schedule.
 
-Masters are float32. A step's loss is the mean over its items however they are split, so that the
-memory a micro-batch takes never changes the result.
+Masters are float32. A step's loss is the mean over its items however they are packed, so that the
+memory a micro-batch takes never changes the result. The host waits for the device once a step.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import torch
-from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
-from harness.config import Component
 from harness.errors import CheckError
+from harness.training import packing
+from harness.training.checkpoints import Checkpoints
+from harness.training.distributed import ALONE, World, summing, whole
+from harness.training.memory import Memory
+from harness.training.optimisers import Optimiser, factor, optimiser_of
 from harness.types import Advance
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Part = tuple[Tensor, Mapping[str, Tensor]]
 """A micro-batch's losses, one an item, and what else of it is worth a line in the log."""
+Loss = Callable[[Sequence[int]], Part]
+Row = dict[str, Any]
+EXAMINATIONS = 10
+"""How often a training is looked at more closely."""
 
 
-class Optimiser(Component):
-    """AdamW and its schedule; the names are the field's."""
+class Record(Protocol):
+    """Where the figures of every step go."""
 
-    learning_rate: float = Field(gt=0)
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"
-    warmup: float = Field(0.0, ge=0, lt=1)
-    """Share of the steps over which the learning rate rises from 0."""
-    epochs: int = Field(1, gt=0)
-    batch: int = Field(gt=0)
-    """Items (pairs, or texts in fine-tuning) an optimiser step."""
-    micro_batch: int = Field(64, gt=0, exclude=True)
-    """Items in memory at once."""
-    clip: float = Field(1.0, gt=0)
-    """Largest global gradient norm."""
-    weight_decay: float = Field(0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    epsilon: float = 1e-8
+    def rewind(self, step: int) -> None:
+        """Forget what came after a step."""
+
+    def add(self, row: Row) -> None:
+        """Keep the figures of a step."""
 
 
-def factor(settings: Optimiser, step: int, steps: int) -> float:
-    """Return the share of the peak learning rate at a step, counted from 0."""
-    warm = math.ceil(settings.warmup * steps)
-    if step < warm:
-        return (step + 1) / warm
-    done = (step - warm) / max(1, steps - warm)
-    match settings.schedule:
-        case "cosine":
-            return 0.5 * (1 + math.cos(math.pi * done))
-        case "linear":
-            return 1 - done
-        case "constant":
-            return 1.0
+@dataclass(frozen=True)
+class Plan:
+    """Which items each step trains on, and what they take."""
+
+    steps: Sequence[Sequence[int]]
+    sizes: Sequence[int]
+    """By item: its tokens in a pack."""
+    name: Callable[[int], str] = str
+    """What messages call an item."""
+
+    def packs(self, step: int, budget: int, world: World) -> list[Sequence[int]]:
+        """Return this process's micro-batches of a step; as many in every process."""
+        packs = packing.split(self.steps[step], self.sizes, budget)
+        return packing.share(packs, world.rank, world.size)
+
+    def tokens(self, step: int) -> int:
+        """Return the tokens of a step."""
+        return sum(self.sizes[i] for i in self.steps[step])
 
 
-def minimise(
-    model: PreTrainedModel,
-    settings: Optimiser,
-    steps: Sequence[Sequence[int]],
-    loss: Callable[[Sequence[int]], Part],
-    advance: Advance,
-) -> list[dict[str, float]]:
-    """Minimise the mean of `loss` over the items of every step; return the log, a row a step.
+@dataclass
+class Trainer:
+    """A model in training: what is minimised, by what, and where it is told and kept."""
 
-    Args:
-        model: trained in place; its parameters are the float32 masters.
-        settings: the optimiser.
-        steps: for each step the indices of its items.
-        loss: indices of a micro-batch → (loss of each item, further figures of each item).
-        advance: called with 1 after every step.
+    model: nn.Module
+    settings: Optimiser
+    plan: Plan
+    loss: Loss
+    record: Record
+    checkpoints: Checkpoints | None = None
+    world: World = ALONE
+    memory: Memory = field(default_factory=Memory)
+    examine: Callable[[], Row] | None = None
+    """Gives figures that are too dear for every step; called before some of them."""
 
-    Raises:
-        CheckError: a loss or gradient is not finite.
-    """
-    model.train()
-    optimiser = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        eps=settings.epsilon,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    log = []
-    for number, items in enumerate(steps):
-        rate = settings.learning_rate * factor(settings, number, len(steps))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        figures = _accumulate(items, settings.micro_batch, loss)
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip)
-        if not math.isfinite(float(norm)):
-            raise CheckError(
-                f"the gradient of step {number + 1} is not finite; lower learning_rate"
-            )
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
-        row = {"step": float(number + 1), "learning_rate": rate, "gradient_norm": float(norm)}
-        log.append({**row, **figures})
-        advance(1)
-    model.eval()
-    return log
+    def run(self, advance: Advance) -> None:
+        """Minimise the mean of `loss` over the items of every step, from the last checkpoint on.
+
+        Raises:
+            CheckError: a loss or a gradient is not finite, or a checkpoint is another training's.
+            HarnessError: a micro-batch does not fit the device's memory.
+        """
+        optimiser = optimiser_of(self.settings, self.model)
+        done = self.checkpoints.resume(self.model, optimiser) if self.checkpoints else 0
+        self.record.rewind(done)
+        advance(done)
+        total = len(self.plan.steps)
+        for step in range(done, total):
+            begun = time.perf_counter()
+            rate = self.settings.learning_rate * factor(self.settings, step, total)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            figures = self._examined(step) | self._gradient(step)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            seconds = time.perf_counter() - begun
+            speed = {"seconds": seconds, "tokens_per_second": self.plan.tokens(step) / seconds}
+            self.record.add({"step": step + 1, "learning_rate": rate, **figures, **speed})
+            advance(1)
+            if self.checkpoints and step + 1 < total:
+                self.checkpoints.offer(step + 1, self.model, optimiser)
+
+    def _examined(self, step: int) -> Row:
+        every = max(1, len(self.plan.steps) // EXAMINATIONS)
+        return self.examine() if self.examine and step % every == 0 else {}
+
+    def _gradient(self, step: int) -> Row:
+        """Accumulate a step's gradient, clipped; return the means of its figures.
+
+        A process that has fewer packs than the others takes one item with weight 0, so that all
+        call the same collectives.
+        """
+        items = self.plan.steps[step]
+        packs = self.plan.packs(step, self.settings.micro_tokens, self.world)
+        sums: dict[str, Tensor] = {}
+        losses: list[Tensor] = []
+        for number, pack in enumerate(packs):
+            taken = pack or items[:1]
+            summing(self.model, last=number == len(packs) - 1)
+            with self.memory.holding(sum(self.plan.sizes[i] for i in taken), len(taken)):
+                parts, figures = self.loss(taken)
+                (parts.sum() * (self.world.size * bool(pack) / len(items))).backward()
+            losses.append(parts.detach())
+            for name, values in {"loss": parts, **figures}.items():
+                sums[name] = sums.get(name, 0) + values.detach().sum() * bool(pack)
+        norm = whole(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
+        total = self.world.total(torch.stack(list(sums.values())).double() / len(items))
+        told = torch.cat([norm.double()[None], total]).tolist()  # the step's one wait
+        if not math.isfinite(told[0]):
+            raise self._not_finite(step, packs, losses)
+        return dict(zip(("gradient_norm", *sums), told, strict=True))
+
+    def _not_finite(
+        self, step: int, packs: Sequence[Sequence[int]], losses: Sequence[Tensor]
+    ) -> CheckError:
+        bad = [
+            self.plan.name(item)
+            for items, values in zip(packs, losses, strict=True)
+            for item, value in zip(items, values.tolist(), strict=False)
+            if not math.isfinite(value)
+        ]
+        what = f"the loss of {_listed(bad)}" if bad else "the gradient"
+        kept = self.checkpoints.newest() if self.checkpoints else 0
+        told = f" (the checkpoint of step {kept} is kept)" if kept else ""
+        return CheckError(
+            f"{what} at step {step + 1} is not finite{told}: look at these items, "
+            "or lower optimiser.learning_rate"
+        )
 
 
-def _accumulate(
-    items: Sequence[int], size: int, loss: Callable[[Sequence[int]], Part]
-) -> dict[str, float]:
-    totals: dict[str, float] = {}
-    for part in _parts(items, size):
-        losses, figures = loss(part)
-        (losses.sum() / len(items)).backward()
-        for name, values in {"loss": losses, **figures}.items():
-            totals[name] = totals.get(name, 0.0) + float(values.detach().sum())
-    return {name: total / len(items) for name, total in totals.items()}
-
-
-def _parts(items: Sequence[int], size: int) -> Iterable[Sequence[int]]:
-    return (items[start : start + size] for start in range(0, len(items), size))
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown

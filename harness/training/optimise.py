@@ -2,61 +2,105 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from harness.errors import CheckError
-from harness.models import load_model, load_tokenizer, save
+from harness.config import identity
+from harness.models import end_ids, load_model, load_tokenizer, save
 from harness.protocols import Anchor, Logps, PairBatch
-from harness.training import batches, records
-from harness.training.logps import sequence_logps
-from harness.training.loop import Part, minimise
+from harness.runs import scratch
+from harness.training import alarms, anchors, packing, records
+from harness.training.checkpoints import Checkpoints
+from harness.training.distributed import device
+from harness.training.figures import figures
+from harness.training.log import Log
+from harness.training.loop import Part, Plan, Trainer
+from harness.training.optimisers import Optimiser
+from harness.training.scorer import Scorer
 from harness.training.spec import TrainSpec
-from harness.training.steps import device, rows_of
+from harness.training.trainable import Trainable
 from harness.types import Pair, Track
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-LOG = "log.jsonl"
 Columns = Mapping[Anchor, Tensor]
 """By anchor: the stored log-probabilities, in nats, shape (pairs, 2): chosen, rejected."""
 
 
 def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
-    """Minimise the objective over iteration t's pairs, starting from π_t.
+    """Minimise the objective over iteration t's pairs, starting from π_t or the last checkpoint.
 
     Raises:
-        CheckError: the live log-probabilities are not the stored ones of π_t at the first step.
+        CheckError: the live log-probabilities are not the stored ones of π_t at the first step, a
+            pair does not fit the model, or a loss is not finite.
     """
     policy = spec.policy.at(inputs["policy"])
-    model = load_model(policy, torch.float32, device())
     pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
-    settings = spec.optimiser
-    steps = [
-        step
-        for epoch in range(settings.epochs)
-        for step in batches.shuffled(len(pairs), settings.batch, spec.seed, epoch)
-    ]
-    live = partial(live_logps, model, pairs, spec.dtype)
-    check_start(live, columns["previous"], steps[0], spec.tolerance)
+    model = Trainable(load_model(policy, torch.float32, device()), spec.optimiser)
+    scorer = model.scorer(spec.dtype)
+    anchors.check_context(pairs, scorer.model.config.max_position_embeddings)
+    anchors.check_start(scorer, pairs, columns["previous"], spec.tolerance)
+    fit = Minimisation(spec, pairs, columns, scorer)
+    place = scratch(out)
+    tokenizer = load_tokenizer(policy)
+    known = alarms.of_pairs(pairs, end_ids(tokenizer, policy.path), tokenizer.bos_token_id)
+    log = Log(place, alarms.Watch(), spec.optimiser.track, known)
+    trainer = Trainer(
+        scorer,
+        spec.optimiser,
+        fit.plan(),
+        fit.loss,
+        log,
+        checkpoints(place, spec.optimiser, trained_by(spec)),
+        examine=fit.examine,
+    )
+    with track(f"iteration {t} · optimise", len(trainer.plan.steps)) as advance:
+        trainer.run(advance)
+    save(model.whole(), tokenizer, out)
+    log.keep(out)
 
-    def loss(items: Sequence[int]) -> Part:
-        batch = assemble(live(items), pairs, columns, items)
-        margin = spec.objective.margin(batch)
-        return spec.objective(batch), figures(batch, margin)
 
-    with track(f"iteration {t} · optimise", len(steps)) as advance:
-        log = minimise(model, settings, steps, loss, advance)
-    save(model, load_tokenizer(policy), out)
-    (out / LOG).write_text("".join(json.dumps(row) + "\n" for row in log))
+@dataclass(frozen=True)
+class Minimisation:
+    """One objective over one iteration's pairs."""
+
+    spec: TrainSpec
+    pairs: Sequence[Pair]
+    columns: Columns
+    scorer: Scorer
+
+    def plan(self) -> Plan:
+        """Return the steps: what each trains on."""
+        settings = self.spec.optimiser
+        steps = packing.steps(len(self.pairs), settings.batch, self.spec.seed, settings.epochs)
+        sizes = [packing.size(anchors.row(pair)) for pair in self.pairs]
+        return Plan(steps, sizes, lambda i: f"prompt {self.pairs[i].prompt_id!r}")
+
+    def loss(self, items: Sequence[int]) -> Part:
+        """Return the objective's losses of some pairs, and figures for the log."""
+        packed = packing.pack([anchors.row(self.pairs[i]) for i in items])
+        batch = assemble(self.scorer(packed).view(-1, 2), self.pairs, self.columns, items)
+        return self.spec.objective(batch), figures(batch, self.spec.objective)
+
+    def examine(self) -> dict[str, float]:
+        """Return figures that are too dear for every step: entropy in nats a token, in the mean."""
+        some = [anchors.row(self.pairs[i]) for i in anchors.packs(self.pairs)[-1]]
+        return {"entropy": self.scorer.entropy(packing.pack(some))}
+
+
+def trained_by(spec: TrainSpec) -> dict[str, Any]:
+    """Return what identifies a training besides its inputs."""
+    names = ("objective", "optimiser", "dtype", "seed")
+    return {name: identity(getattr(spec, name)) for name in names}
+
+
+def checkpoints(place: Path, settings: Optimiser, trained: dict[str, Any]) -> Checkpoints:
+    """Return where a stage's checkpoints lie."""
+    return Checkpoints(place, trained, settings.checkpoint_minutes, settings.checkpoints)
 
 
 def read_columns(inputs: Mapping[str, str]) -> Columns:
@@ -66,30 +110,6 @@ def read_columns(inputs: Mapping[str, str]) -> Columns:
         for name in inputs
         if name not in ("policy", "pair")
     }
-
-
-def live_logps(
-    model: PreTrainedModel, pairs: Sequence[Pair], dtype: str, items: Sequence[int]
-) -> Tensor:
-    """Return the live policy's log-probabilities of some pairs, in nats, shape (items, 2)."""
-    rows = batches.rows(rows_of([pairs[i] for i in items]))
-    return sequence_logps(model, rows, dtype).view(-1, 2)
-
-
-def check_start(live: partial[Tensor], stored: Tensor, items: Sequence[int], most: float) -> None:
-    """Check that training begins at the policy whose samples it trains on.
-
-    It catches what else goes unseen: another template, a stale checkpoint, other rows.
-    """
-    with torch.inference_mode():
-        told = live(items)
-    apart = float((told - stored[list(items)]).abs().max())
-    if not apart <= most:
-        raise CheckError(
-            f"the policy's log-probabilities at the first step lie {apart:.3g} nats from the "
-            f"stored ones of π_t (at most {most:g} is allowed): weights or rows have changed; "
-            "remove the run's anchor stages and run again"
-        )
 
 
 def assemble(
@@ -112,16 +132,3 @@ def assemble(
 def both(columns: Tensor) -> Logps:
     """Split (items, 2) into chosen and rejected."""
     return Logps(columns[:, 0], columns[:, 1])
-
-
-def figures(batch: PairBatch, margin: Tensor) -> dict[str, Tensor]:
-    """Return what is logged of every pair besides its loss; contrasts and drifts in nats."""
-    previous = batch.anchors["previous"]
-    chosen = batch.policy.chosen - previous.chosen
-    rejected = batch.policy.rejected - previous.rejected
-    return {
-        "margin": margin,
-        "accuracy": (chosen > rejected).float(),
-        "chosen_drift": chosen,
-        "rejected_drift": rejected,
-    }

@@ -17,7 +17,7 @@ from harness.protocols import (
     PromptSource,
     Sampling,
 )
-from harness.training.loop import Optimiser
+from harness.training.optimisers import Optimiser
 from harness.training.pairing import compares_all
 
 ANCHOR = re.compile(r"reference|previous(-[2-9]\d*|-1\d+)?")

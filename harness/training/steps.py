@@ -6,20 +6,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
-
 from harness.errors import CheckError
 from harness.files import write_whole
-from harness.models import load_model
 from harness.protocols import Matrix, Pairing, PolicySource, RewardOracle
 from harness.seeds import canonical, derive
-from harness.training import batches, records
-from harness.training.logps import sequence_logps
+from harness.training import records
+from harness.training.anchors import frozen_logps
 from harness.training.pairing import Table, is_complete, probability, replay, seated, win_rate
 from harness.training.spec import TrainSpec
-from harness.types import Advance, Completion, Pair, Policy, Request, Track
-
-ANCHOR_ROWS = 256
+from harness.types import Completion, Pair, Request, Track
 
 
 def choose_prompts(
@@ -136,29 +131,3 @@ def anchor(
     with track(label, len(pairs)) as advance:
         told = frozen_logps(policies.at(inputs["policy"]), pairs, dtype, advance)
     records.write_logps(out, told[0::2], told[1::2])
-
-
-def frozen_logps(
-    policy: Policy, pairs: Sequence[Pair], dtype: str, advance: Advance
-) -> list[float]:
-    """Return log π(y | x) of every pair's chosen and rejected response, alternating, in nats."""
-    model = load_model(policy, torch.float32, device())
-    rows = rows_of(pairs)
-    told = [0.0] * len(rows)
-    for indices in batches.by_length([len(p) + len(r) for p, r in rows], ANCHOR_ROWS):
-        with torch.inference_mode():
-            values = sequence_logps(model, batches.rows([rows[i] for i in indices]), dtype)
-        for i, value in zip(indices, values.tolist(), strict=True):
-            told[i] = value
-        advance(len(indices) // 2)
-    return told
-
-
-def rows_of(pairs: Sequence[Pair]) -> list[batches.Row]:
-    """Return the rows of pairs: chosen and rejected, alternating."""
-    return [(p.prompt_ids, response) for p in pairs for response in (p.chosen_ids, p.rejected_ids)]
-
-
-def device() -> str:
-    """Return where tensors go."""
-    return "cuda" if torch.cuda.is_available() else "cpu"

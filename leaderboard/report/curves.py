@@ -64,7 +64,8 @@ def _figures(log: Path) -> dict[str, float]:
     try:
         lines = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
         last = lines[-max(1, round(LAST * len(lines))) :] if lines else []
-        names = [name for name in (last[-1] if last else {}) if name not in SETTINGS]
+        told = last[-1] if last else {}
+        names = [n for n in told if n not in SETTINGS and all(n in line for line in last)]
         return {name: sum(line[name] for line in last) / len(last) for name in names}
     except (OSError, ValueError, LookupError, TypeError):
         return {}

@@ -12,10 +12,10 @@ import torch
 from harness import config
 from harness.errors import CheckError, RunExistsError, StoreError
 from harness.runs import Stage, Workspace, manifest
-from harness.training import records, run
-from harness.training.optimise import LOG, assemble, read_columns
+from harness.training import log, records, run
+from harness.training.anchors import frozen_logps
+from harness.training.optimise import assemble, read_columns
 from harness.training.spec import TrainSpec
-from harness.training.steps import frozen_logps
 from harness.types import Policy
 from tests.conftest import tiny
 
@@ -87,7 +87,7 @@ def test_the_first_step_of_every_iteration_starts_at_the_stored_policy(trained):
     workspace, _ = trained
     for method in ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl"):
         for _, path in stages(workspace, "optimise", method):
-            first = json.loads((path / LOG).read_text().splitlines()[0])
+            first = log.read(path / log.LOG)[0]
             assert abs(first["chosen_drift"]) < 1e-4
             assert abs(first["rejected_drift"]) < 1e-4
 

@@ -1,16 +1,52 @@
-"""The loop: the schedule's shape, a step's mean whatever the micro-batch, and broken gradients."""
+"""The loop: the schedule's shape, a step's mean however it is packed, and what stops it."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from harness.errors import CheckError
-from harness.training.loop import Optimiser, factor, minimise
+from harness.errors import CheckError, HarnessError
+from harness.training.loop import Plan, Trainer
+from harness.training.optimisers import Optimiser, factor
+
+STEPS = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 def settings(**changes) -> Optimiser:
     return Optimiser(**{"learning_rate": 0.1, "batch": 4, **changes})
+
+
+class Rows:
+    """A record in memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict] = []
+
+    def rewind(self, step: int) -> None:
+        self.rows = self.rows[:step]
+
+    def add(self, row) -> None:
+        self.rows.append(row)
+
+
+def run(model, loss, steps=STEPS, sizes=(10,) * 10, **changes) -> list[dict]:
+    record = Rows()
+    plan = Plan(steps, sizes, lambda i: f"item {i}")
+    Trainer(model, settings(**changes), plan, loss, record).run(lambda _: None)
+    return record.rows
+
+
+def regression(**changes) -> tuple[torch.Tensor, list[dict]]:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    inputs, targets = torch.randn(10, 3), torch.randn(10)
+
+    def loss(items):
+        apart = model(inputs[list(items)]).squeeze(-1) - targets[list(items)]
+        return apart**2, {"apart": apart}
+
+    rows = run(model, loss, **changes)
+    return torch.cat([p.detach().flatten() for p in model.parameters()]), rows
 
 
 def test_the_cosine_rises_over_the_warm_up_and_ends_near_zero():
@@ -27,33 +63,98 @@ def test_linear_and_constant_schedules():
     assert factor(settings(schedule="constant"), 99, 100) == 1.0
 
 
-def trained(micro_batch: int) -> tuple[torch.Tensor, list[dict[str, float]]]:
-    torch.manual_seed(0)
-    model = torch.nn.Linear(3, 1)
-    inputs, targets = torch.randn(10, 3), torch.randn(10)
+@pytest.mark.parametrize("budget", [10, 25, 30])
+def test_a_step_is_the_mean_over_its_items_however_they_are_packed(budget):
+    # items of 10 tokens: 1, 2 or 3 a pack, against all of a step in one
+    whole, whole_rows = regression(micro_tokens=1000)
+    split, split_rows = regression(micro_tokens=budget)
+    torch.testing.assert_close(whole, split, atol=1e-6, rtol=0)
+    for name in ("loss", "apart", "gradient_norm"):
+        told = [row[name] for row in split_rows]
+        assert told == pytest.approx([row[name] for row in whole_rows], abs=1e-6)
+
+
+@pytest.mark.parametrize("algorithm", ["adamw", "rmsprop"])
+def test_the_loss_falls_under_every_algorithm(algorithm):
+    _, rows = regression(algorithm=algorithm, learning_rate=0.05, schedule="constant")
+    assert rows[0]["loss"] > 0
+    weights = [regression(algorithm=a, learning_rate=0.05)[0] for a in ("adamw", algorithm)]
+    assert torch.equal(*weights) == (algorithm == "adamw")
+
+
+def test_the_first_step_of_rmsprop_by_hand():
+    # gradient g: v = 0.01 g², step = lr · g / (0.1 |g| + ε) = 10 lr · sign(g), with alpha = 0.99
+    model = torch.nn.Linear(1, 1, bias=False)
+    before = float(model.weight.detach())
 
     def loss(items):
-        apart = model(inputs[list(items)]).squeeze(-1) - targets[list(items)]
-        return apart**2, {"apart": apart}
+        return model(torch.ones(len(items), 1)).squeeze(-1), {}
 
-    steps = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    log = minimise(model, settings(micro_batch=micro_batch), steps, loss, lambda _: None)
-    return torch.cat([p.detach().flatten() for p in model.parameters()]), log
+    changes = {"algorithm": "rmsprop", "betas": (0.9, 0.99), "schedule": "constant"}
+    run(model, loss, steps=[[0]], learning_rate=0.01, **changes)
+    assert float(model.weight.detach()) == pytest.approx(before - 0.1, abs=1e-5)
 
 
-@pytest.mark.parametrize("micro_batch", [1, 3])
-def test_a_step_is_the_mean_over_its_items_however_they_are_split(micro_batch):
-    whole, whole_log = trained(4)
-    split, split_log = trained(micro_batch)
-    torch.testing.assert_close(whole, split, atol=1e-6, rtol=0)
-    assert [row["loss"] for row in split_log] == pytest.approx([r["loss"] for r in whole_log])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_items():
+    model = torch.nn.Linear(1, 1)
+
+    def loss(items):
+        inputs = torch.tensor([[float("nan") if i in (5, 7) else 1.0] for i in items])
+        return model(inputs).squeeze(-1), {}
+
+    with pytest.raises(CheckError, match="item 5, item 7 at step 2 is not finite"):
+        run(model, loss, micro_tokens=20)
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run():
     model = torch.nn.Linear(1, 1)
 
     def loss(items):
-        return model(torch.full((len(items), 1), float("inf"))).squeeze(-1), {}
+        return model(torch.zeros(len(items), 1)).squeeze(-1).sub(model.bias).abs().sqrt(), {}
 
-    with pytest.raises(CheckError, match="step 1 is not finite"):
-        minimise(model, settings(), [[0, 1]], loss, lambda _: None)
+    with pytest.raises(CheckError, match="the gradient at step 1 is not finite"):
+        run(model, loss)
+
+
+def full(limit: int, sizes: list[int]):
+    """A loss that finds no memory for more than `limit` tokens."""
+    model = torch.nn.Linear(1, 1)
+
+    def loss(items):
+        if sum(sizes[i] for i in items) > limit:
+            raise torch.OutOfMemoryError
+        return model(torch.ones(len(items), 1)).squeeze(-1), {}
+
+    return model, loss
+
+
+def test_too_little_memory_names_the_budget_that_fitted():
+    sizes = [10, 10, 10, 20, 20, 20]
+    model, loss = full(30, sizes)
+    with pytest.raises(HarnessError, match=r"3 items of 60 tokens .*micro_tokens=30, which fitted"):
+        run(model, loss, steps=[[0, 1, 2], [3, 4, 5]], sizes=sizes, micro_tokens=60)
+
+
+def test_too_little_memory_at_once_names_half():
+    model, loss = full(30, [20] * 4)
+    with pytest.raises(HarnessError, match="micro_tokens=40, which is half of it"):
+        run(model, loss, steps=[[0, 1, 2, 3]], sizes=[20] * 4)
+
+
+def test_one_item_that_does_not_fit_needs_another_remedy():
+    model, loss = full(30, [50])
+    with pytest.raises(HarnessError, match="lower max_length, or .*gradient_checkpointing"):
+        run(model, loss, steps=[[0]], sizes=[50])
+
+
+def test_a_closer_look_is_taken_ten_times():
+    model, record, looks = torch.nn.Linear(1, 1), Rows(), iter(range(100))
+
+    def loss(items):
+        return model(torch.ones(len(items), 1)).squeeze(-1), {}
+
+    plan = Plan([[0]] * 40, [1])
+    Trainer(model, settings(), plan, loss, record, examine=lambda: {"look": next(looks)}).run(
+        lambda _: None
+    )
+    assert [row["step"] for row in record.rows if "look" in row] == list(range(1, 41, 4))

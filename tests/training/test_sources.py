@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import shutil
 
 import pytest
 
@@ -68,9 +68,7 @@ def test_toy_prompts_are_new_each_iteration_and_never_evaluated():
 
 def test_a_folder_is_known_by_its_content_and_a_hub_id_by_its_commit(tmp_path, tiny_policy):
     copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in Path(tiny_policy).iterdir():
-        (copy / file.name).write_bytes(file.read_bytes())
+    shutil.copytree(tiny_policy, copy)
     here, there = (Pretrained(name="x", path=str(p)).weights() for p in (tiny_policy, copy))
     assert here.digest == there.digest
     (copy / "config.json").write_text("{}")

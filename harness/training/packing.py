@@ -1,0 +1,158 @@
+"""Packed rows: token sequences end to end, without padding, each prompt once for its responses.
+
+A row is a prompt with the responses that share it, laid out `[prompt | chosen | rejected]`; the
+positions of every response go on from the prompt's. Which rows share memory is decided first-fit
+decreasing under a budget of tokens, as a pure function of their lengths and their order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import CheckError
+from harness.seeds import derive
+
+Tokens = Sequence[int]
+Row = tuple[Tokens, tuple[Tokens, ...]]
+"""A prompt, and the responses that share it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a row lies in a pack; all in tokens."""
+
+    start: int
+    prompt: int
+    responses: tuple[int, ...]
+
+    @property
+    def width(self) -> int:
+        """Length of the row."""
+        return self.prompt + sum(self.responses)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Rows end to end, `n` tokens in all, with `s` responses (sequences) of `m` tokens in all."""
+
+    token_ids: Tensor
+    """int64, shape (1, n)."""
+    positions: Tensor
+    """int64, shape (1, n): a token's place in its own sequence, prompt included."""
+    predictors: Tensor
+    """int64, shape (m,): the token whose hidden state predicts each response token."""
+    targets: Tensor
+    """int64, shape (m,): the response tokens."""
+    owners: Tensor
+    """int64, shape (m,): the sequence that each response token belongs to."""
+    ends: Tensor
+    """int64, shape (s,): the last token of every sequence."""
+    spans: tuple[Span, ...]
+
+    @property
+    def tokens(self) -> int:
+        """n, the number of tokens."""
+        return self.token_ids.shape[1]
+
+    @property
+    def sequences(self) -> int:
+        """s, the number of responses."""
+        return len(self.ends)
+
+    def to(self, device: torch.device | str) -> Packed:
+        """Return the pack on a device."""
+        names = ("token_ids", "positions", "predictors", "targets", "owners", "ends")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
+
+def pack(rows: Sequence[Row]) -> Packed:
+    """Lay rows end to end; their sequences keep the order of the rows and of their responses.
+
+    Raises:
+        CheckError: a prompt or a response has no token.
+    """
+    token_ids: list[int] = []
+    positions: list[int] = []
+    predictors: list[int] = []
+    targets: list[int] = []
+    lengths: list[int] = []
+    ends: list[int] = []
+    spans: list[Span] = []
+    for number, (prompt, responses) in enumerate(rows):
+        if not (prompt and responses and all(responses)):
+            raise CheckError(f"row {number} has an empty prompt or response: leave it out")
+        span = Span(len(token_ids), len(prompt), tuple(len(r) for r in responses))
+        spans.append(span)
+        token_ids += prompt
+        positions += range(len(prompt))
+        for response in responses:
+            first = len(token_ids)
+            predictors += (span.start + len(prompt) - 1, *range(first, first + len(response) - 1))
+            targets += response
+            token_ids += response
+            positions += range(len(prompt), len(prompt) + len(response))
+            lengths.append(len(response))
+            ends.append(len(token_ids) - 1)
+    return Packed(
+        token_ids=torch.tensor(token_ids)[None],
+        positions=torch.tensor(positions)[None],
+        predictors=torch.tensor(predictors),
+        targets=torch.tensor(targets),
+        owners=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
+        ends=torch.tensor(ends),
+        spans=tuple(spans),
+    )
+
+
+def size(row: Row) -> int:
+    """Return the tokens that a row takes in a pack."""
+    prompt, responses = row
+    return len(prompt) + sum(map(len, responses))
+
+
+def bins(sizes: Sequence[int], budget: int) -> list[list[int]]:
+    """Return which rows share a pack: first-fit decreasing, at most `budget` tokens each.
+
+    A row above the budget has a pack of its own. Within a pack the longest come first.
+    """
+    order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
+    room = np.full(len(sizes), budget)
+    packs: list[list[int]] = []
+    for i in order:
+        place = min(len(packs), int(np.argmax(room >= sizes[i]))) if sizes[i] <= budget else -1
+        if place < 0 or place == len(packs):
+            place = len(packs)
+            packs.append([])
+        packs[place].append(i)
+        room[place] -= sizes[i]
+    return packs
+
+
+def steps(count: int, batch: int, seed: int, epochs: int) -> list[list[int]]:
+    """Return the items of every optimiser step; an epoch's last step holds what is left."""
+    return [step for epoch in range(epochs) for step in shuffled(count, batch, seed, epoch)]
+
+
+def shuffled(count: int, batch: int, seed: int, epoch: int) -> Iterator[list[int]]:
+    """Yield the items of an epoch's optimiser steps, in an order made of (seed, epoch) alone."""
+    order = np.random.default_rng(derive(seed, "order", epoch)).permutation(count)
+    for start in range(0, count, batch):
+        yield [int(i) for i in order[start : start + batch]]
+
+
+def split(items: Sequence[int], sizes: Sequence[int], budget: int) -> list[list[int]]:
+    """Return a step's items in packs of at most `budget` tokens; `sizes` is by item."""
+    packs = bins([sizes[i] for i in items], budget)
+    return [[items[place] for place in pack] for pack in packs]
+
+
+def share(packs: Sequence[Sequence[int]], rank: int, world: int) -> list[Sequence[int]]:
+    """Return a rank's packs: as many for every rank, so the last may be empty."""
+    rounds = -(-len(packs) // world)
+    mine: list[Sequence[int]] = list(packs[rank::world])
+    return mine + [()] * (rounds - len(mine))

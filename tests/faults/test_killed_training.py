@@ -1,0 +1,95 @@
+"""kill -9 at random moments of a training: it goes on, and ends in the very same weights.
+
+Three kills in `make test`; HARNESS_FAULTS=1 makes it twenty.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import config
+from harness.runs import Stage, StageStore, manifest
+from harness.training import log
+from harness.training.iterate import Schedule
+from harness.training.spec import TrainSpec
+from tests.conftest import tiny
+
+KILLS = 20 if os.environ.get("HARNESS_FAULTS") else 3
+SETTINGS = (
+    "prompts.count=48",
+    "samples=4",
+    "iterations=1",
+    "optimiser.epochs=10",
+    "optimiser.batch=8",
+    "optimiser.learning_rate=5e-3",
+    "optimiser.checkpoint_minutes=0",
+)
+PRELOADED = ["harness.training.optimise", "transformers.models.llama.modeling_llama"]
+
+
+def optimise_stage() -> Stage:
+    data = config.load("train", "toy/inpo", SETTINGS)
+    spec = config.make(TrainSpec, {**data, "policy": tiny()})
+    last = Schedule(spec).policies()[-1]
+    assert isinstance(last, Stage)
+    return last
+
+
+def make(root: str) -> None:
+    """What a killed process runs."""
+    import torch
+
+    torch.set_num_threads(1)
+    StageStore(Path(root)).realise(optimise_stage())
+
+
+def killed_at(root: Path, step: int, delay: float) -> bool:
+    """Begin the training in a process, kill it a while after a step; False where it had ended."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    process = context.Process(target=make, args=(str(root),))
+    process.start()
+    while process.is_alive() and steps_done(root) < step:
+        time.sleep(0.003)
+    time.sleep(delay)
+    if process.is_alive():
+        os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    return process.exitcode == -signal.SIGKILL
+
+
+def steps_done(root: Path) -> int:
+    return max(
+        (
+            row["step"]
+            for path in root.glob(".scratch/optimise-*/log.jsonl")
+            for row in log.read(path)
+        ),
+        default=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> tuple[Path, str]:
+    root = tmp_path_factory.mktemp("whole")
+    return root, StageStore(root).realise(optimise_stage()).path
+
+
+def test_a_killed_training_ends_in_the_same_weights_and_the_same_log(whole, tmp_path):
+    _, path = whole
+    rng = random.Random(KILLS)
+    total = len(log.read(Path(path) / log.LOG))
+    moments = sorted(rng.randint(1, total - 1) for _ in range(KILLS))
+    assert all([killed_at(tmp_path, step, rng.uniform(0, 0.02)) for step in moments])
+    made = StageStore(tmp_path).realise(optimise_stage())
+    assert manifest(Path(made.path))["digest"] == manifest(Path(path))["digest"]
+    told = [log.read(Path(p) / log.LOG) for p in (made.path, path)]
+    assert told[0] == told[1]
+    assert not list(tmp_path.glob(".scratch/optimise-*"))
