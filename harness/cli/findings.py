@@ -26,7 +26,7 @@ def play(
     from harness.errors import ConfigError
     from harness.theory.language import played
     from harness.training import run
-    from harness.training.steps import frozen_logps
+    from harness.training.anchors import frozen_logps
     from harness.types import Policy
 
     place = screen.workspace(root)

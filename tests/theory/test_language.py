@@ -24,8 +24,8 @@ from harness.theory.language import (
 from harness.theory.measures import duality_gap
 from harness.theory.nash import nash
 from harness.training import run
+from harness.training.anchors import frozen_logps
 from harness.training.spec import TrainSpec
-from harness.training.steps import frozen_logps
 from harness.types import Policy
 
 GAME = config.build(config.load("game", "three-cycle"))
