@@ -74,7 +74,7 @@ def print_cost(found: Cost | None) -> None:
     if found.state_gb is not None and found.activations_gb is not None:
         typer.echo(
             f"Training takes {found.state_gb:.1f} GB a GPU for weights, gradients and moments and "
-            f"about {found.activations_gb:.1f} GB for the longest pair; it has {found.memory_gb:g}."
+            f"about {found.activations_gb:.1f} GB for a micro-batch; it has {found.memory_gb:g}."
         )
     typer.echo(f"Assumed: {'; '.join(found.assumptions)}.")
 

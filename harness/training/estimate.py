@@ -60,7 +60,7 @@ class Cost:
     state_gb: float | None
     """Weights, gradients and moments on each GPU, in GB."""
     activations_gb: float | None
-    """What the longest pair keeps on a GPU for its gradient, and a layer made whole, in GB."""
+    """What a micro-batch keeps on a GPU for its gradient, and a layer made whole, in GB."""
     memory_gb: float
     """What a GPU has, in GB."""
     assumptions: tuple[str, ...]
@@ -85,7 +85,7 @@ def estimate(spec: TrainSpec, gpu: GPU, gpus: int) -> Cost | None:
         ),
         comparisons_per_prompt=comparisons(spec.pairing, spec.samples),
         state_gb=HELD * policy.parameters / gpus / GB if policy else None,
-        activations_gb=activations(policy, 2 * spec.max_length) / GB if policy else None,
+        activations_gb=activations(policy, spec) / GB if policy else None,
         memory_gb=gpu.memory,
         assumptions=(
             f"{PROMPT} tokens a prompt, {response(spec)} a response",
@@ -138,7 +138,8 @@ def fitting(
     trained = tokens * spec.optimiser.epochs * len(spec.fits)
     size = policy.parameters if policy else None
     read = FORWARD * size * anchors if size else None
-    fitted = (FORWARD + BACKWARD) * size * trained if size else None
+    passes = 2 if spec.optimiser.gradient_checkpointing else 1
+    fitted = (passes * FORWARD + BACKWARD) * size * trained if size else None
     return (
         StageCost("anchor", pairs, "pairs", anchors, hours(read, gpu.reading, gpu, gpus)),
         StageCost("optimise", pairs, "pairs", trained, hours(fitted, gpu.training, gpu, gpus)),
@@ -154,17 +155,21 @@ def pairs_per_prompt(spec: TrainSpec) -> int:
             return comparisons(spec.pairing, spec.samples)
 
 
-def activations(shape: Shape, tokens: int) -> float:
-    """Return the bytes that tokens keep for their gradient in bfloat16, without recomputing.
+def activations(shape: Shape, spec: TrainSpec) -> float:
+    """Return the bytes that a micro-batch keeps for its gradient in bfloat16.
 
-    A layer keeps about 8 × hidden + 4 × intermediate values a token; besides, one layer's weights
-    stand whole (twice: the next one is fetched), the embedding and head too, and 512 rows of logits
-    in float32 with their gradient.
+    A layer keeps about 8 × hidden + 4 × intermediate values a token, or its input alone where the
+    rest is computed again, a layer at a time. Besides, one layer's weights stand whole (twice: the
+    next one is fetched), the embedding and head too, and 512 rows of logits in float32 with their
+    gradient.
     """
-    kept = 2 * tokens * shape.layers * (8 * shape.hidden + 4 * shape.intermediate)
+    tokens = max(spec.optimiser.micro_tokens, 2 * spec.max_length)
+    layer = 8 * shape.hidden + 4 * shape.intermediate
+    again = spec.optimiser.gradient_checkpointing
+    kept = shape.layers * shape.hidden + layer if again else shape.layers * layer
     whole = 2 * (2 * shape.layer + 2 * shape.vocabulary * shape.hidden)
     logits = 2 * 4 * 512 * shape.vocabulary
-    return kept + whole + logits
+    return 2 * tokens * kept + whole + logits
 
 
 def hours(work: float | None, share: float, gpu: GPU, gpus: int) -> float | None:

@@ -66,15 +66,30 @@ def test_more_fits_and_more_pairs_cost_more():
     assert dno.stages[3].count == 3 * 20_000 * 10
 
 
-def test_the_longest_pair_by_hand():
+def test_a_micro_batch_by_hand():
     shape = Shape(
         layers=2, hidden=4, intermediate=8, heads=2, key_value_heads=1, vocabulary=10, head_size=2
     )
     # attention 2 × 4 × 2 × 3 = 48, feed-forward 3 × 4 × 8 = 96, norms 8: 152
     assert shape.layer == 152
     assert shape.parameters == 2 * 40 + 2 * 152 + 4
-    # 2 bytes × 3 tokens × 2 layers × (32 + 32), 2 × (304 + 80), 2 × 4 × 512 × 10
-    assert activations(shape, 3) == 768 + 768 + 40960
+    # 2 bytes × 300 tokens × 2 layers × (32 + 32), 2 × (304 + 80), 2 × 4 × 512 × 10
+    small = ("optimiser.micro_tokens=300", "max_length=100")
+    assert activations(shape, spec("inpo", *small)) == 76_800 + 768 + 40_960
+    # each layer's input, and one layer whole: 2 × 300 × (2 × 4 + 64)
+    again = (*small, "optimiser.gradient_checkpointing=true")
+    assert activations(shape, spec("inpo", *again)) == 43_200 + 768 + 40_960
+    # a pair may be longer than a micro-batch: 2 × 200 tokens of it
+    longer = activations(shape, spec("inpo", "optimiser.micro_tokens=300", "max_length=200"))
+    assert longer == 102_400 + 768 + 40_960
+
+
+def test_computing_again_takes_a_third_longer():
+    plain, again = (
+        estimate(spec("inpo", f"optimiser.gradient_checkpointing={value}"), H100, 8).stages[3].hours
+        for value in ("false", "true")
+    )
+    assert again == pytest.approx(plain * 8 / 6)
 
 
 def test_what_is_not_known_is_not_made_up():

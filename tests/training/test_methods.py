@@ -12,7 +12,7 @@ from harness import config
 from harness.oracles.reward_model import RewardModel
 from harness.runs import Workspace, manifest
 from harness.toy.world import WORDS
-from harness.training import records, run
+from harness.training import log, records, run
 from harness.training.fine_tune import tokenizer_of
 from harness.training.pairing import BestWorst
 from harness.training.spec import TrainSpec
@@ -43,8 +43,7 @@ def place(tmp_path_factory) -> Workspace:
 def logs(place: Workspace, method: TrainSpec) -> list[list[dict[str, float]]]:
     """The log of every fit, in order."""
     paths = [path for stage, path in run.plan(method, place) if stage.name == "optimise"]
-    texts = [(path / "log.jsonl").read_text() for path in paths if path]
-    return [[json.loads(line) for line in text.splitlines()] for text in texts]
+    return [log.figures(path / log.LOG) for path in paths if path]
 
 
 @pytest.mark.parametrize("name", METHODS)
