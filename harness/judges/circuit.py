@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 from harness.errors import JudgeError
 
+EXCUSING = 5.0
+"""Seconds from which a pause that a server names explains its silence."""
 LONGEST_EXCUSE = 900.0
 """Seconds for which a server may ask to be left alone before it counts as gone."""
 SHOWN = 3
@@ -33,9 +35,9 @@ class Circuit:
         self.causes.clear()
 
     def failed(self, told: str, pause: float | None) -> None:
-        """Note a failure; a pause that the server names does not count as silence."""
+        """Note a failure; a long pause that the server names does not count as silence."""
         self.causes[told] += 1
-        if pause:
+        if pause and pause >= EXCUSING:
             until = min(self.clock() + pause, self.last + LONGEST_EXCUSE)
             self.excused_until = max(self.excused_until, until)
 

@@ -39,6 +39,16 @@ def test_an_answer_closes_it(clock):
     circuit.check()
 
 
+def test_a_short_pause_explains_no_silence(clock):
+    circuit = Circuit("j", 50, clock)
+    for clock.now in range(51):
+        circuit.failed("429", 1.0)
+        circuit.check()
+    clock.now = 51
+    with pytest.raises(JudgeError):
+        circuit.check()
+
+
 def test_what_the_server_asks_to_wait_is_no_silence_but_not_for_ever(clock):
     circuit = Circuit("j", 50, clock)
     circuit.failed("429", 60.0)
