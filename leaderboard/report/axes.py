@@ -98,7 +98,7 @@ def wins(axes: Axes, rows: Sequence[Data]) -> None:
             share = 100 * count / whole
             axes.barh(place, share, left=begun, color=colour, label=None if place else name)
             begun += share
-    axes.set_xlabel("share of games, %")
+    axes.set_xlabel("share, %")
     _lines(axes, [(place, _name(row)) for place, row in enumerate(rows)])
     axes.legend(**BESIDE)
 
