@@ -98,7 +98,7 @@ def wins(axes: Axes, rows: Sequence[Data]) -> None:
             share = 100 * count / whole
             axes.barh(place, share, left=begun, color=colour, label=None if place else name)
             begun += share
-    axes.set_xlabel("share of games, %")
+    axes.set_xlabel("share, %")
     _lines(axes, [(place, _name(row)) for place, row in enumerate(rows)])
     axes.legend(**BESIDE)
 
@@ -125,7 +125,7 @@ def matrix(axes: Axes, group: Data, found: Data) -> None:
     names = [_name(group["rows"][at]) for at in found["at"]]
     known = [[value or 0.0 for value in row] for row in found["value"]]
     most = max(abs(value) for row in known for value in row) or 1.0
-    axes.imshow(known, cmap="PuOr_r", vmin=-1.5 * most, vmax=1.5 * most, aspect="auto")
+    axes.imshow(known, cmap="PuOr", vmin=-1.5 * most, vmax=1.5 * most, aspect="auto")
     axes.grid(visible=False)
     digits = next((m["digits"] for m in group["metrics"] if m["name"] == found["metric"]), 1)
     for row, values in enumerate(found["value"]):

@@ -30,7 +30,7 @@ class Viewer {
       scroll: () => this.paint(), keydown: (event) => this.step(event) });
     this.spacer = el("div");
     this.list.append(this.spacer);
-    this.detail = el("article", { class: "detail", "aria-live": "polite", id: "comparison" });
+    this.detail = el("article", { class: "detail", id: "comparison", "aria-label": "Comparison" });
     this.count = el("span", { class: "quiet", role: "status", id: "count" });
     this.loading = 0;
   }
@@ -63,8 +63,12 @@ class Viewer {
 
   async load(row, wanted) {
     const turn = (this.loading += 1);
-    const [own, shared] = await Promise.all([texts(row.texts), texts(this.group.texts)]);
+    const [own, shared] = await Promise.all([texts(row.texts), texts(this.group.texts)]).catch(() => []);
     if (turn !== this.loading) return;
+    if (!own) {
+      this.detail.replaceChildren(el("p", {}, "This browser cannot unpack the comparisons: a newer one is needed (DecompressionStream)."));
+      return;
+    }
     this.row = row;
     this.own = own;
     this.shared = shared;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from harness.evaluation.scoring import import_file
 from harness.runs import Workspace
 from leaderboard.report.content import content
 from leaderboard.report.page import page
+from leaderboard.report.serve import server
 from tests.leaderboard.report.conftest import DRAWN, FIRST, LOST, WON
 
 PHONE = {"viewport": {"width": 390, "height": 800}}
@@ -131,6 +133,34 @@ def test_keys_step_and_the_address_leads_others_to_the_same_comparison(toy, look
 def test_an_address_that_leads_nowhere_does_no_harm(toy, look):
     for address in ("#result=nowhere&prompt=p1", "#nothing", "#%", "#result=%00"):
         assert methods(look(toy, address)) == ["strong", "middling", "weak"]
+
+
+def test_the_page_is_served_and_asks_for_nothing_else(toy, look):
+    with server(toy.read_text(), 0) as serving:
+        thread = threading.Thread(target=serving.serve_forever)
+        thread.start()
+        watched = look(f"http://127.0.0.1:{serving.server_port}/")
+        assert methods(watched) == ["strong", "middling", "weak"]
+        serving.shutdown()
+        thread.join()
+
+
+def test_a_reader_without_a_mouse_finds_names_roles_and_states(toy, look):
+    watched = look(toy)
+    unnamed = """() => [...document.querySelectorAll("button, select, input, [role=listbox]")]
+      .filter((node) => !(node.ariaLabel || node.labels?.length || node.textContent.trim()))
+      .map((node) => node.outerHTML)"""
+    assert watched.page.evaluate(unnamed) == []
+    for landmark in ("banner", "main", "navigation"):
+        assert watched.page.get_by_role(landmark).count() == 1
+    headings = "[...document.querySelectorAll('h1, h2, h3')].map((node) => node.tagName)"
+    assert watched.page.evaluate(headings)[0] == "H1"
+    active = watched.page.locator("#comparisons").get_attribute("aria-activedescendant")
+    assert watched.page.locator(f"#{active}[role=option][aria-selected=true]").count() == 1
+    watched.page.keyboard.press("Tab")
+    assert watched.page.evaluate("document.activeElement.className") == "skip"
+    watched.page.keyboard.press("Enter")
+    assert watched.page.evaluate("document.activeElement.id") == "content"
 
 
 def test_the_page_fits_a_phone_and_is_dark_where_that_is_asked_for(toy, look):
