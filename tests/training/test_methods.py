@@ -43,7 +43,7 @@ def place(tmp_path_factory) -> Workspace:
 def logs(place: Workspace, method: TrainSpec) -> list[list[dict[str, float]]]:
     """The log of every fit, in order."""
     paths = [path for stage, path in run.plan(method, place) if stage.name == "optimise"]
-    return [log.figures(path / log.LOG) for path in paths if path]
+    return [log.read(path / log.LOG) for path in paths if path]
 
 
 @pytest.mark.parametrize("name", METHODS)
