@@ -58,7 +58,9 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
         checkpoints(place, spec.optimiser, trained_by(spec)),
         examine=fit.examine,
     )
-    with track(f"iteration {t} · optimise", len(trainer.plan.steps)) as advance:
+    label = f"iteration {t} · optimise"
+    told = log.open(f"{spec.method} · {label}", identity(spec))
+    with told, track(label, len(trainer.plan.steps)) as advance:
         trainer.run(advance)
     save(model.whole(), tokenizer, out)
     log.keep(out)

@@ -119,16 +119,16 @@ class Scorer(nn.Module):
 def check_architecture(model: PreTrainedModel) -> None:
     """Hold a model's packed log-probabilities against those of its own code, on a small probe.
 
-    It catches attention that does not go through transformers' interface, and heads that do more
+    Leaves the model in evaluation mode. It catches attention that does not go through transformers' interface, and heads that do more
     than multiply.
 
     Raises:
         PolicyError: they differ; the model cannot be trained packed.
     """
-    before = model.config._attn_implementation
+    before = model.eval().config._attn_implementation
     with torch.inference_mode():
         told = Scorer(model, backend="rows")(pack(PROBE))
-        model.set_attn_implementation(before)
+        model.set_attn_implementation("sdpa" if before == attention.NAME else before)
         own = torch.stack(
             [_own(model, prompt, response) for prompt, rest in PROBE for response in rest]
         )
