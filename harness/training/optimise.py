@@ -91,7 +91,8 @@ class Minimisation:
     def examine(self) -> dict[str, float]:
         """Return figures that are too dear for every step: entropy in nats a token, in the mean."""
         some = [anchors.row(self.pairs[i]) for i in anchors.packs(self.pairs)[-1]]
-        return {"entropy": self.scorer.entropy(packing.pack(some))}
+        with torch.no_grad():
+            return {"entropy": float(self.scorer(packing.pack(some), entropy=True))}
 
 
 def trained_by(spec: TrainSpec) -> dict[str, Any]:
