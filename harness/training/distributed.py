@@ -9,10 +9,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from harness.training.scorer import Scorer
+
+HYBRID = ("replicate", "shard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,39 @@ def summing(model: nn.Module, last: bool) -> None:
 
         if isinstance(model, FSDPModule):
             model.set_requires_gradient_sync(last)
+
+
+def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:
+    """Shard a model's float32 masters over the processes, in place, a layer at a time.
+
+    What is computed in is left to the scorer's autocast, as in one process, so that live and
+    stored log-probabilities agree whatever the number of processes was.
+
+    Args:
+        scorer: wraps a model with a list of layers.
+        nodes: above 1 every node holds a whole copy, sharded over its own processes.
+        offload: keep the shards in the processor's memory.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
+
+    size = dist.get_world_size()
+    shape, names = ((size,), ("shard",)) if nodes == 1 else ((nodes, size // nodes), HYBRID)
+    mesh = init_device_mesh(device().partition(":")[0], shape, mesh_dim_names=names)
+    policy = CPUOffloadPolicy() if offload else OffloadPolicy()
+    body: Any = scorer.model.base_model
+    for layer in body.layers:
+        fully_shard(layer, mesh=mesh, offload_policy=policy)
+    fully_shard(scorer, mesh=mesh, offload_policy=policy)
+
+
+def gathered(scorer: Scorer) -> dict[str, Tensor]:
+    """Return a sharded model's whole weights by name, in the first process; empty in the others."""
+    from torch.distributed.checkpoint import state_dict
+
+    options = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
+    told: dict[str, Any] = state_dict.get_model_state_dict(scorer, options=options)
+    return {name.removeprefix("model."): weight for name, weight in told.items()}
 
 
 def whole(tensor: Tensor) -> Tensor:

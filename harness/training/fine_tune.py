@@ -105,8 +105,8 @@ def fine_tune(recipe: FineTuned, out: Path, inputs: Mapping[str, str], track: Tr
     plan = Plan(steps, [packing.size(row) for row in rows])
     place = scratch(out)
     kept = Checkpoints(place, identity(recipe), settings.checkpoint_minutes, settings.checkpoints)
-    log = Log(place, Watch(), settings.track)
-    with track(f"{recipe.name} · fine-tune", len(steps)) as advance:
+    log, label = Log(place, Watch(), settings.track), f"{recipe.name} · fine-tune"
+    with log.open(label, identity(recipe)), track(label, len(steps)) as advance:
         Trainer(scorer, settings, plan, loss, log, kept).run(advance)
     save(model, tokenizer, out)
     log.keep(out)

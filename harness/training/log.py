@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,18 @@ class Log:
     tracker: Tracker | None = None
     at_first: Sequence[str] = ()
     """Alarms that are known before the first step."""
+
+    @contextmanager
+    def open(self, name: str, config: Mapping[str, Any]) -> Iterator[None]:
+        """Have the tracker, if there is one, begin a training of that name and end it."""
+        if self.tracker is None:
+            yield
+            return
+        self.tracker.start(name, config)
+        try:
+            yield
+        finally:
+            self.tracker.finish()
 
     def rewind(self, step: int) -> None:
         """Drop what came after a step, and a line that a killed process left unfinished."""

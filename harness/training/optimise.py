@@ -58,7 +58,9 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
         checkpoints(place, spec.optimiser, trained_by(spec)),
         examine=fit.examine,
     )
-    with track(f"iteration {t} · optimise", len(trainer.plan.steps)) as advance:
+    label = f"iteration {t} · optimise"
+    told = log.open(f"{spec.method} · {label}", identity(spec))
+    with told, track(label, len(trainer.plan.steps)) as advance:
         trainer.run(advance)
     save(model.whole(), tokenizer, out)
     log.keep(out)
@@ -89,7 +91,8 @@ class Minimisation:
     def examine(self) -> dict[str, float]:
         """Return figures that are too dear for every step: entropy in nats a token, in the mean."""
         some = [anchors.row(self.pairs[i]) for i in anchors.packs(self.pairs)[-1]]
-        return {"entropy": self.scorer.entropy(packing.pack(some))}
+        with torch.no_grad():
+            return {"entropy": float(self.scorer(packing.pack(some), entropy=True))}
 
 
 def trained_by(spec: TrainSpec) -> dict[str, Any]:

@@ -55,11 +55,15 @@ class Scorer(nn.Module):
         self.backend = backend or attention.choose(model.device)
         self.model.set_attn_implementation(attention.NAME)
 
-    def forward(self, packed: Packed) -> Tensor:
+    def forward(self, packed: Packed, entropy: bool = False) -> Tensor:
         """Return log π(response | prompt) of every sequence, in nats, float32, shape (s,).
 
-        Summed in float64: 300 tokens of 4 nats lose 5e-4 nats in float32.
+        Summed in float64: 300 tokens of 4 nats lose 5e-4 nats in float32. With `entropy` the mean
+        entropy at the response tokens instead, in nats a token: one entry for all, since sharded
+        weights are whole within this function only.
         """
+        if entropy:
+            return self._entropies(packed).mean()
         told = self.token_logps(packed).double()
         sums = told.new_zeros(packed.sequences)
         return sums.index_add(0, packed.owners.to(told.device), told).float()
@@ -71,12 +75,10 @@ class Scorer(nn.Module):
         weight, bias = self._head()
         return token_logps(hidden, weight, bias, packed.targets, self._logits())
 
-    @torch.no_grad()
-    def entropy(self, packed: Packed) -> float:
-        """Return the mean entropy of the policy at a pack's response tokens, in nats a token."""
+    def _entropies(self, packed: Packed) -> Tensor:
         packed = packed.to(self.model.device)
         hidden = self.hidden(packed)[packed.predictors]
-        return float(token_entropies(hidden, *self._head(), self._logits()).mean())
+        return token_entropies(hidden, *self._head(), self._logits())
 
     def compiled(self) -> Scorer:
         """Have every layer compiled, in place; attention stays as it is."""
@@ -119,16 +121,16 @@ class Scorer(nn.Module):
 def check_architecture(model: PreTrainedModel) -> None:
     """Hold a model's packed log-probabilities against those of its own code, on a small probe.
 
-    It catches attention that does not go through transformers' interface, and heads that do more
-    than multiply.
+    Leaves the model in evaluation mode. It catches attention that does not go through transformers'
+    interface, and heads that do more than multiply.
 
     Raises:
         PolicyError: they differ; the model cannot be trained packed.
     """
-    before = model.config._attn_implementation
+    before = model.eval().config._attn_implementation
     with torch.inference_mode():
         told = Scorer(model, backend="rows")(pack(PROBE))
-        model.set_attn_implementation(before)
+        model.set_attn_implementation("sdpa" if before == attention.NAME else before)
         own = torch.stack(
             [_own(model, prompt, response) for prompt, rest in PROBE for response in rest]
         )

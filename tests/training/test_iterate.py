@@ -194,3 +194,10 @@ def test_the_other_seed_samples_otherwise(trained, tmp_path):
     plan = run.plan(spec("toy/inpo", "seed=1"), workspace)
     standing = {stage.name for stage, path in plan if path}
     assert standing == {"fine-tune", "prompts"}
+
+
+def test_bfloat16_begins_at_the_stored_policy_as_exactly_as_float32(tmp_path):
+    # live and stored come from the same packs: the check holds to 1e-4 nats in bfloat16 too
+    workspace = Workspace(tmp_path / "runs")
+    low = spec("toy/inpo", "dtype=bfloat16", "tolerance=1e-6", "iterations=1")
+    assert run.train(low, workspace, "low").complete

@@ -1,0 +1,92 @@
+"""What every process of the sharding test runs, and what the test runs alone to compare."""
+
+from __future__ import annotations
+
+import random
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import transformers
+from safetensors.torch import save_file
+
+from baselines.dpo import DPO
+from harness.training import anchors, packing
+from harness.training.checkpoints import Checkpoints
+from harness.training.distributed import World, gathered, shard
+from harness.training.loop import Plan, Trainer
+from harness.training.optimise import assemble
+from harness.training.optimisers import Optimiser
+from harness.training.scorer import Scorer
+from harness.types import Pair
+
+STEPS = [[0, 1, 2, 3, 4, 5, 6], [7, 8, 9], [10, 11, 12, 13, 14]]
+SETTINGS = Optimiser(learning_rate=1e-3, batch=7, micro_tokens=60, schedule="constant")
+
+
+class Nowhere:
+    """A record of nothing."""
+
+    def rewind(self, step: int) -> None:
+        pass
+
+    def add(self, row) -> None:
+        pass
+
+
+def pairs() -> list[Pair]:
+    rng = random.Random(0)
+
+    def tokens() -> tuple[int, ...]:
+        return tuple(rng.randrange(20) for _ in range(rng.randint(2, 12)))
+
+    return [Pair(str(i), tokens(), tokens(), tokens(), 1.0) for i in range(15)]
+
+
+def scorer(tied: bool = False) -> Scorer:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=20,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        tie_word_embeddings=tied,
+        pad_token_id=0,
+    )
+    return Scorer(transformers.LlamaForCausalLM(config).train())
+
+
+def trained(model: Scorer, folder: Path, steps: int = 3, resume: bool = False) -> Scorer:
+    """Train some steps of DPO against an anchor of zeros; leave a checkpoint of step 2."""
+    given, objective = pairs(), DPO(beta=0.1)
+    columns = {"reference": torch.zeros(len(given), 2)}
+
+    def loss(items):
+        live = model(packing.pack([anchors.row(given[i]) for i in items])).view(-1, 2)
+        return objective(assemble(live, given, columns, items)), {}
+
+    plan = Plan(STEPS[:steps], [packing.size(anchors.row(p)) for p in given])
+    world = World.here()
+    kept = Checkpoints(folder, {}, minutes=0 if not resume else 1e9, keep=1, world=world)
+    Trainer(model, SETTINGS, plan, loss, Nowhere(), kept, world).run(lambda _: None)
+    return model
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo")
+    for name, tied, nodes in (("flat", False, 1), ("tied", True, 1), ("hybrid", False, 2)):
+        model = scorer(tied)
+        shard(model, nodes)
+        trained(model, folder / name)
+        weights = gathered(model)
+        if World.here().first:
+            tensors = {k: v.clone().contiguous() for k, v in weights.items()}
+            save_file(tensors, folder / f"{name}.safetensors")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

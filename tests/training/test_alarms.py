@@ -1,0 +1,133 @@
+"""The failures that make no noise: each gives its alarm once, and a healthy training gives none."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from harness.training import alarms, log
+from harness.training.log import Log
+from harness.types import Pair
+
+END, START = 9, 1
+
+
+def pair(prompt=(START, 5), chosen=(5, END), rejected=(6, END)) -> Pair:
+    return Pair("p", prompt, chosen, rejected, 0.9)
+
+
+def seen(losses: list[float], **figures) -> list[str]:
+    watch = alarms.Watch()
+    rows = ({"step": i + 1, "loss": loss, **figures} for i, loss in enumerate(losses))
+    return [alarm for row in rows for alarm in watch.see(row)]
+
+
+def test_healthy_pairs_and_a_falling_loss_give_no_alarm():
+    assert alarms.of_pairs([pair()] * 10, (END,), START) == []
+    assert seen([0.6931 - 0.001 * i for i in range(50)], chosen_drift=0.0, entropy=2.0) == []
+
+
+def test_a_doubled_beginning_of_text():
+    told = alarms.of_pairs([pair(prompt=(START, START, 5)), pair()], (END,), START)
+    assert told == ["double beginning of text: in 1 of 2 prompts"]
+    assert alarms.of_pairs([pair(prompt=(5, 5))], (END,), None) == []
+
+
+def test_responses_without_an_end():
+    assert "no response has" in alarms.of_pairs([pair(chosen=(5,), rejected=(6,))], (END,), 1)[0]
+    # 2 of 18 is above a tenth, 2 of 20 is not
+    for healthy, expected in ((8, 1), (9, 0)):
+        pairs = [pair(chosen=(5,), rejected=(6,)), *[pair()] * healthy]
+        assert len(alarms.of_pairs(pairs, (END,), START)) == expected
+
+
+def test_a_loss_that_does_not_move():
+    assert [a.partition(":")[0] for a in seen([0.6931] * 60)] == ["flat loss"]
+    assert seen([0.6931] * 19) == []
+
+
+def test_live_and_stored_apart_at_the_first_step():
+    (told,) = seen([1.0, 1.0], chosen_drift=0.7)
+    assert told.startswith("live apart from stored: 0.7 nats")
+
+
+def test_entropy_that_collapses():
+    watch = alarms.Watch()
+    assert watch.see({"step": 1, "loss": 1.0, "entropy": 2.0}) == []
+    assert watch.see({"step": 5, "loss": 1.0, "entropy": 1.1}) == []
+    assert watch.see({"step": 9, "loss": 1.0, "entropy": 0.9})[0].startswith("collapsing entropy")
+    assert watch.see({"step": 12, "loss": 1.0, "entropy": 0.8}) == []
+
+
+def test_losing_on_held_out_comparisons():
+    watch = alarms.Watch()
+    (told,) = watch.see({"step": 30, "loss": 1.0, "held_out_accuracy": 0.4})
+    assert "40 %" in told
+
+
+def test_an_alarm_is_written_and_said_and_survives_a_resumption(tmp_path, caplog):
+    first = Log(tmp_path, alarms.Watch(), at_first=["truncated: 3 of 4"])
+    first.rewind(0)
+    with caplog.at_level(logging.WARNING):
+        for step in range(1, 26):
+            first.add({"step": step, "loss": 1.0, "seconds": 0.5, "tokens_per_second": 10.0})
+    assert "flat loss" in caplog.text
+    again = Log(tmp_path, alarms.Watch(), at_first=["truncated: 3 of 4"])
+    with (tmp_path / log.LOG).open("a") as file:
+        file.write('{"step": 26, "lo')  # a killed process's last line
+    again.rewind(22)
+    again.add({"step": 23, "loss": 1.0, "seconds": 0.5, "tokens_per_second": 10.0})
+    assert [row["step"] for row in log.read(tmp_path / log.LOG)] == list(range(1, 24))
+    assert [row["step"] for row in log.read(tmp_path / log.ALARMS)] == [0, 20]
+    assert json.loads((tmp_path / log.SPEED).read_text().splitlines()[-1]) == {
+        "step": 23,
+        "seconds": 0.5,
+        "tokens_per_second": 10.0,
+    }
+
+
+class Told:
+    """A tracker in memory."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[int, dict]] = []
+
+    def start(self, name, config) -> None:
+        self.name = name
+
+    def log(self, step, figures) -> None:
+        self.rows.append((step, dict(figures)))
+
+    def finish(self) -> None:
+        self.ended = True
+
+
+def test_a_tracker_is_told_every_figure(tmp_path):
+    tracker = Told()
+    told = Log(tmp_path, alarms.Watch(), tracker)
+    told.rewind(0)
+    told.add({"step": 1, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
+    assert tracker.rows == [(1, {"loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})]
+
+
+@pytest.mark.parametrize("name", ["Trackio", "WeightsAndBiases", "MLflow"])
+def test_a_tracker_whose_package_is_missing_says_so(name):
+    import importlib.util
+
+    from harness.errors import MissingDependencyError
+    from harness.training import trackers
+
+    package = {"Trackio": "trackio", "WeightsAndBiases": "wandb", "MLflow": "mlflow"}[name]
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    with pytest.raises(MissingDependencyError, match=f"pip install {package}"):
+        getattr(trackers, name)().start("run", {})
+
+
+def test_a_tracker_begins_and_ends_with_the_training(tmp_path):
+    tracker = Told()
+    with pytest.raises(KeyError), Log(tmp_path, alarms.Watch(), tracker).open("run", {"eta": 1}):
+        raise KeyError
+    assert (tracker.name, tracker.ended) == ("run", True)

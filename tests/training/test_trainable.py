@@ -1,0 +1,97 @@
+"""Adapters, checkpointed layers, compiled layers: what changes, and what must not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import transformers
+
+from harness.training import packing
+from harness.training.adapters import Lora
+from harness.training.optimisers import Optimiser
+from harness.training.trainable import Trainable
+
+ROWS = [((1, 2, 3), ((4, 5, 6, 7), (8, 9))), ((3, 1), ((2,), (5, 5, 5)))]
+
+
+def model(**changes) -> transformers.PreTrainedModel:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=20,
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        pad_token_id=0,
+        **changes,
+    )
+    return transformers.LlamaForCausalLM(config)
+
+
+def trainable(**settings) -> Trainable:
+    return Trainable(model(), Optimiser(learning_rate=0.1, batch=1, **settings))
+
+
+def scored(made: Trainable, dtype: str = "float32") -> torch.Tensor:
+    return made.scorer(dtype)(packing.pack(ROWS))
+
+
+def gradient(made: Trainable, dtype: str = "float32") -> torch.Tensor:
+    (scored(made, dtype) * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
+    grads = [p.grad.flatten() for p in made.model.parameters() if p.requires_grad]
+    return torch.cat(grads)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_checkpointed_layers_give_the_same_gradient(dtype):
+    plain = gradient(trainable(), dtype)
+    again = gradient(trainable(gradient_checkpointing=True), dtype)
+    assert torch.equal(plain, again)
+
+
+def test_masters_and_their_gradients_stay_float32_in_bfloat16():
+    made = trainable()
+    slopes = gradient(made, "bfloat16")
+    assert slopes.dtype == torch.float32
+    exact = gradient(trainable())
+    assert 0 < float((slopes - exact).norm() / exact.norm()) < 0.05
+
+
+def test_dropout_is_never_applied():
+    config = {"attention_dropout": 0.5}
+    made = Trainable(model(**config), Optimiser(learning_rate=0.1, batch=1))
+    assert torch.equal(scored(made), scored(trainable()))
+
+
+def stepped(made: Trainable) -> torch.Tensor:
+    optimiser = torch.optim.SGD([p for p in made.model.parameters() if p.requires_grad], 0.5)
+    for _ in range(3):
+        scored(made)[0].neg().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    return scored(made).detach()
+
+
+def test_adapters_off_are_the_reference_and_merged_are_the_policy():
+    pytest.importorskip("peft")
+    reference = scored(trainable()).detach()
+    made = trainable(lora=Lora(rank=2), gradient_checkpointing=True)
+    assert torch.equal(scored(made), reference)  # B = 0 at first
+    moved = stepped(made)
+    assert float((moved - reference).abs().max()) > 0.01
+    with made.adapters.disable_adapter():
+        assert torch.equal(scored(made), reference)
+    whole = made.whole()
+    assert not any("lora" in name for name, _ in whole.named_parameters())
+    plain = Trainable(whole, Optimiser(learning_rate=0.1, batch=1))
+    torch.testing.assert_close(scored(plain).detach(), moved, atol=1e-4, rtol=0)
+
+
+def test_adapters_train_a_few_weights_only():
+    pytest.importorskip("peft")
+    made = trainable(lora=Lora(rank=2, targets=("q_proj", "v_proj")))
+    trained = {n for n, p in made.model.named_parameters() if p.requires_grad}
+    assert trained
+    assert all("lora_" in name for name in trained)
+    # 2 layers × 2 projections × (A: 2 × 16, B: 16 × 2)
+    assert sum(p.numel() for p in made.model.parameters() if p.requires_grad) == 2 * 2 * 64
