@@ -76,6 +76,8 @@ class AlpacaEval(Component):
     assets: Path | None = Field(None, exclude=True)
     """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
     scoring: alpaca_eval_length.Scoring = alpaca_eval_length.Scoring()
+    both_orders: bool = False
+    """Ask every comparison in both orders and take the mean: twice the price, no position bias."""
 
     def prompts(self) -> list[Prompt]:
         """Return the 805 instructions, with `dataset` and the `baseline`'s name in `meta`.
@@ -108,7 +110,9 @@ class AlpacaEval(Component):
         ]
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Ask once for every instruction whose answers differ, under the prompt's id.
+        """Ask for every instruction whose answers differ: once, under the prompt's id.
+
+        With `both_orders` a second time, the answers swapped.
 
         Raises:
             MissingDependencyError: alpaca-eval is not installed.
@@ -120,9 +124,10 @@ class AlpacaEval(Component):
                 continue
             instruction = instructions[ours.prompt_id]
             first, second = _slots(instruction, ours.text, theirs.text)
-            values = {"instruction": instruction, "output_1": first, "output_2": second}
-            messages = chatml.messages(chatml.fill(text, values))
-            found.append(JudgeRequest(ours.prompt_id, messages, self.parameters))
+            found.append(self._request(ours.prompt_id, text, instruction, first, second))
+            if self.both_orders:
+                name = f"{ours.prompt_id}{alpaca_eval_files.SWAPPED}"
+                found.append(self._request(name, text, instruction, second, first))
         return found
 
     def read(self, replies: Sequence[Reply]) -> Reading | None:
@@ -180,6 +185,13 @@ class AlpacaEval(Component):
         """Return `model_outputs.json` and `annotations.json`."""
         return alpaca_eval_files.files(graded)
 
+    def _request(
+        self, name: str, text: str, instruction: str, first: str, second: str
+    ) -> JudgeRequest:
+        values = {"instruction": instruction, "output_1": first, "output_2": second}
+        messages = chatml.messages(chatml.fill(text, values))
+        return JudgeRequest(name, messages, self.parameters)
+
     def _score(self, graded: Graded) -> Score:
         items = _items(graded)
         judged = [item["preference"] for item in items if item["preference"] is not None]
@@ -194,7 +206,8 @@ class AlpacaEval(Component):
         found = alpaca_eval_length.estimates(
             items, _places(folder, graded), folder, scoring=self.scoring
         )
-        notes = (*graded.notes, *((told,) if unread else ()), *few(len(judged)), *found.notes)
+        said = (*((told,) if unread else ()), *few(len(judged)), *orders(graded))
+        notes = (*graded.notes, *said, *found.notes)
         for item, contribution in zip(items, found.contributions, strict=False):
             item[alpaca_eval_length.METRIC] = contribution
         return Score({**estimates, **found.estimates}, counts, tuple(items), notes, found.details)
@@ -270,6 +283,13 @@ def few(judged: int) -> tuple[str, ...]:
     """Say so where there are too few verdicts for a figure to mean much."""
     told = f"only {judged} verdicts: an interval of so few says little"
     return (told,) if judged < FEW else ()
+
+
+def orders(graded: Graded) -> tuple[str, ...]:
+    """Say so where comparisons were asked in both orders."""
+    told = "every comparison was asked in both orders; the published protocol draws one"
+    swapped = any(v.request_id.endswith(alpaca_eval_files.SWAPPED) for v in graded.verdicts)
+    return (told,) if swapped else ()
 
 
 def _counts(items: Sequence[Mapping[str, Any]], judged: Sequence[float]) -> dict[str, int]:

@@ -24,6 +24,8 @@ from harness.types import Answer, Answers, Graded, Message, Prompt, Reading, Ver
 
 ANSWERS = "a JSON list of objects with 'instruction' and 'output', both text"
 VERDICTS = "a JSON list of objects with 'instruction', 'output_1', 'output_2' and 'preference'"
+SWAPPED = "/swapped"
+"""What the id of a request ends with that shows the answers in the other order."""
 DRAW, FAILED, OLD_DRAW = 1.5, -1, 0
 
 
@@ -115,7 +117,8 @@ def _outputs(graded: Graded) -> list[dict[str, Any]]:
 def preferences(graded: Graded) -> dict[str, float | None]:
     """Return P(ours preferred) by prompt id; None where the verdict could not be read.
 
-    Equal answers are draws, and are not asked.
+    Equal answers are draws, and are not asked. Where both orders were asked it is their mean, and
+    None where one of them could not be read.
     """
     theirs = {answer.prompt_id: answer.text for answer in graded.baseline}
     readings = {verdict.request_id: verdict.reading for verdict in graded.verdicts}
@@ -125,11 +128,22 @@ def preferences(graded: Graded) -> dict[str, float | None]:
         name = answer.prompt_id
         if name not in readings and answer.text == theirs[name]:
             found[name] = 0.5
-        elif reading := readings[name]:
-            found[name] = turned(reading.value, texts[name])
         else:
-            found[name] = None
+            found[name] = _preference(readings, name, texts[name])
     return found
+
+
+def _preference(
+    readings: Mapping[str, Reading | None], name: str, instruction: str
+) -> float | None:
+    drawn, swapped = readings[name], f"{name}{SWAPPED}"
+    if drawn is None:
+        return None
+    value = turned(drawn.value, instruction)
+    if swapped not in readings:
+        return value
+    other = readings[swapped]
+    return None if other is None else (value + 1 - turned(other.value, instruction)) / 2
 
 
 def _annotations(graded: Graded) -> list[dict[str, Any]]:

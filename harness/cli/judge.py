@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import grading, screen
+from harness.cli import bridge, grading, screen
 from harness.cli.money import dollars
 
 if TYPE_CHECKING:
@@ -71,3 +71,6 @@ def forecasts(judge: Any, assets: Path | None) -> dict[str, Forecast]:
             stored = StoredJudge(judge, Path("nowhere"))
             found[name] = stored.forecast(requests, benchmark)
     return found
+
+
+app.command("bridge", epilog=bridge.EXAMPLE)(bridge.command)

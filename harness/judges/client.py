@@ -185,6 +185,7 @@ class _Basket:
         self.replies.append(reply)
         if self.emptied is None or self.emptied.done():
             self.emptied = asyncio.create_task(self._soon())
+            self.emptied.add_done_callback(_heard)
         await asyncio.shield(self.emptied)
 
     async def _soon(self) -> None:
@@ -196,6 +197,12 @@ class _Basket:
         replies, self.replies = self.replies, []
         if replies:
             self.desk.keep(replies)
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """Take note of how a task ended, though all who waited for it may be gone."""
+    if not task.cancelled():
+        task.exception()
 
 
 def loopback(url: str) -> bool:

@@ -89,3 +89,14 @@ def counting():
 def _no_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+
+
+@pytest.fixture
+def figure(request):
+    """Tell a figure that was measured, on the screen of the whole run."""
+    screen = request.config.pluginmanager.get_plugin("terminalreporter")
+
+    def tell(name, value):
+        screen.write_line(f"\n{request.node.name}: {name} {value}")
+
+    return tell

@@ -82,7 +82,7 @@ def committed(path):
 @pytest.mark.parametrize(
     ("kills", "count"), [(4, 300), pytest.param(50, 805, marks=pytest.mark.faults)]
 )
-def test_killed_at_random_moments(counting, tmp_path, record_property, kills, count):
+def test_killed_at_random_moments(counting, tmp_path, figure, kills, count):
     judge, path, rng = counting(latency=0.2), tmp_path / "v.sqlite", random.Random(11)
     span = 0.9 * count * 0.2 / 32 / (kills / 2)
     for _ in range(kills):
@@ -103,7 +103,7 @@ def test_killed_at_random_moments(counting, tmp_path, record_property, kills, co
     assert all(judge.asked[what] == times for what, times in settled.items())
     assert len(judge.asked) == count
     twice = sum(judge.asked.values()) - count
-    record_property("paid twice", twice)
+    figure("paid twice", twice)
     assert twice <= kills * 64
     assert max(judge.asked.values()) <= 1 + kills
     assert upkeep.verify(path).faults == ()
@@ -113,9 +113,7 @@ def test_killed_at_random_moments(counting, tmp_path, record_property, kills, co
     ("processes", "threads", "count"),
     [(3, 2, 200), pytest.param(8, 4, 2000, marks=pytest.mark.faults)],
 )
-def test_many_processes_ask_every_key_once(
-    counting, tmp_path, record_property, processes, threads, count
-):
+def test_many_processes_ask_every_key_once(counting, tmp_path, figure, processes, threads, count):
     judge, path = counting(latency=0.02), tmp_path / "v.sqlite"
     running = [start(judge.url, path, count, threads, 0, 8) for _ in range(processes)]
     for process in running:
@@ -123,7 +121,7 @@ def test_many_processes_ask_every_key_once(
         assert told["errors"] == []
         assert told["found"] == [expected(count)] * threads
     assert sum(judge.asked.values()) == len(judge.asked) == count
-    record_property("requests", sum(judge.asked.values()))
+    figure("requests", sum(judge.asked.values()))
     assert upkeep.verify(path) == upkeep.Health(count, ())
 
 

@@ -60,7 +60,7 @@ CASES += [(fault, 0.1, False) for fault in FAULTS]
 @pytest.mark.faults
 @pytest.mark.parametrize(("fault", "share", "once"), CASES)
 def test_every_verdict_arrives_and_in_time(
-    contests, replay, clean, tmp_path, record_property, fault, share, once
+    contests, replay, clean, tmp_path, figure, fault, share, once
 ):
     options = ("--latency", LATENCY, "--faults", f"{fault}={share}", "--seed", "5")
     server = replay(*options, *(("--fault-once",) if once else ()))
@@ -71,7 +71,7 @@ def test_every_verdict_arrives_and_in_time(
         name: {"alpaca-eval": 805, "arena-hard": 1000}[name] for name in asked
     }
     assert found == {name: readings[name] for name in asked}
-    record_property("ratio", round(seconds / usual, 2))
+    figure("ratio", round(seconds / usual, 2))
     assert fault == "hang" or seconds <= 2 * usual
 
 
@@ -97,7 +97,7 @@ def test_a_judge_that_only_fails_stops_the_run(contests, replay, tmp_path, fault
 @pytest.mark.faults
 @pytest.mark.parametrize("fault", ["500", "hang", "garbage"])
 def test_a_judge_that_only_fails_stops_the_command_within_a_minute(
-    shared, replay, tmp_path, record_property, fault
+    shared, replay, tmp_path, figure, fault
 ):
     server = replay("--faults", f"{fault}=1")
     answers = shared / "replay/alpaca_eval/answers/gemma-7b-it.json.gz"
@@ -107,7 +107,7 @@ def test_a_judge_that_only_fails_stops_the_command_within_a_minute(
     begun = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     seconds = time.monotonic() - begun
-    record_property("seconds", round(seconds, 1))
+    figure("seconds", round(seconds, 1))
     assert seconds < 60
     assert done.returncode == JudgeError.exit_code
     assert re.search(r"error: the judge .* gives no answer for \d+ s \(\d+ x ", done.stderr)
