@@ -95,7 +95,7 @@ def _read(data: Mapping[str, Any], source: str) -> Row:
         judged=score["counts"].get("judged", 0),
         mean_length=data["mean_length"],
         source=source,
-        baseline=data.get("baseline", ""),
+        baseline=_text(data.get("baseline", "")),
         protocol=digest(data["sources"]) if data.get("sources") else "",
         scoring=score.get("details", {}).get("compat") or "",
         tokens=tokens,

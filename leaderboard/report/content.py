@@ -15,7 +15,7 @@ from leaderboard.report import curves
 from leaderboard.report.agreement import Winners, agreement, disagreed, rivals, winners
 from leaderboard.report.breakdown import breakdowns
 from leaderboard.report.compared import compared
-from leaderboard.report.facts import facts, metric
+from leaderboard.report.facts import fitting, metric
 from leaderboard.report.filed import Filed, Found, filed
 from leaderboard.report.order import order
 from leaderboard.report.seen import Texts, seen
@@ -76,6 +76,7 @@ class _Builder:
     def __init__(self, found: Found, comparisons: bool) -> None:
         self.by_source = {one.row.source: one for one in found.results}
         self.results = found.results
+        self.facts = {one.row.source: fitting(one) for one in found.results}
         self.comparisons = comparisons
         self.texts: list[Any] = []
         self.seen = [seen(one) for one in found.results]
@@ -115,7 +116,7 @@ class _Builder:
 
     def _shared(self, own: Sequence[Filed]) -> Texts:
         """Return the prompts and the baseline's answers of a group; the first told count."""
-        prompts: dict[str, Sequence[Mapping[str, str]]] = {}
+        prompts: dict[str, Sequence[tuple[str, str]]] = {}
         baseline: dict[str, str] = {}
         for one in own:
             texts = self.seen[self.place[one.row.source]][1]
@@ -128,7 +129,12 @@ class _Builder:
         told, texts = self.seen[at]
         games = [compact(each, texts, shared, self._disagreed(at)) for each in told]
         kept = self._filed(games) if self.comparisons and games else None
-        return {**facts(one), "order": order(told), "texts": kept, "comparisons": len(games)}
+        return {
+            **self.facts[one.row.source],
+            "order": order(told),
+            "texts": kept,
+            "comparisons": len(games),
+        }
 
     def _disagreed(self, at: int) -> set[str]:
         others = [j if i == at else i for i, j in self.rivals if at in (i, j)]

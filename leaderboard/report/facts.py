@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from harness.errors import StoreError
 from harness.types import Estimate
 from leaderboard import columns
 from leaderboard.report.filed import Filed
@@ -34,6 +35,20 @@ def metric(name: str, own: Sequence[Filed]) -> dict[str, Any]:
     return {"name": name, "heading": columns.heading(name), "digits": digits, "rating": rating}
 
 
+def fitting(one: Filed) -> dict[str, Any]:
+    """Return a result's facts.
+
+    Raises:
+        StoreError: a field of the result or of its items has another form.
+    """
+    try:
+        return facts(one)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise StoreError(
+            f"{one.row.source} does not fit ({error!r}); remove it and run `harness eval` again"
+        ) from error
+
+
 def facts(one: Filed) -> dict[str, Any]:
     """Return who it is, its figures, lengths, counts, cost and provenance."""
     row, result = one.row, one.result
@@ -58,21 +73,21 @@ def facts(one: Filed) -> dict[str, Any]:
         "gpu_hours": row.gpu_hours,
         "decided": _decided(one),
         "unread": one.counts.get("unread", 0),
-        "notes": list(row.notes),
+        "notes": [str(note) for note in row.notes],
         "provenance": {key: result[key] for key in PROVENANCE if result.get(key)},
     }
 
 
 def _control(one: Filed) -> bool:
     """Say whether a contestant answers nothing: by its name, or because all answers are equal."""
-    screen = one.result["score"].get("details", {}).get("screen", {})
+    screen = (one.result["score"].get("details") or {}).get("screen") or {}
     alike = screen.get("identical_answers") or 0.0
     return bool(CONTROL.search(one.row.label)) or alike >= ALIKE
 
 
 def _figure(estimate: Estimate) -> dict[str, float | None]:
     bounds = {"low": estimate.low, "high": estimate.high}
-    return {"value": estimate.value, **bounds, "error": estimate.standard_error}
+    return {"value": float(estimate.value), **bounds, "error": estimate.standard_error}
 
 
 def _error(lengths: Sequence[int]) -> float | None:

@@ -75,8 +75,8 @@ class Seen:
 class Texts:
     """What a result's comparisons have in common with those of others: prompts, the baseline."""
 
-    prompts: Mapping[str, Sequence[Mapping[str, str]]]
-    """By id: the turns."""
+    prompts: Mapping[str, Sequence[tuple[str, str]]]
+    """By id: the turns, each a role and what it says."""
     baseline: Mapping[str, str]
     """By prompt: what the baseline says."""
 
@@ -99,7 +99,7 @@ def seen(one: Filed) -> tuple[list[Seen], Texts]:
     graded = read_graded(one.graded)
     try:
         return _comparisons(one.items, graded), _texts(graded)
-    except (LookupError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(
             f"{one.graded} does not fit ({error!r}); run `harness eval` again, or remove it to go "
             "without its comparisons"
@@ -116,8 +116,18 @@ def _comparisons(items: Items, graded: Mapping[str, Any]) -> list[Seen]:
 
 
 def _texts(graded: Mapping[str, Any]) -> Texts:
-    prompts = {prompt["id"]: prompt["messages"] for prompt in graded["prompts"]}
-    return Texts(prompts, {a["prompt_id"]: a["text"] for a in graded["baseline"]})
+    prompts = {
+        _text(prompt["id"]): [(_text(t["role"]), _text(t["content"])) for t in prompt["messages"]]
+        for prompt in graded["prompts"]
+    }
+    baseline = {_text(answer["prompt_id"]): _text(answer["text"]) for answer in graded["baseline"]}
+    return Texts(prompts, baseline)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _by_prompt(
@@ -137,11 +147,11 @@ def _seen(
     verdicts: Sequence[Mapping[str, Any]],
 ) -> Seen:
     return Seen(
-        prompt_id=item["prompt_id"],
+        prompt_id=_text(item["prompt_id"]),
         outcome=_outcome(item),
         rating=item.get("rating"),
         games=tuple(_game(item, verdict) for verdict in verdicts),
-        answer=None if answer is None else answer["text"],
+        answer=None if answer is None else _text(answer["text"]),
         truncated=answer is not None and answer["finish_reason"] == "length",
     )
 
@@ -153,15 +163,15 @@ def _outcome(item: Mapping[str, Any]) -> float | None:
 
 
 def _game(item: Mapping[str, Any], verdict: Mapping[str, Any]) -> Game:
-    reading, said = verdict["reading"], (verdict.get("text", ""), verdict["model"])
+    reading, said = verdict["reading"], (_text(verdict.get("text", "")), _text(verdict["model"]))
     if reading is None:
         return Game(_place(item, verdict, None), None, None, "", *said)
-    value = reading["value"]
+    value, label = float(reading["value"]), _text(reading["label"])
     if "rating" in item:
-        return Game("", None, value, reading["label"], *said)
+        return Game("", None, value, label, *said)
     order = _place(item, verdict, value)
     ours = 1 - value if order == "baseline" else value
-    return Game(order, value, ours, reading["label"], *said)
+    return Game(order, value, ours, label, *said)
 
 
 def _place(item: Mapping[str, Any], verdict: Mapping[str, Any], value: float | None) -> str:

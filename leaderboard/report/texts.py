@@ -9,8 +9,7 @@ from leaderboard.report.seen import Game, Seen, Texts
 
 def shared_texts(texts: Texts) -> dict[str, Any]:
     """Return a group's prompts and the baseline's answers by prompt id."""
-    turns = {key: [[t["role"], t["content"]] for t in told] for key, told in texts.prompts.items()}
-    return {"prompts": turns, "baseline": dict(texts.baseline)}
+    return {"prompts": dict(texts.prompts), "baseline": dict(texts.baseline)}
 
 
 def compact(one: Seen, own: Texts, shared: Texts, disagreed: set[str]) -> dict[str, Any]:

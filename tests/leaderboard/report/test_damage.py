@@ -1,0 +1,62 @@
+"""Every field of a result's files, with every other form: a page, or one line that says what is
+wrong, and never a traceback."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import StoreError
+from leaderboard.report.content import content
+from leaderboard.report.page import page
+from leaderboard.report.site import files
+from tests.leaderboard.report.conftest import FIRST, LOST, WON
+
+GONE = object()
+FORMS = (None, 3, "x", [], {"a": 1}, [1], GONE)
+
+
+def places(data: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the way to every value; of a list only to the first."""
+    yield at
+    if isinstance(data, dict | list):
+        for key, value in data.items() if isinstance(data, dict) else enumerate(data[:1]):
+            yield from places(value, (*at, key))
+
+
+def changed(data: Any, at: tuple[Any, ...], form: Any) -> Any:
+    """Return the data with another value in a place."""
+    if not at:
+        return form
+    data = inner = copy.deepcopy(data)
+    for key in at[:-1]:
+        inner = inner[key]
+    if form is GONE:
+        del inner[at[-1]]
+    else:
+        inner[at[-1]] = form
+    return data
+
+
+@pytest.mark.parametrize("name", ["result", "items.json", "graded.json"])
+def test_whatever_form_a_field_has_the_report_stands_or_says_so(play, workspace, name):
+    play("other", [WON, LOST, FIRST, None])
+    result: Path = play("one", [WON, LOST, FIRST, None])
+    path = result if name == "result" else result.with_suffix("") / name
+    data, refused = json.loads(path.read_text()), []
+    for at in places(data):
+        for form in FORMS if at else FORMS[:-1]:
+            path.write_text(json.dumps(changed(data, at, form)))
+            try:
+                found = content(workspace.root)
+                assert page(found)
+                assert list(files(found))
+            except StoreError as error:
+                refused.append(str(error))
+    assert len(refused) > 10
+    assert all("toy-labels/one" in told for told in refused)
