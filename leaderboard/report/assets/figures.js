@@ -44,7 +44,7 @@ function point(row, at, x, y, raw, best) {
 // What answering nothing earns: a method has to lie above it.
 const control = (value, y, left, right) => [
   svg("line", { x1: left, x2: right, y1: y(value), y2: y(value), class: "zero" }),
-  svg("text", { x: left + 4, y: y(value) - 4, class: "quiet" }, "control: answers nothing")];
+  svg("text", { x: right, y: y(value) - 4, "text-anchor": "end", class: "quiet" }, "control: answers nothing")];
 
 // Names beside their points, moved apart where they would lie on each other.
 function labelled(points, right) {
@@ -128,7 +128,8 @@ function places(group) {
     return [bottom + 44, [across(x, bottom, 4, "%"), svg("line", { x1: x(50), x2: x(50), y1: 4, y2: bottom, class: "zero" }), lines]];
   };
   return figure("Whether the judge favours a place", draw,
-    legend(["won by the answer that came first: 50 % without a bias", "same winner when the answers are swapped"]),
+    legend(["won by the answer that came first: 50 % without a bias", "same winner when the answers are swapped"]
+      .slice(0, rows.some((row) => row.order.consistent) ? 2 : 1)),
     plain(["method", "first answer wins %", "games", "same winner under swap %", "pairs"], rows.map((row) =>
       [row.label, interval(row.order.first, 1), row.order.first.n, interval(row.order.consistent, 1), row.order.consistent?.n ?? DASH])));
 }
