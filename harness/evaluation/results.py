@@ -77,7 +77,7 @@ class Result:
 def path_of(workspace: Workspace, benchmark: str, label: str) -> Path:
     """Return where a result lies; what lies beside it is in the folder without `.json`."""
     name = quote(label, safe=" +,@()=", errors="replace")
-    name = re.sub(r"^\.|\.(?=json$)", "%2E", name)
+    name = re.sub(r"^\.|\.(?=json$)", "%2E", name) or "%"
     if len(name) > LONGEST:
         name = f"{name[:LONGEST]}-{hashlib.sha256(label.encode()).hexdigest()[:12]}"
     return workspace.root / "results" / quote(benchmark, safe="") / f"{name}.json"

@@ -80,7 +80,7 @@ def copy(source: Path, target: Path, kind: str) -> None:
     if kind == "missing":
         return
     target.mkdir()
-    for file in source.iterdir():
+    for file in filter(Path.is_file, source.iterdir()):
         skipped = kind == "empty" or (kind == "no tokenizer" and "token" in file.name)
         if skipped or (kind == "no template" and file.suffix == ".jinja"):
             continue
