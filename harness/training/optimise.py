@@ -93,8 +93,9 @@ class Minimisation:
 
     def plan(self) -> Plan:
         """Return the steps: what each trains on."""
-        settings = self.spec.optimiser
-        steps = packing.steps(len(self.pairs), settings.batch, self.spec.seed, settings.epochs)
+        settings, (kept, _) = self.spec.optimiser, self.parts()
+        places = packing.steps(len(kept), settings.batch, self.spec.seed, settings.epochs)
+        steps = [[kept[place] for place in step] for step in places]
         sizes = [packing.size(anchors.row(pair)) for pair in self.pairs]
         return Plan(steps, sizes, lambda i: f"prompt {self.pairs[i].prompt_id!r}")
 
@@ -105,10 +106,28 @@ class Minimisation:
         return self.spec.objective(batch), figures(batch, self.spec.objective)
 
     def examine(self) -> dict[str, float]:
-        """Return figures that are too dear for every step: entropy in nats a token, in the mean."""
+        """Return figures that are too dear for every step.
+
+        Entropy in nats a token, in the mean; of the pairs that are held out, in which share the
+        policy has moved from π_t towards the chosen response more than towards the rejected one.
+        """
         some = [anchors.row(self.pairs[i]) for i in anchors.packs(self.pairs)[-1]]
         with torch.no_grad():
-            return {"entropy": float(self.scorer(packing.pack(some), entropy=True))}
+            told = {"entropy": float(self.scorer(packing.pack(some), entropy=True))}
+        _, held = self.parts()
+        return told | ({"held_out_accuracy": self._accuracy(held)} if held else {})
+
+    def parts(self) -> tuple[list[int], list[int]]:
+        """Return the pairs that are trained on, and those that are held out, by index."""
+        return packing.held_out(len(self.pairs), self.spec.optimiser.held_out, self.spec.seed)
+
+    def _accuracy(self, held: Sequence[int]) -> float:
+        pairs = [self.pairs[i] for i in held]
+        right = 0.0
+        for items, live in anchors.scored(self.scorer, pairs, anchors.packs(pairs)):
+            moved = live - self.columns["previous"][[held[i] for i in items]]
+            right += float((moved[:, 0] > moved[:, 1]).sum())
+        return right / len(held)
 
 
 def trained_by(spec: TrainSpec) -> dict[str, Any]:

@@ -34,6 +34,9 @@ class Optimiser(Component):
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
+    held_out: float = Field(0.0, ge=0, lt=1)
+    """Share of the pairs that is not trained on but looked at: has the policy moved towards what
+    is preferred there?"""
     lora: Lora | None = None
     """Train low-rank adapters only; None trains every weight."""
     processes: int = Field(1, gt=0, exclude=True)

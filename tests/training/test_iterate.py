@@ -231,3 +231,17 @@ def test_a_workers_error_comes_back_as_it_was(trained, tmp_path):
     settings = ("optimiser.processes=2", "optimiser.learning_rate=1e30", "iterations=1")
     with pytest.raises(CheckError, match="at step 2 is not finite.*lower optimiser.learning_rate"):
         run.train(spec("toy/inpo", *settings), copy, "two")
+
+
+def test_held_out_pairs_are_looked_at_and_not_trained_on(tmp_path):
+    workspace = Workspace(tmp_path / "runs")
+    method = spec("toy/inpo", "iterations=1", "optimiser.held_out=0.25", "optimiser.epochs=8")
+    found = run.train(method, workspace, "held-out")
+    rows = log.read(Path(found.policies[1]) / log.LOG)
+    looks = [row["held_out_accuracy"] for row in rows if "held_out_accuracy" in row]
+    assert looks[0] == 0.0  # nothing has moved yet
+    assert all(0 <= share <= 1 for share in looks)
+    (_, pair), *_ = [s for s in run.plan(method, workspace) if s[0].name == "pair"]
+    count = len(records.read_pairs(str(pair)))
+    trained_on = count - round(0.25 * count)
+    assert len(rows) == 8 * -(-trained_on // 8)
