@@ -1,6 +1,7 @@
 """What a training step, the anchors and their memory cost, as ratios to TRL on the same pairs.
 
     python benchmarks/training.py [--json FILE]                # on a processor: against TRL
+    python benchmarks/training.py --iteration                  # INPO's cost over DPO's
     python benchmarks/training.py --device cuda --model 8b     # one GPU: tokens a second and MFU
 
 On a processor every contestant is a process of its own with one thread; its time is processor time,
@@ -315,6 +316,28 @@ def table(least, models):
     return rows
 
 
+def iterations(args):
+    """A whole run of the toy world under INPO and under DPO, by turns: the ratio of the least."""
+    from harness import config
+    from harness.runs import Workspace
+    from harness.training import run
+    from harness.training.spec import TrainSpec
+
+    small = ("prompts.count=192", "policy.texts.count=4800", "iterations=2")
+    least = {}
+    for _ in range(args.rounds):
+        for name in ("toy/inpo", "toy/iterative-dpo"):
+            spec = config.make(TrainSpec, config.load("train", name, small))
+            with tempfile.TemporaryDirectory() as folder:
+                place = Workspace(Path(folder), isolate=False)
+                place.stages.realise(spec.policy.weights())
+                begun = time.process_time()
+                run.train(spec, place, name)
+                seconds = time.process_time() - begun
+            least[name] = min(seconds, least.get(name, seconds))
+    return {"seconds": least, "ratio": least["toy/inpo"] / least["toy/iterative-dpo"]}
+
+
 def alone(args):
     """One device: how fast, and which share of its peak."""
     model = MODELS[args.model]
@@ -342,6 +365,7 @@ def flops_of(model, prompt, chosen, rejected):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--iteration", action="store_true", help="a whole iteration, INPO and DPO")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--model", choices=MODELS)
@@ -358,8 +382,8 @@ def main():
     args = parser.parse_args()
     if args.contestant:
         return measured(args)
-    if args.device == "cuda":
-        told = alone(args)
+    if args.device == "cuda" or args.iteration:
+        told = iterations(args) if args.iteration else alone(args)
         print(json.dumps(told, indent=1))
     else:
         models = [args.model] if args.model else ["body", "vocabulary-heavy"]

@@ -70,7 +70,7 @@ class Watch:
 
     def _held_out(self, row: Mapping[str, Any]) -> list[str]:
         share = row.get("held_out_accuracy")
-        if share is None or row["step"] == 0 or float(share) >= LOSING:
+        if share is None or row["step"] == 1 or float(share) >= LOSING:
             return []
         return [
             f"losing on held-out comparisons: it prefers the chosen response to what it was "

@@ -54,6 +54,14 @@ class World:
             dist.all_reduce(sums)
         return sums
 
+    def joined(self, names: list[str]) -> list[str]:
+        """Return the names of all processes, in every process."""
+        if self.size == 1:
+            return names
+        found: list[list[str]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(found, names)
+        return [name for some in found for name in some]
+
     def wait(self) -> None:
         """Wait until every process has come here."""
         if self.size > 1:
@@ -77,6 +85,20 @@ def summing(model: nn.Module, last: bool) -> None:
 
         if isinstance(model, FSDPModule):
             model.set_requires_gradient_sync(last)
+
+
+def resharded(model: nn.Module) -> nn.Module:
+    """Return the model with its parameters as shards.
+
+    A forward without a backward leaves the outermost ones whole, and an optimiser that is made
+    then would never see them change.
+    """
+    if dist.is_initialized():
+        from torch.distributed.fsdp import FSDPModule
+
+        if isinstance(model, FSDPModule):
+            model.reshard()
+    return model
 
 
 def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TILE = 2**23
+TILE = 2**22
 """Logits in a tile on a processor, where a tile should stay near the cache."""
 ROWS = 2048
 """Rows in a tile on an accelerator, where few large products are quicker."""

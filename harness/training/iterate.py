@@ -16,7 +16,7 @@ from harness.training.pairing import comparisons
 from harness.training.spec import Every, Fit, TrainSpec
 from harness.types import Make
 
-VERSIONS = {"prompts": 1, "generate": 1, "compare": 2, "pair": 2, "anchor": 1, "optimise": 1}
+VERSIONS = {"prompts": 1, "generate": 1, "compare": 2, "pair": 2, "anchor": 2, "optimise": 2}
 """Raised when a stage would now give another result from the same inputs."""
 
 

@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +82,23 @@ class Log:
     def _write(self, name: str, row: Mapping[str, Any]) -> None:
         with (self.folder / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
+
+
+class Unwritten:
+    """The log of a process that is not the first of those that train together."""
+
+    def open(self, name: str, config: Mapping[str, Any]) -> AbstractContextManager[None]:
+        """Tell nobody."""
+        return nullcontext()
+
+    def rewind(self, step: int) -> None:
+        """Forget nothing."""
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Keep nothing."""
+
+    def keep(self, out: Path) -> None:
+        """Write nothing."""
 
 
 def read(path: Path) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from harness.errors import CheckError
 from harness.training import packing
 from harness.training.checkpoints import Checkpoints
-from harness.training.distributed import ALONE, World, summing, whole
+from harness.training.distributed import ALONE, World, resharded, summing, whole
 from harness.training.memory import Memory
 from harness.training.optimisers import Optimiser, factor, optimiser_of
 from harness.types import Advance
@@ -83,7 +83,7 @@ class Trainer:
             CheckError: a loss or a gradient is not finite, or a checkpoint is another training's.
             HarnessError: a micro-batch does not fit the device's memory.
         """
-        optimiser = optimiser_of(self.settings, self.model)
+        optimiser = optimiser_of(self.settings, resharded(self.model))
         done = self.checkpoints.resume(self.model, optimiser) if self.checkpoints else 0
         self.record.rewind(done)
         advance(done)
@@ -142,6 +142,7 @@ class Trainer:
             for item, value in zip(items, values.tolist(), strict=False)
             if not math.isfinite(value)
         ]
+        bad = self.world.joined(bad)
         what = f"the loss of {_listed(bad)}" if bad else "the gradient"
         kept = self.checkpoints.newest() if self.checkpoints else 0
         told = f" (the checkpoint of step {kept} is kept)" if kept else ""

@@ -15,55 +15,71 @@ from harness.config import identity
 from harness.models import end_ids, load_model, load_tokenizer, save
 from harness.protocols import Anchor, Logps, PairBatch
 from harness.runs import scratch
-from harness.training import alarms, anchors, packing, records
+from harness.training import alarms, anchors, launch, packing, records
 from harness.training.checkpoints import Checkpoints
-from harness.training.distributed import device
+from harness.training.distributed import World, device
 from harness.training.figures import figures
-from harness.training.log import Log
+from harness.training.log import Log, Unwritten
 from harness.training.loop import Part, Plan, Trainer
 from harness.training.optimisers import Optimiser
 from harness.training.scorer import Scorer
 from harness.training.spec import TrainSpec
 from harness.training.trainable import Trainable
-from harness.types import Pair, Track
+from harness.types import Pair, Policy, Track
 
 Columns = Mapping[Anchor, Tensor]
 """By anchor: the stored log-probabilities, in nats, shape (pairs, 2): chosen, rejected."""
 
 
 def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
-    """Minimise the objective over iteration t's pairs, starting from π_t or the last checkpoint.
+    """Minimise the objective over iteration t's pairs, here or in processes of their own.
 
     Raises:
         CheckError: the live log-probabilities are not the stored ones of π_t at the first step, a
             pair does not fit the model, or a loss is not finite.
     """
-    policy = spec.policy.at(inputs["policy"])
+    if spec.optimiser.processes == 1:
+        train(spec, t, out, inputs, track)
+        return
+    with track(f"iteration {t} · optimise", 0):
+        launch.together(spec, t, out, inputs, spec.optimiser.processes)
+
+
+def train(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Take part in the training of iteration t, from π_t or the last checkpoint on."""
+    world, policy = World.here(), spec.policy.at(inputs["policy"])
     pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
     model = Trainable(load_model(policy, torch.float32, device()), spec.optimiser)
+    anchors.check_context(pairs, model.model.config.max_position_embeddings)
     scorer = model.scorer(spec.dtype)
-    anchors.check_context(pairs, scorer.model.config.max_position_embeddings)
     anchors.check_start(scorer, pairs, columns["previous"], spec.tolerance)
     fit = Minimisation(spec, pairs, columns, scorer)
-    place = scratch(out)
-    tokenizer = load_tokenizer(policy)
-    known = alarms.of_pairs(pairs, end_ids(tokenizer, policy.path), tokenizer.bos_token_id)
-    log = Log(place, alarms.Watch(), spec.optimiser.track, known)
+    log = log_of(policy, pairs, scratch(out), spec.optimiser) if world.first else Unwritten()
     trainer = Trainer(
         scorer,
         spec.optimiser,
         fit.plan(),
         fit.loss,
         log,
-        checkpoints(place, spec.optimiser, trained_by(spec)),
+        checkpoints(scratch(out), spec.optimiser, trained_by(spec)),
+        world,
         examine=fit.examine,
     )
     label = f"iteration {t} · optimise"
     told = log.open(f"{spec.method} · {label}", identity(spec))
     with told, track(label, len(trainer.plan.steps)) as advance:
         trainer.run(advance)
-    save(model.whole(), tokenizer, out)
-    log.keep(out)
+    whole = model.whole()
+    if world.first:
+        save(whole, load_tokenizer(policy), out)
+        log.keep(out)
+
+
+def log_of(policy: Policy, pairs: Sequence[Pair], place: Path, settings: Optimiser) -> Log:
+    """Return the log of a training, with what the pairs' tokens already tell."""
+    tokenizer = load_tokenizer(policy)
+    known = alarms.of_pairs(pairs, end_ids(tokenizer, policy.path), tokenizer.bos_token_id)
+    return Log(place, alarms.Watch(), settings.track, known)
 
 
 @dataclass(frozen=True)
@@ -77,8 +93,9 @@ class Minimisation:
 
     def plan(self) -> Plan:
         """Return the steps: what each trains on."""
-        settings = self.spec.optimiser
-        steps = packing.steps(len(self.pairs), settings.batch, self.spec.seed, settings.epochs)
+        settings, (kept, _) = self.spec.optimiser, self.parts()
+        places = packing.steps(len(kept), settings.batch, self.spec.seed, settings.epochs)
+        steps = [[kept[place] for place in step] for step in places]
         sizes = [packing.size(anchors.row(pair)) for pair in self.pairs]
         return Plan(steps, sizes, lambda i: f"prompt {self.pairs[i].prompt_id!r}")
 
@@ -89,10 +106,28 @@ class Minimisation:
         return self.spec.objective(batch), figures(batch, self.spec.objective)
 
     def examine(self) -> dict[str, float]:
-        """Return figures that are too dear for every step: entropy in nats a token, in the mean."""
+        """Return figures that are too dear for every step.
+
+        Entropy in nats a token, in the mean; of the pairs that are held out, in which share the
+        policy has moved from π_t towards the chosen response more than towards the rejected one.
+        """
         some = [anchors.row(self.pairs[i]) for i in anchors.packs(self.pairs)[-1]]
         with torch.no_grad():
-            return {"entropy": float(self.scorer(packing.pack(some), entropy=True))}
+            told = {"entropy": float(self.scorer(packing.pack(some), entropy=True))}
+        _, held = self.parts()
+        return told | ({"held_out_accuracy": self._accuracy(held)} if held else {})
+
+    def parts(self) -> tuple[list[int], list[int]]:
+        """Return the pairs that are trained on, and those that are held out, by index."""
+        return packing.held_out(len(self.pairs), self.spec.optimiser.held_out, self.spec.seed)
+
+    def _accuracy(self, held: Sequence[int]) -> float:
+        pairs = [self.pairs[i] for i in held]
+        right = 0.0
+        for items, live in anchors.scored(self.scorer, pairs, anchors.packs(pairs)):
+            moved = live - self.columns["previous"][[held[i] for i in items]]
+            right += float((moved[:, 0] > moved[:, 1]).sum())
+        return right / len(held)
 
 
 def trained_by(spec: TrainSpec) -> dict[str, Any]:
@@ -103,7 +138,8 @@ def trained_by(spec: TrainSpec) -> dict[str, Any]:
 
 def checkpoints(place: Path, settings: Optimiser, trained: dict[str, Any]) -> Checkpoints:
     """Return where a stage's checkpoints lie."""
-    return Checkpoints(place, trained, settings.checkpoint_minutes, settings.checkpoints)
+    kept = settings.checkpoints
+    return Checkpoints(place, trained, settings.checkpoint_minutes, kept, World.here())
 
 
 def read_columns(inputs: Mapping[str, str]) -> Columns:

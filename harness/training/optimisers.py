@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import nn
 
 from harness.config import Component
@@ -34,8 +34,17 @@ class Optimiser(Component):
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     epsilon: float = 1e-8
+    held_out: float = Field(0.0, ge=0, lt=1)
+    """Share of the pairs that is not trained on but looked at: has the policy moved towards what
+    is preferred there?"""
     lora: Lora | None = None
     """Train low-rank adapters only; None trains every weight."""
+    processes: int = Field(1, gt=0, exclude=True)
+    """Processes of this machine that train together, the weights sharded over them."""
+    nodes: int = Field(1, gt=0, exclude=True)
+    """Copies of the weights, each sharded over its part of the processes."""
+    offload: bool = Field(False, exclude=True)
+    """Keep the shards in the processor's memory."""
     gradient_checkpointing: bool = Field(False, exclude=True)
     """Compute a layer's activations again for its gradient instead of keeping them."""
     compile: bool = Field(False, exclude=True)
@@ -46,6 +55,14 @@ class Optimiser(Component):
     """How many of the last checkpoints are kept while training."""
     track: Tracker | None = Field(None, exclude=True)
     """Who else is told every step's figures."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Optimiser:
+        if self.lora and self.processes > 1:
+            raise ValueError("adapters are trained by one process: set processes to 1")
+        if self.processes % self.nodes:
+            raise ValueError(f"{self.processes} processes do not divide among {self.nodes} nodes")
+        return self
 
 
 def factor(settings: Optimiser, step: int, steps: int) -> float:

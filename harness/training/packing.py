@@ -145,6 +145,13 @@ def shuffled(count: int, batch: int, seed: int, epoch: int) -> Iterator[list[int
         yield [int(i) for i in order[start : start + batch]]
 
 
+def held_out(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return the items that are trained on and those that are only looked at, each in order."""
+    order = np.random.default_rng(derive(seed, "held out")).permutation(count)
+    out = round(share * count)
+    return sorted(int(i) for i in order[out:]), sorted(int(i) for i in order[:out])
+
+
 def split(items: Sequence[int], sizes: Sequence[int], budget: int) -> list[list[int]]:
     """Return a step's items in packs of at most `budget` tokens; `sizes` is by item."""
     packs = bins([sizes[i] for i in items], budget)

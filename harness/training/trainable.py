@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from harness.training.adapters import adapt
+from harness.training.distributed import World, gathered, shard
 from harness.training.optimisers import Optimiser
 from harness.training.scorer import Scorer, check_architecture
 
@@ -25,6 +26,7 @@ class Trainable:
         check_architecture(model)
         self.model = model
         self.settings = settings
+        self.sharded: Scorer | None = None
         self.adapters = adapt(model, settings.lora) if settings.lora else None
         model.train()  # dropout is never applied: live and frozen must be alike
         for module in model.modules():
@@ -36,10 +38,25 @@ class Trainable:
     def scorer(self, dtype: str) -> Scorer:
         """Return the function of packed rows that is differentiated."""
         scorer = Scorer(self.model, dtype)
-        return scorer.compiled() if self.settings.compile else scorer
+        if self.settings.compile:
+            scorer.compiled()
+        if World.here().size > 1:
+            shard(scorer, self.settings.nodes, self.settings.offload)
+        self.sharded = scorer if World.here().size > 1 else None
+        return scorer
 
     def whole(self) -> PreTrainedModel:
-        """Return a plain model, with its adapters drawn into its weights."""
-        if self.adapters is None:
+        """Return a plain model with all its weights, adapters drawn into them.
+
+        Called by every process; of several the first one's only is whole.
+        """
+        if self.adapters is not None:
+            return cast("PreTrainedModel", self.adapters.merge_and_unload())
+        if self.sharded is None:
             return self.model
-        return cast("PreTrainedModel", self.adapters.merge_and_unload())
+        weights = gathered(self.sharded)
+        whole: PreTrainedModel = type(self.model)(self.model.config)
+        if weights:
+            whole.load_state_dict(weights)
+        whole.generation_config = self.model.generation_config
+        return whole

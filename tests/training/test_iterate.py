@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from harness import config
 from harness.errors import CheckError, RunExistsError, StoreError
@@ -201,3 +202,46 @@ def test_bfloat16_begins_at_the_stored_policy_as_exactly_as_float32(tmp_path):
     workspace = Workspace(tmp_path / "runs")
     low = spec("toy/inpo", "dtype=bfloat16", "tolerance=1e-6", "iterations=1")
     assert run.train(low, workspace, "low").complete
+
+
+def test_two_processes_train_what_one_does(trained, tmp_path):
+    # one iteration on the standing samples: 24 prompts, steps of 8 pairs at most, uneven shares
+    workspace, runs = trained
+    copy = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.root, copy.root)
+    alone, path = stages(copy, "optimise")[0]
+    shutil.rmtree(path)
+    settings = ("optimiser.processes=2", "optimiser.micro_tokens=64", "iterations=1")
+    found = run.train(spec("toy/inpo", *settings), copy, "two")
+    one, two = (
+        load_file(Path(p) / "model.safetensors")
+        for p in (runs["toy/inpo"].policies[1], found.policies[1])
+    )
+    assert one.keys() == two.keys()
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
+    assert log.read(path / log.LOG)[-1]["loss"] == pytest.approx(
+        log.read(Path(runs["toy/inpo"].policies[1]) / log.LOG)[-1]["loss"], rel=1e-3
+    )
+
+
+def test_a_workers_error_comes_back_as_it_was(trained, tmp_path):
+    workspace, _ = trained
+    copy = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.root, copy.root)
+    settings = ("optimiser.processes=2", "optimiser.learning_rate=1e30", "iterations=1")
+    with pytest.raises(CheckError, match="at step 2 is not finite.*lower optimiser.learning_rate"):
+        run.train(spec("toy/inpo", *settings), copy, "two")
+
+
+def test_held_out_pairs_are_looked_at_and_not_trained_on(tmp_path):
+    workspace = Workspace(tmp_path / "runs")
+    method = spec("toy/inpo", "iterations=1", "optimiser.held_out=0.25", "optimiser.epochs=8")
+    found = run.train(method, workspace, "held-out")
+    rows = log.read(Path(found.policies[1]) / log.LOG)
+    looks = [row["held_out_accuracy"] for row in rows if "held_out_accuracy" in row]
+    assert looks[0] == 0.0  # nothing has moved yet
+    assert all(0 <= share <= 1 for share in looks)
+    (_, pair), *_ = [s for s in run.plan(method, workspace) if s[0].name == "pair"]
+    count = len(records.read_pairs(str(pair)))
+    trained_on = count - round(0.25 * count)
+    assert len(rows) == 8 * -(-trained_on // 8)

@@ -51,3 +51,11 @@ def test_an_epoch_visits_every_item_once_and_differently_each_time():
     assert first != second
     assert first == list(packing.shuffled(10, 4, seed=3, epoch=0))
     assert packing.steps(10, 4, seed=3, epochs=2) == first + second
+
+
+def test_held_out_items_are_a_share_that_the_seed_decides():
+    kept, held = packing.held_out(10, 0.3, seed=1)
+    assert (len(kept), len(held)) == (7, 3)
+    assert sorted(kept + held) == list(range(10))
+    assert (kept, held) == packing.held_out(10, 0.3, seed=1) != packing.held_out(10, 0.3, seed=2)
+    assert packing.held_out(4, 0.0, seed=1) == ([0, 1, 2, 3], [])
