@@ -31,7 +31,8 @@ from harness.judges.desk import Desk
 from harness.types import JudgeRequest
 
 POLL_SECONDS, STOP_SECONDS = 0.5, 20.0
-TAIL = 3
+TAIL, ATTEMPTS = 3, 6
+ENDED = "the judge's server ended"
 PROCESSOR = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 EAGER = ("--enforce-eager", "--dtype", "float32")
 
@@ -90,6 +91,7 @@ class VLLMJudge(Component):
             concurrency=self.concurrency,
             timeout=self.timeout,
             patience=self.patience,
+            attempts=ATTEMPTS,
             unread_attempts=self.unread_attempts,
             parameters=self.parameters,
         )
@@ -128,6 +130,10 @@ def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
     try:
         _await(process, f"http://127.0.0.1:{port}", log, seconds)
         yield f"http://127.0.0.1:{port}/v1"
+    except JudgeError as error:
+        if process.poll() is None or str(error).startswith(ENDED):
+            raise
+        raise JudgeError(f"{ENDED} while it was asked: {_tail(log)}") from error
     finally:
         _stop(process)
 
@@ -138,7 +144,7 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float
         with suppress(urllib.error.URLError, OSError), _opened(f"{url}/health"):
             return
         if process.poll() is not None:
-            raise JudgeError(f"the judge's server ended ({process.returncode}): {_tail(log)}")
+            raise JudgeError(f"{ENDED} ({process.returncode}): {_tail(log)}")
         if time.monotonic() > deadline:
             raise JudgeError(
                 f"the judge's server did not come up within {seconds:g} s ({_tail(log)}): see "

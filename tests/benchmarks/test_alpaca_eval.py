@@ -3,10 +3,11 @@
 import importlib.util
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
-from harness.benchmarks import alpaca_eval, assets
+from harness.benchmarks import alpaca_eval, alpaca_eval_files, assets
 from harness.benchmarks.alpaca_eval import AlpacaEval, prompt_id, switched
 from harness.config import build, load
 from harness.errors import AssetError, CheckError, MissingDependencyError
@@ -200,3 +201,31 @@ def test_another_prompt_is_refused(monkeypatch):
     monkeypatch.setattr(alpaca_eval, "TEMPLATE_SHA256", "x")
     with pytest.raises(AssetError, match=r"not the prompt of alpaca-eval 0\.6\.6"):
         alpaca_eval.template()
+
+
+def test_in_both_orders_every_comparison_is_asked_twice_and_the_mean_counts(shared):
+    bench = AlpacaEval(sampling={}, assets=shared / "assets", both_orders=True)
+    theirs = bench.baseline_answers()[:2]
+    ours = [Answer(answer.prompt_id, "mine") for answer in theirs]
+    requests = bench.requests(ours, theirs)
+    plain = bench.model_copy(update={"both_orders": False}).requests(ours, theirs)
+    assert [one.id for one in requests[1::2]] == [f"{one.id}/swapped" for one in plain]
+    assert requests[::2] == plain
+    for drawn, swapped in zip(requests[::2], requests[1::2], strict=True):
+        assert drawn.messages[-1].content != swapped.messages[-1].content
+        assert sorted(drawn.messages[-1].content) == sorted(swapped.messages[-1].content)
+    # P(first preferred) is 0.9 as drawn and 0.3 the other way round: (0.9 + 0.7) / 2 = 0.8
+    verdicts = [
+        Verdict(one.id, Reading(0.9 if i % 2 == 0 else 0.3), "j") for i, one in enumerate(requests)
+    ]
+    prompts = bench.prompts()[:2]
+    graded = Graded("mine", "j", tuple(ours), tuple(theirs), tuple(verdicts), tuple(prompts))
+    found = alpaca_eval_files.preferences(graded)
+    for prompt in prompts:
+        first = alpaca_eval_files.switched(prompt.text)
+        assert found[prompt.id] == pytest.approx(0.8 if first else 0.2)
+    unread = replace(
+        graded, verdicts=(*verdicts[:1], replace(verdicts[1], reading=None), *verdicts[2:])
+    )
+    assert alpaca_eval_files.preferences(unread)[prompts[0].id] is None
+    assert any("both orders" in note for note in bench.score([graded])[0].notes)

@@ -1,0 +1,126 @@
+"""The doctor, against servers that can do different things."""
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from typer.testing import CliRunner
+
+from harness.cli.main import app
+from harness.errors import JudgeError
+from harness.judges.client import OpenAIJudge
+from harness.judges.doctor import examine
+from harness.judges.replay import Replay
+
+KEY = "sk-canary-2718281828"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        rules = self.server.rules
+        if rules.get("key"):
+            self.send(401, {"error": {"message": f"bad key {self.headers['authorization']}"}})
+            return
+        rows = [{"id": "j", "object": "model", "shutdown_date": rules.get("ends")}, {"id": "k"}]
+        self.send(200, {"object": "list", "data": rows})
+
+    def do_POST(self):
+        rules = self.server.rules
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        if rules.get("refuses") in body:
+            self.send(400, {"error": {"message": f"unsupported: {rules['refuses']}", "code": "x"}})
+            return
+        tops = [{"token": "A", "logprob": -0.1, "bytes": None}]
+        given = body.get("logprobs") and not rules.get("mute")
+        logprobs = {"content": [{**tops[0], "top_logprobs": tops}]} if given else None
+        message = {"role": "assistant", "content": "A"}
+        choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
+        headers = {"x-ratelimit-limit-requests": "500", "x-ratelimit-limit-tokens": "30000"}
+        self.send(200, {"model": rules.get("serves", "j"), "choices": [choice]}, headers)
+
+    def send(self, status, data, headers=()):
+        text = json.dumps(data).encode()
+        self.send_response(status)
+        for name, value in {"content-length": str(len(text)), **dict(headers)}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text)
+
+
+@contextmanager
+def server(**rules):
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    served.daemon_threads, served.rules = True, rules
+    threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{served.server_port}/v1"
+    finally:
+        served.shutdown()
+        served.server_close()
+
+
+def look(url, **fields):
+    return {one.what: one for one in examine(OpenAIJudge(model="j", base_url=url, **fields))}
+
+
+def test_a_judge_that_fits_is_told_in_full():
+    with server(ends="2027-01-14") as url:
+        found = look(url)
+    assert {name for name, one in found.items() if one.state == "bad"} == set()
+    assert found["shutdown date"].told == "2027-01-14"
+    assert found["log-probabilities"].state == "ok"
+    assert found["rate limits"].told == "500 requests, 30000 tokens a minute"
+    assert found["serves"].told == "j"
+    assert "s a call" in found["answers"].told
+
+
+@pytest.mark.parametrize(
+    ("rules", "what", "state", "told"),
+    [
+        ({"refuses": "max_tokens"}, "length limit", "bad", "token_limit=max_completion_tokens"),
+        ({"refuses": "logprobs"}, "log-probabilities", "note", "not given"),
+        ({"mute": True}, "log-probabilities", "note", "not given"),
+        ({"serves": "k"}, "serves", "bad", "--accept-judge k"),
+        ({"refuses": "messages"}, "answers", "bad", "unsupported: messages"),
+        ({"key": True}, "key", "bad", "set OPENAI_API_KEY"),
+        ({"ends": 1_800_000_000}, "shutdown date", "note", "2027-01-15"),
+    ],
+)
+def test_what_does_not_fit_is_told(monkeypatch, rules, what, state, told):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with server(**rules) as url:
+        found = look(url)
+    assert found[what].state == state
+    assert told in found[what].told
+    assert all(KEY not in one.told for one in found.values())
+
+
+def test_a_server_that_is_not_there_is_told():
+    found = look("http://127.0.0.1:9/v1")
+    assert (found["reachable"].state, "nobody listens" in found["reachable"].told) == ("bad", True)
+
+
+def test_a_model_that_is_not_listed_is_noted():
+    with server() as url:
+        assert look(url, called="other")["listed"].state == "note"
+
+
+def test_a_judge_without_a_server_has_no_doctor():
+    with pytest.raises(JudgeError, match="Replay has no address"):
+        examine(Replay(model="j"))
+
+
+def test_the_command_tells_prices_and_ends_with_an_error_where_it_must(shared):
+    options = ["judge", "doctor", "compatible", "--assets", str(shared / "assets"), "--json"]
+    with server() as url:
+        line = [*options, "--set", "model=j", "--base-url", url]
+        done = CliRunner().invoke(app, line, catch_exceptions=False)
+        assert json.loads(done.stdout)["benchmarks"]["alpaca-eval"]["calls"] == 805
+        line = [*options, "--set", "model=k", "--base-url", url]
+        with pytest.raises(JudgeError, match="cannot be used as it is: serves"):
+            CliRunner().invoke(app, line, catch_exceptions=False)

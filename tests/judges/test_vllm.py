@@ -1,0 +1,128 @@
+"""A judge that the harness serves itself: started, asked, stopped; its log is kept."""
+
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+from harness.errors import JudgeError
+from harness.judges import vllm
+from harness.judges.stored import StoredJudge
+from harness.judges.vllm import VLLMJudge
+from harness.runs import StageStore
+from harness.toy.corpus import ToyTexts
+from harness.training.fine_tune import FineTuned
+from harness.training.loop import Optimiser
+from harness.types import JudgeRequest, Message, Reading
+
+STUB = """
+import sys, http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+print("loading weights", flush=True)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def command(text):
+    return lambda port: [sys.executable, "-c", text, str(port)]
+
+
+def alive(url):
+    try:
+        return urllib.request.urlopen(url.removesuffix("v1"), timeout=2).status == 200
+    except OSError:
+        return False
+
+
+def test_a_server_is_awaited_and_stopped(tmp_path):
+    with vllm.serving(command(STUB), tmp_path / "log", 30) as url:
+        assert alive(url)
+    assert not alive(url)
+    assert "loading weights" in (tmp_path / "log").read_text()
+
+
+def test_a_server_is_stopped_whatever_happens(tmp_path):
+    with pytest.raises(KeyboardInterrupt), vllm.serving(command(STUB), tmp_path / "l", 30) as url:
+        raise KeyboardInterrupt
+    assert not alive(url)
+
+
+def test_a_server_that_ends_is_told_with_its_last_words(tmp_path):
+    text = "print('a'); print('\\x1b[31mout of memory\\x1b[0m'); raise SystemExit(3)"
+    told = r"ended \(3\): a \|.*out of memory.*whole log is"
+    with (
+        pytest.raises(JudgeError, match=told) as caught,
+        vllm.serving(command(text), tmp_path / "l", 30),
+    ):
+        pass
+    assert "\x1b" not in str(caught.value)
+
+
+def test_a_server_that_does_not_come_up_is_given_up(tmp_path):
+    begun = time.monotonic()
+    with (
+        pytest.raises(JudgeError, match="start_seconds"),
+        vllm.serving(command("import time; time.sleep(60)"), tmp_path / "l", 1),
+    ):
+        pass
+    assert time.monotonic() - begun < 20
+
+
+def ask_one_that_has_died(path):
+    text = STUB.replace("serve_forever()", "handle_request(); print('no memory', flush=True)")
+    with vllm.serving(command(text), path, 30):
+        time.sleep(1)
+        raise JudgeError("gone")
+
+
+def test_a_server_that_dies_later_is_told_too(tmp_path):
+    with pytest.raises(JudgeError, match=r"ended while it was asked: .*no memory"):
+        ask_one_that_has_died(tmp_path / "log")
+
+
+class Reader:
+    def read(self, replies):
+        top = replies[-1].top_logprobs
+        return Reading(float(len(top[0]))) if top else None
+
+    def follow_up(self, request, replies):
+        return None
+
+
+@pytest.mark.vllm
+def test_a_judge_with_open_weights_is_served_and_asked(tmp_path):
+    probe = [sys.executable, "-c", "import vllm"]
+    if subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("vLLM is not installed")
+    # its attention on a processor needs heads of 32 at least
+    recipe = FineTuned(
+        name="tiny",
+        texts=ToyTexts(count=64),
+        optimiser=Optimiser(learning_rate=5e-3, batch=64, epochs=1),
+        hidden=64,
+        layers=2,
+        heads=2,
+        intermediate=64,
+    )
+    weights = StageStore(tmp_path / "stages").realise(recipe.weights()).path
+    judge = VLLMJudge(
+        model="tiny-judge",
+        path=weights,
+        max_model_len=64,
+        log=tmp_path / "judge.log",
+        start_seconds=240,
+    )
+    asked = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 5}
+    requests = [JudgeRequest(str(i), (Message("user", "a b"),), asked) for i in range(3)]
+    stored = StoredJudge(judge, tmp_path / "v.sqlite")
+    found = stored.judge(requests, Reader(), lambda _: None)
+    assert [verdict.reading.value for verdict in found] == [5.0] * 3
+    assert {verdict.model for verdict in found} == {"tiny-judge"}
+    assert stored.bill(requests, Reader()).dollars == 0
+    assert (tmp_path / "judge.log").stat().st_size > 0
+    assert stored.judge(requests, Reader(), lambda _: None) == found
