@@ -149,9 +149,7 @@ def test_an_empty_response_cannot_be_packed():
 def test_a_head_in_tiles_is_log_softmax_with_its_gradients(softcap):
     torch.manual_seed(0)
     rows, vocabulary = 150, 2**17
-    assert rows > tile_rows(
-        vocabulary, torch.device("cpu")
-    )  # 2^22 / 2^17 is below the least of 64: three tiles
+    assert rows > tile_rows(vocabulary, torch.device("cpu"))  # 64 a tile: three tiles
     told, expected = [], []
     for make in (told, expected):
         torch.manual_seed(1)
