@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 OFFICIAL = "https://api.openai.com/v1"
-CONNECT_SECONDS, GATHER_SECONDS, LOOK_SECONDS = 5.0, 0.01, 0.05
+CONNECT_SECONDS, GATHER_SECONDS, LOOK_SECONDS = 5.0, 0.005, 0.05
 SLEEPERS = 2
 """How many requests may wait for their next try, as a multiple of those in flight."""
 

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-KNOCKING, START = 3, 32
+KNOCKING, START = 3, 64
 SMALLEST_WINDOW = 8
 BEARABLE = 0.5
 """The largest share of refusals that may have another cause than our pace."""

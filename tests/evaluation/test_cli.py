@@ -39,7 +39,7 @@ def test_a_dry_run_says_what_would_be_asked_and_leaves_nothing(run, shared, answ
     counted = {"stages": [], "requests": 803, "stored": 0, "asked": 803}
     forecast = data.pop("forecast")
     assert data == {**counted, "findings": []}
-    # claude-2.1's own verdicts took 792 tokens a prompt: see tests/judges/test_forecast.py
+    # how near that comes to the bill: tests/faults/test_money.py
     assert (forecast["calls"], forecast["completion_tokens"]) == (803, 803)
     assert not (tmp_path / "runs").exists()
 

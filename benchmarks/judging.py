@@ -1,0 +1,107 @@
+"""How fast a judge is asked: this client beside alpaca-eval's own, against one server.
+
+    python benchmarks/judging.py [--requests 805] [--latency 1.0] [--concurrency 64]
+
+Both ask the same prompts of a server in a process of its own that takes its time over every answer.
+alpaca-eval runs at its default settings, in a process of its own because it changes global ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+SERVER = """
+import math, sys, time
+from harness.judges.server import serving
+from harness.types import Reply
+TOP = ((("m", math.log(0.75)), ("M", math.log(0.25))),)
+def grade(messages, request):
+    time.sleep(float(sys.argv[1]))
+    return Reply("m", TOP, "stop", "gpt-4-1106-preview", 900, 1)
+with serving(grade, model="gpt-4-1106-preview") as url:
+    print(url, flush=True)
+    sys.stdin.read()
+"""
+OURS = """
+import json, sys, time
+from pathlib import Path
+from harness.judges.client import OpenAIJudge
+from harness.judges.stored import StoredJudge
+from harness.types import JudgeRequest, Message, Reading
+class Reader:
+    def read(self, replies):
+        return Reading(1.0)
+    def follow_up(self, request, replies):
+        return None
+url, folder, count, concurrency = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+asked = {"max_tokens": 1, "temperature": 1, "top_p": 1.0, "logprobs": True, "top_logprobs": 5}
+requests = [JudgeRequest(str(i), (Message("user", f"{i} " + "word " * 800),), asked)
+            for i in range(count)]
+client = OpenAIJudge(model="gpt-4-1106-preview", base_url=url, concurrency=concurrency)
+begun = time.monotonic()
+found = StoredJudge(client, Path(folder) / "v.sqlite").judge(requests, Reader(), lambda _: None)
+print(json.dumps({"seconds": time.monotonic() - begun, "answers": len(found)}))
+"""
+THEIRS = """
+import json, os, sys, time
+os.environ |= {"OPENAI_API_KEY": "none", "OPENAI_API_BASE": sys.argv[1]}
+from alpaca_eval.decoders.openai import openai_completions
+count = int(sys.argv[3])
+prompts = [f"<|im_start|>user\\n{i} " + "word " * 800 + "<|im_end|>" for i in range(count)]
+begun = time.monotonic()
+found = openai_completions(prompts, "gpt-4-1106-preview", max_tokens=1, temperature=1,
+                           logprobs=True, top_logprobs=5, requires_chatml=True)
+told = {"seconds": time.monotonic() - begun, "answers": len(found["completions"])}
+print(json.dumps(told))
+"""
+
+
+@contextmanager
+def server(latency):
+    """Serve a judge that takes its time; yield its address."""
+    command = [sys.executable, "-c", SERVER, str(latency)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as process:
+        yield process.stdout.readline().strip()
+        process.kill()
+
+
+def timed(program, url, *numbers):
+    """Run a client in a process of its own; return its answers a second."""
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-W", "ignore", "-c", program, url, folder, *map(str, numbers)]
+        environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        sys.exit(done.stderr)
+    told = json.loads(done.stdout.splitlines()[-1])
+    return told["answers"] / told["seconds"]
+
+
+def main():
+    """Print both rates, each beside its own ideal."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--requests", type=int, default=1610)
+    parser.add_argument("--theirs", type=int, default=160, help="requests of alpaca-eval's client")
+    parser.add_argument("--latency", type=float, default=1.0)
+    parser.add_argument("--concurrency", type=int, default=64)
+    given = parser.parse_args()
+    with server(given.latency) as url:
+        ours = timed(OURS, url, given.requests, given.concurrency)
+        theirs = timed(THEIRS, url, given.theirs)
+    best = given.concurrency / given.latency
+    print(f"preference-harness  {ours:6.1f} a second, {ours / best:.0%} of {best:g}")
+    usual = 5 / given.latency
+    print(f"alpaca-eval 0.6.6   {theirs:6.1f} a second, {theirs / usual:.0%} of {usual:g}")
+    print(f"ratio               {ours / theirs:6.1f}")
+
+
+if __name__ == "__main__":
+    main()

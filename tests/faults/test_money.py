@@ -1,0 +1,63 @@
+"""No surprise on the bill: forecasts hold, budgets are hard limits, retries are counted."""
+
+import pytest
+
+from harness.config import build, load
+from harness.errors import BudgetError
+from harness.judges.stored import StoredJudge, terms_of
+
+MODELS = ("gemma-7b-it", "claude-2.1", "NullModel")
+
+
+@pytest.fixture(scope="module")
+def bench(shared):
+    return build({**load("bench", "alpaca-eval"), "assets": str(shared / "assets")})
+
+
+def requests(bench, shared, model, count=None):
+    (ours,) = bench.read_answers(shared / f"replay/alpaca_eval/answers/{model}.json.gz")
+    return bench.requests(ours.answers[:count], bench.baseline_answers()[:count])
+
+
+def judge(url, path, **terms):
+    client = build({**load("judge", "gpt-4-1106-preview"), "base_url": url, "timeout": 2})
+    return StoredJudge(client, path, terms_of(**terms))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_forecast_is_within_a_tenth_of_the_bill(
+    bench, shared, replay_for_long, tmp_path, monkeypatch, figure, model
+):
+    monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(shared / "assets/tiktoken"))
+    asked = requests(bench, shared, model)
+    one = judge(replay_for_long().url, tmp_path / "v.sqlite")
+    told = one.forecast(asked, bench)
+    one.judge(asked, bench, lambda _: None)
+    bill = one.bill(asked, bench)
+    assert (told.calls, bill.calls, bill.estimated) == (len(asked), len(asked), 0)
+    assert told.dollars == pytest.approx(bill.dollars, rel=0.1)
+    figure("forecast and bill", f"${told.dollars:.3f} ${bill.dollars:.3f}")
+
+
+@pytest.mark.parametrize("budget", [0.05, 0.5, 1.5])
+def test_a_budget_holds_with_many_requests_in_flight(bench, shared, replay, tmp_path, budget):
+    asked = requests(bench, shared, "gemma-7b-it", 300)
+    server = replay("--latency", "0.05", "--faults", "500=0.1,empty=0.1")
+    one = judge(server.url, tmp_path / "v.sqlite", budget=budget)
+    with pytest.raises(BudgetError, match=f"budget of \\${budget:g} is spent"):
+        one.judge(asked, bench, lambda _: None)
+    bill = one.bill(asked, bench)
+    # what may be spent beyond it is less than a call: what is in flight has been set aside
+    assert budget - 0.03 < bill.dollars <= budget + 0.01
+    assert server.stats()["requests"] >= bill.calls
+
+
+def test_what_was_asked_again_and_what_was_lost_is_on_the_bill(bench, shared, replay, tmp_path):
+    asked = requests(bench, shared, "gemma-7b-it", 100)
+    server = replay("--faults", "empty=0.2,cut=0.2", "--seed", "3", "--fault-once")
+    one = judge(server.url, tmp_path / "v.sqlite")
+    one.judge(asked, bench, lambda _: None)
+    counts, bill = server.stats(), one.bill(asked, bench)
+    assert bill.unread == counts["fault empty"] > 5
+    assert bill.failed == bill.estimated == counts["fault cut"] > 5
+    assert bill.calls == len(asked) + bill.unread + bill.failed == counts["requests"]
