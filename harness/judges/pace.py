@@ -1,9 +1,9 @@
 """How many requests a judge is sent at a time: more while all is well, fewer when it says so.
 
 Additive increase, multiplicative decrease, decided once a window of as many answers as there are
-requests in flight. Until the first answer only a few requests knock. Where not more than half of a
-window was refused, half the pace should be refused nothing; if it still is, the decrease is taken
-back: those refusals do not come from our pace (a faulty gateway, somebody else's traffic).
+requests in flight. Until the first answer only a few requests knock. A decrease goes to what was
+answered, so that nothing should be refused then; if as much still is, it is taken back: those
+refusals do not come from our pace (a faulty gateway, somebody else's traffic).
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 KNOCKING, START = 3, 64
-SMALLEST_WINDOW = 8
+SMALLEST_WINDOW = 16
+DECREASE = 0.95
+"""Of what was answered: a little less than that is asked next."""
 BEARABLE = 0.5
 """The largest share of refusals that may have another cause than our pace."""
 LONG_PAUSE = 1.0
@@ -139,13 +141,13 @@ class Pace:
         if share <= self._tolerated * 1.3 + 0.05 * (self._tolerated > 0):
             self._tolerated *= 1.0 if share else 0.9
             self._grow()
-        elif trial and trial.share / 2 < share:
-            self._tolerated = share
+        elif trial and share > trial.share / 3:
+            self._tolerated = max(share, trial.share)
             self._set(trial.limit)
         else:
             self._slow_start = False
             self._trial = _Trial(self.limit, share) if share <= BEARABLE else None
-            self._set(max(1.0, self.limit / 2))
+            self._set(max(1.0, DECREASE * self.limit * (1 - share)))
 
     def _grow(self) -> None:
         step = self.limit if self._slow_start else max(1.0, self.limit / 8)
