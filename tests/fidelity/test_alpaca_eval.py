@@ -167,11 +167,11 @@ def test_a_run_that_was_stopped_goes_on(shared, workspace, replay, published, se
         assert process.returncode == 130
     with opened(workspace.verdicts) as verdicts:
         stored = verdicts.connection.execute("SELECT count(*) FROM attempt").fetchone()[0]
-    assert 60 <= stored < 805
+    assert 30 <= stored < 805
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     data = json.loads(done.stdout)
     assert data["asked"] == 805 - stored
     rate = data["score"]["estimates"]["win_rate"]["value"]
     assert rate == pytest.approx(float(published["gemma-7b-it"]["win_rate"]), abs=1e-6)
     # asked twice: only what was in flight when the process was stopped
-    assert server.stats()["verdicts"] - 805 <= 32
+    assert server.stats()["verdicts"] - 805 <= 64
