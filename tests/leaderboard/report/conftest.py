@@ -118,7 +118,7 @@ class Watched:
         return self.page.locator(selector).all_inner_texts()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # as long as it runs, no other test can run an event loop
 def browser() -> Iterator[Any]:
     if CHROMIUM is None:
         pytest.skip("needs Chromium: apt-get install chromium")
