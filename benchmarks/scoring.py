@@ -5,8 +5,8 @@
 The peers are alpaca-eval 0.6.6's `get_length_controlled_winrate` (its download of df_gamed.csv
 replaced by the file in the assets, its weights not saved) and, for Arena-Hard, a Bradley-Terry fit
 by scikit-learn a resample, which is what arena-hard-auto does. Medians of runs in turn. From the
-shell the peer is alpaca-eval's command on stored annotations: `evaluate` with
-`is_recompute_metrics_only`.
+shell the peer is alpaca-eval's command on the same annotations, all of them in its cache; and, as
+the least that it could be, a process that only imports its metrics and calls that one function.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.benchmarks import alpaca_eval_length, arena_hard_files
+from harness.benchmarks import alpaca_eval, alpaca_eval_length, arena_hard_files
 from harness.benchmarks.arena_hard_verdicts import games
 from harness.config import build, load
 from harness.statistics import battles
@@ -46,13 +46,22 @@ glm_winrate.hf_hub_download = lambda **_: sys.argv[2]
 main.evaluate(
     model_outputs=sys.argv[1] + "/outputs.json",
     reference_outputs=sys.argv[3],
-    output_path=sys.argv[1],
-    precomputed_leaderboard=sys.argv[1] + "/leaderboard.csv",
+    annotators_config="weighted_alpaca_eval_gpt4_turbo",
+    caching_path=sys.argv[1] + "/cache.json",
+    output_path=sys.argv[1] + "/out",
+    precomputed_leaderboard=None,
     is_cache_leaderboard=False,
-    is_recompute_metrics_only=True,
     metric_kwargs={"save_weights_dir": None},
     name="peer",
 )
+"""
+METRICS = """
+import gzip, json, sys, warnings
+warnings.simplefilter("ignore")
+from alpaca_eval.metrics import glm_winrate
+glm_winrate.hf_hub_download = lambda **_: sys.argv[2]
+rows = json.load(gzip.open(sys.argv[4], "rt"))
+print(glm_winrate.get_length_controlled_winrate(rows, save_weights_dir=None))
 """
 ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 
@@ -77,16 +86,21 @@ def length_control(runs):
     glm_winrate.hf_hub_download = lambda **_: str(GAMED)
     with gzip.open(MODEL, "rt") as file:
         rows = json.load(file)
-    scoring = {"rounds": 0, "compat": "upstream"}
-    bench = build({**load("bench", "alpaca-eval"), "assets": str(ASSETS), "scoring": scoring})
+    scoring = alpaca_eval_length.Scoring(rounds=0, compat="upstream")
+    bench = build({**load("bench", "alpaca-eval"), "assets": str(ASSETS)})
     (graded,) = bench.read_verdicts(MODEL)
-    bench.score([graded])  # what is read once is read
+    items = alpaca_eval._items(graded)
+
+    def ours():
+        alpaca_eval_length.read.cache_clear()  # the peer reads df_gamed.csv, too
+        alpaca_eval_length.estimates(items, range(len(items)), ASSETS, scoring=scoring)
 
     def theirs():
         with contextlib.redirect_stdout(io.StringIO()):
             glm_winrate.get_length_controlled_winrate(rows, save_weights_dir=None)
 
-    return paired(lambda: bench.score([graded]), theirs, runs)
+    ours()
+    return paired(ours, theirs, runs)
 
 
 def interval():
@@ -138,25 +152,34 @@ def peer_folder(folder):
         {"instruction": row["instruction"], "output": row["output_2"], "generator": "peer"}
         for row in rows
     ]
-    (folder / ANNOTATOR).mkdir()
+    kept = [{**row, "annotator": ANNOTATOR, "generator_2": "peer"} for row in rows]
     (folder / "outputs.json").write_text(json.dumps(outputs))
-    (folder / ANNOTATOR / "annotations.json").write_text(json.dumps(rows))
-    header = "win_rate,standard_error,n_total,avg_length,mode,length_controlled_winrate"
-    (folder / "leaderboard.csv").write_text(f",{header}\npeer,1,1,805,1,community,1\n")
+    (folder / "cache.json").write_text(json.dumps(kept))
 
 
-def shell(runs):
+def shell(runs, code):
     """Return (our, their) seconds for 805 verdicts from the shell; ours with the interval."""
     with tempfile.TemporaryDirectory() as folder:
         peer_folder(Path(folder))
-        return shells(runs, folder)
+        return shells(runs, folder, code)
 
 
-def shells(runs, folder):
+def shells(runs, folder, code):
     """Time both commands in turn."""
     ours = [sys.executable, "-m", "harness", "score", "alpaca-eval", str(MODEL)]
     ours += ["--assets", str(ASSETS)]
-    theirs = [sys.executable, "-W", "ignore", "-c", PEER, folder, str(GAMED), str(BASELINE)]
+    theirs = [
+        sys.executable,
+        "-W",
+        "ignore",
+        "-c",
+        code,
+        folder,
+        str(GAMED),
+        str(BASELINE),
+        str(MODEL),
+    ]
+    os.environ.setdefault("OPENAI_API_KEY", "none")  # the command wants one, and asks for nothing
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
     return paired(
         lambda: subprocess.run(ours, **quiet), lambda: subprocess.run(theirs, **quiet), runs
@@ -173,7 +196,8 @@ def main():
     found = {
         "length-controlled win rate of one model": length_control(given.runs),
         "Arena-Hard scores and 100-round bounds, 8 models": arena_hard(given.runs),
-        "805 verdicts from the shell": shell(given.runs),
+        "805 verdicts from the shell": shell(given.runs, PEER),
+        "  ... against its metrics alone": shell(given.runs, METRICS),
     }
     refits = interval()
     if given.json:

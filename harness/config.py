@@ -152,7 +152,7 @@ def identity(value: Any) -> Any:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = _loaded(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}") from error
     except yaml.YAMLError as error:
@@ -160,6 +160,15 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}.")
     return _extended(data)
+
+
+def _loaded(text: str) -> Any:
+    """Parse YAML, by libyaml where it is there: ten times as fast."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
 
 
 def _extended(data: dict[str, Any]) -> dict[str, Any]:

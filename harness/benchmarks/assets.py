@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -161,6 +162,12 @@ def listing(given: Path | None = None) -> list[dict[str, str]]:
 
 
 def _set(kind: str) -> AssetSet:
+    return _built(kind, Path.cwd())
+
+
+@lru_cache(maxsize=16)
+def _built(kind: str, place: Path) -> AssetSet:
+    """Return a set; a folder `configs` at the place may have one of its own."""
     found: AssetSet = build(load("assets", kind), f"assets/{kind}")
     return found
 

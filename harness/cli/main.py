@@ -1,5 +1,6 @@
 """The `harness` command: one command a file; an error is one line and a documented exit code."""
 
+import gc
 import os
 import sys
 
@@ -53,6 +54,8 @@ def main() -> None:
     """Run the command line."""
     # torch's idle threads spin: long spells cost several times the work on a busy machine
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    # what imports make lives on: looking through it for garbage is a tenth of a short command
+    gc.set_threshold(50_000)
     try:
         app()
     except HarnessError as error:

@@ -11,17 +11,16 @@ these cover it as often as they say.
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from statistics import NormalDist
 
 import numpy as np
 
 from harness.errors import CheckError
-from harness.statistics.resampling import Floats, stream, weights
+from harness.statistics.normal import below, quantile
+from harness.statistics.resampling import Floats, indices, stream
 from harness.types import Estimate
 
 PLAIN = (0.025, 0.975)
 """The ends of a 95 % interval."""
-NORMAL = NormalDist()
 EXPANDED = 40
 """Degrees of freedom from which on Student's t is taken from its expansion."""
 SAME = 1e-12
@@ -96,13 +95,13 @@ def _levels(value: float, resampled: Floats, influence: Floats) -> Floats:
     """Return which quantiles of the resamples are the ends of the interval."""
     n, rounds = len(influence), len(resampled)
     tied = np.isclose(resampled, value, rtol=SAME, atol=0)
-    below = np.mean(np.where(tied, 0.5, resampled < value))
-    bias = NORMAL.inv_cdf(float(np.clip(below, 1 / rounds, 1 - 1 / rounds)))
+    under = np.mean(np.where(tied, 0.5, resampled < value))
+    bias = quantile(float(np.clip(under, 1 / rounds, 1 - 1 / rounds)))
     reach = np.sqrt(n / (n - 1)) * student(n - 1)
     moved = bias + reach * np.array([-1.0, 1.0])
     left = 1 - _acceleration(influence) * moved
     ends = bias + moved / np.where(left > 0, left, 1)
-    return np.where(left > 0, [NORMAL.cdf(end) for end in ends], moved > 0)
+    return np.where(left > 0, [below(end) for end in ends], moved > 0)
 
 
 def student(freedom: int) -> float:
@@ -112,7 +111,7 @@ def student(freedom: int) -> float:
 
         return float(stdtrit(freedom, PLAIN[1]))
     # Abramowitz and Stegun 26.7.5: 1e-6 off at most
-    z = NORMAL.inv_cdf(PLAIN[1])
+    z = quantile(PLAIN[1])
     terms = (
         z,
         (z**3 + z) / 4,
@@ -132,9 +131,8 @@ def _ratios(top: Floats, bottom: Floats, seed: int, rounds: int) -> Floats:
     """Return the ratio of every resample that weighs anything."""
     block, source = max(1, CELLS // len(top)), stream(seed)
     sizes = [min(block, rounds - begun) for begun in range(0, rounds, block)]
-    both = np.stack([top, bottom], axis=1)
-    sums = [weights(len(top), source, size) @ both for size in sizes]
-    tops, bottoms = np.concatenate(sums).T
+    drawn = [indices(len(top), source, size) for size in sizes]
+    tops, bottoms = (np.concatenate([c[d].sum(axis=1) for d in drawn]) for c in (top, bottom))
     return np.asarray(tops[bottoms > 0] / bottoms[bottoms > 0])
 
 

@@ -30,9 +30,10 @@ def indices(n: int, source: np.random.PCG64, rounds: int) -> Indices:
     """Return `rounds` draws of n out of n with replacement, shape (rounds, n)."""
     # of all 2^64 integers each draw is the raw stream's next, which `random_raw` gives, but slowly
     raw = np.random.Generator(source).integers(0, 1 << 64, size=rounds * n, dtype=np.uint64)
-    high = np.right_shift(raw, np.uint64(32))
-    drawn = np.right_shift(high * np.uint64(n), np.uint64(32))
-    return drawn.astype(np.int64).reshape(rounds, n)
+    raw >>= np.uint64(32)
+    raw *= np.uint64(n)
+    raw >>= np.uint64(32)
+    return raw.view(np.int64).reshape(rounds, n)
 
 
 def weights(n: int, source: np.random.PCG64, rounds: int) -> Floats:
