@@ -22,6 +22,7 @@ ROUNDS, SEED, LEVEL = 100, 42, (2.5, 97.5)
 SCALE, EXTREME = 400.0, 1e-6
 """Elo points a factor of ten; the share of points that is taken for 0, or short of 1."""
 ANCHORED = "gpt-4-0314"
+OUTCOMES = (0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +51,16 @@ def pooled(contestants: Sequence[Sequence[tuple[float, int]]]) -> Battles:
 
 def win_rates(battles: Battles) -> Floats:
     """Return every model's share of points, shape (models,); NaN without a row."""
-    return _shares(battles.model, battles.won, battles.models)
+    return _shares(_coded(battles), battles.models)
 
 
 def upstream(battles: Battles, baseline: str) -> tuple[Floats, Floats]:
     """Return the lower and upper bounds in percent, rounded as published, each (models,)."""
-    drawn = np.random.RandomState(SEED)
-    rows = len(battles.won)
-    rounds = []
-    for _ in range(ROUNDS):
-        at = drawn.choice(rows, rows, replace=True)
-        rounds.append(_shares(battles.model[at], battles.won[at], battles.models))
+    drawn, coded = np.random.RandomState(SEED), _coded(battles)
+    rounds = [
+        _shares(coded[drawn.randint(0, len(coded), len(coded))], battles.models)
+        for _ in range(ROUNDS)
+    ]
     ratings = elo(np.array(rounds))
     anchor = np.zeros(ROUNDS)
     if baseline != ANCHORED:
@@ -88,8 +88,14 @@ def _against(rating: Floats, baseline: float) -> Floats:
     return rounded(1 / (1 + 10 ** ((baseline - rating) / SCALE)))
 
 
-def _shares(model: Indices, won: Floats, models: int) -> Floats:
-    points = np.bincount(model, weights=won, minlength=models)
-    rows = np.bincount(model, minlength=models).astype(np.float64)
+def _coded(battles: Battles) -> Indices:
+    """Return one number a row: whose it is, and whether it was lost, drawn or won."""
+    return np.asarray(len(OUTCOMES) * battles.model + (2 * battles.won).astype(np.int64))
+
+
+def _shares(coded: Indices, models: int) -> Floats:
+    counted = np.bincount(coded, minlength=len(OUTCOMES) * models).reshape(models, -1)
+    rows = counted.sum(axis=1).astype(np.float64)
+    points = counted @ np.array(OUTCOMES)
     shares = np.divide(points, rows, out=np.full(models, np.nan), where=rows > 0)
     return np.asarray(shares)
