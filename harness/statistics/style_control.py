@@ -79,14 +79,23 @@ def exact(rows: Rows, *, seed: int = 0, rounds: int = 0) -> Controlled:
     found = fit(features, rows.won, rows.weight[None, :])
     if not found.settled[0]:
         raise CheckError("wins follow the style of the answers without an exception: no control")
-    again = fit(features, rows.won, _resamples(rows, seed, rounds)) if rounds else None
+    drawn = _resamples(rows, seed, rounds) if rounds else None
     beta = np.zeros(len(told))
     beta[told] = found.coefficients[0]
     return Controlled(
         np.asarray(sigmoid(beta[: rows.models])),
         beta[rows.models :],
-        None if again is None else np.asarray(sigmoid(again.coefficients[:, : rows.models])),
+        None if drawn is None else _refitted(rows, features, drawn),
     )
+
+
+def _refitted(rows: Rows, features: Floats, drawn: Floats) -> Floats:
+    """Return the win rates of resamples, each at its own mean of style, shape (rounds, models)."""
+    beta = fit(features, rows.won, drawn).coefficients
+    own, style = beta[:, : rows.models], features[:, rows.models :]
+    mean = drawn @ style / drawn.sum(axis=1, keepdims=True)
+    moved = (mean * beta[:, rows.models :]).sum(axis=1, keepdims=True)
+    return sigmoid(own + moved)
 
 
 def truncated(rows: Rows, weight: Floats) -> Controlled:
