@@ -125,7 +125,7 @@ def correlated(prompts, rng):
 def test_the_resamples_spread_as_the_figure_does_from_benchmark_to_benchmark():
     """The mean of style, at which the figure stands, is resampled too.
 
-    Left where it was, the spread comes out a fifth too small, and 95 % intervals hold 88 %.
+    Left where it was, the spread comes out a sixth too small, and 95 % intervals hold 88 %.
     """
     rng = np.random.default_rng(1)
     found = [exact(correlated(300, rng), seed=i, rounds=60) for i in range(250)]
