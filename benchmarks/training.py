@@ -4,11 +4,9 @@
     python benchmarks/training.py --iteration                  # INPO's cost over DPO's
     python benchmarks/training.py --device cuda --model 8b     # one GPU: tokens a second and MFU
 
-On a processor every contestant is a process of its own with one thread; its time is processor time,
-so that neighbours disturb little, and the least of all epochs counts. The contestants take turns,
-several rounds in one run. Memory is the growth of the resident set from before the first step to
-its peak. TRL 1.16 is measured as it comes, and "compact": with the head on completions only that it
-uses on a GPU, which is the fair reading of what to expect there.
+On a processor every contestant is a process of its own with one thread, timed in processor time; the
+least of all epochs counts, and they take turns. Memory is the resident set's growth to its peak. TRL
+1.16 is measured as it comes, and "compact": with the head on completions only, as on a GPU.
 """
 
 import argparse
