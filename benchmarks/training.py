@@ -4,9 +4,9 @@
     python benchmarks/training.py --iteration                  # INPO's cost over DPO's
     python benchmarks/training.py --device cuda --model 8b     # one GPU: tokens a second and MFU
 
-On a processor every contestant is a process of its own with one thread, timed in processor time; the
-least of all epochs counts, and they take turns. Memory is the resident set's growth to its peak. TRL
-1.16 is measured as it comes, and "compact": with the head on completions only, as on a GPU.
+On a processor every contestant is a process of its own with one thread and takes its turn; of all
+epochs the least processor time counts, and for memory the resident set's growth. TRL 1.16 is
+measured as it comes, and "compact": with the head on completions only, as on a GPU.
 """
 
 import argparse
