@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.errors import CheckError
 from harness.statistics.normal import below, quantile
-from harness.statistics.resampling import Floats, indices, stream
+from harness.statistics.resampling import Floats, stream, weights
 from harness.types import Estimate
 
 PLAIN = (0.025, 0.975)
@@ -131,8 +131,9 @@ def _ratios(top: Floats, bottom: Floats, seed: int, rounds: int) -> Floats:
     """Return the ratio of every resample that weighs anything."""
     block, source = max(1, CELLS // len(top)), stream(seed)
     sizes = [min(block, rounds - begun) for begun in range(0, rounds, block)]
-    drawn = [indices(len(top), source, size) for size in sizes]
-    tops, bottoms = (np.concatenate([c[d].sum(axis=1) for d in drawn]) for c in (top, bottom))
+    both = np.stack([top, bottom], axis=1)
+    sums = [weights(len(top), source, size) @ both for size in sizes]
+    tops, bottoms = np.concatenate(sums).T
     return np.asarray(tops[bottoms > 0] / bottoms[bottoms > 0])
 
 
