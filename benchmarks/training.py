@@ -1,11 +1,11 @@
 """What a training step, the anchors and their memory cost, as ratios to TRL on the same pairs.
 
-    python benchmarks/training.py [--json FILE] [--iteration]  # against TRL; INPO's cost over DPO's
+    python benchmarks/training.py [--json FILE | --iteration]  # against TRL, INPO over DPO
     python benchmarks/training.py --device cuda --model 8b     # one GPU: tokens a second and MFU
 
-On a processor every contestant is a process of its own with one thread and takes its turn; the least
-processor time of all epochs counts, and the resident set's growth. TRL 1.16 is measured as it comes,
-and "compact": with the head on completions only, as on a GPU.
+On a processor every contestant is a process of its own with one thread and takes its turn; of all
+epochs the least processor time counts, and for memory the resident set's growth. TRL 1.16 is
+measured as it comes, and "compact": with the head on completions only, as on a GPU.
 """
 
 import argparse
