@@ -150,6 +150,26 @@ def identity(value: Any) -> Any:
     raise ConfigError(f"{value!r} has no identity; make its class a harness.config.Component")
 
 
+def written(value: Any) -> Any:
+    """Return components as the plain data that `built` makes them of again, all their fields."""
+    match value:
+        case Component():
+            fields = {name: written(getattr(value, name)) for name in type(value).model_fields}
+            return {"use": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
+        case Mapping():
+            return {str(key): written(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [written(inner) for inner in value]
+        case Path():
+            return str(value)
+    return value
+
+
+def built(data: Any) -> Any:
+    """Return plain data with every component in it constructed, however deep."""
+    return _build_nested(data, "")
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
         data = _loaded(path.read_text(encoding="utf-8"))

@@ -54,6 +54,12 @@ def isolated(make: Make, out: Path, inputs: Mapping[str, str], track: Track) -> 
         raise ended.error
 
 
+def end_with_parent() -> None:
+    """Have the kernel end this process with its parent, even by SIGKILL (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 def has_accelerator() -> bool:
     """Say whether an NVIDIA device is here, without importing what would take it."""
     return Path("/dev/nvidiactl").exists()
@@ -94,9 +100,8 @@ def _child(pipe: Connection, make: Make, out: Path, inputs: Mapping[str, str]) -
 
 
 def _die_with_parent() -> None:
-    """Have the kernel end this process with its parent, even by SIGKILL (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """End with the parent, also where that was gone before this could be said."""
+    end_with_parent()
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():
         sys.exit(1)

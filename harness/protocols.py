@@ -28,6 +28,7 @@ from harness.types import (
 )
 from harness.types import Logps as Logps
 from harness.types import PairBatch as PairBatch
+from harness.work import Launcher as Launcher
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -14,8 +14,8 @@ from torch import Tensor
 from harness.config import identity
 from harness.models import end_ids, load_model, load_tokenizer, save
 from harness.protocols import Anchor, Logps, PairBatch
-from harness.runs import scratch
-from harness.training import alarms, anchors, launch, packing, records
+from harness.runs import quiet, scratch
+from harness.training import alarms, anchors, packing, records
 from harness.training.checkpoints import Checkpoints
 from harness.training.distributed import World, device
 from harness.training.figures import figures
@@ -26,6 +26,7 @@ from harness.training.scorer import Scorer
 from harness.training.spec import TrainSpec
 from harness.training.trainable import Trainable
 from harness.types import Pair, Policy, Track
+from harness.work import Task
 
 Columns = Mapping[Anchor, Tensor]
 """By anchor: the stored log-probabilities, in nats, shape (pairs, 2): chosen, rejected."""
@@ -41,8 +42,15 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
     if spec.optimiser.processes == 1:
         train(spec, t, out, inputs, track)
         return
+    told = {"spec": spec, "t": t, "out": out, "inputs": inputs}
     with track(f"iteration {t} · optimise", 0):
-        launch.together(spec, t, out, inputs, spec.optimiser.processes)
+        task = Task(take_part, told, scratch(out))
+        spec.launcher.together(task, spec.optimiser.processes)
+
+
+def take_part(told: Mapping[str, Any]) -> None:
+    """Train as one of several processes."""
+    train(told["spec"], told["t"], Path(told["out"]), told["inputs"], quiet)
 
 
 def train(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:

@@ -35,6 +35,17 @@ def read_table(path: Path) -> dict[str, list[Any]]:
     return columns
 
 
+def join(parts: Sequence[Path], folder: Path) -> None:
+    """Write the tables of several folders, one after the other, as one table of each name."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    for name in sorted({file.name for part in parts for file in part.glob("*.parquet")}):
+        tables = [parquet.read_table(part / name) for part in parts]
+        whole = pyarrow.concat_tables(tables, promote_options="default").combine_chunks()
+        parquet.write_table(whole, folder / name, compression="zstd")
+
+
 def write_prompts(folder: Path, prompts: Sequence[Prompt]) -> None:
     """Write prompts, one row each."""
     turns = [[{"role": m.role, "content": m.content} for m in p.messages] for p in prompts]

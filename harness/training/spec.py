@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from harness.config import Component
 from harness.protocols import (
     GenerationEngine,
+    Launcher,
     Objective,
     Pairing,
     PolicySource,
@@ -73,6 +74,8 @@ class TrainSpec(Component):
     tolerance: float = Field(1e-4, gt=0)
     """How far, in nats, live log-probabilities may lie from the stored ones of π_t at first."""
     seed: int = 0
+    launcher: Launcher = Field(exclude=True)
+    """Where it is done; it changes no result."""
 
     @model_validator(mode="after")
     def _the_schedule_gives_what_the_objective_reads(self) -> TrainSpec:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from harness.errors import CheckError
 from harness.files import write_whole
-from harness.protocols import Matrix, Pairing, PolicySource, RewardOracle
-from harness.seeds import canonical, derive
-from harness.training import records
+from harness.protocols import Matrix, Pairing, PolicySource
+from harness.runs import scratch
+from harness.seeds import canonical
+from harness.training import pieces, records
 from harness.training.anchors import frozen_logps
-from harness.training.pairing import Table, is_complete, probability, replay, seated, win_rate
+from harness.training.pairing import is_complete, probability, replay, seated, win_rate
+from harness.training.pieces import taking_part
 from harness.training.spec import TrainSpec
-from harness.types import Completion, Pair, Request, Track
+from harness.types import Completion, Pair, Track
 
 
 def choose_prompts(
@@ -26,33 +28,20 @@ def choose_prompts(
 
 def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
     """Sample K responses a prompt from π_t; a prompt's seed depends on nothing but its id and t."""
-    prompts = records.read_prompts(inputs["prompts"])
-    requests = [Request(p, spec.samples, derive(spec.seed, "generate", t, p.id)) for p in prompts]
-    policy = spec.policy.at(inputs["policy"])
-    with track(f"iteration {t} · generate", len(requests)) as advance:
-        completions = spec.engine.generate(policy, requests, spec.sampling, advance)
-    records.write_completions(out, completions)
+    count = len(records.read_prompts(inputs["prompts"]))
+    with track(f"iteration {t} · generate", count) as advance:
+        work = pieces.work(pieces.sampling, spec, t, scratch(out), inputs, count)
+        spec.launcher.spread(work, advance)
+    records.join(work.parts(), out)
 
 
 def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
     """Ask the oracle for what the pairing wants to know, round by round."""
-    prompts = {p.id: p for p in records.read_prompts(inputs["prompts"])}
-    sampled = records.read_completions(inputs["generate"])
-    players = {key: taking_part(responses, spec) for key, responses in sampled.items()}
-    table = Table(spec.pairing, prompts, players)
+    count = len(records.read_prompts(inputs["prompts"]))
     with track(f"iteration {t} · compare", 0) as advance:
-        while table.open:
-            table.answer(spec.oracle.compare(table.questions(), advance))
-        records.write_comparisons(out, table.matrices)
-        if isinstance(spec.oracle, RewardOracle):
-            each = [c for responses in players.values() for c in responses]
-            asked = [(prompts[c.prompt_id], c.text) for c in each]
-            records.write_scores(out, each, spec.oracle.score(asked, advance))
-
-
-def taking_part(responses: Sequence[Completion], spec: TrainSpec) -> list[Completion]:
-    """Return the responses that are compared: whole ones, unless truncated ones are kept."""
-    return [c for c in responses if spec.keep_truncated or c.finish_reason == "stop"]
+        work = pieces.work(pieces.comparing, spec, t, scratch(out), inputs, count)
+        spec.launcher.spread(work, advance)
+    records.join(work.parts(), out)
 
 
 def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:

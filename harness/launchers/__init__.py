@@ -1,0 +1,1 @@
+"""Where device work is done: by which processes, on which machines."""

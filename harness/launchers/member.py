@@ -1,0 +1,41 @@
+"""What every process of a group runs: `python -m harness.launchers.member FOLDER`.
+
+Whoever starts it sets the variables by which torch's processes find each other (RANK, WORLD_SIZE,
+LOCAL_RANK, MASTER_ADDR, MASTER_PORT), as torchrun does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from harness import work
+from harness.errors import HarnessError
+from harness.isolation import end_with_parent
+from harness.launchers import failures
+
+TASK = "task.json"
+
+
+def main(place: Path) -> int:
+    """Take part in the task that lies in a folder; return the exit code."""
+    import torch
+    import torch.distributed as dist
+
+    end_with_parent()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        do, told = work.read(place / TASK)
+        do(told)
+    except HarnessError as error:
+        failures.leave(place, error)
+        return error.exit_code
+    dist.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,91 @@
+"""Sampling and comparing in pieces: so many prompts each, done by whoever is free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+from harness.protocols import Advance, RewardOracle
+from harness.seeds import derive
+from harness.training import records
+from harness.training.pairing import Table
+from harness.training.spec import TrainSpec
+from harness.types import Completion, Prompt, Request
+from harness.work import Do, Work
+
+Open = Callable[[Mapping[str, Any]], AbstractContextManager[Do]]
+
+
+def work(
+    opened: Open, spec: TrainSpec, t: int, place: Path, inputs: Mapping[str, str], prompts: int
+) -> Work:
+    """Return the work on an iteration's prompts, as many a piece as the launcher wants."""
+    piece = spec.launcher.piece
+    sizes = tuple(min(piece, prompts - start) for start in range(0, prompts, piece))
+    told = {"spec": spec, "t": t, "inputs": inputs}
+    return Work(opened, told, sizes, place / f"pieces-of-{piece}")
+
+
+@contextmanager
+def sampling(told: Mapping[str, Any]) -> Iterator[Do]:
+    """Yield what samples a piece's prompts."""
+    spec, t = told["spec"], told["t"]
+    prompts = records.read_prompts(told["inputs"]["prompts"])
+    policy = spec.policy.at(told["inputs"]["policy"])
+
+    def do(piece: int, out: Path, advance: Advance) -> None:
+        asked = [request(spec, t, prompt) for prompt in of_piece(prompts, spec, piece)]
+        records.write_completions(out, spec.engine.generate(policy, asked, spec.sampling, advance))
+
+    yield do
+
+
+@contextmanager
+def comparing(told: Mapping[str, Any]) -> Iterator[Do]:
+    """Yield what plays the rounds of a piece's prompts, and keeps rewards where there are any."""
+    spec = told["spec"]
+    prompts = records.read_prompts(told["inputs"]["prompts"])
+    sampled = records.read_completions(told["inputs"]["generate"])
+
+    def do(piece: int, out: Path, advance: Advance) -> None:
+        here = {p.id: p for p in of_piece(prompts, spec, piece)}
+        players = {key: taking_part(sampled[key], spec) for key in here if key in sampled}
+        compare(spec, here, players, out, advance)
+
+    yield do
+
+
+def compare(
+    spec: TrainSpec,
+    prompts: Mapping[str, Prompt],
+    players: Mapping[str, Sequence[Completion]],
+    out: Path,
+    advance: Advance,
+) -> None:
+    """Ask the oracle round by round; write what it says."""
+    table = Table(spec.pairing, prompts, players)
+    while table.open:
+        table.answer(spec.oracle.compare(table.questions(), advance))
+    records.write_comparisons(out, table.matrices)
+    if isinstance(spec.oracle, RewardOracle):
+        each = [c for responses in players.values() for c in responses]
+        asked = [(prompts[c.prompt_id], c.text) for c in each]
+        records.write_scores(out, each, spec.oracle.score(asked, advance))
+
+
+def of_piece(prompts: Sequence[Prompt], spec: TrainSpec, piece: int) -> Sequence[Prompt]:
+    """Return the prompts of a piece."""
+    size = spec.launcher.piece
+    return prompts[piece * size : (piece + 1) * size]
+
+
+def request(spec: TrainSpec, t: int, prompt: Prompt) -> Request:
+    """Return what the engine is asked of a prompt."""
+    return Request(prompt, spec.samples, derive(spec.seed, "generate", t, prompt.id))
+
+
+def taking_part(responses: Sequence[Completion], spec: TrainSpec) -> list[Completion]:
+    """Return the responses that are compared: whole ones, unless truncated ones are kept."""
+    return [c for c in responses if spec.keep_truncated or c.finish_reason == "stop"]

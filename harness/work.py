@@ -1,0 +1,108 @@
+"""Device work that whatever process, on whatever machine, can do a part of.
+
+It crosses to other processes as plain data: a function by its name, components as the
+configuration that builds them again. All of them see the same folders.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from harness import config
+from harness.files import flush, flush_directory, write_whole, writing
+from harness.types import Advance
+
+Do = Callable[[int, Path, Advance], None]
+"""Does the piece of that number: writes its result into an empty folder, tells how far it is."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work in pieces; a piece comes out the same whoever does it, and in whatever order."""
+
+    open: Callable[[Mapping[str, Any]], AbstractContextManager[Do]]
+    """Importable by its name; the context holds what is dear to load, and is left at the end."""
+    told: Mapping[str, Any]
+    """What `open` is given: plain data, paths and components."""
+    sizes: tuple[int, ...]
+    """What every piece tells of its progress, in all."""
+    place: Path
+    """Where each piece's result lies, a folder each; what stands there is not done again."""
+
+    def part(self, piece: int) -> Path:
+        """Return where a piece's result lies once it is whole."""
+        return self.place / f"part-{piece:05d}"
+
+    def parts(self) -> list[Path]:
+        """Return where the results lie, in the order of the pieces."""
+        return [self.part(piece) for piece in range(len(self.sizes))]
+
+    def missing(self) -> list[int]:
+        """Return the pieces that nobody has finished."""
+        return [piece for piece in range(len(self.sizes)) if not self.part(piece).is_dir()]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What several processes do together: each calls the same function with the same words."""
+
+    do: Callable[[Mapping[str, Any]], None]
+    """Importable by its name; torch's default process group stands when it is called."""
+    told: Mapping[str, Any]
+    """What it is given: plain data, paths and components."""
+    place: Path
+    """A folder for what the processes leave for whoever waits for them."""
+
+
+@runtime_checkable
+class Launcher(Protocol):
+    """Where device work is done: by which processes, on which machines."""
+
+    piece: int
+    """How many prompts a worker samples or compares at a time."""
+
+    def spread(self, work: Work, advance: Advance) -> None:
+        """Have every piece done that does not stand; a lost worker's piece goes to another."""
+
+    def together(self, task: Task, processes: int) -> None:
+        """Have so many processes call the task's function, in one group of torch's."""
+
+
+def finish(work: Work, do: Do, piece: int, advance: Advance) -> None:
+    """Do a piece and put its result in place, whole; of two that did the same, the first stands."""
+    part = work.part(piece)
+    aside = part.with_name(f".{part.name}-{os.getpid()}")
+    with writing(part):
+        shutil.rmtree(aside, ignore_errors=True)
+        aside.mkdir(parents=True)
+        try:
+            do(piece, aside, advance)
+            flush(aside)
+            if not part.exists():
+                aside.rename(part)
+            flush_directory(part.parent)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+
+def write(path: Path, function: Callable[..., Any], told: Mapping[str, Any]) -> None:
+    """Write a function's name and what it is given, for another process."""
+    name = f"{function.__module__}:{function.__qualname__}"
+    write_whole(path, json.dumps({"function": name, "told": config.written(told)}, indent=1))
+
+
+def read(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """Return the function that was written, and what it is given, its components built."""
+    data = json.loads(path.read_text(encoding="utf-8"))
+    module, _, name = data["function"].partition(":")
+    function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    told: dict[str, Any] = config.built(data["told"])
+    return function, told
