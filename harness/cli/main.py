@@ -31,6 +31,7 @@ app = typer.Typer(
     epilog="Start with `harness demo`. Exit codes: see `python -m pydoc harness.errors`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo", epilog=demo.EXAMPLE)(demo.command)
