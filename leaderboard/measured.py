@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.seeds import digest
+from harness.seeds import canonical, digest
 from harness.types import Estimate
-from leaderboard.groups import key_of
+from leaderboard.groups import SETTING, key_of
 from leaderboard.rows import Row
 
-SCHEMA = 2
-"""The newest layout of a result that is read; the first had no schema and tells less."""
+SCHEMA = 3
+"""The newest layout of a result that is read; older ones tell less, and the first has no schema."""
 ANNOTATORS = {"weighted_alpaca_eval_gpt4_turbo": "gpt-4-1106-preview"}
 """By the name that alpaca_eval's files give to a judge: the model that its configuration asks."""
 BRIDGES = "bridge"
@@ -101,9 +102,38 @@ def _read(data: Mapping[str, Any], source: str) -> Row:
         tokens=tokens,
         truncated=data.get("truncated"),
         dollars=(data.get("bill") or {}).get("dollars"),
+        hours=_hours(data.get("hours")),
+        **_run(data.get("run") or {}),
+        judged_with=_settings(data.get("judged_with") or {}),
         versions=data.get("versions", {}),
         notes=tuple(score.get("notes", ())),
     )
+
+
+def _hours(told: Mapping[str, Mapping[str, float]] | None) -> dict[str, float] | None:
+    """Return the hours of training and answering together, by what was computed on."""
+    if told is None:
+        return None
+    found: Counter[str] = Counter()
+    for part in told.values():
+        found.update({_text(kind): float(hours) for kind, hours in part.items()})
+    if not all(0 <= hours < math.inf for hours in found.values()):
+        raise ValueError(f"{told} are no hours")
+    return dict(found)
+
+
+def _run(told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a result tells of the run that made its policy."""
+    if not told:
+        return {}
+    names = {"run": "name", "method": "method", "base": "base"}
+    found = {key: _text(told[name]) for key, name in names.items()}
+    return {**found, "iteration": int(told["iteration"])}
+
+
+def _settings(told: Any) -> dict[str, Any]:
+    canonical(told)  # raises where it is no plain data
+    return dict(told)
 
 
 def _text(value: Any) -> str:
@@ -123,7 +153,7 @@ def _estimate(told: Mapping[str, Any]) -> Estimate:
 def _check_names(rows: Sequence[Row]) -> None:
     seen: dict[tuple[str, ...], str] = {}
     for row in rows:
-        key = (*key_of(row), row.label)
+        key = (*key_of(row)[:SETTING], row.label)
         if key in seen:
             raise StoreError(
                 f"two results are called {row.label!r} on {row.benchmark}: {seen[key]} and "
@@ -147,7 +177,9 @@ def _joined(rows: Sequence[Row], runs: Sequence[tuple[str, Mapping[str, Any]]]) 
 
 
 def _of_run(row: Row, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Row:
-    """Add base, method and iteration; the run only where just one fits."""
+    """Add base, method and iteration where the result does not; the run where just one fits."""
+    if row.run:
+        return row
     named = ITERATION.fullmatch(row.label)
     method = named[1] if named else row.label
     fitting = [(name, run) for name, run in runs if run.get("method") == method]
