@@ -23,6 +23,10 @@ ANNOTATORS = {"weighted_alpaca_eval_gpt4_turbo": "gpt-4-1106-preview"}
 """By the name that alpaca_eval's files give to a judge: the model that its configuration asks."""
 BRIDGES = "bridge"
 """The folder beside the benchmarks' in which judges are set side by side."""
+STYLED = "style_controlled_win_rate"
+"""How the figures end that the second layout has at a model's own style, the third at the
+baseline's: they are of two kinds."""
+OUTDATED = "has style-controlled figures of an older version; they are left out: run `harness eval`"
 ITERATION = re.compile(r"(.+) \(iteration (\d+)\)")
 
 
@@ -55,6 +59,7 @@ def measured(workspace: Path, *, needed: bool = True) -> Found:
         raise StoreError(f"no results in {results}: run `harness demo` or `harness eval` first")
     rows = [_row(path, results) for path in paths]
     empty = [f"{r.source} holds no verdicts and is left out" for r in rows if not r.estimates]
+    empty += [f"{r.source} {OUTDATED}" for r in rows if OUTDATED in r.notes]
     kept = [row for row in rows if row.estimates]
     if not kept and needed:
         raise StoreError(f"no result in {results} holds a verdict: run `harness eval` again")
@@ -83,6 +88,8 @@ def _row(path: Path, results: Path) -> Row:
 
 def _read(data: Mapping[str, Any], source: str) -> Row:
     score, answered = data["score"], data.get("answered", {})
+    scoring = score.get("details", {}).get("compat") or ""
+    old = {n for n in score["estimates"] if n.endswith(STYLED)} if _older(data, scoring) else set()
     tokens = score["counts"].get("avg_tokens")
     if tokens is None and answered.get("tokens") and data.get("answers"):
         tokens = answered["tokens"] / data["answers"]
@@ -91,14 +98,14 @@ def _read(data: Mapping[str, Any], source: str) -> Row:
         label=_text(data["label"]),
         benchmark=_text(data["benchmark"]),
         judge=", ".join(judges),
-        estimates={name: _estimate(e) for name, e in score["estimates"].items()},
+        estimates={n: _estimate(e) for n, e in score["estimates"].items() if n not in old},
         asked=score["counts"].get("asked", 0) + data["missing"],
         judged=score["counts"].get("judged", 0),
         mean_length=data["mean_length"],
         source=source,
         baseline=_text(data.get("baseline", "")),
         protocol=digest(data["sources"]) if data.get("sources") else "",
-        scoring=score.get("details", {}).get("compat") or "",
+        scoring=scoring,
         tokens=tokens,
         truncated=data.get("truncated"),
         dollars=(data.get("bill") or {}).get("dollars"),
@@ -106,8 +113,13 @@ def _read(data: Mapping[str, Any], source: str) -> Row:
         **_run(data.get("run") or {}),
         judged_with=_settings(data.get("judged_with") or {}),
         versions=data.get("versions", {}),
-        notes=tuple(score.get("notes", ())),
+        notes=(*score.get("notes", ()), *((OUTDATED,) if old else ())),
     )
+
+
+def _older(data: Mapping[str, Any], scoring: str) -> bool:
+    """Say whether a result's style-controlled figures are not what they would be now."""
+    return data.get("schema", 1) < SCHEMA and scoring != "upstream"
 
 
 def _hours(told: Mapping[str, Mapping[str, float]] | None) -> dict[str, float] | None:

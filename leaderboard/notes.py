@@ -13,6 +13,7 @@ COUNTED = (
     "hours: of training and answering, the judge left out; a stage that methods share counts in "
     "full for each of them"
 )
+UNTOLD = "fewer than two results tell what each prompt adds to the figure"
 FLAG = "flagged"
 """How a result's note begins that says that the answers may play the judge."""
 
@@ -59,14 +60,17 @@ def of_differing(baseline: str, tested: Sequence[Marks]) -> str:
     return f"differs from {baseline} by paired tests over shared prompts (5 %, Holm)"
 
 
-def untested(rows: Sequence[Row], tested: Sequence[Marks]) -> tuple[str, ...]:
-    """Say why nothing is set apart where nothing is."""
+def untested(rows: Sequence[Row], tested: Sequence[tuple[str, Marks]]) -> tuple[str, ...]:
+    """Say why nothing is set apart where nothing is, in a column or in the whole table."""
     measured = [row for row in rows if row.document is None]
-    if not measured or any(marks.top for marks in tested):
+    bare = [heading for heading, marks in tested if not marks.top]
+    if not measured or not bare:
         return ()
+    if len(bare) < len(tested):
+        return (f"no paired tests of {', '.join(bare)}: {UNTOLD}",)
     if len({row.label for row in measured}) < 2:
         return ("one method alone: there is nothing to compare it with",)
-    return ("no paired tests: fewer than two results have per-prompt values of these figures",)
+    return (f"no paired tests: {UNTOLD}",)
 
 
 def _shared(tested: Sequence[Marks]) -> str:

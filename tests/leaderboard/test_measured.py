@@ -109,6 +109,18 @@ def test_a_result_of_the_first_schema_is_read_with_what_it_tells(file, runs):
     assert (row.baseline, row.truncated, row.tokens) == ("", None, None)
 
 
+@pytest.mark.parametrize(("schema", "kept"), [(2, False), (3, True)])
+def test_style_controlled_figures_of_an_older_version_share_no_column(file, runs, schema, kept):
+    path = file(schema=schema)
+    told = json.loads(path.read_text())
+    told["score"]["estimates"]["hard_prompt_style_controlled_win_rate"] = {"value": 50.0}
+    path.write_text(json.dumps(told))
+    found = measured(runs)
+    assert ("hard_prompt_style_controlled_win_rate" in found.rows[0].estimates) is kept
+    assert found.rows[0].estimates["win_rate"].value == pytest.approx(60)
+    assert [line.partition(" ")[0] for line in found.told] == ([] if kept else ["toy/INPO.json"])
+
+
 def test_a_result_of_a_newer_schema_is_refused_by_name(file, runs):
     file(schema=4)
     with pytest.raises(StoreError, match=r"INPO\.json was written by a newer version \(schema 4"):

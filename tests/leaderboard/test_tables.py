@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -280,6 +283,43 @@ def test_one_method_alone_and_results_without_items_are_said_to_be_untested(file
     file("b")
     (table,), _ = made(runs, Choice())
     assert any("no paired tests" in note for note in table.notes)
+
+
+HELD = "hard_prompt_style_controlled_win_rate"
+
+
+def with_held(path: Path, parts: list[float]) -> None:
+    """Add a style-controlled figure to a result, and what each prompt adds to it."""
+    beside = path.with_suffix("") / "items.json"
+    items = [{**i, HELD: p} for i, p in zip(json.loads(beside.read_text()), parts, strict=True)]
+    beside.write_text(json.dumps(items))
+    told = json.loads(path.read_text())
+    told["score"]["estimates"][HELD] = {"value": float(np.mean(parts))}
+    path.write_text(json.dumps(told))
+
+
+def test_style_controlled_figures_are_tested_by_what_each_prompt_adds(file, runs):
+    rng = np.random.default_rng(0)
+    same = [float(p) for p in rng.uniform(0.4, 0.6, 200)]
+    for label, lift in (("controlled", 20.0), ("DPO", 0.0)):
+        with_held(file(label, same), [50 + lift + float(x) for x in rng.normal(0, 30, 200)])
+    (table,), _ = made(runs, Choice(baseline="DPO"))
+    cells = {line.cells[0].text: line.cells[1:3] for line in table.sections[0].lines}
+    # the raw figures are equal; a lift of 20 is many times 30 × √(2 / 200) = 3 points
+    assert [(c.top, c.differs) for c in cells["controlled"]] == [(True, False), (True, True)]
+    assert [(c.top, c.differs) for c in cells["DPO"]] == [(True, False), (False, False)]
+    assert not any("no paired tests" in note for note in table.notes)
+
+
+def test_a_column_without_tests_is_named(file, runs):
+    for label in ("a", "b"):
+        path = file(label)
+        told = json.loads(path.read_text())
+        told["score"]["estimates"][HELD] = {"value": 50.0}
+        path.write_text(json.dumps(told))
+    (table,), _ = made(runs, Choice())
+    (note,) = [note for note in table.notes if note.startswith("no paired tests")]
+    assert note.startswith("no paired tests of hard prompts, style-controlled %: fewer than two")
 
 
 def test_whose_answers_are_flagged_is_said_below(file, runs):
