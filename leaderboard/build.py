@@ -79,8 +79,8 @@ class Builder:
             for place in places
             if place.group and place.name in columns.metrics(place.group.rows)
         }
-        rows, told = [row for group in groups for row in group.rows], list(tested.values())
-        spanning = len(groups) > 1
+        rows, spanning = [row for group in groups for row in group.rows], len(groups) > 1
+        told = [(_told(place, spanning), marks) for place, marks in tested.items()]
         lines = self._sorted(contestants(groups), places)
         sections = tuple(
             Section(name, tuple(_line(c, places, tested) for c in found), published)
@@ -91,8 +91,8 @@ class Builder:
             tuple(_column(place, spanning=spanning) for place in places),
             sections,
             (*notes.of_rows(rows, [p.name for p in places]), *notes.untested(rows, told)),
-            notes.of_top([(_told(place, spanning), m) for place, m in tested.items()]),
-            notes.of_differing(self.choice.baseline, told),
+            notes.of_top(told),
+            notes.of_differing(self.choice.baseline, list(tested.values())),
         )
 
     def _places(self, groups: Sequence[Group], facts: Sequence[str]) -> list[Place]:

@@ -1,8 +1,8 @@
 """Who is not told from the best, and who differs from a named baseline, by paired tests.
 
 The tests run on per-prompt values from each result's items, over the prompts that two contestants
-share; see `harness.statistics.paired`. A metric that is no sum over prompts (style control) has no
-such values, and no marks.
+share; see `harness.statistics.paired`. A figure of a regression (length and style controlled) has
+what each prompt contributes to it; where a result does not tell that, it has no marks.
 """
 
 from __future__ import annotations

@@ -216,7 +216,8 @@ def _row(table: Table, section: Section, line: Line) -> dict[str, Any]:
 def _provenance(row: Row) -> dict[str, Any]:
     """Return where a row is from: all that was told, nothing that was not."""
     names = ("source", "benchmark", "judge", "baseline", "protocol", "scoring", "run", "base")
-    told = {name: getattr(row, name) for name in (*names, "iteration", "versions", "notes")}
+    more = ("iteration", "judged_with", "hours", "versions", "notes")
+    told = {name: getattr(row, name) for name in (*names, *more)}
     return {name: value for name, value in told.items() if value not in ("", None, {}, ())}
 
 

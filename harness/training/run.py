@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from harness.config import Component, build, identity
 from harness.errors import RunExistsError, StoreError
 from harness.files import write_whole
@@ -19,11 +21,26 @@ from harness.types import Policy
 RECORD = "run.json"
 
 
+class Origin(Component):
+    """Which run has made a policy."""
+
+    name: str
+    method: str
+    iteration: int
+    base: str
+    """The policy that training began with."""
+
+
 class Trained(Component):
     """A policy that a run has made: a stage, known by its manifest."""
 
     name: str
     path: str
+    made_by: Origin = Field(exclude=True)
+
+    def run(self) -> dict[str, Any]:
+        """Return the run's name, its method, the iteration, and the policy that it began with."""
+        return self.made_by.model_dump()
 
     def weights(self) -> Node:
         """Return the stage's directory."""
@@ -52,12 +69,16 @@ class Run:
         Raises:
             StoreError: the run has not come so far.
         """
-        path = self.policy(iteration)
+        path, start = self.policy(iteration), self.config["policy"]
         if iteration == 0:
-            start: PolicySource = build(self.config["policy"], "policy")
-            return start
+            given: PolicySource = build(start, "policy")
+            return given
         told = f" (iteration {iteration})" if iteration is not None else ""
-        return Trained(name=self.method + told, path=path)
+        last = len(self.policies) - 1 if iteration is None else iteration
+        made_by = Origin(
+            name=self.name, method=self.method, iteration=last, base=start.get("name", "")
+        )
+        return Trained(name=self.method + told, path=path, made_by=made_by)
 
     def policy(self, iteration: int | None) -> str:
         """Return where the weights after an iteration lie."""

@@ -121,6 +121,18 @@ def test_what_another_judge_measured_never_stands_in_the_papers_column():
     assert cells[1:4] == ("42.6", "", "41.0 [38.0, 44.0]")
 
 
+def test_the_papers_judge_asked_in_two_ways_has_two_columns():
+    other = measured("iterative DPO", judged_with={"temperature": 1})
+    table = paper.tables("inpo", [measured(judged_with={"temperature": 0}), other])[0]
+    assert [c.heading for c in table.columns[1:5]] == [
+        "published",
+        "measured",
+        "measured, judged by gpt-4-1106-preview, asked with temperature 0",
+        "measured, judged by gpt-4-1106-preview, asked with temperature 1",
+    ]
+    assert all(cells[2] == "" for cells in table.cells)
+
+
 @pytest.mark.parametrize("changes", [{"base": "another"}, {"benchmark": "toy"}, {"label": "IN"}])
 def test_another_base_benchmark_or_name_is_not_the_papers(changes):
     table = paper.tables("inpo", [measured(**changes)])[0]

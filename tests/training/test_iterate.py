@@ -55,6 +55,26 @@ def test_a_run_makes_a_policy_an_iteration(trained):
         assert found.policy(0) == found.policies[0]
 
 
+def test_a_policy_tells_which_run_made_it_and_after_how_many_iterations(trained):
+    _, runs = trained
+    last, first = (runs["toy/inpo"].source(iteration).run() for iteration in (None, 1))
+    assert last == {"name": "toy/inpo", "method": "INPO", "iteration": 2, "base": "tiny"}
+    assert first == {**last, "iteration": 1}
+    assert not hasattr(runs["toy/inpo"].source(0), "run")  # the start is everybody's
+
+
+def test_every_stage_tells_what_it_was_computed_on_and_fits_their_processes(trained):
+    workspace, runs = trained
+    made = manifest(Path(runs["toy/inpo"].policies[1]))["made"]
+    assert isinstance(made["accelerator"], str)
+    takes = [s.accelerators for s, _ in stages(workspace, "optimise")]
+    assert takes == [1, 1]
+    sharded = run.plan(spec("toy/inpo", "optimiser.processes=4"), workspace)
+    assert {s.accelerators for s, _ in sharded if s.name == "optimise"} == {4}
+    # a rule labels the toy world's pairs
+    assert {s.accelerators for s, _ in sharded if s.name in ("compare", "pair")} == {0}
+
+
 def test_methods_share_the_first_generation_and_nothing_later(trained):
     workspace, _ = trained
     methods = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
