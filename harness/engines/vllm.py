@@ -27,6 +27,7 @@ from pydantic import Field
 from harness.config import Component
 from harness.engines.completions import Answer, Job, prepare
 from harness.errors import EngineError, HarnessError, MissingDependencyError
+from harness.files import last_words
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, Policy, Request
 
@@ -259,7 +260,7 @@ def tell(process: subprocess.Popen[bytes], positions: Sequence[int]) -> None:
 
 def ended(running: Running, code: int, answered: int, asked: int) -> HarnessError:
     """Return the error of a worker that ended before it had answered."""
-    if code and "No module named 'vllm'" in tail(running.folder):
+    if code and "No module named 'vllm'" in last_words(log_of(running.folder)):
         return not_installed(running.python)
     if code:
         return failure(running.folder, f"ended with exit code {code}")
@@ -276,14 +277,7 @@ def log_of(folder: Path) -> Path:
     return folder / "log.txt"
 
 
-def tail(folder: Path) -> str:
-    """Return the last lines of the worker's log that say anything, in one line."""
-    lines = log_of(folder).read_text("utf-8", errors="replace").splitlines()
-    told = (line.removeprefix("[rank0]:").strip() for line in lines)
-    return " | ".join([line for line in told if line and "^^^" not in line][-2:])
-
-
 def failure(folder: Path, what: str) -> EngineError:
     """Return the error that tells how a worker ended, the last that it said, and its log."""
-    said = tail(folder) or "it said nothing"
+    said = last_words(log_of(folder)) or "it said nothing"
     return EngineError(f"the vLLM worker {what}: {said}; its log: {log_of(folder)}")

@@ -35,13 +35,34 @@ class Resident(Protocol):
 
 
 def work(
-    opened: Open, spec: TrainSpec, t: int, place: Path, inputs: Mapping[str, str], prompts: int
+    opened: Open,
+    spec: TrainSpec,
+    t: int,
+    place: Path,
+    inputs: Mapping[str, str],
+    gpus: int = 1,
 ) -> Work:
-    """Return the work on an iteration's prompts, as many a piece as the launcher wants."""
+    """Return the work on an iteration's prompts, as many a piece as the launcher wants.
+
+    Args:
+        opened: `sampling` or `comparing`.
+        spec: the method.
+        t: the iteration.
+        place: where what a killed run goes on from lies.
+        inputs: folders by what lies in them; prompts among them.
+        gpus: how many whoever does a piece needs.
+    """
+    prompts = records.read_prompts(inputs["prompts"])
     piece = spec.launcher.piece
-    sizes = tuple(min(piece, prompts - start) for start in range(0, prompts, piece))
+    parts = [prompts[start : start + piece] for start in range(0, len(prompts), piece)]
+    names = tuple(f"prompts {part[0].id!r} to {part[-1].id!r}" for part in parts)
     told = {"spec": spec, "t": t, "inputs": inputs}
-    return Work(opened, told, sizes, place / f"pieces-of-{piece}")
+    return Work(opened, told, tuple(map(len, parts)), place / f"pieces-of-{piece}", gpus, names)
+
+
+def gpus(engine: GenerationEngine) -> int:
+    """Return how many GPUs one copy of an engine takes."""
+    return engine.gpus if isinstance(engine, Resident) else 1
 
 
 @contextmanager
