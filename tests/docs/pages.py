@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
+LOOP = re.compile(r"for (\w+) in (.+); do")
 OWN = re.compile(r"# configs/(\w+)/([\w/.-]+)\.yaml\n")
 
 
@@ -48,10 +49,22 @@ def lines() -> list[Shown]:
     """Return every line of every shell block, comments left out."""
     found = []
     for block in blocks("sh"):
-        for line in block.text.replace("\\\n", " ").splitlines():
-            if typed := re.sub(r"\s+#.*|^#.*", "", line).strip():
-                found.append(Shown(block.page, re.sub(r"\s+", " ", typed)))
+        whole = block.text.replace("\\\n", " ")
+        typed = (re.sub(r"\s+#.*|^#.*", "", line).strip() for line in whole.splitlines())
+        plain = [re.sub(r"\s+", " ", line) for line in typed if line]
+        found += [Shown(block.page, line) for line in unrolled(plain)]
     return found
+
+
+def unrolled(typed: list[str]) -> list[str]:
+    """Return lines with every loop over words written out."""
+    for start, line in enumerate(typed):
+        if loop := LOOP.fullmatch(line):
+            end = typed.index("done", start)
+            inner, rest = typed[start + 1 : end], typed[end + 1 :]
+            turns = [one.replace(f"${loop[1]}", word) for word in loop[2].split() for one in inner]
+            return typed[:start] + turns + unrolled(rest)
+    return typed
 
 
 def commands() -> list[Shown]:

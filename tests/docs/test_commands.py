@@ -28,6 +28,7 @@ FOREIGN = {"--tensor-parallel-size", "--help", "--install-completion", "--device
 """Options of other programs, and of every command."""
 UsageError = typer.BadParameter.__mro__[1]
 COMMANDS = pages.commands()
+RUNS = {*config.names("train"), *re.findall(r"--name (\S+)", " ".join(c.text for c in COMMANDS))}
 FREE = re.compile(
     r"harness (ls|config show|leaderboard --(paper|published)|assets ls|train \S+ .*--dry-run)"
 )
@@ -77,6 +78,8 @@ def build(given: Mapping[str, Any], overrides: Sequence[str]) -> None:
         grading.component("engine", engine, overrides)
     if policy := given.get("policy"):
         sources.policy(policy)
+    if run := given.get("run"):
+        assert run.partition("@")[0] in RUNS
 
 
 @pytest.mark.parametrize("shown", COMMANDS, ids=str)
