@@ -55,7 +55,7 @@ def check(name: str, given: Mapping[str, Any]) -> None:
     elif name == "judge doctor":
         grading.component("judge", given["name"], [f"judge.{one}" for one in overrides])
     elif name == "config show":
-        config.load(*given["name"].split("/", 1), overrides)
+        config.load(*given["target"].split("/", 1), overrides)
     elif name == "theory run":
         config.build(config.load("theory", given["name"]))
     elif name == "ls":

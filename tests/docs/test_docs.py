@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from harness import errors
 from harness.config import build, load, make
 from harness.evaluation.run import Evaluation, evaluate
 from harness.judges.stored import StoredJudge
@@ -79,3 +80,18 @@ def test_the_pages_are_built(tmp_path):
     for html in tmp_path.rglob("*.html"):
         fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="https?:', html.read_text())
         assert fetched == []
+
+
+def test_the_exit_codes_are_the_errors_own():
+    page = (ROOT / "docs/judging.md").read_text("utf-8")
+    told = {name: int(code) for code, name in re.findall(r"\| (\d+) \| `(\w+)` \|", page)}
+    found = [
+        one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, Exception)
+    ]
+    assert told == {one.__name__: one.exit_code for one in found}
+
+
+def test_every_judge_that_ships_is_told():
+    page = (ROOT / "docs/judging.md").read_text("utf-8")
+    told = set(re.findall(r"^\| `(\w[\w.-]+)` \|", page, re.MULTILINE))
+    assert told == {path.stem for path in (ROOT / "configs/judge").glob("*.yaml")}
