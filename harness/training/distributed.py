@@ -78,6 +78,16 @@ def device() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
 
 
+def machines() -> int:
+    """Return on how many machines this group's processes are, each with as many of them.
+
+    The variables are those that torchrun sets; 1 where a machine has another number than the rest.
+    """
+    size = dist.get_world_size()
+    here = min(size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    return size // here if size % here == 0 else 1
+
+
 def summing(model: nn.Module, last: bool) -> None:
     """Have gradients summed over processes at the step's last micro-batch only."""
     if dist.is_initialized():

@@ -26,7 +26,7 @@ from harness.training.scorer import Scorer
 from harness.training.spec import TrainSpec
 from harness.training.trainable import Trainable
 from harness.types import Pair, Policy, Track
-from harness.work import Task
+from harness.work import Conductor, Task
 
 Columns = Mapping[Anchor, Tensor]
 """By anchor: the stored log-probabilities, in nats, shape (pairs, 2): chosen, rejected."""
@@ -39,13 +39,21 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
         CheckError: the live log-probabilities are not the stored ones of π_t at the first step, a
             pair does not fit the model, or a loss is not finite.
     """
-    if spec.optimiser.processes == 1:
+    processes = processes_of(spec)
+    if processes == 1:
         train(spec, t, out, inputs, track)
         return
     told = {"spec": spec, "t": t, "out": out, "inputs": inputs}
     with track(f"iteration {t} · optimise", 0):
         task = Task(take_part, told, scratch(out))
-        spec.launcher.together(task, spec.optimiser.processes)
+        spec.launcher.together(task, processes)
+
+
+def processes_of(spec: TrainSpec) -> int:
+    """Return how many processes train: as many as are wanted, or as were started for the run."""
+    if spec.optimiser.processes is not None:
+        return spec.optimiser.processes
+    return spec.launcher.processes if isinstance(spec.launcher, Conductor) else 1
 
 
 def take_part(told: Mapping[str, Any]) -> None:
@@ -57,7 +65,7 @@ def train(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: 
     """Take part in the training of iteration t, from π_t or the last checkpoint on."""
     world, policy = World.here(), spec.policy.at(inputs["policy"])
     pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
-    model = Trainable(load_model(policy, torch.float32, device()), spec.optimiser)
+    model = Trainable(load_model(policy, torch.float32, device()), spec.optimiser, spec.seed)
     anchors.check_context(pairs, model.model.config.max_position_embeddings)
     scorer = model.scorer(spec.dtype)
     anchors.check_start(scorer, pairs, columns["previous"], spec.tolerance)
