@@ -101,10 +101,10 @@ def trained() -> str:
 def machines() -> str:
     """Return where INPO's recipe fits, and how long it takes.
 
-    First where all GPUs are busy throughout, then where all but the optimising runs on one of them.
+    First where all GPUs are busy throughout, then with anchors on one of them, as it is done.
     """
     head = ("GPUs", "with", "GB a GPU", "weights, moments", "micro-batch")
-    head += ("hours", "$", "hours, one samples")
+    head += ("hours", "$", "hours, anchors on one")
     lines = []
     for gpu, gpus in MACHINES:
         told = cost("inpo", gpu, gpus)
@@ -114,8 +114,8 @@ def machines() -> str:
         assert needed(told) <= ROOM * told.memory_gb, (gpu, gpus)
         state, kept = f"{told.state_gb:.1f}", f"{told.activations_gb:.1f}"
         paid = "" if told.dollars is None else f"{told.dollars:.0f}"
-        *one, optimise = [stage.hours or 0.0 for stage in told.stages]
-        hours = (f"{told.hours:.1f}", paid, f"{sum(one) * gpus + optimise:.1f}")
+        anchors = told.stages[2].hours or 0.0
+        hours = (f"{told.hours:.1f}", paid, f"{told.hours + (gpus - 1) * anchors:.1f}")
         lines.append((told.gpus, setting, f"{told.memory_gb:g}", state, kept, *hours))
     return table(head, lines, numbers=6)
 
