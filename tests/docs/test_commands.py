@@ -94,6 +94,18 @@ def test_a_command_that_needs_nothing_runs(shown, reader):
     assert done.output.strip()
 
 
+def examples(command: Any) -> list[str]:
+    """Return the example of every command, as its help and its page show it."""
+    inner = getattr(command, "commands", {}).values()
+    own = [] if inner else [command.epilog.removeprefix("Example: ")]
+    return own + [line for one in inner for line in examples(one)]
+
+
+@pytest.mark.parametrize("line", examples(typer.main.get_command(app)))
+def test_the_example_of_a_command_can_be_typed_and_what_it_names_is_built(line, reader):
+    check(*parsed(line))
+
+
 def test_every_line_of_a_shell_block_is_known():
     targets = set(re.findall(r"^([\w-]+):", (pages.ROOT / "Makefile").read_text(), re.MULTILINE))
     for shown in pages.lines():
