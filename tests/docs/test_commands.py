@@ -22,7 +22,7 @@ from harness.training.spec import TrainSpec
 from leaderboard import published
 from tests.docs import pages
 
-OTHERS = ("make", "cd", "export", "pip", "python", "python3", "sudo", "kill")
+OTHERS = ("make", "source", "cd", "export", "pip", "python", "python3", "sudo", "kill")
 """What a shell block may hold besides harness commands."""
 FOREIGN = {"--tensor-parallel-size", "--help", "--install-completion", "--device", "--model"}
 """Options of other programs, and of every command."""
