@@ -12,13 +12,14 @@ import transformers
 from safetensors.torch import save_file
 
 from baselines.dpo import DPO
-from harness.training import anchors, packing
+from harness.scoring import packing
+from harness.scoring.scorer import Scorer
+from harness.training import anchors
 from harness.training.checkpoints import Checkpoints
 from harness.training.distributed import World, gathered, shard
 from harness.training.loop import Plan, Trainer
 from harness.training.optimise import assemble
 from harness.training.optimisers import Optimiser
-from harness.training.scorer import Scorer
 from harness.types import Pair
 
 STEPS = [[0, 1, 2, 3, 4, 5, 6], [7, 8, 9], [10, 11, 12, 13, 14]]
