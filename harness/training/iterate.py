@@ -12,7 +12,7 @@ from harness.accelerators import taken
 from harness.config import identity
 from harness.runs import Node, Stage
 from harness.training import steps
-from harness.training.optimise import optimise
+from harness.training.optimise import optimise, processes_of
 from harness.training.pairing import comparisons
 from harness.training.spec import Every, Fit, TrainSpec
 from harness.types import Make
@@ -85,7 +85,7 @@ class Schedule:
         size = f"{spec.optimiser.epochs} epochs, {spec.optimiser.batch} pairs a step"
         if len(spec.fits) > 1:
             size += f", makes {fit.makes}"
-        return self._stage("optimise", t, trained, inputs, size, spec.optimiser.processes)
+        return self._stage("optimise", t, trained, inputs, size, processes_of(spec))
 
     def _anchor(self, t: int, name: str, policy: Node, pair: Stage) -> Stage:
         spec = self.spec
