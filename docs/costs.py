@@ -86,37 +86,38 @@ def cost(recipe: str, gpu: str, gpus: int, *overrides: str) -> Cost:
 
 def trained() -> str:
     """Return what each row is trained by, and what that costs."""
-    head = ("row", "tables", "published", "command", "sample", "compare", "train", "all", "$")
+    head = ("row", "tables", "published", "recipe", "sample", "compare", "train", "all", "$")
     lines = []
     for row in rows():
         told = cost(row.recipe, GPU, GPUS)
         each = [GPUS * (stage.hours or 0) for stage in told.stages]
         spent = (each[0], each[1], each[2] + each[3], sum(each))
-        command = f"`harness train {row.recipe}`"
         hours = [f"{one:.1f}" for one in spent]
-        lines.append((row.label, row.tables, row.figures, command, *hours, f"{told.dollars:.0f}"))
+        named = (row.label, row.tables, row.figures, f"`{row.recipe}`")
+        lines.append((*named, *hours, f"{told.dollars:.0f}"))
     return table(head, lines, numbers=5)
 
 
 def machines() -> str:
     """Return where INPO's recipe fits, and how long it takes.
 
-    First where all GPUs are busy throughout, then where all but the optimising runs on one of them.
+    First where all GPUs are busy throughout, then with anchors on one of them, as it is done.
     """
-    head = ("GPUs", "with", "GB a GPU", "weights, moments", "micro-batch")
-    head += ("hours", "$", "hours, one samples")
+    head = ("GPUs", "activations", "GB each", "weights, moments", "micro-batch")
+    head += ("hours", "$", "hours, anchors on one")
     lines = []
     for gpu, gpus in MACHINES:
         told = cost("inpo", gpu, gpus)
-        setting = ""
+        activations = "kept"
         if needed(told) > ROOM * told.memory_gb:
-            told, setting = cost("inpo", gpu, gpus, AGAIN), f"`--set {AGAIN}`"
+            told, activations = cost("inpo", gpu, gpus, AGAIN), "again"
         assert needed(told) <= ROOM * told.memory_gb, (gpu, gpus)
         state, kept = f"{told.state_gb:.1f}", f"{told.activations_gb:.1f}"
         paid = "" if told.dollars is None else f"{told.dollars:.0f}"
-        *one, optimise = [stage.hours or 0.0 for stage in told.stages]
-        hours = (f"{told.hours:.1f}", paid, f"{sum(one) * gpus + optimise:.1f}")
-        lines.append((told.gpus, setting, f"{told.memory_gb:g}", state, kept, *hours))
+        anchors = told.stages[2].hours or 0.0
+        hours = (f"{told.hours:.1f}", paid, f"{told.hours + (gpus - 1) * anchors:.1f}")
+        memory = (f"{told.memory_gb:g}", state, kept)
+        lines.append((f"{gpus} × `{gpu}`", activations, *memory, *hours))
     return table(head, lines, numbers=6)
 
 

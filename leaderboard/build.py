@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.config import known
 from harness.errors import ConfigError
-from leaderboard import columns, marks, notes
+from leaderboard import columns, marks, notes, seeds
 from leaderboard.choice import Choice
 from leaderboard.groups import Group, grouped
 from leaderboard.marks import Marks, Reader
@@ -52,6 +52,7 @@ class Builder:
             ConfigError: no row fits the choice; it names what there is.
             StoreError: a result's items are damaged.
         """
+        rows = seeds.pooled(rows, self.reader) if self.choice.pool else rows
         self._check(rows)
         groups = grouped([r for r in rows if self.choice.bench in ("", r.benchmark)])
         if self.choice.wide:

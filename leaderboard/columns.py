@@ -73,6 +73,11 @@ def _judged(row: Row) -> str:
     return DASH if row.judged is None else f"{row.judged} of {row.asked}"
 
 
+def _seeds(row: Row) -> list[int]:
+    """Return the seeds of a row's runs, as far as they are known."""
+    return [each.seed for each in row.repeats or (row,) if each.seed is not None]
+
+
 def _method(row: Row) -> str:
     """Return a label; with a document's also what else tells its rows apart."""
     if row.document is None:
@@ -89,6 +94,12 @@ CONTESTANT = {
         "iteration",
         lambda row: DASH if row.iteration is None else str(row.iteration),
         lambda row: row.iteration,
+        number=True,
+    ),
+    "seeds": Fact(
+        "seeds",
+        lambda row: ", ".join(map(str, _seeds(row))) or DASH,
+        lambda row: len(_seeds(row)) or None,
         number=True,
     ),
     "run": Fact("run", lambda row: row.run or DASH, lambda row: row.run or None),

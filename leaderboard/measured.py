@@ -140,7 +140,9 @@ def _run(told: Mapping[str, Any]) -> dict[str, Any]:
         return {}
     names = {"run": "name", "method": "method", "base": "base"}
     found = {key: _text(told[name]) for key, name in names.items()}
-    return {**found, "iteration": int(told["iteration"])}
+    seed, setting = told.get("seed"), _text(told.get("setting", ""))
+    repeated = {"seed": None if seed is None else int(seed), "setting": setting}
+    return {**found, "iteration": int(told["iteration"]), **repeated}
 
 
 def _settings(told: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.accelerators import PROCESSOR
+from leaderboard import columns
 from leaderboard.groups import SETTING, key_of
 from leaderboard.marks import Marks
 from leaderboard.rows import Row
@@ -28,7 +29,12 @@ def of_rows(rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
     said = ["in brackets: 95 % bootstrap intervals over prompts"] if bounded else []
     said += ["mean length in characters"] if "length" in names else []
     first = ("; ".join(said),) if said else ()
-    others = (*_published(rows), *_untold(measured), *_of_hours(measured, names))
+    others = (
+        *_of_seeds(measured, names),
+        *_published(rows),
+        *_untold(measured),
+        *_of_hours(measured, names),
+    )
     return (*first, *others, *_flagged(measured))
 
 
@@ -107,6 +113,24 @@ def _of_hours(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
     told += [f"on processors alone, no GPU hours: {_listed(bare)}"] if bare else []
     told += [f"not known: {_listed(on['not known'])}"] if "not known" in on else []
     return ("; ".join([COUNTED, *told]),)
+
+
+def _of_seeds(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
+    """Tell every seed's figures, where rows are means over seeds."""
+    told = []
+    for row in (row for row in measured if row.repeats):
+        seeds = ", ".join(str(each.seed) for each in row.repeats)
+        figures = [
+            f"{columns.heading(name)} {' / '.join(_figure(each, name) for each in row.repeats)}"
+            for name in row.estimates
+            if name in names
+        ]
+        told.append(f"{row.label}: mean over seeds {seeds} ({'; '.join(figures)})")
+    return (f"{'; '.join(told)}; intervals and tests are over prompts and seeds",) if told else ()
+
+
+def _figure(row: Row, name: str) -> str:
+    return f"{row.estimates[name].value:.{columns.digits(name, row)}f}"
 
 
 def _listed(labels: Sequence[str]) -> str:

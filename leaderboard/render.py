@@ -218,7 +218,9 @@ def _provenance(row: Row) -> dict[str, Any]:
     names = ("source", "benchmark", "judge", "baseline", "protocol", "scoring", "run", "base")
     more = ("iteration", "judged_with", "hours", "versions", "notes")
     told = {name: getattr(row, name) for name in (*names, *more)}
-    return {name: value for name, value in told.items() if value not in ("", None, {}, ())}
+    seeds = [each.seed for each in row.repeats or (row,) if each.seed is not None]
+    told |= {"seeds": seeds, "setting": row.setting}
+    return {name: value for name, value in told.items() if value not in ("", None, {}, (), [])}
 
 
 def _value(cell: Cell) -> Any:

@@ -68,6 +68,12 @@ class Row:
     iteration: int | None = None
     run: str = ""
     """The run that made the policy; empty for answers from elsewhere."""
+    seed: int | None = None
+    """The run's; None where not known."""
+    setting: str = ""
+    """A digest of the run's configuration without its seed; empty where not known."""
+    repeats: tuple[Row, ...] = ()
+    """The rows of several seeds that this one is the mean of; none where it is one itself."""
     judged_with: Mapping[str, Any] = field(default_factory=dict)
     """What the judge was asked with besides the texts; empty where not told."""
     versions: Mapping[str, str] = field(default_factory=dict)

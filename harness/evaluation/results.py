@@ -110,7 +110,7 @@ def result(
         label=graded.label,
         baseline=graded.baseline_label,
         judge=graded.judge,
-        judges_served=tuple(sorted({verdict.model for verdict in graded.verdicts})),
+        judges_served=tuple(sorted({v.model for v in graded.verdicts if v.model})),
         score=score,
         answers=len(lengths),
         missing=missing,

@@ -165,6 +165,12 @@ def _audited(evaluation: Evaluation, contest: Contest) -> list[audit.Finding]:
 
 def _check_read(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
     """Refuse to make a figure of draws alone because the judge does not fit the protocol."""
+    if verdicts and all(verdict.refusal for verdict in verdicts):
+        raise CheckError(
+            f"{evaluation.judge.model} has refused all {len(verdicts)} requests of "
+            f"{evaluation.benchmark.name} ({verdicts[0].refusal}): name another judge, or have "
+            "this one asked again with --set judge.ask_refused=true"
+        )
     if verdicts and all(verdict.reading is None for verdict in verdicts):
         raise CheckError(
             f"{evaluation.judge.model} answers, but none of its {len(verdicts)} replies can be "

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from harness.training.scorer import Scorer
+    from harness.scoring.scorer import Scorer
 
 HYBRID = ("replicate", "shard")
 

@@ -15,14 +15,15 @@ from harness.config import identity
 from harness.models import end_ids, load_model, load_tokenizer, save
 from harness.protocols import Anchor, Logps, PairBatch
 from harness.runs import quiet, scratch
-from harness.training import alarms, anchors, packing, records
+from harness.scoring import packing
+from harness.scoring.scorer import Scorer
+from harness.training import alarms, anchors, order, records
 from harness.training.checkpoints import Checkpoints
 from harness.training.distributed import World, device
 from harness.training.figures import figures
 from harness.training.log import Log, Unwritten
 from harness.training.loop import Part, Plan, Trainer
 from harness.training.optimisers import Optimiser
-from harness.training.scorer import Scorer
 from harness.training.spec import TrainSpec
 from harness.training.trainable import Trainable
 from harness.types import Pair, Policy, Track
@@ -110,7 +111,7 @@ class Minimisation:
     def plan(self) -> Plan:
         """Return the steps: what each trains on."""
         settings, (kept, _) = self.spec.optimiser, self.parts()
-        places = packing.steps(len(kept), settings.batch, self.spec.seed, settings.epochs)
+        places = order.steps(len(kept), settings.batch, self.spec.seed, settings.epochs)
         steps = [[kept[place] for place in step] for step in places]
         sizes = [packing.size(anchors.row(pair)) for pair in self.pairs]
         return Plan(steps, sizes, lambda i: f"prompt {self.pairs[i].prompt_id!r}")
@@ -135,7 +136,7 @@ class Minimisation:
 
     def parts(self) -> tuple[list[int], list[int]]:
         """Return the pairs that are trained on, and those that are held out, by index."""
-        return packing.held_out(len(self.pairs), self.spec.optimiser.held_out, self.spec.seed)
+        return order.held_out(len(self.pairs), self.spec.optimiser.held_out, self.spec.seed)
 
     def _accuracy(self, held: Sequence[int]) -> float:
         pairs = [self.pairs[i] for i in held]

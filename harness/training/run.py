@@ -14,6 +14,7 @@ from harness.errors import RunExistsError, StoreError
 from harness.files import write_whole
 from harness.protocols import PolicySource
 from harness.runs import Given, Node, Stage, Workspace, manifest, versions
+from harness.seeds import digest
 from harness.training.iterate import Schedule
 from harness.training.spec import TrainSpec
 from harness.types import Policy
@@ -29,6 +30,9 @@ class Origin(Component):
     iteration: int
     base: str
     """The policy that training began with."""
+    seed: int
+    setting: str
+    """A digest of the run's configuration without the seed: runs that share it are repeats."""
 
 
 class Trained(Component):
@@ -39,7 +43,7 @@ class Trained(Component):
     made_by: Origin = Field(exclude=True)
 
     def run(self) -> dict[str, Any]:
-        """Return the run's name, its method, the iteration, and the policy that it began with."""
+        """Return the run's name and method, the iteration, where it began, seed and setting."""
         return self.made_by.model_dump()
 
     def weights(self) -> Node:
@@ -73,12 +77,19 @@ class Run:
         if iteration == 0:
             given: PolicySource = build(start, "policy")
             return given
-        told = f" (iteration {iteration})" if iteration is not None else ""
-        last = len(self.policies) - 1 if iteration is None else iteration
+        seed, rest = self.config["seed"], {k: v for k, v in self.config.items() if k != "seed"}
+        told = [f"seed {seed}"] if seed else []
+        told += [f"iteration {iteration}"] if iteration is not None else []
         made_by = Origin(
-            name=self.name, method=self.method, iteration=last, base=start.get("name", "")
+            name=self.name,
+            method=self.method,
+            iteration=len(self.policies) - 1 if iteration is None else iteration,
+            base=start.get("name", ""),
+            seed=seed,
+            setting=digest(rest),
         )
-        return Trained(name=self.method + told, path=path, made_by=made_by)
+        label = f"{self.method} ({', '.join(told)})" if told else self.method
+        return Trained(name=label, path=path, made_by=made_by)
 
     def policy(self, iteration: int | None) -> str:
         """Return where the weights after an iteration lie."""

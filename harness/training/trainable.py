@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from harness.scoring.scorer import Scorer, check_architecture
 from harness.training.adapters import adapt
 from harness.training.distributed import World, gathered, machines, shard
 from harness.training.optimisers import Optimiser
-from harness.training.scorer import Scorer, check_architecture
 
 if TYPE_CHECKING:
     from peft import PeftModel

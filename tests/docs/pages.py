@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "baselines/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 LOOP = re.compile(r"for (\w+) in (.+); do")

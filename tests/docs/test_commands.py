@@ -22,7 +22,7 @@ from harness.training.spec import TrainSpec
 from leaderboard import published
 from tests.docs import pages
 
-OTHERS = ("make", "cd", "export", "pip", "python", "python3", "sudo", "kill")
+OTHERS = ("make", "source", "cd", "export", "pip", "python", "python3", "sudo", "kill")
 """What a shell block may hold besides harness commands."""
 FOREIGN = {"--tensor-parallel-size", "--help", "--install-completion", "--device", "--model"}
 """Options of other programs, and of every command."""
@@ -92,6 +92,18 @@ def test_a_command_that_needs_nothing_runs(shown, reader):
     done = CliRunner().invoke(app, shlex.split(shown.text)[1:])
     assert done.exit_code == 0, done.output + repr(done.exception)
     assert done.output.strip()
+
+
+def examples(command: Any) -> list[str]:
+    """Return the example of every command, as its help and its page show it."""
+    inner = getattr(command, "commands", {}).values()
+    own = [] if inner else [command.epilog.removeprefix("Example: ")]
+    return own + [line for one in inner for line in examples(one)]
+
+
+@pytest.mark.parametrize("line", examples(typer.main.get_command(app)))
+def test_the_example_of_a_command_can_be_typed_and_what_it_names_is_built(line, reader):
+    check(*parsed(line))
 
 
 def test_every_line_of_a_shell_block_is_known():

@@ -42,7 +42,7 @@ def test_every_row_is_trained_and_judged_by_a_command_that_is_shown(costs):
 
 
 def test_a_row_by_hand(costs):
-    (line,) = (x for x in costs.trained().splitlines() if "| `harness train inpo` |" in x)
+    (line,) = (x for x in costs.trained().splitlines() if "| `inpo` |" in x)
     # 8.03 billion parameters; 989 teraflops: 15 % of them sampling, 50 % reading, 40 % training
     hours = [
         2 * 8.030261248e9 * 192e6 / (0.15 * 989e12) / 3600,

@@ -13,14 +13,15 @@ import transformers
 from safetensors.torch import save_file
 
 from baselines.dpo import DPO
-from harness.training import anchors, packing
+from harness.scoring import packing
+from harness.scoring.scorer import Scorer
+from harness.training import anchors
 from harness.training.adapters import Lora
 from harness.training.checkpoints import Checkpoints
 from harness.training.distributed import World, gathered, shard
 from harness.training.loop import Plan, Trainer
 from harness.training.optimise import assemble
 from harness.training.optimisers import Optimiser
-from harness.training.scorer import Scorer
 from harness.training.trainable import Trainable
 from harness.types import Pair
 

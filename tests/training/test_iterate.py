@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,8 +59,26 @@ def test_a_run_makes_a_policy_an_iteration(trained):
 def test_a_policy_tells_which_run_made_it_and_after_how_many_iterations(trained):
     _, runs = trained
     last, first = (runs["toy/inpo"].source(iteration).run() for iteration in (None, 1))
-    assert last == {"name": "toy/inpo", "method": "INPO", "iteration": 2, "base": "tiny"}
-    assert first == {**last, "iteration": 1}
+    setting = last.pop("setting")
+    known = {"name": "toy/inpo", "method": "INPO", "iteration": 2, "base": "tiny"}
+    assert last == known | {"seed": runs["toy/inpo"].config["seed"]}
+    assert first == {**last, "iteration": 1, "setting": setting}
+
+
+def test_another_seed_is_another_label_of_the_same_setting(trained):
+    run_ = trained[1]["toy/inpo"]
+    other = replace(run_, config=run_.config | {"seed": 7})
+    assert run_.source(None).run()["setting"] == other.source(None).run()["setting"]
+    assert [other.source(t).name for t in (None, 1)] == [
+        "INPO (seed 7)",
+        "INPO (seed 7, iteration 1)",
+    ]
+    changed = replace(run_, config=run_.config | {"samples": 5})
+    assert changed.source(None).run()["setting"] != run_.source(None).run()["setting"]
+
+
+def test_the_start_has_no_run_of_its_own(trained):
+    _, runs = trained
     assert not hasattr(runs["toy/inpo"].source(0), "run")  # the start is everybody's
 
 
