@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import ConfigError, HarnessError
 from harness.files import write_whole
 from harness.isolation import has_accelerator
+from harness.launchers import gpus
 from harness.launchers.pulse import BEAT, Pulse, alive
 from harness.launchers.serving import END, LOST, bye, serve
 
@@ -82,7 +83,8 @@ def conduct(run: Run, told: Mapping[str, Any], patience: float) -> None:
 
 def take_part(run: Run, told: Mapping[str, Any], place: Place, patience: float) -> None:
     """Lead or serve."""
-    keep_own_device(os.environ)
+    if has_accelerator():
+        gpus.keep_own(os.environ)
     hosting = place.rank == 0 and os.environ.get(HOSTED) != "True"
     store = connect(hosting)
     os.environ[HOSTED] = "True"
@@ -115,7 +117,8 @@ def lead(run: Run, told: Mapping[str, Any], place: Place, patience: float) -> No
         gather(heard)
         serving = threading.Thread(target=serve_quietly, args=(heard,), daemon=True)
         serving.start()
-        signal.signal(signal.SIGTERM, told_to_end)
+        if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+            signal.signal(signal.SIGTERM, told_to_end)
         code = 1
         try:
             run(told)
@@ -131,9 +134,8 @@ def lead(run: Run, told: Mapping[str, Any], place: Place, patience: float) -> No
 def told_to_end(number: int, frame: object) -> None:
     """Say why the run ends where whoever started this process ends it."""
     raise HarnessError(
-        "told to end (SIGTERM), as torchrun and Slurm do when another process has ended, here or "
-        "on another machine, or when the time is up: start the same command again on every "
-        "machine; it goes on from what stands"
+        "told to end (SIGTERM), as torchrun does when a process has ended, here or elsewhere: "
+        "start the same command again on every machine; it goes on from what stands"
     )
 
 
@@ -228,19 +230,3 @@ def session(store: Store) -> str:
         before = now
         time.sleep(5 * BEAT)
     raise HarnessError(LOST)
-
-
-def keep_own_device(environment: Any) -> None:
-    """Leave this process, and all that it starts, one GPU of its machine."""
-    if has_accelerator() or "CUDA_VISIBLE_DEVICES" in environment:
-        visible = environment.get("CUDA_VISIBLE_DEVICES")
-        environment["CUDA_VISIBLE_DEVICES"] = own(visible, int(environment["LOCAL_RANK"]))
-        environment["LOCAL_RANK"] = "0"
-
-
-def own(visible: str | None, rank: int) -> str:
-    """Return the device of a process, of those that its machine lets it see; None: all of them."""
-    if visible is None:
-        return str(rank)
-    devices = visible.split(",")
-    return devices[rank] if rank < len(devices) else devices[0]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
-from harness import errors, work
+from harness import work
 from harness.errors import ConfigError, HarnessError
 from harness.launchers import failures, taking
 from harness.launchers.gang import Place, met
@@ -43,9 +42,8 @@ class Gang:
     number: Callable[[], int]
     """Counts the tasks."""
 
-    def post(self, module: str, place: Path, processes: int, number: int) -> None:
-        """Have the first so many processes start a module."""
-        errand = Errand(module, str(place), processes)
+    def post(self, number: int, errand: Errand) -> None:
+        """Have a task done."""
         self.heard.tell(task(number), json.dumps(asdict(errand)))
 
     def settled(
@@ -70,15 +68,11 @@ class Gang:
         failed = {rank: found for rank, found in ended.reports.items() if found.code}
         for found in failed.values():
             if found.error:
-                kind: type[HarnessError] = getattr(errors, found.error, HarnessError)
-                return kind(found.message)
+                return failures.made(found.error)
         for rank in ended.lost:
             return HarnessError(f"{self._name(rank)} gives no sign of life: {AGAIN}")
         for rank, found in sorted(failed.items(), key=lambda item: item[1].code):
-            what = f"was killed by signal {-found.code}" if found.code < 0 else "broke down"
-            last = f" ({found.message.strip()})" if found.code > 0 and found.message else ""
-            memory = ": out of memory?" if found.code < 0 else ":"
-            return HarnessError(f"{self._name(rank)} {what}{last}{memory} {AGAIN}")
+            return HarnessError(f"{self._name(rank)} {how(found)}; {AGAIN}")
         return None
 
     def _ended(self, number: int, processes: int) -> Ended:
@@ -90,6 +84,13 @@ class Gang:
     def _name(self, rank: int) -> str:
         where = self.heard.heard(host(rank))
         return f"process {rank + 1} of {self.size}{f' on {where}' if where else ''}"
+
+
+def how(ended: Report) -> str:
+    """Say how a process ended that told no error."""
+    if ended.code < 0:
+        return f"was killed by {signal.Signals(-ended.code).name}: out of memory?"
+    return f"ended with exit code {ended.code}{f' ({ended.last})' if ended.last else ''}"
 
 
 @contextmanager
@@ -126,7 +127,7 @@ def together(told: Task, processes: int, patience: float) -> None:
         failures.forget(told.place)
         work.write(told.place / TASK, told.do, told.told)
         number = found.number()
-        found.post("harness.launchers.member", told.place, processes, number)
+        found.post(number, Errand("harness.launchers.member", str(told.place), processes))
         ended = found.settled(number, processes, failing, lambda _: None)
         if error := found.failure(ended):
             raise error
@@ -152,13 +153,20 @@ def spread(told: Work, advance: Advance, patience: float) -> None:
             failures.forget(told.place)
             number = found.number()
             taking.write(told.place, number, told, missing)
-            found.post("harness.launchers.taking", told.place, found.size, number)
+            place, module = str(told.place), "harness.launchers.taking"
+            found.post(number, Errand(module, place, found.size, told.gpus))
             ended = found.settled(number, found.size, telling, advance)
             error = found.failure(ended)
-            os.listdir(told.place)  # a network file system looks again for what others made
             before, missing = missing, told.missing()
-            if error and (telling(ended) or missing == before):
+            if error and telling(ended):
                 raise error
+            if error and missing == before:
+                raise HarnessError(f"{error} ({told.name(missing[0])} was not finished)")
+            if missing == before:
+                raise ConfigError(
+                    f"sampling or comparing needs {told.gpus} GPUs a process and no machine has so "
+                    "many processes: raise --nproc-per-node, or lower the engine's GPUs"
+                )
 
 
 def telling(ended: Ended) -> bool:

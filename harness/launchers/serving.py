@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.isolation import end_with_parent
-from harness.launchers import failures
+from harness.launchers import failures, gpus
 from harness.launchers.member import GROUP
 from harness.launchers.pulse import BEAT, Pulse
 
@@ -35,6 +37,8 @@ class Errand:
     """A folder that every machine sees."""
     processes: int
     """How many take part, the first ones."""
+    gpus: int = 1
+    """How many GPUs each needs, where there are GPUs."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,10 @@ class Report:
 
     code: int
     """The exit code; below 0 the signal that killed it."""
-    error: str = ""
-    """The name of the error's class, where it left one."""
-    message: str = ""
-    """What the error says, or the last line that the process wrote."""
+    error: Mapping[str, str] | None = None
+    """What it raised, where it told."""
+    last: str = ""
+    """The last line that it wrote, where it did not."""
 
 
 def task(number: int) -> str:
@@ -99,15 +103,21 @@ def serve(heard: Pulse, rank: int) -> int:
 
 def attend(heard: Pulse, errand: Errand, number: int, rank: int) -> Report:
     """Run a process for one's part of a task, as long as it is wanted."""
+    environment = os.environ | {"WORLD_SIZE": str(errand.processes), GROUP: task(number)}
+    if errand.gpus > 1 and gpus.ALL in environment:
+        devices = gpus.several(environment, errand.gpus)
+        if devices is None:
+            return Report(0)
+        environment[gpus.VISIBLE] = devices
     place = Path(errand.place)
     written = place / f"process-{rank}.log"
     with written.open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", errand.module, errand.place, str(number)],
-            env=os.environ | {"WORLD_SIZE": str(errand.processes), GROUP: task(number)},
+            env=environment,
             stdout=subprocess.DEVNULL,
             stderr=log,
-            preexec_fn=end_with_parent,
+            preexec_fn=belong,
         )
         try:
             while process.poll() is None:
@@ -120,10 +130,17 @@ def attend(heard: Pulse, errand: Errand, number: int, rank: int) -> Report:
     return reported(place, written, code)
 
 
+def belong() -> None:
+    """End with the parent, and leave to it what Slurm tells all of a job: that its time is up."""
+    end_with_parent()
+    for told in (signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(told, signal.SIG_IGN)
+
+
 def reported(place: Path, written: Path, code: int) -> Report:
     """Return how a process ended: by the error that it left, or by the last line that it wrote."""
     error = failures.left(place) if code > 0 else None
     if error is not None and error.exit_code == code:
-        return Report(code, type(error).__name__, str(error))
-    lines = written.read_text(errors="replace").split("\n")
-    return Report(code, message=next((line for line in reversed(lines) if line.strip()), ""))
+        return Report(code, failures.told(error))
+    lines = [line for line in written.read_text(errors="replace").splitlines() if line.strip()]
+    return Report(code, last=lines[-1] if lines else "")

@@ -11,6 +11,7 @@ from harness.runs import Workspace, manifest
 from harness.training import run
 from harness.training.spec import TrainSpec
 from tests.conftest import tiny
+from tests.launchers import gangs
 
 SMALL = ("prompts.count=16", "samples=4", "iterations=1", "optimiser.epochs=1", "optimiser.batch=4")
 MORTAL = {"use": "tests.launchers.doing:Mortal"}
@@ -40,3 +41,9 @@ def diary(tmp_path: Path) -> Path:
     place = tmp_path / "diary"
     place.mkdir()
     return place
+
+
+@pytest.fixture(scope="session")
+def by_one(tmp_path_factory) -> Path:
+    """The workspace in which one process of this machine has trained the gangs' method."""
+    return gangs.by_one(tmp_path_factory.mktemp("by-one"))

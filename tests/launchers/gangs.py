@@ -10,7 +10,10 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+
+from safetensors.torch import load_file
 
 from harness import config
 from harness.runs import Workspace
@@ -35,11 +38,12 @@ SIZES = {
 """24 prompts, steps of 8 pairs at most in packs of 64 tokens; a checkpoint after each step."""
 
 
-def method(folder: Path, launcher: dict) -> Path:
+def method(folder: Path, launcher: dict, **changes: object) -> Path:
     """Write a method that two cores train in seconds."""
     path = folder / "method.yaml"
     policy = config.written(tiny())
-    path.write_text(json.dumps({**SIZES, "policy": policy, "launcher": launcher}))
+    data = config.merge({**SIZES, "policy": policy, "launcher": launcher}, changes)
+    path.write_text(json.dumps(data))
     return path
 
 
@@ -82,12 +86,6 @@ class Machines:
         """Kill the process of a rank that serves or leads."""
         os.kill(process_of(self.workspace, rank), signal.SIGKILL)
 
-    def wait_for_step(self, step: int) -> None:
-        """Wait until the training has done so many steps."""
-        while steps_done(self.workspace) < step:
-            assert all(process.poll() is None for process in self.processes)
-            time.sleep(0.02)
-
 
 def process_of(workspace: Path, rank: int) -> int:
     """Return the id of the process of a rank: torchrun's child, not what that has started."""
@@ -102,6 +100,13 @@ def process_of(workspace: Path, rank: int) -> int:
     raise AssertionError(f"no process has rank {rank}")
 
 
+def wait_for_step(workspace: Path, step: int, processes: Sequence[subprocess.Popen]) -> None:
+    """Wait until a training has done so many steps."""
+    while steps_done(workspace) < step:
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.02)
+
+
 def steps_done(workspace: Path) -> int:
     paths = workspace.glob("stages/.scratch/optimise-*/log.jsonl")
     return max((row["step"] for path in paths for row in log.read(path)), default=0)
@@ -111,5 +116,17 @@ def by_one(folder: Path) -> Path:
     """Train the method on this machine by one process; return its workspace."""
     path = method(folder, {"ref": "launcher/local"})
     spec = config.make(TrainSpec, config.load("train", str(path)))
-    run.train(spec, Workspace(folder / "runs"), "alone")
+    run.train(spec, Workspace(folder / "runs"), "method")
     return folder / "runs"
+
+
+def stage(workspace: Path, name: str) -> Path:
+    (found,) = workspace.glob(f"stages/{name}-*")
+    return found
+
+
+def apart(one: Path, two: Path) -> float:
+    """Return the largest difference between the weights that two workspaces hold."""
+    left, right = (load_file(stage(w, "optimise") / "model.safetensors") for w in (one, two))
+    assert left.keys() == right.keys()
+    return max(float((left[name] - right[name]).abs().max()) for name in left)

@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
 
 from harness.runs import manifest
 from tests.launchers import gangs
@@ -29,31 +28,14 @@ def whole(tmp_path_factory) -> tuple[Path, list[str]]:
     return folder, told
 
 
-@pytest.fixture(scope="module")
-def alone(tmp_path_factory) -> Path:
-    """The same method on this machine, by one process."""
-    return gangs.by_one(tmp_path_factory.mktemp("alone"))
-
-
-def stage(workspace: Path, name: str) -> Path:
-    (found,) = workspace.glob(f"stages/{name}-*")
-    return found
-
-
-def apart(one: Path, two: Path) -> float:
-    left, right = (load_file(stage(w, "optimise") / "model.safetensors") for w in (one, two))
-    assert left.keys() == right.keys()
-    return max(float((left[name] - right[name]).abs().max()) for name in left)
-
-
-def test_two_machines_make_the_stages_that_one_makes(whole, alone):
+def test_two_machines_make_the_stages_that_one_makes(whole, by_one):
     folder, _ = whole
-    names = [sorted(p.name for p in (w / "stages").glob("*-*")) for w in (folder / "runs", alone)]
+    names = [sorted(p.name for p in (w / "stages").glob("*-*")) for w in (folder / "runs", by_one)]
     assert names[0] == names[1]
     for name in ("generate", "compare", "pair"):
-        digests = {manifest(stage(w, name))["digest"] for w in (folder / "runs", alone)}
+        digests = {manifest(gangs.stage(w, name))["digest"] for w in (folder / "runs", by_one)}
         assert len(digests) == 1, name
-    assert 0 < apart(folder / "runs", alone) < 1e-5  # summed in another order
+    assert 0 < gangs.apart(folder / "runs", by_one) < 1e-5  # summed in another order
 
 
 def test_one_process_tells_the_user(whole):
@@ -64,15 +46,15 @@ def test_one_process_tells_the_user(whole):
 
 @pytest.mark.parametrize("rank", KILLED)
 def test_a_killed_process_ends_the_command_and_the_same_command_goes_on(
-    whole, alone, tmp_path, rank
+    whole, by_one, tmp_path, rank
 ):
     folder, _ = whole
     workspace = tmp_path / "runs"
     shutil.copytree(folder / "runs", workspace)
-    shutil.rmtree(stage(workspace, "optimise"))
+    shutil.rmtree(gangs.stage(workspace, "optimise"))
     path = gangs.method(tmp_path, LAUNCHER)
     machines = gangs.Machines(path, workspace)
-    machines.wait_for_step(8)
+    gangs.wait_for_step(workspace, 8, machines.processes)
     machines.kill(rank)
     began = time.monotonic()
     codes, told = machines.ended()
@@ -83,4 +65,4 @@ def test_a_killed_process_ends_the_command_and_the_same_command_goes_on(
     assert 8 <= done < 30
     codes, told = gangs.Machines(path, workspace).ended()
     assert codes == [0, 0], told
-    assert apart(workspace, alone) < 1e-5
+    assert gangs.apart(workspace, by_one) < 1e-5
