@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 
 from harness import config
@@ -113,10 +114,15 @@ def steps_done(workspace: Path) -> int:
 
 
 def by_one(folder: Path) -> Path:
-    """Train the method on this machine by one process; return its workspace."""
+    """Train the method by one process of one thread, as the machines' are; return its workspace."""
     path = method(folder, {"ref": "launcher/local"})
     spec = config.make(TrainSpec, config.load("train", str(path)))
-    run.train(spec, Workspace(folder / "runs"), "method")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        run.train(spec, Workspace(folder / "runs"), "method")
+    finally:
+        torch.set_num_threads(threads)
     return folder / "runs"
 
 
