@@ -254,7 +254,15 @@ def _explain(component: Any, detail: ErrorDetails, where: str) -> str:
         kind = "number" if detail["type"] == "float_parsing" else "whole number"
         return f"{place}: expected a {kind}, got {detail['input']!r}; write it out, e.g. 0.3333"
     message = detail["msg"][0].lower() + detail["msg"][1:]
+    if not _shown(component, key):
+        return f"{_at(place)}{message}"
     return f"{_at(place)}{message}, got {detail['input']!r}"
+
+
+def _shown(component: Any, key: str) -> bool:
+    """Say whether a field's value may be shown: one without a `repr` may hold a secret."""
+    field = getattr(component, "model_fields", {}).get(key)
+    return field is None or bool(field.repr)
 
 
 def _join(where: str, key: str) -> str:

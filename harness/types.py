@@ -207,9 +207,11 @@ class Verdict:
     reading: Reading | None
     """None when the reply could not be read."""
     model: str
-    """The model that the server says it served."""
+    """The model that the server says it served; empty where it took no request at all."""
     text: str = ""
     """What the judge said: its replies to the request, in order, a line break between them."""
+    refusal: str = ""
+    """Why the server would not take this one request; empty: it did."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +300,8 @@ class Bill:
     """The mean of a call; None where that is not known."""
     price: str = ""
     """In dollars, of a million tokens, with its date and source."""
+    refused: int = 0
+    """Calls among them that the server would not take: too long, or filtered."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,6 +91,24 @@ class Launcher(Protocol):
         """Have so many processes call the task's function, in one group of torch's."""
 
 
+@runtime_checkable
+class Conductor(Protocol):
+    """A launcher that has a whole run elsewhere, or in processes that began it together."""
+
+    leads: bool
+    """Whether this process is the one that tells the user how the run goes."""
+    processes: int
+    """How many it has for a training."""
+
+    def conduct(
+        self,
+        run: Callable[[Mapping[str, Any]], None],
+        told: Mapping[str, Any],
+        say: Callable[[str], None],
+    ) -> None:
+        """Have a function, importable by its name, called once with plain data and components."""
+
+
 def finish(work: Work, do: Do, piece: int, advance: Advance) -> None:
     """Do a piece and put its result in place, whole; of two that did the same, the first stands."""
     part = work.part(piece)

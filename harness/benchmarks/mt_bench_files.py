@@ -217,7 +217,7 @@ def _judgments(graded: Graded, asked: Mapping[str, str]) -> str:
             "judgment": verdict.text,
             "score": _score(verdict),
             "turn": turn,
-            **({"served": verdict.model} if verdict.model != graded.judge else {}),
+            **({"served": verdict.model} if verdict.model not in ("", graded.judge) else {}),
         }
         for verdict in graded.verdicts
         for number, turn in [data.place(verdict.request_id)]

@@ -24,6 +24,7 @@ def print_forecast(found: Forecast) -> None:
 def print_bill(bill: Bill) -> None:
     """Print what the verdicts have cost."""
     lost = f", {bill.failed} without a reply" if bill.failed else ""
+    lost += f", {bill.refused} refused" if bill.refused else ""
     guessed = f", tokens guessed for {bill.estimated}" if bill.estimated else ""
     typer.echo(f"  cost {dollars(bill.dollars)}: {bill.calls} calls{lost}{guessed}")
 

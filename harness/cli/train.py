@@ -48,14 +48,15 @@ def command(
 
     The same command goes on where it was stopped; stages that stand are never made twice.
     """
-    from harness.cli import present
+    from harness.cli import launching, present
     from harness.config import build, load, make
     from harness.training import estimate, run
     from harness.training.spec import TrainSpec
 
     spec = make(TrainSpec, load("train", name, launched(launcher, overrides)))
     place = workspace(root)
-    say(f"{spec.method} · {present.engine(spec.engine)}")
+    if launching.leads(spec):
+        say(f"{spec.method} · {present.engine(spec.engine)}")
     if dry_run:
         stages = run.plan(spec, place)
         cost = estimate.estimate(spec, build(load("gpu", gpu), "gpu"), gpus)
@@ -65,7 +66,9 @@ def command(
             present.print_plan(stages)
             present.print_cost(cost)
         return
-    done = run.train(spec, place, run_name or present.stem(name))
+    done = launching.trained(spec, place, run_name or present.stem(name))
+    if done is None or not launching.leads(spec):
+        return
     if as_json:
         show(vars(done))
     else:

@@ -39,6 +39,11 @@ class TransformersEngine(Component):
     chosen_because: str = Field("", exclude=True)
     """Why this engine was chosen, where another one might have been."""
 
+    @property
+    def accelerators(self) -> int:
+        """How many GPUs it takes."""
+        return int(self.device != "cpu")
+
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
     ) -> list[Completion]:

@@ -59,6 +59,11 @@ class VLLMEngine(Component):
     chosen_because: str = Field("", exclude=True)
     """Why this engine was chosen, where another one might have been."""
 
+    @property
+    def accelerators(self) -> int:
+        """How many GPUs it takes."""
+        return self.tensor_parallel_size
+
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
     ) -> list[Completion]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,9 @@ from harness.evaluation.answering import conversation
 from harness.protocols import Benchmark
 from harness.runs import Workspace
 from harness.types import Figure, Graded, Score
+
+SHOWN = 3
+"""Reasons of refusals that are told."""
 
 
 @runtime_checkable
@@ -72,8 +76,22 @@ def noted(
     """Add what the audit and the screen have found to what a reader must know."""
     signs = gaming.screen(graded, score.estimates)
     told = [f"{missing} prompts are without an answer and are left out"] if missing else []
+    told += refused(graded)
     notes = (*score.notes, *told, *(f.told for f in findings), *gaming.told(signs))
     return replace(score, notes=notes, details={**score.details, "screen": signs})
+
+
+def refused(graded: Graded) -> list[str]:
+    """Say how many requests the judge's server would not take, and why."""
+    reasons = Counter(v.refusal for v in graded.verdicts if v.refusal)
+    if not reasons:
+        return []
+    common = "; ".join(f"{count} x {told}" for told, count in reasons.most_common(SHOWN))
+    return [
+        f"{reasons.total()} of {len(graded.verdicts)} requests were refused by the judge's server "
+        f"({common}): where they have no verdict they are left out; have them asked again, e.g. "
+        "of a server with a longer context, with --set judge.ask_refused=true"
+    ]
 
 
 def import_file(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from harness.errors import JudgeError, JudgeRefusedError
 from harness.judges.calls import MENDS, PASSING, plain
 from harness.judges.client import CONNECT_SECONDS, OpenAIJudge, loopback
+from harness.secret import hush
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -67,7 +68,7 @@ class BatchAPI:
             content = (name, io.BytesIO(lines.encode()), "application/jsonl")
             return client.files.create(file=content, purpose="batch").id
 
-        return self._patiently(make)
+        return self._bare(self._patiently(make))
 
     def create(self, name: str, file: str) -> str:
         """Return the id of the batch over a file, made unless it is there.
@@ -88,7 +89,7 @@ class BatchAPI:
             )
             return made.id
 
-        return self._patiently(make)
+        return self._bare(self._patiently(make))
 
     def progress(self, batch: str) -> Progress:
         """Return how far a batch is.
@@ -97,13 +98,14 @@ class BatchAPI:
             JudgeError: the judge cannot be asked, or knows of no such batch.
         """
         found = self._patiently(lambda client: client.batches.retrieve(batch))
+        secret = self.judge.secret()
         counts, faults = found.request_counts, (found.errors and found.errors.data) or []
         return Progress(
             state=found.status,
             done=counts.completed + counts.failed if counts else 0,
             total=counts.total if counts else 0,
             files=tuple(one for one in (found.output_file_id, found.error_file_id) if one),
-            faults="; ".join(plain(str(one.message)) for one in faults[:3]),
+            faults="; ".join(plain(secret.clean(str(one.message))) for one in faults[:3]),
         )
 
     def lines(self, file: str) -> Iterator[dict[str, Any]]:
@@ -113,9 +115,10 @@ class BatchAPI:
             JudgeError: it cannot be had.
         """
         text = self._patiently(lambda client: client.files.content(file).text)
+        secret = self.judge.secret()
         for line in text.split("\n"):
             try:
-                row = json.loads(line)
+                row = json.loads(secret.clean_body(line))
             except ValueError:
                 continue
             if isinstance(row, dict):
@@ -148,6 +151,15 @@ class BatchAPI:
             "was submitted is known, and is not submitted again"
         )
 
+    def _bare(self, name: str) -> str:
+        """Return a name that the judge gives, if it may be kept."""
+        if self.judge.secret().clean(name) != name:
+            raise JudgeError(
+                f"{self.judge.who} calls a batch or its file by the key itself, which is kept "
+                "nowhere: leave out --batch"
+            )
+        return name
+
     def _refused(self, status: int, told: str) -> JudgeRefusedError:
         mend = MENDS.get(status, "look at what the server says")
         return JudgeRefusedError(
@@ -155,11 +167,12 @@ class BatchAPI:
         )
 
     def _told(self, error: Exception) -> str:
-        return plain(str(error).replace(self.judge.key(), "***"))
+        return plain(self.judge.secret().clean(str(error)))
 
     def _connected(self) -> OpenAI:
         import openai
 
+        hush(self.judge.secret())
         return openai.OpenAI(
             base_url=self.judge.url,
             api_key=self.judge.key(),

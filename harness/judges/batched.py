@@ -17,15 +17,16 @@ from harness.errors import BatchPendingError, JudgeError, JudgeRefusedError
 from harness.judges import batches, identity, wire
 from harness.judges.batch_api import ENDPOINT, BatchAPI
 from harness.judges.batches import Batch, Line
-from harness.judges.calls import PASSING, plain
+from harness.judges.calls import PASSING, plain, told_by
 from harness.judges.client import OpenAIJudge
 from harness.judges.desk import Desk
 from harness.judges.ledger import Ledger
+from harness.judges.refusals import Refusal, of_all, refusal
 from harness.judges.store import Attempt, VerdictStore, key_of, opened
 from harness.judges.stored import StoredJudge, Terms
 from harness.judges.wire import Body
 from harness.protocols import Reader
-from harness.types import Advance, Bill, Forecast, JudgeRequest, Verdict
+from harness.types import Advance, Bill, Forecast, JudgeRequest, Reply, Verdict
 
 LARGEST_LINES, LARGEST_BYTES = 45_000, 150_000_000
 """Of a batch; the API takes 50,000 lines and 200 MB."""
@@ -58,6 +59,11 @@ class Submitter:
     def served_as(self) -> tuple[str, ...]:
         """Other names under which the model may be served."""
         return self.judge.served_as
+
+    @property
+    def ask_refused(self) -> bool:
+        """Whether to ask once more what was refused before."""
+        return self.judge.ask_refused
 
     @property
     def url(self) -> str:
@@ -151,6 +157,10 @@ class BatchedJudge:
         """Return what the verdicts have cost."""
         return self.stored.bill(requests, reader)
 
+    def asked_with(self, request: JudgeRequest) -> dict[str, Any]:
+        """Return what a request is asked with besides its text."""
+        return self.stored.asked_with(request)
+
     def _fetch(self, reader: Reader) -> None:
         """Wait for every batch that was submitted, and keep what it brings."""
         price, purse = self.stored.price, self.terms.purse
@@ -193,38 +203,95 @@ def fetch(
         JudgeRefusedError: the batch or a request of it was refused for good.
         JudgeError: the judge gives no answer.
     """
-    api = BatchAPI(judge)
+    api, sheet = BatchAPI(judge), _Sheet(store, batch, reader, ledger, names)
     assert batch.batch is not None
     pause = FIRST_LOOK
     while not (found := api.progress(batch.batch)).ended:
         time.sleep(pause)
         pause = min(LONGEST_LOOK, pause * 2)
-    open_ = batches.requests(store, batch, "asked")
-    failures: dict[str, str] = {}
-    strangers: list[str] = []
-    waiting: list[Line] = []
     for row in (row for file in found.files for row in api.lines(file)):
-        key = row.get("custom_id")
-        if not isinstance(key, str) or key not in open_:
-            continue
-        try:
-            line = _kept(row, key, open_[key], reader, ledger, names)
-        except ValueError as error:
-            failures[key] = str(error)
-            continue
-        del open_[key]  # a doubled line counts once
-        strangers += [line.attempt.model] if line.attempt.quarantined else []
-        waiting.append(line)
-        if len(waiting) == AT_ONCE:
-            batches.keep(store, batch, waiting)
-            waiting.clear()
-    batches.keep(store, batch, waiting)
-    batches.end(store, batch, failures)
-    if strangers:
-        raise identity.stranger(judge.who, judge.model, strangers[0], len(strangers))
+        sheet.take(row)
+    sheet.close()
+    if sheet.strangers:
+        raise identity.stranger(judge.who, judge.model, sheet.strangers[0], len(sheet.strangers))
     if found.state == "failed":
         told = found.faults or "it does not say why"
         raise JudgeRefusedError(f"{judge.who} refuses a batch: {told}")
+
+
+@dataclass
+class _Sheet:
+    """What has come of a batch's lines."""
+
+    store: VerdictStore
+    batch: Batch
+    reader: Reader
+    ledger: Ledger
+    names: frozenset[str]
+    """The names under which the judge may be served."""
+    answered: int = 0
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    strangers: list[str] = field(default_factory=list)
+    waiting: list[Line] = field(default_factory=list)
+    open: dict[str, Body] = field(init=False)
+    """What has not come back, by key."""
+
+    def __post_init__(self) -> None:
+        self.open = batches.requests(self.store, self.batch, "asked")
+
+    def take(self, row: Mapping[str, Any]) -> None:
+        """Read a line; a doubled one counts once."""
+        key = row.get("custom_id")
+        if not isinstance(key, str) or key not in self.open:
+            return
+        try:
+            text = _body_of(row)
+            reply = wire.reply_of(text)
+        except Refusal as refusal:
+            self.refused[key] = refusal
+        except ValueError as error:
+            self.failures[key] = str(error)
+        else:
+            self._answer(key, text, reply)
+
+    def close(self) -> None:
+        """Keep what is left, and close the batch.
+
+        Requests that were refused by themselves are settled; where all were refused they have
+        failed, so that nobody sends them again.
+        """
+        for_good = {key: one for key, one in self.refused.items() if not one.explained}
+        if refuses_all(self.answered, len(self.refused) - len(for_good), len(for_good)):
+            self.failures |= {key: f"refused ({told})" for key, told in self.refused.items()}
+        else:
+            self.waiting += [self._refusal(key, told) for key, told in self.refused.items()]
+        self._keep()
+        batches.end(self.store, self.batch, self.failures)
+
+    def _answer(self, key: str, text: str, reply: Reply) -> None:
+        body, name = self.open.pop(key), identity.served(reply.model)
+        readable, strange = self.reader.read([reply]) is not None, name not in self.names
+        attempt = Attempt(body, text, name, readable, quarantined=strange)
+        call = self.ledger.answered(body, reply, attempt.status, None)
+        self.answered += 1
+        self.strangers += [name] if strange else []
+        self.waiting.append(Line(key, attempt, call))
+        if len(self.waiting) == AT_ONCE:
+            self._keep()
+
+    def _refusal(self, key: str, refusal: Refusal) -> Line:
+        attempt = Attempt(self.open[key], str(refusal), "", readable=False, refused=True)
+        return Line(key, attempt, self.ledger.refused(self.open[key]))
+
+    def _keep(self) -> None:
+        batches.keep(self.store, self.batch, self.waiting)
+        self.waiting.clear()
+
+
+def refuses_all(answered: int, explained: int, unexplained: int) -> bool:
+    """Say whether a batch with so many answers and refusals shows that all would be refused."""
+    return of_all(answered, explained, unexplained) or bool(unexplained and not answered)
 
 
 def parts(bodies: Mapping[str, Body]) -> Iterator[dict[str, Body]]:
@@ -248,33 +315,28 @@ def _line(judge: OpenAIJudge, key: str, body: Body) -> str:
     return json.dumps(row) + "\n"
 
 
-def _kept(
-    row: Mapping[str, Any],
-    key: str,
-    body: Body,
-    reader: Reader,
-    ledger: Ledger,
-    names: frozenset[str],
-) -> Line:
-    """Return what is to be kept of a line.
+def _body_of(row: Mapping[str, Any]) -> str:
+    """Return the response's body that a line holds.
 
     Raises:
-        ValueError: it holds no reply, and why; `permanent` where asking again is in vain.
+        Refusal: the server would not take the request.
+        ValueError: it holds no body, and why; `refused` where asking again is in vain.
     """
     answer = row.get("response")
-    status = answer.get("status_code") if isinstance(answer, Mapping) else None
-    if status != 200 or not isinstance(answer, Mapping):
-        told = (answer or {}).get("body") if isinstance(answer, Mapping) else None
-        why = plain(json.dumps(told or row.get("error") or "no answer"))
-        lasting = isinstance(status, int) and status < 500 and status not in PASSING
-        raise ValueError(f"{'refused' if lasting else 'failed'} ({status}): {why}")
-    text = json.dumps(answer.get("body"))
-    reply = wire.reply_of(text)
-    name = identity.served(reply.model)
-    attempt = Attempt(
-        body, text, name, reader.read([reply]) is not None, quarantined=name not in names
-    )
-    return Line(key, attempt, ledger.answered(body, reply, attempt.status, None))
+    given = answer if isinstance(answer, Mapping) else {}
+    status, body = given.get("status_code"), given.get("body")
+    if status == 200:
+        return json.dumps(body)
+    why = plain(json.dumps(body or row.get("error") or "no answer"))
+    if not isinstance(status, int):
+        raise ValueError(f"failed: {why}")
+    error = body.get("error") if isinstance(body, Mapping) else None
+    told = error if isinstance(error, Mapping) else {}
+    codes = (told.get("code"), told.get("type"))
+    if found := refusal(status, codes, plain(told_by(told.get("message"), *codes) or why)):
+        raise found
+    lasting = status < 500 and status not in PASSING
+    raise ValueError(f"{'refused' if lasting else 'failed'} ({status}: {why})")
 
 
 def _check_worth(judge: OpenAIJudge, vain: Mapping[str, tuple[int, str]]) -> None:

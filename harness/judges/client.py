@@ -14,15 +14,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.config import Component
-from harness.errors import JudgeError
+from harness.errors import ConfigError, JudgeError
 from harness.judges import wire
 from harness.judges.calls import Line
 from harness.judges.circuit import Circuit
 from harness.judges.desk import Answered, Desk
-from harness.judges.pace import Pace
+from harness.judges.pace import KNOCKING, Pace
+from harness.judges.refusals import Refusals
+from harness.secret import Secret, hush
 from harness.types import JudgeRequest
 
 if TYPE_CHECKING:
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
 
 OFFICIAL = "https://api.openai.com/v1"
 CONNECT_SECONDS, GATHER_SECONDS, LOOK_SECONDS = 5.0, 0.005, 0.05
+BARE = (
+    "an address is shown and kept, so it must hold no name, password or query: put the key into "
+    "the environment (api_key_env names the variable)"
+)
 SLEEPERS = 2
 """How many requests may wait for their next try, as a multiple of those in flight."""
 
@@ -42,9 +48,11 @@ class OpenAIJudge(Component):
     """What this server calls the model (a deployment's name at Azure); None: the same."""
     served_as: tuple[str, ...] = Field(default=(), exclude=True)
     """Other names under which the server may serve it, e.g. the dated one behind an alias."""
-    base_url: str | None = Field(default=None, exclude=True)
+    base_url: str | None = Field(default=None, exclude=True, repr=False)
     """None: what OPENAI_BASE_URL says, or OpenAI itself."""
-    api_key_env: str = Field(default="OPENAI_API_KEY", exclude=True)
+    api_key_env: str = Field(
+        default="OPENAI_API_KEY", exclude=True, repr=False, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"
+    )
     """The environment variable with the key; a server on this machine needs none."""
     concurrency: int = Field(default=64, gt=0, exclude=True)
     """The most requests in flight at a time; how many there are follows from how it goes."""
@@ -58,18 +66,34 @@ class OpenAIJudge(Component):
     """How often a request is asked in all whose replies cannot be read."""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls the length limit; OpenAI's newer models take the second name only."""
+    ask_refused: bool = Field(default=False, exclude=True)
+    """Ask once more what a server has refused before: another one may take it."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Laid over the protocol's own, e.g. reasoning_effort: none; null takes one away."""
 
+    @field_validator("base_url")
+    @classmethod
+    def _bare(cls, url: str | None) -> str | None:
+        if url and secretive(url):
+            raise ValueError(BARE)
+        return url
+
     @property
     def url(self) -> str:
-        """Where the judge is asked."""
+        """Where the judge is asked.
+
+        Raises:
+            ConfigError: OPENAI_BASE_URL holds what an address must not hold.
+        """
+        if not self.base_url and secretive(os.environ.get("OPENAI_BASE_URL", "")):
+            raise ConfigError(f"OPENAI_BASE_URL: {BARE}")
         return self.base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
 
     @property
     def who(self) -> str:
         """The judge and its address, as errors call it."""
-        return f"the judge {self.model} at {self.url}"
+        key = os.environ.get(self.api_key_env, "")
+        return Secret(key).clean(f"the judge {self.model} at {self.url}")
 
     def body(self, request: JudgeRequest) -> wire.Body:
         """Return the whole request: what a verdict is kept under."""
@@ -102,6 +126,8 @@ class OpenAIJudge(Component):
         """
         import openai
 
+        hush(self.secret())
+
         async def listen(response: Any) -> None:
             told(response.headers)
 
@@ -129,17 +155,26 @@ class OpenAIJudge(Component):
             )
         return key or "none"
 
+    def secret(self) -> Secret:
+        """Return the key as what is kept out of everything.
+
+        Raises:
+            JudgeError: there is none, and the server is not on this machine.
+        """
+        return Secret(self.key())
+
     async def _ask(self, desk: Desk) -> None:
         pace, basket = Pace(self.concurrency), _Basket(desk)
         async with self.connected(pace.told) as client:
             line = Line(
                 client=client,
                 who=self.who,
-                key=self.key(),
+                secret=self.secret(),
                 timeout=self.timeout,
                 attempts=self.attempts,
                 pace=pace,
                 circuit=Circuit(self.who, self.patience),
+                refusals=Refusals(),
             )
             try:
                 async with asyncio.TaskGroup() as group:
@@ -154,17 +189,21 @@ class OpenAIJudge(Component):
     ) -> None:
         """Start a task for every request; return when all are answered."""
         tasks: set[asyncio.Task[None]] = set()
+        most = max(KNOCKING, SLEEPERS * self.concurrency)
         while True:
             async with line.pace.seat():
-                item = desk.next() if len(tasks) < SLEEPERS * self.concurrency else None
+                item = desk.next() if len(tasks) < most else None
             if item is not None:
                 place, body = item
                 sent = body if self.called is None else {**body, "model": self.called}
-                task = group.create_task(line.ask(place, sent, basket.add, desk.failed))
+                task = group.create_task(
+                    line.ask(place, sent, basket.add, desk.failed, desk.refused)
+                )
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
                 await asyncio.sleep(0)
             elif tasks:
+                line.check_refusals(len(tasks))
                 await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             elif desk.done():
                 return
@@ -203,6 +242,11 @@ def _heard(task: asyncio.Task[None]) -> None:
     """Take note of how a task ended, though all who waited for it may be gone."""
     if not task.cancelled():
         task.exception()
+
+
+def secretive(url: str) -> bool:
+    """Say whether an address holds more than a place: a name, a password, a query."""
+    return bool(set("@?#") & set(url))
 
 
 def loopback(url: str) -> bool:

@@ -45,6 +45,14 @@ class Desk(Protocol):
         """Note a try without a verdict that may be on the bill all the same."""
         ...
 
+    def refused(self, place: int, told: str) -> None:
+        """Keep that the server will not take one request, and why.
+
+        Raises:
+            StoreError: it could not be stored.
+        """
+        ...
+
 
 @runtime_checkable
 class Client(Protocol):
@@ -86,14 +94,15 @@ class Tray:
         self._left = len(bodies)
         self.replies: dict[int, Answered] = {}
         self.failures: list[str] = []
+        self.refusals: dict[int, str] = {}
 
     def next(self) -> tuple[int, Body] | None:
         """Return the next request, in order."""
         return next(self._bodies, None)
 
     def done(self) -> bool:
-        """Say whether every request has its reply."""
-        return len(self.replies) == self._left
+        """Say whether every request has its reply, or is refused."""
+        return len(self.replies) + len(self.refusals) == self._left
 
     def keep(self, answered: Sequence[Answered]) -> None:
         """Keep replies."""
@@ -102,3 +111,7 @@ class Tray:
     def failed(self, place: int, told: str) -> None:
         """Note what went wrong."""
         self.failures.append(told)
+
+    def refused(self, place: int, told: str) -> None:
+        """Keep what was refused."""
+        self.refusals[place] = told

@@ -38,6 +38,8 @@ class Chain:
     reading: Reading | None = None
     last: Reply | None = None
     """The last reply, which may have been empty."""
+    refusal: str = ""
+    """Why a server would not take what was to be asked next."""
     taken: int = 0
     """Replies in all, empty ones included."""
     used: Counter[str] = field(default_factory=Counter)
@@ -60,11 +62,16 @@ class Chain:
         if self.reading is None and self.taken < self.client.unread_attempts:
             self.next = reader.follow_up(self.request, self.replies) if said else asked
 
+    def refuse(self, told: str) -> None:
+        """End without a reading: a server will not take what was to be asked next."""
+        self.used[key_of(self.body)] += 0  # no reply, but on the trail of what was asked
+        self.refusal, self.next = told, None
+
     def verdict(self, request_id: str) -> Verdict:
         """Return what was read, and what the judge said; without a reading, all of its replies."""
-        assert self.last is not None
+        model = identity.served(self.last.model) if self.last else ""
         text = "\n".join(reply.content for reply in self.replies)
-        return Verdict(request_id, self.reading, identity.served(self.last.model), text)
+        return Verdict(request_id, self.reading, model, text, self.refusal)
 
 
 def empty(reply: Reply) -> bool:
@@ -149,6 +156,16 @@ class Docket:
     def failed(self, place: int, told: str) -> None:
         """Note a try without a verdict that may be on the bill all the same."""
         self.store.add((), [self.ledger.failed(self._asked[place].body, told)])
+
+    def refused(self, place: int, told: str) -> None:
+        """Keep that the server will not take a request: its verdict is missing, and says why."""
+        chain = self._asked[place]
+        attempt = Attempt(chain.body, told, "", readable=False, refused=True)
+        self.store.add([attempt], [self.ledger.refused(chain.body)])
+        del self._asked[place]
+        self.ledger.free(place)
+        chain.refuse(told)
+        self._settle(place, chain)
 
     def unsettled(self) -> list[int]:
         """Return the first places of requests that have to be asked, after a look at the store."""
@@ -237,10 +254,21 @@ class Docket:
             stored |= {key: found.get(key, []) for key in unknown}
             for _, chain in chains:
                 self._follow(chain, stored)
+        self._recall_refusals([chain for _, chain in chains if chain.next is not None])
         for place, chain in chains:
             if chain.next is None:
                 self._settle(place, chain)
         return chains
+
+    def _recall_refusals(self, chains: Sequence[Chain]) -> None:
+        """End the chains that a server has refused to follow, unless it is to be asked again."""
+        if getattr(self.client, "ask_refused", False):
+            return
+        keys = [key_of(chain.body) for chain in chains]
+        told = self.store.refusals(keys)
+        for key, chain in zip(keys, chains, strict=True):
+            if key in told:
+                chain.refuse(told[key])
 
     def _follow(self, chain: Chain, stored: Mapping[str, list[str]]) -> None:
         while chain.next is not None:

@@ -43,7 +43,7 @@ class _Visit:
     found: list[Finding] = field(default_factory=list)
 
     def note(self, what: str, state: State, told: str) -> None:
-        self.found.append(Finding(what, state, told))
+        self.found.append(Finding(what, state, plain(self.judge.secret().clean(told))))
 
 
 def examine(judge: Any) -> list[Finding]:
@@ -76,7 +76,7 @@ async def _look(visit: _Visit) -> None:
                 return
             listed = "{}"
         except openai.APIConnectionError as error:
-            gone = "nobody listens there" if refused_connection(error) else plain(str(error))
+            gone = "nobody listens there" if refused_connection(error) else str(error)
             visit.note("reachable", "bad", f"{judge.url}: {gone}")
             return
         visit.note("reachable", "ok", judge.url)
@@ -114,14 +114,14 @@ async def _call(visit: _Visit, client: Any) -> None:
     for name, more in tries:
         body = {**visit.judge.body(JudgeRequest("doctor", QUESTION, {**more})), name: FEW}
         body["model"] = visit.judge.called or visit.judge.model
-        text, seconds, told = await _asked(client, body, visit.judge.key())
+        text, seconds, told = await _asked(client, body)
         if text is not None:
             _answered(visit, text, name, seconds)
             return
     visit.note("answers", "bad", told)
 
 
-async def _asked(client: Any, body: Mapping[str, Any], key: str) -> tuple[str | None, float, str]:
+async def _asked(client: Any, body: Mapping[str, Any]) -> tuple[str | None, float, str]:
     import openai
 
     begun = time.monotonic()
@@ -129,7 +129,7 @@ async def _asked(client: Any, body: Mapping[str, Any], key: str) -> tuple[str | 
         text = await client.post("/chat/completions", cast_to=str, body=body)
         wire.reply_of(text)
     except (openai.APIError, ValueError) as error:
-        return None, 0.0, plain(str(error).replace(key, "***"))
+        return None, 0.0, str(error)
     return text, time.monotonic() - begun, ""
 
 
@@ -154,4 +154,4 @@ def _day(told: Any) -> str:
     """Return a date that a server gives as text or as seconds since 1970."""
     if isinstance(told, int | float):
         return time.strftime("%Y-%m-%d", time.gmtime(told))
-    return plain(str(told))
+    return str(told)

@@ -20,17 +20,17 @@ from harness.judges import filesystem
 from harness.judges.salvage import PAGE
 from harness.seeds import canonical
 
-VERSION = 2
+VERSION = 3
 ATTEMPT = """
 CREATE TABLE attempt (
     key     TEXT    NOT NULL,  -- sha256 of the request
     attempt INTEGER NOT NULL,  -- from 1
     time    TEXT    NOT NULL,  -- UTC
     request TEXT    NOT NULL,  -- canonical JSON: model, messages, every parameter
-    reply   TEXT    NOT NULL,  -- the response's body as it came
+    reply   TEXT    NOT NULL,  -- the response's body as it came; why it was refused
     sha256  TEXT    NOT NULL,  -- of all the other columns
     model   TEXT    NOT NULL,  -- what the server says it served
-    status  TEXT    NOT NULL CHECK (status IN ('read', 'unread', 'quarantined')),
+    status  TEXT    NOT NULL CHECK (status IN ('read', 'unread', 'quarantined', 'refused')),
     PRIMARY KEY (key, attempt)
 ) STRICT
 """
@@ -111,26 +111,27 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _migrate(path: Path, connection: sqlite3.Connection) -> None:
     version = _version(connection)
-    if version not in (0, 1, VERSION):
+    if version not in (0, 1, 2, VERSION):
         raise StoreError(
             f"{path} was written by another version of the harness (layout {version}, this one "
             f"reads {VERSION}): use that version, or name another place with --workspace"
         )
     if version == VERSION:  # another process was faster
         return
-    if version == 1:
-        connection.execute("ALTER TABLE attempt RENAME TO attempt_1")
+    if version:
+        connection.execute("ALTER TABLE attempt RENAME TO attempt_before")
     connection.execute(ATTEMPT)
     for statement in REST.split(";\n"):
         connection.execute(statement)
-    if version == 1:
+    if version:
         connection.create_function("resealed", -1, _resealed, deterministic=True)
+        columns = "key, attempt, time, request, reply, model, status, sha256"
+        sha256 = f"resealed({columns})" if version == 1 else "sha256"
         connection.execute(
-            "INSERT INTO attempt SELECT key, attempt, time, request, reply, "
-            "resealed(key, attempt, time, request, reply, model, status, sha256), model, status "
-            "FROM attempt_1 ORDER BY rowid"
+            f"INSERT INTO attempt SELECT key, attempt, time, request, reply, {sha256}, model, "
+            "status FROM attempt_before ORDER BY rowid"
         )
-        connection.execute("DROP TABLE attempt_1")
+        connection.execute("DROP TABLE attempt_before")
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 

@@ -74,6 +74,10 @@ class Ledger:
         prompt = self.prompt_guess(body)
         return self._call(body, told, prompt, self.reply_guess(body), True, None)
 
+    def refused(self, body: Body) -> Call:
+        """Return the call of a request that was refused: some judges bill its prompt."""
+        return self._call(body, "refused", self.prompt_guess(body), 0, True, None)
+
     def prompt_guess(self, body: Body) -> int:
         """Return about how many tokens a prompt has."""
         share = self.tokens / self.characters if self.characters else 1 / CHARACTERS
@@ -133,7 +137,7 @@ def bill(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Bill:
         dollars, priced = dollars + (cost or 0.0), priced + (cost is not None)
         seconds, timed = seconds + (took or 0.0), timed + (took is not None)
     calls = sum(outcomes.values())
-    known = {name: outcomes[name] for name in ("unread", "quarantined")}
+    known = {name: outcomes[name] for name in ("unread", "quarantined", "refused")}
     return Bill(
         calls=calls,
         **known,

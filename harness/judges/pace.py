@@ -80,6 +80,12 @@ class Pace:
         self._count(limited=False)
         self._call()
 
+    def refused(self) -> None:
+        """Let another request knock beside one that keeps its seat until something is answered."""
+        if self._knocking:
+            self._set(min(float(KNOCKING), self.limit + 1))
+            self._call()
+
     def limited(self, pause: float | None) -> None:
         """Count a refusal for too many requests; a long pause that it names holds for all."""
         if pause is not None and pause >= LONG_PAUSE:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,10 @@ class Member(Judge, Protocol):
 
     def bill(self, requests: Sequence[JudgeRequest], reader: Reader) -> Bill:
         """Return what the verdicts have cost."""
+        ...
+
+    def asked_with(self, request: JudgeRequest) -> Mapping[str, Any]:
+        """Return what a request is asked with besides its text."""
         ...
 
 
@@ -110,7 +114,14 @@ class PanelJudge:
             dollars=total([one.dollars for one in found]),
             seconds=statistics.fmean(known) if known else None,
             price="; ".join(dict.fromkeys(one.price for one in found if one.price)),
+            refused=sum(one.refused for one in found),
         )
+
+    def asked_with(self, request: JudgeRequest) -> dict[str, Any]:
+        """Return what a request is asked with; where it differs, by member."""
+        told = {member.model: dict(member.asked_with(request)) for member in self.members}
+        first = next(iter(told.values()))
+        return first if all(one == first for one in told.values()) else told
 
 
 def decided(verdicts: Sequence[Verdict], rule: Rule) -> Verdict:
@@ -121,10 +132,11 @@ def decided(verdicts: Sequence[Verdict], rule: Rule) -> Verdict:
     majority, and the verdict counts as unread.
     """
     readings = [verdict.reading for verdict in verdicts if verdict.reading is not None]
-    texts = "\n".join(f"{verdict.model}: {verdict.text}" for verdict in verdicts)
-    served = ", ".join(verdict.model for verdict in verdicts)
+    texts = "\n".join(f"{v.model}: {v.text}" for v in verdicts if v.model)
+    served = ", ".join(v.model for v in verdicts if v.model)
     found = _mean(readings) if rule == "mean" else _middle(readings)
-    return Verdict(verdicts[0].request_id, found, served, texts)
+    refusals = dict.fromkeys(v.refusal for v in verdicts if v.refusal)
+    return Verdict(verdicts[0].request_id, found, served, texts, "; ".join(refusals))
 
 
 def _mean(readings: Sequence[Reading]) -> Reading | None:

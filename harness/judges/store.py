@@ -46,16 +46,20 @@ class Attempt:
 
     body: Body
     reply: str
-    """The response's body."""
+    """The response's body; of a refusal, what the server says in one line."""
     model: str
-    """What the server says it served."""
+    """What the server says it served; of a refusal, nothing."""
     readable: bool
     quarantined: bool = False
     """Whether another model than the one that was asked for gave it."""
+    refused: bool = False
+    """Whether the server would not take the request."""
 
     @property
     def status(self) -> str:
         """Say what became of it."""
+        if self.refused:
+            return "refused"
         return "quarantined" if self.quarantined else "read" if self.readable else "unread"
 
 
@@ -137,16 +141,19 @@ class VerdictStore:
             StoreError: the database cannot be read, or a reply is not what was stored.
         """
         found: dict[str, list[str]] = {}
-        for *told, sha256 in self.rows(f"SELECT {COLUMNS}, sha256 FROM attempt", list(keys)):
-            key, attempt, *_, reply, model, status = told
-            if checksum(told) != sha256:
-                raise StoreError(
-                    f"attempt {attempt} of verdict {key} in {self.path} is damaged (its sha256 "
-                    "does not match): `harness verdicts repair` keeps all the others"
-                )
-            if (status != "quarantined") if models is None else (model in models):
+        for key, reply, model, status in self._whole(keys):
+            if _counts(model, status, models):
                 found.setdefault(key, []).append(reply)
         return found
+
+    def refusals(self, keys: Iterable[str]) -> dict[str, str]:
+        """Return by key why a server would not take the request, where one did so at last.
+
+        Raises:
+            StoreError: the database cannot be read, or a refusal is not what was stored.
+        """
+        last = {key: (reply, status) for key, reply, _, status in self._whole(keys)}
+        return {key: reply for key, (reply, status) in last.items() if status == "refused"}
 
     def claim(
         self, wanted: Mapping[str, int], owner: Owner, models: Collection[str] | None = None
@@ -159,7 +166,7 @@ class VerdictStore:
         found = Claimed()
         with self.changing():
             self._beat(owner)
-            there = self._counts(list(wanted), models)
+            there = self._known(list(wanted), models)
             held = self._held(list(wanted))
             for key, known in wanted.items():
                 if there[key] > known:
@@ -220,10 +227,21 @@ class VerdictStore:
                 rows = patiently(lambda t=told, s=some: self.connection.execute(t, s).fetchall())
             yield from rows
 
-    def _counts(self, keys: list[str], models: Collection[str] | None) -> dict[str, int]:
+    def _whole(self, keys: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
+        """Yield key, reply, model and status of attempts, each by its checksum what was stored."""
+        for *told, sha256 in self.rows(f"SELECT {COLUMNS}, sha256 FROM attempt", list(keys)):
+            key, attempt, *_, reply, model, status = told
+            if checksum(told) != sha256:
+                raise StoreError(
+                    f"attempt {attempt} of verdict {key} in {self.path} is damaged (its sha256 "
+                    "does not match): `harness verdicts repair` keeps all the others"
+                )
+            yield key, reply, model, status
+
+    def _known(self, keys: list[str], models: Collection[str] | None) -> dict[str, int]:
         found: dict[str, int] = defaultdict(int)
         for key, model, status in self.rows("SELECT key, model, status FROM attempt", keys):
-            found[key] += (status != "quarantined") if models is None else (model in models)
+            found[key] += _counts(model, status, models)
         return found
 
     def _held(self, keys: list[str]) -> dict[str, str]:
@@ -248,6 +266,13 @@ class VerdictStore:
             "DO UPDATE SET beat = excluded.beat",
             owner.row(),
         )
+
+
+def _counts(model: str, status: str, models: Collection[str] | None) -> bool:
+    """Say whether an attempt is a reply of one of the models; None: of any, not in quarantine."""
+    if status == "refused":
+        return False
+    return status != "quarantined" if models is None else model in models
 
 
 @contextmanager

@@ -22,7 +22,6 @@ from harness.seeds import digest
 
 NAMES = tuple(COLUMNS.split(", "))
 TEXTS = tuple(name for name in NAMES if name != "attempt")
-STATUSES = ("read", "unread", "quarantined")
 EXPECTED = "verdicts as `harness verdicts export` writes them"
 KEPT = ("call", "batch", "line")
 """Tables that a repair keeps besides the attempts."""

@@ -63,6 +63,8 @@ class VLLMJudge(Component):
     patience: float = Field(600.0, gt=0, exclude=True)
     """Seconds without a single answer after which the run stops."""
     unread_attempts: int = Field(5, gt=0)
+    ask_refused: bool = Field(False, exclude=True)
+    """Ask once more what was refused before, e.g. with a larger max_model_len."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Laid over the protocol's own; null takes one away."""
 

@@ -20,6 +20,9 @@ RULES = {
     "doubled": 0,  # lines of the first batch that are there twice
     "errors": 0,  # lines of the first batch that are in the errors file, with `error_status`
     "error_status": 500,
+    "error_code": "some_error",
+    "says": None,  # what every reply says instead of the last word
+    "called": "batch_",  # how the names of batches begin
     "lose": [],  # events whose first answer is lost, although what was asked is done
     "refuse": {},  # event: status of its first answer, nothing being done
     "kill": None,  # {"event": ..., "when": before | after}: kills `victim` once, there
@@ -36,7 +39,7 @@ class API:
 
     def reply(self, body):
         """Answer one request of a batch: with the last word of the last message."""
-        word = body["messages"][-1]["content"].split()[-1]
+        word = self.rules["says"] or body["messages"][-1]["content"].split()[-1]
         choice = {"index": 0, "message": {"role": "assistant", "content": word}}
         return {
             "model": self.rules["model"],
@@ -48,7 +51,7 @@ class API:
         number = len(self.batches)
         lines = [json.loads(line) for line in self.files[body["input_file_id"]][1].splitlines()]
         batch = {
-            "id": f"batch_{number}",
+            "id": f"{self.rules['called']}{number}",
             "object": "batch",
             "created_at": 1,
             "endpoint": body["endpoint"],
@@ -76,7 +79,7 @@ class API:
         answered = lines[missing + errors :]
         rows = [self.row(line, 200, self.reply(line["body"])) for line in answered]
         rows = rows[::-1] + rows[:doubled]
-        told = {"error": {"message": "no", "code": "some_error"}}
+        told = {"error": {"message": "no", "code": rules["error_code"]}}
         bad = [
             self.row(line, rules["error_status"], told)
             for line in lines[missing : missing + errors]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import BatchPendingError, JudgeIdentityError, JudgeRefusedError
+from harness.errors import BatchPendingError, JudgeError, JudgeIdentityError, JudgeRefusedError
 from harness.judges import batch_api, batched
 from harness.judges.choice import remembering
 from harness.judges.client import OpenAIJudge
@@ -130,12 +130,48 @@ def test_an_answer_that_was_lost_submits_nothing_twice(path, rules):
         assert len(api.listed()) == 1
 
 
-def test_what_is_refused_for_good_is_not_sent_again(path):
-    with serving(errors=1, error_status=400) as api:
+def test_a_batch_of_which_everything_is_refused_is_not_sent_again(path):
+    with serving(errors=COUNT, error_status=400) as api:
         submit(api, path)
-        with pytest.raises(JudgeRefusedError, match=r"refused \(400\).*some_error"):
+        with pytest.raises(JudgeRefusedError, match=r"refused \(400: .*some_error"):
             fetch(api, path)
         assert sent(api) == (COUNT, 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "code"), [(2, "some_error"), (COUNT - 1, "context_length_exceeded")]
+)
+def test_requests_that_are_refused_by_themselves_leave_the_others_alone(path, count, code):
+    with serving(errors=count, error_status=400, error_code=code) as api:
+        submit(api, path)
+        for _ in range(2):  # the second time nothing is asked
+            found = judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
+            refused = [verdict for verdict in found if verdict.reading is None]
+            assert {verdict.refusal for verdict in refused} == {f"400: {code}: no"}
+            assert len(refused) == count
+        assert sent(api) == (COUNT, 1)
+        bill = judge(api, path).bill(requests(), READER)
+        assert (bill.calls, bill.refused, bill.failed) == (COUNT, count, 0)
+
+
+def test_a_key_that_is_said_back_is_not_kept(path, monkeypatch, tmp_path):
+    key = "sk-proj-4rNq8VtZ2mXw7Lc5"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    with serving(errors=2, error_code=key, says=key) as api:
+        submit(api, path)
+        found = judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
+    assert {verdict.text for verdict in found if verdict.text} == {"\n".join(["***"] * 5)}
+    assert all(key.encode() not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+def test_a_batch_that_is_called_by_the_key_is_refused(path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "batch_0x4rNq8VtZ2mXw7")
+    told = "calls a batch or its file by the key"
+    with (
+        serving(called="batch_0x4rNq8VtZ2mXw7") as api,
+        pytest.raises(JudgeError, match=told),
+    ):
+        judge(api, path).judge(requests(), READER, lambda _: None)
 
 
 def test_a_batch_that_is_refused_as_a_whole_is_told(path):
@@ -191,7 +227,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[3])
 import test_batched
 from types import SimpleNamespace
-from harness.errors import BatchPendingError
+from harness.errors import BatchPendingError, JudgeError, JudgeIdentityError, JudgeRefusedError
 from harness.judges import batched, batch_api
 batched.FIRST_LOOK = batch_api.FIRST_PAUSE = 0.01
 api = SimpleNamespace(url=sys.argv[1])

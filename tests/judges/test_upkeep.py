@@ -184,6 +184,27 @@ def test_a_store_of_version_1_is_read_and_no_row_is_lost(tmp_path):
         assert store.connection.execute("PRAGMA user_version").fetchone() == (layout.VERSION,)
 
 
+def test_a_store_of_version_2_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "old.sqlite"
+    with opened(path) as store:
+        store.add([Attempt(body(i), reply(i), "j", readable=True) for i in range(3)])
+        # version 2 knew of no refusals
+        ask = store.connection.execute
+        (told,) = ask("SELECT sql FROM sqlite_master WHERE name = 'attempt'").fetchone()
+        ask("ALTER TABLE attempt RENAME TO later")
+        ask(told.replace(", 'refused'", ""))
+        ask("INSERT INTO attempt SELECT * FROM later")
+        ask("DROP TABLE later")
+        ask("PRAGMA user_version = 2")
+    assert "layout is 2" in upkeep.verify(path).faults[0]
+    with opened(path) as store:
+        store.add([Attempt(body(3), "400: too long", "", readable=False, refused=True)])
+        keys = [key_of(body(i)) for i in range(4)]
+        assert store.replies(keys) == {keys[i]: [reply(i)] for i in range(3)}
+        assert store.refusals(keys) == {keys[3]: "400: too long"}
+    assert upkeep.verify(path) == upkeep.Health(4, ())
+
+
 MOUNTS = """
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 30 27 0:30 / /scratch rw shared:1 - lustre fs@tcp:/x rw

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from harness.training import packing
+from harness.scoring import packing
 from harness.training.adapters import Lora
 from harness.training.optimisers import Optimiser
 from harness.training.trainable import Trainable

@@ -9,9 +9,9 @@ import torch
 import transformers
 
 from harness.errors import CheckError, PolicyError
-from harness.training import packing
-from harness.training.head import Head, tile_rows, token_logps
-from harness.training.scorer import Scorer, check_architecture
+from harness.scoring import packing
+from harness.scoring.head import Head, tile_rows, token_logps
+from harness.scoring.scorer import Scorer, check_architecture
 
 SIZES = {
     "vocab_size": 50,

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import PolicyError
-from harness.training import attention
-from harness.training.head import Head, token_entropies, token_logps
-from harness.training.packing import Packed, pack
+from harness.scoring import attention
+from harness.scoring.head import Head, token_entropies, token_logps
+from harness.scoring.packing import Packed, pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -1,0 +1,213 @@
+"""Requests that are refused: one alone leaves the run going, all of them stop it at once."""
+
+import json
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from harness.errors import JudgeRefusedError
+from harness.evaluation.scoring import refused
+from harness.judges import upkeep
+from harness.judges.client import OpenAIJudge
+from harness.judges.refusals import of_all, refusal
+from harness.judges.stored import StoredJudge
+from harness.types import Graded, JudgeRequest, Message, Reading
+
+COUNT = 60
+LONG = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens"
+
+
+class Reader:
+    def read(self, replies):
+        said = replies[-1].content
+        return Reading(float(said)) if said.isdigit() else None
+
+    def follow_up(self, request, replies):
+        return request
+
+
+READER = Reader()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def log_message(self, *_):
+        pass
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        word = body["messages"][-1]["content"].split()[-1]
+        with self.server.lock:
+            self.server.asked.append(word)
+        status, code, told = self.server.refuse(int(word)) or (200, None, None)
+        choice = {"index": 0, "message": {"content": word}, "finish_reason": "stop"}
+        error = {"message": told, "type": "invalid_request_error", "param": None, "code": code}
+        usage = {"prompt_tokens": 100, "completion_tokens": 1}
+        data = {"error": error} if told else {"model": "j", "choices": [choice], "usage": usage}
+        text = json.dumps(data).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that has gone is what some of the tests are about."""
+
+
+@contextmanager
+def server(refuse):
+    """Serve a judge that answers with the last word; `refuse(word)` returns an error, or None."""
+    served = Server(("127.0.0.1", 0), Handler)
+    served.refuse, served.lock, served.asked = refuse, threading.Lock(), []
+    thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    try:
+        yield served
+    finally:
+        served.shutdown()
+        served.server_close()
+        thread.join()
+
+
+def judge(served, path, **fields):
+    url = f"http://127.0.0.1:{served.server_port}/v1"
+    return StoredJudge(OpenAIJudge(model="j", base_url=url, **fields), path)
+
+
+def requests(count=COUNT):
+    asked = {"max_tokens": 1}
+    return [JudgeRequest(str(i), (Message("user", f"say {i}"),), asked) for i in range(count)]
+
+
+def grade(served, path, count=COUNT, **fields):
+    return judge(served, path, **fields).judge(requests(count), READER, lambda _: None)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "v.sqlite"
+
+
+ALONE = [
+    (400, "context_length_exceeded", LONG),
+    (400, None, LONG),  # vLLM
+    (400, "content_filter", "The response was filtered"),  # Azure
+    (400, "content_policy_violation", "Your request was rejected by our safety system"),
+    (400, "string_above_max_length", "Invalid 'messages[0].content': string too long"),
+    (400, "invalid_prompt", "Invalid prompt: your prompt was flagged"),
+    (400, "exceed_context_size_error", "the request exceeds the available context size"),
+    (413, None, "Payload Too Large"),
+    (422, None, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096"),
+    (429, "rate_limit_exceeded", "Request too large for j on tokens per min (TPM): Limit 10000"),
+    (400, "wrong_model", "no word of why"),  # one of many that are answered
+]
+OF_ALL = [
+    (400, "unsupported_parameter", "Unsupported parameter: 'max_tokens' is not supported"),
+    (400, None, "max_tokens is too large: 4096. This model supports at most 2048"),
+    (422, None, "Extra inputs are not permitted"),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "told"), ALONE)
+@pytest.mark.parametrize("concurrency", [1, 16])
+def test_one_that_is_refused_alone_leaves_the_run_going(path, status, code, told, concurrency):
+    # the first, so that nothing has been answered before, and two of the others
+    odd = {0, 17, 40}
+    with server(lambda word: (status, code, told) if word in odd else None) as served:
+        found = grade(served, path, concurrency=concurrency)
+        again = grade(served, path, concurrency=concurrency)
+        assert len(served.asked) == COUNT  # none of them twice
+    assert again == found
+    for i, verdict in enumerate(found):
+        assert verdict.reading == (None if i in odd else Reading(float(i)))
+        assert bool(verdict.refusal) == (i in odd)
+    assert f"{status}: " in found[0].refusal
+    assert told in found[0].refusal
+    bill = judge(served, path).bill(requests(), READER)
+    assert (bill.calls, bill.refused, bill.failed, bill.unread) == (COUNT, 3, 0, 0)
+    assert upkeep.verify(path) == upkeep.Health(COUNT, ())
+
+
+@pytest.mark.parametrize(("status", "code", "told"), OF_ALL)
+@pytest.mark.parametrize("concurrency", [1, 2, 3, 64])
+def test_what_is_refused_every_time_stops_the_run_at_once(path, status, code, told, concurrency):
+    with server(lambda _: (status, code, told)) as served:
+        with pytest.raises(JudgeRefusedError, match=f"refuses .{status}: .*--judge"):
+            grade(served, path, concurrency=concurrency)
+        assert len(served.asked) <= 3
+        # once the server is mended nothing of that is remembered
+        served.refuse = lambda _: None
+        found = grade(served, path)
+    assert [verdict.reading.value for verdict in found] == list(range(COUNT))
+
+
+def test_the_only_request_there_is_is_told_of_as_an_error(path):
+    with server(lambda _: OF_ALL[0]) as served, pytest.raises(JudgeRefusedError):
+        grade(served, path, count=1)
+
+
+def test_prompts_that_are_all_too_long_stop_the_run_early(path):
+    with server(lambda _: ALONE[0]) as served, pytest.raises(JudgeRefusedError, match="4096"):
+        grade(served, path)
+    assert len(served.asked) <= 12  # ten, and what was under way
+
+
+def test_a_server_that_begins_to_refuse_everything_stops_the_run(path):
+    with server(lambda word: OF_ALL[0] if word >= 20 else None) as served:
+        with pytest.raises(JudgeRefusedError, match="unsupported_parameter"):
+            grade(served, path, concurrency=4)
+        assert len(served.asked) <= 20 + 3 + 4
+
+
+def test_what_was_refused_is_asked_again_where_that_is_wanted(path):
+    with server(lambda word: ALONE[0] if word in (3, 4) else None) as served:
+        grade(served, path)
+        served.refuse = lambda _: None
+        assert grade(served, path)[3].refusal
+        found = grade(served, path, ask_refused=True)
+        assert [verdict.reading.value for verdict in found] == list(range(COUNT))
+        assert grade(served, path) == found  # an answer outweighs the refusal before it
+        assert len(served.asked) == COUNT + 2
+
+
+def test_a_reader_is_told_how_many_and_why(path):
+    with server(lambda word: ALONE[0] if word in (3, 4) else None) as served:
+        found = grade(served, path)
+    (note,) = refused(Graded("x", "j", (), (), tuple(found)))
+    assert "2 of 60 requests were refused by the judge's server (2 x 400: context_length" in note
+    assert "ask_refused=true" in note
+    assert refused(Graded("x", "j", (), (), tuple(found[10:]))) == []
+
+
+@pytest.mark.parametrize(
+    ("answered", "explained", "unexplained", "expected"),
+    [
+        (0, 9, 0, False),
+        (0, 10, 0, True),
+        (0, 0, 2, False),
+        (0, 0, 3, True),
+        (1, 29, 0, False),  # refusals come sooner than answers
+        (11, 29, 0, False),
+        (10, 30, 0, True),
+        (37, 0, 3, False),
+        (36, 0, 4, True),
+        (745, 0, 60, False),  # of a batch as a whole 7.5 %
+        (744, 0, 61, True),
+    ],
+)
+def test_when_refusals_are_of_all(answered, explained, unexplained, expected):
+    assert of_all(answered, explained, unexplained) == expected
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+def test_other_refusals_are_never_of_one_request(status):
+    assert refusal(status, ("insufficient_quota",), "told") is None

@@ -1,0 +1,117 @@
+"""A key is struck out of whatever is kept or shown, however it is written."""
+
+import base64
+import json
+import logging
+from urllib.parse import quote
+
+import pytest
+
+from harness.config import build
+from harness.errors import ConfigError
+from harness.judges.client import OpenAIJudge
+from harness.secret import Secret, hush
+
+KEY = "sk-proj-a/b+Q9x2Lw7_Zt4.Kd81"
+SECRET = Secret(KEY)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        KEY,
+        quote(KEY, safe=""),
+        json.dumps(KEY),
+        KEY.replace("/", "\\/"),
+        KEY.encode().hex(),
+        KEY.encode().hex().upper(),
+        base64.b64encode(KEY.encode()).decode(),
+        base64.b64encode(f"Bearer {KEY}".encode()).decode(),
+        base64.b64encode(f"u:{KEY}\n".encode()).decode(),
+        base64.urlsafe_b64encode(f"::{KEY}".encode()).decode(),
+        KEY[:-1],
+        KEY[3:20],
+        KEY[-8:],
+        repr(Secret(KEY)),
+    ],
+)
+def test_a_key_is_struck_out_however_it_is_written(written):
+    told = SECRET.clean(f"wrong key {written}, try another")
+    assert "***" in told
+    pieces = {KEY[i : i + 8] for i in range(8, len(KEY) - 8)}
+    assert not any(piece in told for piece in pieces)
+    for shift in range(3):
+        coded = base64.b64encode(bytes(shift) + KEY.encode()).decode()
+        assert coded[4:-4] not in told
+    assert told.startswith("wrong key ")
+    assert told.endswith(", try another")
+
+
+def test_what_holds_no_key_is_left_as_it_is():
+    text = "sk-proj- and words such as a/b+Q9x are no key: [[A>B]] \x1b[31m" + "x" * 100_000
+    assert SECRET.clean(text) is text
+    words = Secret("preference-harness")
+    assert words.clean("a preference of the harness") == "a preference of the harness"
+    assert words.clean("preference-harness") == "***"
+
+
+@pytest.mark.parametrize("key", ["", "none", "x"])
+def test_what_is_too_short_to_be_secret_is_no_key(key):
+    assert Secret(key).clean(f"there is none of {key} x") == f"there is none of {key} x"
+
+
+def test_a_body_that_escapes_the_key_is_decoded_first():
+    escaped = "".join(f"\\u{ord(c):04x}" for c in KEY)
+    told = SECRET.clean_body(f'{{"content": "the key is {escaped}, \\u00e4\\ud800"}}')
+    assert json.loads(told) == {"content": "the key is ***, ä\ud800"}
+    plain = '{"content": "\\u00e4 as it came"}'
+    assert SECRET.clean_body(plain) == plain
+
+
+def test_logs_of_the_libraries_hold_no_key(caplog):
+    logger = logging.getLogger("httpx.of_a_test")
+    hush(SECRET)
+    with caplog.at_level("DEBUG"):
+        logger.debug("headers %s", {"authorization": f"Bearer {KEY}"})
+        try:
+            raise ValueError(f"no key {KEY}")
+        except ValueError:
+            logger.exception("wrong")
+    assert "Bearer ***" in caplog.text
+    assert "ValueError: no key ***" in caplog.text
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://u:{KEY}@127.0.0.1/v1",
+        "http://h/v1?key=K3yK3yK3y",
+        "http://K3yK3yK3y@h",
+        "h://x/#K3yK3yK3y",
+    ],
+)
+def test_an_address_holds_no_key_and_who_tries_is_not_shown(url, monkeypatch):
+    spec = {"use": "harness.judges.client:OpenAIJudge", "model": "j"}
+    with pytest.raises(ConfigError, match="put the key into the environment") as caught:
+        build({**spec, "base_url": url})
+    assert "K3y" not in str(caught.value)
+    assert KEY not in str(caught.value)
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+    with pytest.raises(ConfigError, match="OPENAI_BASE_URL: an address") as caught:
+        assert build(spec).who
+    assert "K3y" not in str(caught.value)
+
+
+def test_a_key_in_the_place_of_its_variables_name_is_not_shown():
+    spec = {"use": "harness.judges.client:OpenAIJudge", "model": "j", "api_key_env": KEY}
+    with pytest.raises(ConfigError, match="api_key_env: string should match") as caught:
+        build(spec)
+    assert KEY not in str(caught.value)
+    assert "http://127" not in repr(OpenAIJudge(model="j", base_url="http://127.0.0.1/v1"))
+
+
+def test_a_key_in_the_path_of_an_address_is_not_told(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "K3yK3yK3yK3y")
+    judge = OpenAIJudge(model="j", base_url="http://127.0.0.1/K3yK3yK3yK3y/v1")
+    assert judge.who == "the judge j at http://127.0.0.1/***/v1"
