@@ -128,7 +128,7 @@ def test_without_ray_its_package_is_named(monkeypatch, tmp_path):
 
 
 def test_the_command_trains_on_a_cluster_of_its_own_and_says_what_it_always_says(tmp_path):
-    launched = ("--launcher", "ray", "--set", "launcher.workers=1", "--set", "launcher.piece=4")
+    launched = ("--launcher", "ray", "--set", "launcher.address=local", "--set", "launcher.piece=4")
     small = ("prompts.count=8", "samples=2", "iterations=1", "optimiser.epochs=1")
     sets = [word for key in small for word in ("--set", key)]
     command = [sys.executable, "-m", "harness", "train", "toy/inpo", *launched, *sets, "--json"]
