@@ -10,9 +10,11 @@ from harness.cli.screen import (
     RUNS,
     DryRunOption,
     JsonOption,
+    LauncherOption,
     SetOption,
     WorkspaceOption,
     complete,
+    launched,
     say,
     show,
     workspace,
@@ -32,6 +34,7 @@ def command(
         str | None, typer.Option("--name", help="What the run is called; the method's name if not.")
     ] = None,
     overrides: SetOption = None,
+    launcher: LauncherOption = None,
     dry_run: DryRunOption = False,
     gpu: Annotated[
         str,
@@ -50,7 +53,7 @@ def command(
     from harness.training import estimate, run
     from harness.training.spec import TrainSpec
 
-    spec = make(TrainSpec, load("train", name, overrides or ()))
+    spec = make(TrainSpec, load("train", name, launched(launcher, overrides)))
     place = workspace(root)
     if launching.leads(spec):
         say(f"{spec.method} · {present.engine(spec.engine)}")

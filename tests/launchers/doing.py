@@ -90,3 +90,16 @@ class Mortal(Component):
         if count // 2 in positions and not killed.exists():
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def gathered(told) -> None:
+    """Every process of a group adds its number."""
+    import torch
+    import torch.distributed as dist
+
+    total = torch.tensor(float(dist.get_rank() + 1))
+    dist.all_reduce(total)
+    if told.get("refuses"):
+        raise CheckError("no sum is wanted")
+    if dist.get_rank() == 0:
+        Path(told["out"]).write_text(f"{total.item():g} of {dist.get_world_size()}")
