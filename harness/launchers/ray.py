@@ -36,7 +36,7 @@ class RayLauncher(Component):
     piece: int = Field(512, gt=0)
     """How many prompts are sampled or compared at a time."""
     address: str | None = None
-    """The cluster's: HOST:PORT, `auto`, ray://HOST:PORT; None: the one that this machine belongs to,
+    """The cluster's: HOST:PORT, `auto`, ray://HOST:PORT; None: the one this machine belongs to,
     or else a new one of this machine alone, which ends with the command; `local`: a new one."""
     workers: int | None = Field(None, gt=0)
     """Actors that take pieces from one queue; None: as many as the cluster has GPUs for, or without
