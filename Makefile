@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test faults check docs vllm format clean
+.PHONY: install demo test faults check docs vllm pythons format clean
 
 install: $(STAMP)
 
@@ -36,9 +36,12 @@ docs: install
 vllm: install
 	$(BIN)/python .ci/vllm.py
 
+pythons: install
+	$(BIN)/python .ci/pythons.py
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) runs site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .pythons runs site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -140,11 +140,12 @@ def harness(args, model):
     import torch
 
     from baselines.dpo import DPO
-    from harness.training import anchors, packing
+    from harness.scoring import packing
+    from harness.scoring.scorer import Scorer
+    from harness.training import anchors
     from harness.training.loop import Plan, Trainer
     from harness.training.optimise import assemble
     from harness.training.optimisers import Optimiser
-    from harness.training.scorer import Scorer
     from harness.types import Pair
 
     pairs = [Pair(str(i), *p, 1.0) for i, p in enumerate(drawn(args.pairs, model.vocabulary))]

@@ -49,6 +49,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
         flush_directory(path.parent)
 
 
+def last_words(log: Path) -> str:
+    """Return the last lines of a log that say anything, in one line; nothing where there are none.
+
+    Blank lines, the rank that torch prints before a line, and carets under code say nothing.
+    """
+    try:
+        lines = log.read_text("utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    told = (line.removeprefix("[rank0]:").strip() for line in lines)
+    return " | ".join([line for line in told if line and "^^^" not in line][-2:])
+
+
 def sha256(path: Path) -> str:
     """Return the sha256 (hex) of a file."""
     with open(path, "rb") as file:

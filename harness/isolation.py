@@ -20,6 +20,8 @@ from harness.errors import HarnessError
 from harness.types import Advance, Make, Track
 
 PR_SET_PDEATHSIG = 1
+LIBRARY = ctypes.CDLL(None)
+"""The C library; opened here, since a process that has just been forked must not wait for locks."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ def isolated(make: Make, out: Path, inputs: Mapping[str, str], track: Track) -> 
 def end_with_parent() -> None:
     """Have the kernel end this process with its parent, even by SIGKILL (Linux only)."""
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        LIBRARY.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def has_accelerator() -> bool:

@@ -99,7 +99,8 @@ class GenerationEngine(Protocol):
     ) -> list[Completion]:
         """Answer every request, in order: n completions each; `advance(1)` after every request.
 
-        A completion depends on its own request only, never on its neighbours or their order.
+        A completion depends on its own request only, never on its neighbours or their order. An
+        engine may keep the weights between calls: see `harness.training.pieces.Resident`.
         """
 
 

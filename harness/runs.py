@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness import accelerators, checkout
 from harness.errors import StoreError
 from harness.files import flush, flush_directory, sha256, writing
 from harness.isolation import has_accelerator, isolated
@@ -64,6 +65,8 @@ class Stage:
     """How much work it is, in words."""
     device: bool = False
     """Whether it computes on an accelerator, where there is one."""
+    accelerators: int = 1
+    """How many of them it takes then."""
 
 
 Node = Given | Stage
@@ -245,16 +248,29 @@ def describe(
         "inputs": {name: {"path": a.path, "digest": a.digest} for name, a in inputs.items()},
         "files": files,
         "digest": digest({name: entry["sha256"] for name, entry in counted.items()}),
-        "made": {"at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "seconds": seconds},
+        "made": {
+            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "seconds": seconds,
+            **computed_on(stage),
+        },
         "versions": versions(),
         "hardware": {"machine": platform.machine(), "processors": os.cpu_count()},
     }
 
 
+def computed_on(stage: Stage) -> dict[str, Any]:
+    """Return which accelerator a stage takes on this machine, and how many; no device: none."""
+    kind = accelerators.kind() if stage.device and stage.accelerators else accelerators.PROCESSOR
+    count = 0 if kind == accelerators.PROCESSOR else stage.accelerators
+    return {"accelerator": kind, "accelerators": count}
+
+
 @functools.cache
 def versions() -> dict[str, str]:
-    """Return the versions of what results depend on."""
+    """Return the versions of what results depend on, and the commit of a checkout."""
     found = {"python": platform.python_version()}
+    if commit := checkout.commit():
+        found["commit"] = commit
     for name in ("preference-harness", "torch", "transformers", "vllm", "numpy", "scikit-learn"):
         try:
             found[name] = importlib.metadata.version(name)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import platform
 import shutil
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -36,6 +38,10 @@ class Work:
     """What every piece tells of its progress, in all."""
     place: Path
     """Where each piece's result lies, a folder each; what stands there is not done again."""
+    gpus: int = 1
+    """How many GPUs whoever does it needs, where there are GPUs."""
+    names: tuple[str, ...] = ()
+    """What an error calls each piece."""
 
     def part(self, piece: int) -> Path:
         """Return where a piece's result lies once it is whole."""
@@ -46,8 +52,17 @@ class Work:
         return [self.part(piece) for piece in range(len(self.sizes))]
 
     def missing(self) -> list[int]:
-        """Return the pieces that nobody has finished."""
-        return [piece for piece in range(len(self.sizes)) if not self.part(piece).is_dir()]
+        """Return the pieces that nobody has finished.
+
+        The folder is listed, which on a network file system shows what other machines have done; a
+        file that was looked for by its name too early may stay unseen there for a minute.
+        """
+        found = {path.name for path in self.place.iterdir()} if self.place.is_dir() else set()
+        return [piece for piece in range(len(self.sizes)) if self.part(piece).name not in found]
+
+    def name(self, piece: int) -> str:
+        """Return what an error calls a piece."""
+        return self.names[piece] if self.names else f"piece {piece}"
 
 
 @dataclass(frozen=True)
@@ -76,32 +91,66 @@ class Launcher(Protocol):
         """Have so many processes call the task's function, in one group of torch's."""
 
 
+@runtime_checkable
+class Conductor(Protocol):
+    """A launcher that has a whole run elsewhere, or in processes that began it together."""
+
+    leads: bool
+    """Whether this process is the one that tells the user how the run goes."""
+    processes: int
+    """How many it has for a training."""
+
+    def conduct(
+        self,
+        run: Callable[[Mapping[str, Any]], None],
+        told: Mapping[str, Any],
+        say: Callable[[str], None],
+    ) -> None:
+        """Have a function, importable by its name, called once with plain data and components."""
+
+
 def finish(work: Work, do: Do, piece: int, advance: Advance) -> None:
     """Do a piece and put its result in place, whole; of two that did the same, the first stands."""
     part = work.part(piece)
-    aside = part.with_name(f".{part.name}-{os.getpid()}")
+    aside = part.with_name(f".{part.name}-{platform.node()}-{os.getpid()}")
     with writing(part):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         try:
             do(piece, aside, advance)
             flush(aside)
-            if not part.exists():
-                aside.rename(part)
+            place_first(aside, part)
             flush_directory(part.parent)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
 
 
+def place_first(aside: Path, part: Path) -> None:
+    """Rename a folder into place, unless one stands there."""
+    try:
+        aside.rename(part)
+    except OSError:
+        if not part.is_dir():
+            raise
+
+
 def write(path: Path, function: Callable[..., Any], told: Mapping[str, Any]) -> None:
     """Write a function's name and what it is given, for another process."""
-    name = f"{function.__module__}:{function.__qualname__}"
-    write_whole(path, json.dumps({"function": name, "told": config.written(told)}, indent=1))
+    data = {
+        "function": f"{function.__module__}:{function.__qualname__}",
+        "told": config.written(told),
+        "path": [entry for entry in sys.path if entry],
+    }
+    write_whole(path, json.dumps(data, indent=1))
 
 
 def read(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """Return the function that was written, and what it is given, its components built."""
+    """Return the function that was written, and what it is given, its components built.
+
+    What could be imported where it was written can be imported here from now on.
+    """
     data = json.loads(path.read_text(encoding="utf-8"))
+    sys.path.extend(entry for entry in data["path"] if entry not in sys.path)
     module, _, name = data["function"].partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
     told: dict[str, Any] = config.built(data["told"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.config import known
 from harness.errors import ConfigError
-from leaderboard import columns, marks, notes
+from leaderboard import columns, marks, notes, seeds
 from leaderboard.choice import Choice
 from leaderboard.groups import Group, grouped
 from leaderboard.marks import Marks, Reader
@@ -52,6 +52,7 @@ class Builder:
             ConfigError: no row fits the choice; it names what there is.
             StoreError: a result's items are damaged.
         """
+        rows = seeds.pooled(rows, self.reader) if self.choice.pool else rows
         self._check(rows)
         groups = grouped([r for r in rows if self.choice.bench in ("", r.benchmark)])
         if self.choice.wide:
@@ -79,8 +80,8 @@ class Builder:
             for place in places
             if place.group and place.name in columns.metrics(place.group.rows)
         }
-        rows, told = [row for group in groups for row in group.rows], list(tested.values())
-        spanning = len(groups) > 1
+        rows, spanning = [row for group in groups for row in group.rows], len(groups) > 1
+        told = [(_told(place, spanning), marks) for place, marks in tested.items()]
         lines = self._sorted(contestants(groups), places)
         sections = tuple(
             Section(name, tuple(_line(c, places, tested) for c in found), published)
@@ -91,8 +92,8 @@ class Builder:
             tuple(_column(place, spanning=spanning) for place in places),
             sections,
             (*notes.of_rows(rows, [p.name for p in places]), *notes.untested(rows, told)),
-            notes.of_top([(_told(place, spanning), m) for place, m in tested.items()]),
-            notes.of_differing(self.choice.baseline, told),
+            notes.of_top(told),
+            notes.of_differing(self.choice.baseline, list(tested.values())),
         )
 
     def _places(self, groups: Sequence[Group], facts: Sequence[str]) -> list[Place]:

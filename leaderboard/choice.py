@@ -27,6 +27,8 @@ class Choice:
     """One table across benchmarks instead of one for each."""
     published: tuple[str, ...] = ()
     """The documents whose figures stand beside; `all` for all."""
+    pool: bool = False
+    """One row for the seeds of a setting."""
     paper: str = ""
     """The document whose own tables are laid out; empty: none."""
 

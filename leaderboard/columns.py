@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,10 @@ from leaderboard.rows import Row
 
 DASH = "–"
 ALL = "all"
+HARNESS, COMMIT = "preference-harness", "commit"
+"""Names among a result's versions."""
+SHORT = 10
+"""Digits of a commit that are shown."""
 
 METRICS = {
     "win_rate": ("win rate %", 1),
@@ -47,8 +52,30 @@ def _length(value: float | None, row: Row) -> str:
     return _number(value, digits=0 if row.document else 1)
 
 
+def _hours(value: float | None) -> str:
+    """Return hours with two digits that say something: few are not rounded to none."""
+    few = 0 if not value or value >= 1 else -math.floor(math.log10(value))
+    return _number(value, digits=1 + few)
+
+
+def _commit(row: Row) -> str:
+    """Return a commit's first digits, and whether the checkout had been changed."""
+    name, mark, rest = row.versions.get(COMMIT, "").partition("+")
+    return f"{name[:SHORT]}{mark}{rest}"
+
+
+def _versions(row: Row) -> str:
+    told = sorted(row.versions.items())
+    return ", ".join(f"{name} {version}" for name, version in told if name not in (HARNESS, COMMIT))
+
+
 def _judged(row: Row) -> str:
     return DASH if row.judged is None else f"{row.judged} of {row.asked}"
+
+
+def _seeds(row: Row) -> list[int]:
+    """Return the seeds of a row's runs, as far as they are known."""
+    return [each.seed for each in row.repeats or (row,) if each.seed is not None]
 
 
 def _method(row: Row) -> str:
@@ -67,6 +94,12 @@ CONTESTANT = {
         "iteration",
         lambda row: DASH if row.iteration is None else str(row.iteration),
         lambda row: row.iteration,
+        number=True,
+    ),
+    "seeds": Fact(
+        "seeds",
+        lambda row: ", ".join(map(str, _seeds(row))) or DASH,
+        lambda row: len(_seeds(row)) or None,
         number=True,
     ),
     "run": Fact("run", lambda row: row.run or DASH, lambda row: row.run or None),
@@ -92,13 +125,21 @@ FACTS = {
     "baseline": Fact("against", lambda r: r.baseline or DASH, lambda r: r.baseline or None),
     "dollars": Fact("$", lambda row: _number(row.dollars, 2), lambda r: r.dollars, number=True),
     "gpu-hours": Fact(
-        "GPU hours", lambda row: _number(row.gpu_hours), lambda row: row.gpu_hours, number=True
+        "GPU hours", lambda row: _hours(row.gpu_hours), lambda row: row.gpu_hours, number=True
+    ),
+    "processor-hours": Fact(
+        "processor hours",
+        lambda row: _hours(row.processor_hours),
+        lambda row: row.processor_hours,
+        number=True,
     ),
     "version": Fact(
         "version",
-        lambda row: row.versions.get("preference-harness", DASH),
-        lambda row: row.versions.get("preference-harness"),
+        lambda row: row.versions.get(HARNESS, DASH),
+        lambda row: row.versions.get(HARNESS),
     ),
+    "commit": Fact("commit", lambda row: _commit(row) or DASH, lambda row: _commit(row) or None),
+    "versions": Fact("versions", lambda row: _versions(row) or DASH, lambda row: _versions(row)),
     "source": Fact("source", lambda row: row.source, lambda row: row.source),
 }
 """What is known of a contestant on one benchmark beside the figures."""

@@ -1,8 +1,8 @@
 """Who is not told from the best, and who differs from a named baseline, by paired tests.
 
 The tests run on per-prompt values from each result's items, over the prompts that two contestants
-share; see `harness.statistics.paired`. A metric that is no sum over prompts (style control) has no
-such values, and no marks.
+share; see `harness.statistics.paired`. A figure of a regression (length and style controlled) has
+what each prompt contributes to it; where a result does not tell that, it has no marks.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ class Reader:
         Raises:
             StoreError: the file is damaged.
         """
+        if row.repeats:
+            return averaged([self.values(each, metric) for each in row.repeats])
         if row.items is None:
             return {}
         try:
@@ -91,6 +93,20 @@ def values(items: Items, metric: str) -> Values:
     return found
 
 
+def averaged(found: Sequence[Values]) -> Values:
+    """Return every prompt's points and weight in the mean over seeds; none where one has none."""
+    if not all(found):
+        return {}
+    gathered: dict[str, list[tuple[float, float]]] = {}
+    for own in found:
+        for prompt, pair in own.items():
+            gathered.setdefault(prompt, []).append(pair)
+    return {
+        prompt: (sum(p for p, _ in pairs) / len(pairs), sum(w for _, w in pairs) / len(pairs))
+        for prompt, pairs in gathered.items()
+    }
+
+
 def _points(item: Mapping[str, Any], metric: str) -> tuple[float, float]:
     match item:
         case {"rating": rating, "turn": turn} if metric in RATINGS:
@@ -112,8 +128,11 @@ def _tested(
     import numpy as np
 
     from harness.statistics import paired
+    from harness.statistics.repeats import Repeated
 
-    apart = paired.differences(_played(found), seed=SEED, rounds=ROUNDS)
+    by_seed = [[r.estimates[metric].value for r in row.repeats or (row,)] for row in rows]
+    repeated = Repeated.of(by_seed) if any(row.repeats for row in rows) else None
+    apart = paired.differences(_played(found), seed=SEED, rounds=ROUNDS, repeated=repeated)
     figures = [row.estimates[metric].value for row in rows]
     top = paired.top_group(apart, int(np.argmax(figures)))
     labels = [row.label for row in rows]

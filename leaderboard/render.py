@@ -216,8 +216,11 @@ def _row(table: Table, section: Section, line: Line) -> dict[str, Any]:
 def _provenance(row: Row) -> dict[str, Any]:
     """Return where a row is from: all that was told, nothing that was not."""
     names = ("source", "benchmark", "judge", "baseline", "protocol", "scoring", "run", "base")
-    told = {name: getattr(row, name) for name in (*names, "iteration", "versions", "notes")}
-    return {name: value for name, value in told.items() if value not in ("", None, {}, ())}
+    more = ("iteration", "judged_with", "hours", "versions", "notes")
+    told = {name: getattr(row, name) for name in (*names, *more)}
+    seeds = [each.seed for each in row.repeats or (row,) if each.seed is not None]
+    told |= {"seeds": seeds, "setting": row.setting}
+    return {name: value for name, value in told.items() if value not in ("", None, {}, (), [])}
 
 
 def _value(cell: Cell) -> Any:

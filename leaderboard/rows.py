@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from harness.accelerators import PROCESSOR
 from harness.types import Estimate
 
 
@@ -57,15 +59,25 @@ class Row:
     """The share of answers that ended at the token limit."""
     dollars: float | None = None
     """What the verdicts have cost; None where no price is known."""
-    gpu_hours: float | None = None
-    """None: no result tells yet."""
+    hours: Mapping[str, float] | None = None
+    """Of training and answering, by what was computed on: an accelerator's name, or `processor`
+    (see `harness.evaluation.hours`); None where that is not known."""
     base: str = ""
     """The policy that training began with; empty where not known."""
     method: str = ""
     iteration: int | None = None
     run: str = ""
     """The run that made the policy; empty for answers from elsewhere."""
+    seed: int | None = None
+    """The run's; None where not known."""
+    setting: str = ""
+    """A digest of the run's configuration without its seed; empty where not known."""
+    repeats: tuple[Row, ...] = ()
+    """The rows of several seeds that this one is the mean of; none where it is one itself."""
+    judged_with: Mapping[str, Any] = field(default_factory=dict)
+    """What the judge was asked with besides the texts; empty where not told."""
     versions: Mapping[str, str] = field(default_factory=dict)
+    """Of the packages, and the `commit` where a checkout was run."""
     notes: tuple[str, ...] = ()
     items: Path | None = None
     """The file with one row a prompt; None where there is none."""
@@ -75,3 +87,14 @@ class Row:
     """For a published row: what its method's measured row is called here."""
     digits: Mapping[str, int] = field(default_factory=dict)
     """Decimals by metric, where a document has printed them."""
+
+    @property
+    def gpu_hours(self) -> float | None:
+        """Hours of all accelerators; None where none was used, or that is not known."""
+        told = [hours for kind, hours in (self.hours or {}).items() if kind != PROCESSOR]
+        return sum(told) if told else None
+
+    @property
+    def processor_hours(self) -> float | None:
+        """Hours of what took no accelerator; None where that is not known."""
+        return None if self.hours is None else self.hours.get(PROCESSOR, 0.0)

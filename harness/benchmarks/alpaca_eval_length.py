@@ -102,10 +102,13 @@ def estimates(
     told = (STAND_IN,) if assets.stand_in(GAMED, folder) else ()
     foreign = (ROWS if upstream else FOREIGN,) if places is None else ()
     published = {"lc_standard_error": Estimate(found.published_error)}
+    details = _details(
+        found, difficulty="none" if at is None else "row" if upstream else "instruction"
+    )
     return Found(
         {METRIC: found.estimate, **published},
         (*_told(found, chosen=scoring.C is None), *foreign, *told),
-        _details(found, difficulty="none" if at is None else "row" if upstream else "instruction"),
+        details | ({"compat": "upstream"} if upstream else {}),
         tuple(map(float, found.contributions)),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -56,14 +56,16 @@ def controlled(
         own = [[g for g in games if category(g.prompt_id) == name] for games in played]
         at = [i for i, games in enumerate(own) if games and styles[i]]
         if at:
-            rows = _rows([own[i] for i in at], [styles[i] for i in at])
-            for i, told in zip(at, _figures(rows, name, scoring), strict=True):
+            rows, prompts = _rows([own[i] for i in at], [styles[i] for i in at])
+            for i, told in zip(at, _figures(rows, prompts, name, scoring), strict=True):
                 found[i] = told(found[i])
     return found
 
 
-def _figures(rows: Rows, name: str, scoring: Scoring) -> list[Callable[[Score], Score]]:
-    """Return what adds a category's figure to each contestant's score."""
+def _figures(
+    rows: Rows, prompts: Sequence[str], name: str, scoring: Scoring
+) -> list[Callable[[Score], Score]]:
+    """Return what adds a category's figure to each contestant's score, and prompts' parts in it."""
     try:
         fitted = (
             _upstream(rows, scoring.seed)
@@ -75,18 +77,31 @@ def _figures(rows: Rows, name: str, scoring: Scoring) -> list[Callable[[Score], 
         return [lambda s: replace(s, notes=(*s.notes, told))] * rows.models
     level = UPSTREAM_LEVEL if scoring.compat == "upstream" else None
     weights = dict(zip(FEATURES, map(float, fitted.style), strict=True))
-    assert fitted.resampled is not None
+    parts = fitted.contributions
 
     def adding(place: int) -> Callable[[Score], Score]:
         estimate = _estimate(float(fitted.win_rate[place]), fitted.resampled, place, level)
         key = f"{name}_style_controlled_win_rate"
+        told = {} if parts is None else dict(zip(prompts, 100 * parts[:, place], strict=True))
         return lambda s: replace(
             s,
+            items=_with(s.items, key, told),
             estimates={**s.estimates, key: percent(estimate)},
             details={**s.details, f"{name}_style": weights},
         )
 
     return [adding(place) for place in range(rows.models)]
+
+
+def _with(
+    items: Sequence[Mapping[str, Any]], key: str, told: Mapping[str, float]
+) -> tuple[Mapping[str, Any], ...]:
+    """Return items with what each adds to a figure, where that is a number."""
+    known = {name: float(part) for name, part in told.items() if not np.isnan(part)}
+    return tuple(
+        {**item, key: known[item["prompt_id"]]} if item["prompt_id"] in known else item
+        for item in items
+    )
 
 
 def _estimate(
@@ -124,7 +139,8 @@ def upstream_raw(score: Score, scoring: Scoring) -> Score:
             if item["category"] == category and item["weight"]
         ]
         estimates[name] = _mean_of_means(rows, scoring.seed)
-    return replace(score, estimates=estimates, notes=(*score.notes, TOLERANCE))
+    details = {**score.details, "compat": "upstream"}
+    return replace(score, estimates=estimates, notes=(*score.notes, TOLERANCE), details=details)
 
 
 def _mean_of_means(rows: Sequence[tuple[float, int]], seed: int) -> Estimate:
@@ -159,8 +175,14 @@ def _without(score: Score) -> Score:
     return replace(score, notes=(*score.notes, UNKNOWN))
 
 
-def _rows(games: Sequence[Sequence[Game]], styles: Sequence[Mapping[str, Floats]]) -> Rows:
-    """Lay the games of all contestants in rows; one without a known style is left out."""
+def _rows(
+    games: Sequence[Sequence[Game]], styles: Sequence[Mapping[str, Floats]]
+) -> tuple[Rows, list[str]]:
+    """Lay the games of all contestants in rows; one without a known style is left out.
+
+    Returns:
+        The rows, and the prompts' names by the numbers that they have there.
+    """
     flat = [
         (place, game, styles[place][game.prompt_id])
         for place, own in enumerate(games)
@@ -168,7 +190,7 @@ def _rows(games: Sequence[Sequence[Game]], styles: Sequence[Mapping[str, Floats]
         if game.prompt_id in styles[place]
     ]
     prompts = {name: i for i, name in enumerate(dict.fromkeys(g.prompt_id for _, g, _ in flat))}
-    return Rows(
+    rows = Rows(
         model=np.array([place for place, _, _ in flat], dtype=np.int64),
         won=np.array([game.won for _, game, _ in flat]),
         weight=np.array([float(game.weight) for _, game, _ in flat]),
@@ -176,3 +198,4 @@ def _rows(games: Sequence[Sequence[Game]], styles: Sequence[Mapping[str, Floats]
         prompt=np.array([prompts[game.prompt_id] for _, game, _ in flat], dtype=np.int64),
         models=len(games),
     )
+    return rows, list(prompts)

@@ -4,9 +4,10 @@ After lmarena/arena-hard-auto at its last commit. Every category has a baseline,
 and a table of its own. What differs by default: the win rate is the share of points, where upstream
 prints the mean of 100 unseeded bootstrap means (it differs by about 0.1 points from run to run);
 style is controlled by the maximum of the likelihood, where upstream's optimiser stops up to about a
-point before it; intervals hold 95 % and keep a prompt's games together. `compat: upstream` makes
-the figures upstream's way, seeded: to be compared with a tolerance of 0.3 points, and 0.5 with
-style controlled.
+point before it, and at the baseline's style, where upstream takes the mean over all models of the
+file, which for a model alone is its own; intervals hold 95 % and keep a prompt's games together.
+`compat: upstream` makes the figures upstream's way, seeded: to be compared with a tolerance of 0.3
+points, and 0.5 with style controlled.
 
 A prompt of which one game cannot be read is dropped whole, as upstream.
 """

@@ -58,7 +58,8 @@ def scored(graded: Graded, scoring: Scoring) -> Score:
         raise CheckError(f"no rating of {graded.label} could be read: there is no figure")
     counts = _counts(items, rated, counted)
     notes = (*graded.notes, *_notes(graded, counts, items))
-    return Score(_estimates(rated, scoring), counts, tuple(items), notes)
+    details = {"compat": scoring.compat} if scoring.compat else {}
+    return Score(_estimates(rated, scoring), counts, tuple(items), notes, details)
 
 
 def valid(rating: float) -> bool:

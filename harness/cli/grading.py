@@ -19,7 +19,10 @@ BenchOption = Annotated[
     str, typer.Option("--bench", help="Of configs/bench.", autocompletion=screen.complete("bench"))
 ]
 BenchArgument = Annotated[
-    str, typer.Argument(metavar="BENCH", autocompletion=screen.complete("bench"))
+    str,
+    typer.Argument(
+        metavar="BENCH", help="Of configs/bench.", autocompletion=screen.complete("bench")
+    ),
 ]
 JudgeOption = Annotated[
     str | None,

@@ -33,6 +33,7 @@ def command(
     group: tables.GroupOption = "",
     baseline: tables.BaselineOption = "",
     wide: tables.WideOption = False,
+    pool: tables.PoolOption = False,
     published: tables.PublishedOption = None,
     paper: tables.PaperOption = "",
     template: tables.TemplateOption = None,
@@ -63,6 +64,7 @@ def command(
         group=group,
         baseline=baseline,
         wide=wide,
+        pool=pool,
         published=tuple(published or ()),
         paper=paper,
     )

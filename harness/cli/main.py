@@ -1,6 +1,7 @@
 """The `harness` command: one command a file; an error is one line and a documented exit code."""
 
 import gc
+import io
 import os
 import sys
 
@@ -31,6 +32,7 @@ app = typer.Typer(
     epilog="Start with `harness demo`. Exit codes: see `python -m pydoc harness.errors`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("demo", epilog=demo.EXAMPLE)(demo.command)
@@ -54,6 +56,7 @@ def main() -> None:
     """Run the command line."""
     # torch's idle threads spin: long spells cost several times the work on a busy machine
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    speak_utf8()
     # what imports make lives on: looking through it for garbage is a tenth of a short command
     gc.set_threshold(50_000)
     try:
@@ -62,3 +65,14 @@ def main() -> None:
         sys.exit(fail(error))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def speak_utf8() -> None:
+    """Print the same bytes whatever the locale says; a terminal is spared what it cannot show."""
+    for stream in (sys.stdout, sys.stderr):
+        if not isinstance(stream, io.TextIOWrapper):
+            continue
+        if stream.isatty():
+            stream.reconfigure(errors="replace")
+        else:
+            stream.reconfigure(encoding="utf-8")

@@ -55,7 +55,9 @@ def print_plan(stages: Plan) -> None:
 
 def cost(found: Cost | None) -> dict[str, Any] | None:
     """Return what a method costs as data."""
-    return {**dataclasses.asdict(found), "hours": found.hours} if found else None
+    if found is None:
+        return None
+    return {**dataclasses.asdict(found), "hours": found.hours, "dollars": found.dollars}
 
 
 def print_cost(found: Cost | None) -> None:
@@ -71,6 +73,8 @@ def print_cost(found: Cost | None) -> None:
     typer.echo(
         f"{found.hours:8.1f} h  together, {found.comparisons_per_prompt} comparisons a prompt"
     )
+    if found.dollars is not None:
+        typer.echo(f"About ${found.dollars:,.0f}, at ${found.hourly:.2f} an hour for all GPUs.")
     if found.state_gb is not None and found.activations_gb is not None:
         typer.echo(
             f"Training takes {found.state_gb:.1f} GB a GPU for weights, gradients and moments and "

@@ -46,6 +46,21 @@ def complete(kind: str) -> Callable[[str], list[str]]:
     return names
 
 
+LauncherOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Where it is done, of configs/launcher; --set launcher.KEY=VALUE changes it.",
+        autocompletion=complete("launcher"),
+    ),
+]
+
+
+def launched(launcher: str | None, overrides: list[str] | None) -> list[str]:
+    """Return a method's overrides, the launcher before those that change its keys."""
+    told = [f"launcher={json.dumps({'ref': f'launcher/{launcher}'})}"] if launcher else []
+    return [*told, *(overrides or ())]
+
+
 def workspace(root: Path) -> Workspace:
     """Return a workspace whose stages are told and tracked on standard error."""
     from harness.runs import Workspace

@@ -23,6 +23,7 @@ SortOption = Annotated[str, typer.Option("--sort", help="A column; -NAME turns t
 GroupOption = Annotated[str, typer.Option("--group", help="base, method or iteration.")]
 BaselineOption = Annotated[str, typer.Option("--baseline", help="Whom † says others differ from.")]
 WideOption = Annotated[bool, typer.Option("--wide", help="One table across benchmarks.")]
+PoolOption = Annotated[bool, typer.Option("--pool-seeds", help="One row for a setting's seeds.")]
 PublishedOption = Annotated[
     list[str] | None, typer.Option("--published", help="A document's figures beside; or `all`.")
 ]

@@ -10,9 +10,11 @@ from harness.cli.screen import (
     RUNS,
     DryRunOption,
     JsonOption,
+    LauncherOption,
     SetOption,
     WorkspaceOption,
     complete,
+    launched,
     say,
     show,
     workspace,
@@ -32,6 +34,7 @@ def command(
         str | None, typer.Option("--name", help="What the run is called; the method's name if not.")
     ] = None,
     overrides: SetOption = None,
+    launcher: LauncherOption = None,
     dry_run: DryRunOption = False,
     gpu: Annotated[
         str,
@@ -45,14 +48,15 @@ def command(
 
     The same command goes on where it was stopped; stages that stand are never made twice.
     """
-    from harness.cli import present
+    from harness.cli import launching, present
     from harness.config import build, load, make
     from harness.training import estimate, run
     from harness.training.spec import TrainSpec
 
-    spec = make(TrainSpec, load("train", name, overrides or ()))
+    spec = make(TrainSpec, load("train", name, launched(launcher, overrides)))
     place = workspace(root)
-    say(f"{spec.method} · {present.engine(spec.engine)}")
+    if launching.leads(spec):
+        say(f"{spec.method} · {present.engine(spec.engine)}")
     if dry_run:
         stages = run.plan(spec, place)
         cost = estimate.estimate(spec, build(load("gpu", gpu), "gpu"), gpus)
@@ -62,7 +66,9 @@ def command(
             present.print_plan(stages)
             present.print_cost(cost)
         return
-    done = run.train(spec, place, run_name or present.stem(name))
+    done = launching.trained(spec, place, run_name or present.stem(name))
+    if done is None or not launching.leads(spec):
+        return
     if as_json:
         show(vars(done))
     else:

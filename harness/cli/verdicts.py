@@ -16,7 +16,7 @@ app = typer.Typer(help="Look after the store of verdicts.", no_args_is_help=True
 SHOWN = 10
 
 
-@app.command("ls", epilog=EXAMPLE)
+@app.command("ls", epilog="Example: harness verdicts ls --json")
 def listing(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
     """Show which judges gave how many verdicts, and what they cost."""
     from harness.judges import upkeep

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -16,6 +17,7 @@ END = 256
 class CannedEngine(Component):
     """Says what it is told to; tokens are UTF-8 bytes, and 256 ends a turn."""
 
+    accelerators: ClassVar[int] = 0
     text: str = "This is a canned answer."
     """The answer to every prompt that `answers` does not have."""
     answers: Mapping[str, str] = Field(default_factory=dict)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.errors import EngineError, PolicyError
 from harness.models import check, end_ids, first_line, load_tokenizer, render
-from harness.types import Completion, FinishReason, Policy, Request
+from harness.types import Advance, Completion, FinishReason, Policy, Request
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+Answer = Callable[[Sequence[int], Advance], list[Completion]]
+"""Answers the requests at some positions, in their order; `advance(1)` after every request."""
 
 
 @dataclass(frozen=True, slots=True)

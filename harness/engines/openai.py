@@ -11,7 +11,7 @@ import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field
@@ -34,6 +34,8 @@ LONGEST_PAUSE = 60.0
 class OpenAIEngine(Component):
     """Samples from a server; token ids only where it tells them."""
 
+    accelerators: ClassVar[int] = 0
+    """The server's are not ours."""
     base_url: str
     """Up to and with `/v1`."""
     model: str | None = None

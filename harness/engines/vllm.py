@@ -1,6 +1,7 @@
 """vLLM, in a process of its own: its interpreter, its packages and its memory are not ours.
 
-The worker (`vllm_worker`) is run by path and spoken to in files. A sample depends on its request
+The worker (`vllm_worker`) is run by path; it is told what to answer in lines, and answers in a
+file. A sample depends on its request
 as far as vLLM promises it: the same version, on the same hardware, at the same batch shapes.
 """
 
@@ -17,14 +18,16 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from pydantic import Field
 
 from harness.config import Component
-from harness.engines.completions import Job, prepare
-from harness.errors import EngineError, MissingDependencyError
+from harness.engines.completions import Answer, Job, prepare
+from harness.errors import EngineError, HarnessError, MissingDependencyError
+from harness.files import last_words
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, Policy, Request
 
@@ -56,6 +59,11 @@ class VLLMEngine(Component):
     chosen_because: str = Field("", exclude=True)
     """Why this engine was chosen, where another one might have been."""
 
+    @property
+    def accelerators(self) -> int:
+        """How many GPUs it takes."""
+        return self.tensor_parallel_size
+
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
     ) -> list[Completion]:
@@ -66,20 +74,40 @@ class VLLMEngine(Component):
             PolicyError: the tokenizer or the chat template cannot be used.
             EngineError: a prompt leaves no room for a response; the worker failed or hung.
         """
+        with self.resident(policy, requests, sampling) as answer:
+            return answer(range(len(requests)), advance)
+
+    @contextmanager
+    def resident(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling
+    ) -> Iterator[Answer]:
+        """Keep the worker at hand while some of the requests are answered, then others.
+
+        Raises: as `generate`.
+        """
         check_installed(self.python)
         job = prepare(policy, requests, self.max_model_len)
         if not requests:
-            return []
-        found: dict[int, list[Completion]] = {}
+            yield lambda positions, advance: []
+            return
         with scratch() as folder:
             told = json.dumps(self._job(policy, job, sampling))
             (folder / "job.json").write_text(told, encoding="utf-8")
-            for position, samples in run(self.python or sys.executable, folder, self.patience):
-                found[position] = finished(job, position, samples)
-                advance(1)
-            if len(found) < len(requests):
-                raise failure(folder, f"answered {len(found)} of {len(requests)} requests")
-        return [completion for position in sorted(found) for completion in found[position]]
+            with worker(self.python or sys.executable, folder) as running:
+
+                def answer(positions: Sequence[int], advance: Advance) -> list[Completion]:
+                    found: dict[int, list[Completion]] = {}
+                    for position, samples in ask(running, positions, self.patience):
+                        found[position] = finished(job, position, samples)
+                        advance(1)
+                    return [sample for position in positions for sample in found[position]]
+
+                yield answer
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs hold one copy of the weights."""
+        return self.tensor_parallel_size
 
     def _job(self, policy: Policy, job: Job, sampling: Sampling) -> dict[str, Any]:
         """Return what the worker reads: plain data in vLLM's own words."""
@@ -168,51 +196,85 @@ def scratch() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def run(python: str, folder: Path, patience: float) -> Iterator[tuple[int, list[list[int]]]]:
-    """Run the worker on a folder's job; yield each request's position and token ids as they come.
+@dataclass(frozen=True)
+class Running:
+    """A worker that has a job."""
+
+    process: subprocess.Popen[bytes]
+    python: str
+    folder: Path
+    results: TextIO
+    """What it has written and nobody has read yet."""
+
+
+@contextmanager
+def worker(python: str, folder: Path) -> Iterator[Running]:
+    """Start a worker on a folder's job, in a process group which does not outlive the block."""
+    (folder / "results.jsonl").touch()
+    # -P: without it the worker's folder, which has a transformers.py, would be searched first.
+    command = [python, "-P", str(WORKER), str(folder)]
+    with open(log_of(folder), "wb") as log:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        with open(folder / "results.jsonl", encoding="utf-8") as results:
+            yield Running(process, python, folder, results)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(BrokenPipeError):
+            process.communicate()
+
+
+def ask(
+    running: Running, positions: Sequence[int], patience: float
+) -> Iterator[tuple[int, list[list[int]]]]:
+    """Have some requests answered; yield each one's position and token ids as they come.
 
     Raises:
         EngineError: the worker failed, or gave no sign of life for `patience` seconds.
         MissingDependencyError: its interpreter has no vLLM.
     """
-    results = folder / "results.jsonl"
-    results.touch()
-    with worker(python, folder) as process, open(results, encoding="utf-8") as lines:
-        pending, alive, size = "", time.monotonic(), -1
-        while True:
-            code = process.poll()  # before the last look, so that nothing written is missed
-            *whole, pending = (pending + lines.read()).split("\n")
-            for line in whole:
-                told = json.loads(line)
-                yield told["position"], told["token_ids"]
-            if code is not None:
-                break
-            if (grown := results.stat().st_size + log_of(folder).stat().st_size) != size:
-                alive, size = time.monotonic(), grown
-            elif time.monotonic() - alive > patience:
-                raise failure(folder, f"gave no sign of life for {patience:.0f} seconds")
+    open_, pending, alive, size = set(positions), "", time.monotonic(), -1
+    tell(running.process, positions)
+    while open_:
+        code = running.process.poll()  # before the last look, so that nothing written is missed
+        *whole, pending = (pending + running.results.read()).split("\n")
+        for line in whole:
+            told = json.loads(line)
+            open_.remove(told["position"])
+            yield told["position"], told["token_ids"]
+        if open_ and code is not None:
+            raise ended(running, code, len(positions) - len(open_), len(positions))
+        if (grown := life(running.folder)) != size:
+            alive, size = time.monotonic(), grown
+        elif time.monotonic() - alive > patience:
+            raise failure(running.folder, f"gave no sign of life for {patience:.0f} seconds")
+        if open_:
             time.sleep(POLL_SECONDS)
-    if code and "No module named 'vllm'" in tail(folder):
-        raise not_installed(python)
+
+
+def tell(process: subprocess.Popen[bytes], positions: Sequence[int]) -> None:
+    """Tell a worker what to answer next; one that has ended is noticed by who listens."""
+    if process.stdin:
+        with suppress(BrokenPipeError):
+            process.stdin.write(json.dumps(list(positions)).encode() + b"\n")
+            process.stdin.flush()
+
+
+def ended(running: Running, code: int, answered: int, asked: int) -> HarnessError:
+    """Return the error of a worker that ended before it had answered."""
+    if code and "No module named 'vllm'" in last_words(log_of(running.folder)):
+        return not_installed(running.python)
     if code:
-        raise failure(folder, f"ended with exit code {code}")
+        return failure(running.folder, f"ended with exit code {code}")
+    return failure(running.folder, f"answered {answered} of {asked} requests")
 
 
-@contextmanager
-def worker(python: str, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Start the worker in a process group of its own, which does not outlive the block."""
-    # -P: without it the worker's folder, which has a transformers.py, would be searched first.
-    command = [python, "-P", str(WORKER), str(folder)]
-    with open(log_of(folder), "wb") as log:
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def life(folder: Path) -> int:
+    """Return what grows as long as a worker works: how much it has written, in bytes."""
+    return (folder / "results.jsonl").stat().st_size + log_of(folder).stat().st_size
 
 
 def log_of(folder: Path) -> Path:
@@ -220,14 +282,7 @@ def log_of(folder: Path) -> Path:
     return folder / "log.txt"
 
 
-def tail(folder: Path) -> str:
-    """Return the last lines of the worker's log that say anything, in one line."""
-    lines = log_of(folder).read_text("utf-8", errors="replace").splitlines()
-    told = (line.removeprefix("[rank0]:").strip() for line in lines)
-    return " | ".join([line for line in told if line and "^^^" not in line][-2:])
-
-
 def failure(folder: Path, what: str) -> EngineError:
     """Return the error that tells how a worker ended, the last that it said, and its log."""
-    said = tail(folder) or "it said nothing"
+    said = last_words(log_of(folder)) or "it said nothing"
     return EngineError(f"the vLLM worker {what}: {said}; its log: {log_of(folder)}")

@@ -1,6 +1,7 @@
 """Generates with vLLM in a process of its own: `python -P vllm_worker.py FOLDER`.
 
-Reads FOLDER/job.json and appends to FOLDER/results.jsonl, one line a finished request. Its
+Reads FOLDER/job.json, then from standard input which of its requests to answer, a line of
+positions at a time, and appends to FOLDER/results.jsonl, one line a finished request. Its
 interpreter may be another environment than the harness's, so it imports nothing of the harness.
 """
 
@@ -16,19 +17,26 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(folder: Path) -> None:
-    """Answer every request of the job."""
+    """Answer requests of the job until no more are asked for."""
     job = json.loads((folder / "job.json").read_text("utf-8"))
     die_with(job["parent"])
     os.environ.update({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"})
     engine = start(job)
-    for position, request in enumerate(job["requests"]):
+    with open(folder / "results.jsonl", "a", encoding="utf-8") as results:
+        for line in sys.stdin:
+            answer(engine, job, json.loads(line), results)
+
+
+def answer(engine: Any, job: dict[str, Any], positions: list[int], results: TextIO) -> None:
+    """Answer the requests at some positions."""
+    for position in positions:
+        request = job["requests"][position]
         prompt = {"prompt_token_ids": request["prompt_token_ids"]}
         engine.add_request(str(position), prompt, parameters(job, request))
-    with open(folder / "results.jsonl", "a", encoding="utf-8") as results:
-        while engine.has_unfinished_requests():
-            for output in engine.step():
-                if output.finished:
-                    write(results, output)
+    while engine.has_unfinished_requests():
+        for output in engine.step():
+            if output.finished:
+                write(results, output)
 
 
 def die_with(parent: int) -> None:

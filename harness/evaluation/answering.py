@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.accelerators import taken
 from harness.config import identity
 from harness.evaluation import audit
 from harness.files import write_whole
@@ -45,7 +46,8 @@ def answer_stage(
     make = partial(_answer, policy, engine, benchmark, seed, label)
     size = f"{len(prompts)} prompts"
     inputs = {"policy": policy.weights()}
-    return Stage("answer", VERSION, config, inputs, make, label, size, device=True)
+    told = (config, inputs, make, label, size)
+    return Stage("answer", VERSION, *told, device=True, accelerators=taken(engine))
 
 
 def conversation(benchmark: Benchmark, answers: Iterable[Answer] | None) -> list[Prompt]:

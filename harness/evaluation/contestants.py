@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.errors import ConfigError, InputError
 from harness.evaluation.answering import answer_stage, conversation, read_facts, read_stage
+from harness.evaluation.hours import Hours, spent
 from harness.protocols import Benchmark, GenerationEngine, PolicySource
 from harness.reading import shown
 from harness.runs import Stage, Workspace
@@ -25,6 +26,8 @@ class Contest:
     """Of every turn, those without an answer left out."""
     facts: Mapping[str, Any] = field(default_factory=dict)
     """How our answers were made; empty where a file was handed in."""
+    hours: Mapping[str, Hours] | None = None
+    """How long machines have worked for our answers; None where that is not known."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +55,22 @@ class Entry:
             InputError: the answers file does not fit.
         """
         facts: Mapping[str, Any] = {}
+        hours = None
         if policy := self.answering():
-            ours, facts = self._answered(policy, workspace)
+            path = self._answered(policy, workspace)
+            ours, facts = Answers(policy.name, read_stage(path)), read_facts(path)
+            hours = spent(Path(path))
         else:
             ours = self._read()
         if policy := self._baseline():
-            theirs, _ = self._answered(policy, workspace)
+            theirs = Answers(policy.name, read_stage(self._answered(policy, workspace)))
         else:
             theirs = self._published()
         prompts = conversation(self.benchmark, ours.answers)
         answered = {answer.prompt_id for answer in ours.answers}
         kept = tuple(answer for answer in theirs.answers if answer.prompt_id in answered)
         asked = tuple(prompt for prompt in prompts if prompt.id in answered)
-        return Contest(ours, replace(theirs, answers=kept), asked, facts)
+        return Contest(ours, replace(theirs, answers=kept), asked, facts, hours)
 
     def answering(self) -> PolicySource | None:
         """Return the policy that has to answer, or None where a file does."""
@@ -89,11 +95,8 @@ class Entry:
             raise ConfigError(f"{policy.name} has to answer: name an engine with --engine")
         return answer_stage(policy, self.benchmark, self.engine, self.seed)
 
-    def _answered(
-        self, policy: PolicySource, workspace: Workspace
-    ) -> tuple[Answers, Mapping[str, Any]]:
-        path = workspace.stages.realise(self._stage(policy)).path
-        return Answers(policy.name, read_stage(path)), read_facts(path)
+    def _answered(self, policy: PolicySource, workspace: Workspace) -> str:
+        return workspace.stages.realise(self._stage(policy)).path
 
     def _read(self) -> Answers:
         assert self.answers is not None

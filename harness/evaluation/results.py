@@ -22,6 +22,7 @@ from urllib.parse import quote
 
 from harness.errors import StoreError
 from harness.evaluation import audit
+from harness.evaluation.hours import Hours
 from harness.files import write_whole
 from harness.protocols import Benchmark
 from harness.runs import Workspace, versions
@@ -30,8 +31,9 @@ from harness.types import Answer, Bill, Estimate, Graded, Message, Prompt, Readi
 
 LONGEST = 120
 GRADED = "graded.json"
-SCHEMA = 2
-"""Of the result's file; raised when its fields change."""
+SCHEMA, OLDEST = 3, 2
+"""Of the result's file, raised when its fields change; and the oldest that is read. What the second
+does not tell, hours and run, is not known: it is no nought."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class Result:
     """How the answers were made: engine, seed, chat template; empty for a file's."""
     bill: Bill | None = None
     """What the verdicts have cost, asking again included; None for a file's."""
+    hours: Mapping[str, Hours] | None = None
+    """How long machines have trained (`training`) and answered (`answering`), see `hours`; None
+    where that is not known."""
+    run: Mapping[str, Any] | None = None
+    """Which made the policy: its `name`, `method`, `iteration`, `base`; None: not known."""
     schema: int = field(default=SCHEMA)
 
 
@@ -93,6 +100,8 @@ def result(
     answered: Mapping[str, Any] | None = None,
     judged_with: Mapping[str, Any] | None = None,
     bill: Bill | None = None,
+    hours: Mapping[str, Hours] | None = None,
+    run: Mapping[str, Any] | None = None,
 ) -> Result:
     """Put together what is filed of a contestant."""
     lengths = [len(answer.text) for answer in graded.answers]
@@ -116,6 +125,8 @@ def result(
         sources=dict(benchmark.sources()),
         answered=dict(answered or {}),
         bill=bill,
+        hours=hours,
+        run=run,
     )
 
 
@@ -184,8 +195,8 @@ def read(path: Path) -> Result:
         score["estimates"] = {k: Estimate(**v) for k, v in score["estimates"].items()}
         score["notes"], score["items"] = tuple(score["notes"]), ()
         data["judges_served"] = tuple(data["judges_served"])
-        if (schema := data.get("schema", 1)) != SCHEMA:
-            raise ValueError(f"its schema is {schema}, this version reads {SCHEMA}")
+        if not OLDEST <= (schema := data.get("schema", 1)) <= SCHEMA:
+            raise ValueError(f"its schema is {schema}, this version reads {OLDEST} to {SCHEMA}")
         if data.get("bill") is not None:
             data["bill"] = Bill(**data["bill"])
         return Result(**{**data, "score": Score(**score)})

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from harness.errors import CheckError
 from harness.evaluation import audit, results
@@ -31,6 +31,19 @@ class RememberingJudge(Judge, Protocol):
 
     def bill(self, requests: Sequence[JudgeRequest], reader: Reader) -> Bill:
         """Return what the verdicts on them have cost, in whatever run."""
+        ...
+
+    def asked_with(self, request: JudgeRequest) -> Mapping[str, Any]:
+        """Return what a request is asked with besides its text: the protocol's and its own."""
+        ...
+
+
+@runtime_checkable
+class MadeByRun(Protocol):
+    """A policy that a run has made."""
+
+    def run(self) -> Mapping[str, Any]:
+        """Return the run's name, its method, the iteration, and the policy that it began with."""
         ...
 
 
@@ -112,8 +125,10 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         missing=contest.ours.missing,
         asked=asked,
         answered=contest.facts,
-        judged_with=requests[0].parameters if requests else None,
+        judged_with=judge.asked_with(requests[0]) if requests else None,
         bill=judge.bill(requests, benchmark),
+        hours=contest.hours,
+        run=evaluation.policy.run() if isinstance(evaluation.policy, MadeByRun) else None,
     )
     results.write(workspace, result, graded, benchmark.files(graded))
     return result

@@ -157,6 +157,10 @@ class BatchedJudge:
         """Return what the verdicts have cost."""
         return self.stored.bill(requests, reader)
 
+    def asked_with(self, request: JudgeRequest) -> dict[str, Any]:
+        """Return what a request is asked with besides its text."""
+        return self.stored.asked_with(request)
+
     def _fetch(self, reader: Reader) -> None:
         """Wait for every batch that was submitted, and keep what it brings."""
         price, purse = self.stored.price, self.terms.purse

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import Field, model_validator
 
@@ -44,6 +44,10 @@ class Member(Judge, Protocol):
 
     def bill(self, requests: Sequence[JudgeRequest], reader: Reader) -> Bill:
         """Return what the verdicts have cost."""
+        ...
+
+    def asked_with(self, request: JudgeRequest) -> Mapping[str, Any]:
+        """Return what a request is asked with besides its text."""
         ...
 
 
@@ -113,6 +117,12 @@ class PanelJudge:
             price="; ".join(dict.fromkeys(one.price for one in found if one.price)),
             refused=sum(one.refused for one in found),
         )
+
+    def asked_with(self, request: JudgeRequest) -> dict[str, Any]:
+        """Return what a request is asked with; where it differs, by member."""
+        told = {member.model: dict(member.asked_with(request)) for member in self.members}
+        first = next(iter(told.values()))
+        return first if all(one == first for one in told.values()) else told
 
 
 def decided(verdicts: Sequence[Verdict], rule: Rule) -> Verdict:

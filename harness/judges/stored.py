@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from harness.errors import ConfigError
 from harness.judges import identity, ledger, prices
@@ -97,6 +97,11 @@ class StoredJudge:
         """
         with self._docket(requests, reader, lambda _: None) as docket:
             return ledger.bill(docket.store.calls(set(docket.trail())), self.price)
+
+    def asked_with(self, request: JudgeRequest) -> dict[str, Any]:
+        """Return what a request is asked with besides its text: the protocol's and its own."""
+        body = self.client.body(request)
+        return {name: told for name, told in body.items() if name not in ("model", "messages")}
 
     def forecast(self, requests: Sequence[JudgeRequest], reader: Reader) -> Forecast:
         """Say what asking these requests will take, those that are stored left out.

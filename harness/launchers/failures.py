@@ -1,8 +1,9 @@
-"""A worker's error, left in a file for the process that waits for it."""
+"""A worker's error as plain data, for the process that waits for it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from harness import errors
@@ -12,10 +13,20 @@ from harness.files import write_whole
 FAILURE = "failure.json"
 
 
+def told(error: HarnessError) -> dict[str, str]:
+    """Return an error as plain data."""
+    return {"kind": type(error).__name__, "message": str(error)}
+
+
+def made(told: Mapping[str, str]) -> HarnessError:
+    """Return the error that was told."""
+    kind: type[HarnessError] = getattr(errors, told["kind"], HarnessError)
+    return kind(told["message"])
+
+
 def leave(place: Path, error: HarnessError) -> None:
     """Leave an error in a folder."""
-    told = {"kind": type(error).__name__, "message": str(error)}
-    write_whole(place / FAILURE, json.dumps(told))
+    write_whole(place / FAILURE, json.dumps(told(error)))
 
 
 def forget(place: Path) -> None:
@@ -26,8 +37,6 @@ def forget(place: Path) -> None:
 def left(place: Path) -> HarnessError | None:
     """Return the error that lies in a folder, if one does."""
     try:
-        told = json.loads((place / FAILURE).read_text(encoding="utf-8"))
+        return made(json.loads((place / FAILURE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None
-    kind: type[HarnessError] = getattr(errors, told["kind"], HarnessError)
-    return kind(told["message"])

@@ -1,4 +1,4 @@
-"""This machine."""
+"""This machine: one worker a GPU, or as many as asked for."""
 
 from __future__ import annotations
 
@@ -9,23 +9,51 @@ from pydantic import Field
 
 from harness import work
 from harness.config import Component
-from harness.errors import HarnessError
+from harness.errors import ConfigError, HarnessError
 from harness.isolation import end_with_parent
 from harness.launchers import failures
+from harness.launchers.crew import crew, devices, environments
+from harness.launchers.dispatch import dispatch
 from harness.launchers.member import TASK
 from harness.types import Advance
 from harness.work import Task, Work
 
 
 class LocalLauncher(Component):
-    """Does pieces in this process, and what is done together in processes that torchrun starts."""
+    """Does pieces in this process or by several workers, and together what torchrun starts."""
 
     piece: int = Field(512, gt=0)
     """How many prompts are sampled or compared at a time."""
+    workers: int | None = Field(None, gt=0)
+    """Processes that take pieces from one queue, each with GPUs of its own; None: as many as there
+    are GPUs for. One does its work in this process."""
+    restarts: int = Field(3, ge=0)
+    """How many workers may be started in place of lost ones."""
 
     def spread(self, work: Work, advance: Advance) -> None:
-        """Do every piece that does not stand, here."""
-        spread(work, advance)
+        """Do every piece that does not stand.
+
+        Raises:
+            ConfigError: more workers are asked for than there are GPUs for.
+            HarnessError: what a worker raised; a piece ended its worker twice; all are lost.
+        """
+        workers = self._workers(work.gpus)
+        if workers == 1 or not work.missing():
+            spread(work, advance)
+            return
+        with crew(work, environments(workers, work.gpus)) as hands:
+            dispatch(work, hands, workers, self.restarts, advance)
+
+    def _workers(self, gpus: int) -> int:
+        here = len(devices())
+        if self.workers is None:
+            return max(1, here // gpus)
+        if here and self.workers * gpus > here:
+            raise ConfigError(
+                f"launcher.workers: {self.workers} with {gpus} GPUs each, and this machine has "
+                f"{here}; leave it out, for as many as there are GPUs for"
+            )
+        return self.workers
 
     def together(self, task: Task, processes: int) -> None:
         """Have so many processes of this machine call the task's function.

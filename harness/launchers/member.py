@@ -1,7 +1,8 @@
 """What every process of a group runs: `python -m harness.launchers.member FOLDER`.
 
 Whoever starts it sets the variables by which torch's processes find each other (RANK, WORLD_SIZE,
-LOCAL_RANK, MASTER_ADDR, MASTER_PORT), as torchrun does.
+LOCAL_RANK, MASTER_ADDR, MASTER_PORT), as torchrun does. Where one group after the other meets at
+the same store, it gives each a name (HARNESS_GROUP).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from harness.isolation import end_with_parent
 from harness.launchers import failures
 
 TASK = "task.json"
+GROUP = "HARNESS_GROUP"
 
 
 def main(place: Path) -> int:
@@ -26,7 +28,7 @@ def main(place: Path) -> int:
     end_with_parent()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    meet("nccl" if torch.cuda.is_available() else "gloo")
     try:
         do, told = work.read(place / TASK)
         do(told)
@@ -35,6 +37,21 @@ def main(place: Path) -> int:
         return error.exit_code
     dist.destroy_process_group()
     return 0
+
+
+def meet(backend: str) -> None:
+    """Make torch's default group of all processes that were started for this task."""
+    import torch.distributed as dist
+    from torch.distributed.distributed_c10d import PrefixStore
+    from torch.distributed.rendezvous import rendezvous
+
+    name = os.environ.get(GROUP)
+    if name is None:
+        dist.init_process_group(backend)
+        return
+    store, rank, size = next(rendezvous("env://"))
+    own = PrefixStore(name, store)
+    dist.init_process_group(backend, store=own, rank=rank, world_size=size)
 
 
 if __name__ == "__main__":

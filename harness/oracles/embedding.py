@@ -11,23 +11,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.config import Component
-from harness.files import folder_digest
 from harness.models import load_tokenizer
-from harness.oracles.rows import Row, in_batches, padded
-from harness.oracles.weights import load_with_head, require, tensors
+from harness.oracles.rows import Row
+from harness.oracles.states import Asked, states
+from harness.oracles.weights import Weights, load_with_head, require, tensors
 from harness.protocols import Advance
-from harness.shape import Shape
-from harness.types import Comparison, Message, Policy, Prompt
+from harness.types import Comparison, Message, Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedTokenizerBase
 
 HEADS = ("value_head.weight", "prompt_head.weight")
 
@@ -42,30 +39,17 @@ class Embedding:
     """The weights of R's blocks, which depend on the prompt alone; they sum to 1, (blocks,)."""
 
 
-class EmbeddingModel(Component):
+class EmbeddingModel(Weights):
     """P(first preferred) from two embeddings; not transitive."""
 
     transitive: ClassVar[bool] = False
-    name: str
-    path: str
-    revision: str | None = None
     tau: float = Field(0.1, gt=0)
     """τ, the temperature that it was trained with."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    max_length: int = Field(4096, gt=0)
+    max_length: int = Field(4096, gt=1)
     """Longer conversations, in tokens, lose their end."""
-    batch_size: int = Field(8, gt=0, exclude=True)
-    """Conversations in memory at once."""
-    shape: Shape | None = Field(default=None, exclude=True)
-    """How large it is, for estimates."""
-
-    def fingerprint(self) -> str | None:
-        """Return a folder's content digest; None for a hub id, which its revision identifies."""
-        return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
-
-    def sizes(self) -> Shape | None:
-        """Return the model's sizes, where the configuration tells."""
-        return self.shape
+    micro_tokens: int = Field(8192, gt=0, exclude=True)
+    """Tokens in memory at once; a longer conversation is taken alone."""
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
         """Return how many tokens it reads: every response once."""
@@ -94,30 +78,31 @@ class EmbeddingModel(Component):
         Raises:
             PolicyError: the model cannot be used or lacks its heads.
         """
-        policy = Policy(self.name, self.path, self.revision)
+        policy = self.policy()
         tokenizer = load_tokenizer(policy)
         model = load_with_head(policy, "AutoModel", self.dtype)
         heads = {name: one for name, one in tensors(policy).items() if name in HEADS}
         require(policy, set(HEADS) - set(heads))
         heads = {name: head.to(model.device, model.dtype) for name, head in heads.items()}
-        rows = [row_of(tokenizer, *item, self.max_length) for item in items]
+        asked = [asked_of(tokenizer, *item, self.max_length) for item in items]
         found = {}
-        for place, embedding in in_batches(
-            rows, self.batch_size, lambda part: embeddings(model, heads, part), lambda r: len(r[0])
-        ):
-            found[place] = embedding
+        for place, (asking, last) in states(model, asked, self.micro_tokens):
+            found[place] = embedding(heads, asking, last)
             advance(1)
         return [found[place] for place in range(len(items))]
 
 
-def row_of(
+def asked_of(
     tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: str, longest: int
-) -> tuple[Row, int]:
-    """Render a conversation; return it with how many of its tokens are the prompt's."""
-    asked = rendered(tokenizer, prompt.messages)
+) -> Asked:
+    """Render a conversation; the states of the prompt's last token and of its own are wanted.
+
+    The first is the same for all responses: the model is causal.
+    """
+    start = rendered(tokenizer, prompt.messages)
     whole = rendered(tokenizer, [*prompt.messages, Message("assistant", response)])
     row = [*whole[:longest][:-1], tokenizer.eos_token_id]
-    return row, min(len(asked), len(row))
+    return Asked(row, prompt.id, (min(len(start), len(row)) - 1, len(row) - 1))
 
 
 def rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Row:
@@ -127,26 +112,15 @@ def rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) ->
     return row
 
 
-def embeddings(
-    model: PreTrainedModel, heads: Mapping[str, Tensor], rows: Sequence[tuple[Row, int]]
-) -> list[Embedding]:
-    """Return the embedding of every row, each given with how many of its tokens are the prompt's.
-
-    The prompt's hidden state is that of its last token: causal, so the same for all responses.
-    """
+def embedding(heads: Mapping[str, Tensor], asking: Tensor, last: Tensor) -> Embedding:
+    """Return the embedding, given two states, each of shape (width,): the prompt's, the row's."""
     import torch
     import torch.nn.functional as F
 
-    inputs = {
-        name: column.to(model.device) for name, column in padded([row for row, _ in rows]).items()
-    }
     with torch.inference_mode():
-        hidden = model(**inputs).last_hidden_state
-        values = F.normalize((hidden[:, -1] @ heads["value_head.weight"].T).float(), dim=-1)
-        last = torch.tensor([hidden.shape[1] - len(row) + end - 1 for row, end in rows])
-        prompts = hidden[torch.arange(len(rows)), last] @ heads["prompt_head.weight"].T
-        blocks = prompts.float().softmax(-1)
-    return [Embedding(v, b) for v, b in zip(values.cpu(), blocks.cpu(), strict=True)]
+        value = F.normalize((heads["value_head.weight"] @ last).float(), dim=-1)
+        blocks = (heads["prompt_head.weight"] @ asking).float().softmax(-1)
+    return Embedding(value.cpu(), blocks.cpu())
 
 
 def preference(first: Embedding, second: Embedding, tau: float) -> float:

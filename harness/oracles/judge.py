@@ -29,6 +29,8 @@ class JudgeOracle(Component):
     """P(first preferred) as a judge says it; not transitive."""
 
     transitive: ClassVar[bool] = False
+    accelerators: ClassVar[int] = 0
+    """The judge's server has its own."""
     judge: Judge
     unread: float = Field(0.01, ge=0, le=1)
     """Largest share of questions whose answer cannot be read."""

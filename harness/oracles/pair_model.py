@@ -9,45 +9,28 @@ pairings that read only who wins are unchanged by it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from harness.config import Component
 from harness.errors import PolicyError
-from harness.files import folder_digest
 from harness.models import load_model, load_tokenizer, render
-from harness.oracles.rows import in_batches, padded
-from harness.oracles.weights import device
+from harness.oracles.rows import in_both_orders, padded
+from harness.oracles.weights import Weights, device
 from harness.protocols import Advance
-from harness.shape import Shape
-from harness.types import Comparison, Message, Policy
+from harness.types import Comparison, Message
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-class PairModel(Component):
+class PairModel(Weights):
     """P(first preferred) as a pairwise language model says it; not transitive."""
 
-    name: str
-    path: str
-    revision: str | None = None
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     batch_size: int = Field(8, gt=0, exclude=True)
     """Questions in memory at once."""
     transitive: bool = False
-    shape: Shape | None = Field(default=None, exclude=True)
-    """How large it is, for estimates."""
-
-    def fingerprint(self) -> str | None:
-        """Return a folder's content digest; None for a hub id, which its revision identifies."""
-        return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
-
-    def sizes(self) -> Shape | None:
-        """Return the model's sizes, where the configuration tells."""
-        return self.shape
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
         """Return how many tokens it reads: both responses at once, in both orders."""
@@ -61,20 +44,17 @@ class PairModel(Component):
         """
         import torch
 
-        policy = Policy(self.name, self.path, self.revision)
+        policy = self.policy()
         tokenizer = load_tokenizer(policy)
         model = load_model(policy, getattr(torch, self.dtype), device())
-        asked = [c for pair in comparisons for c in (pair, pair.swap())]
-        rendered = [question(tokenizer, c) for c in asked]
         tokens = letters(tokenizer)
-        told = [0.0] * len(asked)
-        answers = in_batches(
-            rendered, self.batch_size, lambda part: first_wins(model, tokens, part), len
+        return in_both_orders(
+            comparisons,
+            lambda comparison: question(tokenizer, comparison),
+            lambda rows: first_wins(model, tokens, rows),
+            self.batch_size,
+            advance,
         )
-        for number, (place, value) in enumerate(answers):
-            told[place] = value
-            advance(number % 2)
-        return [(a + 1 - b) / 2 for a, b in zip(told[::2], told[1::2], strict=True)]
 
 
 def question(tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> tuple[int, ...]:

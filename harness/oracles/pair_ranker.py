@@ -10,19 +10,15 @@ end.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.config import Component
 from harness.errors import PolicyError
-from harness.files import folder_digest
 from harness.models import UNUSABLE, check, first_line
-from harness.oracles.rows import Row, in_batches
-from harness.oracles.weights import device, require, tensors
+from harness.oracles.rows import Row, in_both_orders
+from harness.oracles.weights import Weights, device, require, tensors
 from harness.protocols import Advance
-from harness.shape import Shape
 from harness.types import Comparison, Message, Policy
 
 if TYPE_CHECKING:
@@ -33,13 +29,10 @@ SOURCE, FIRST, SECOND = "<|source|>", "<|candidate1|>", "<|candidate2|>"
 BODY, HEAD = "pretrained_model.", "head_layer."
 
 
-class PairRanker(Component):
+class PairRanker(Weights):
     """P(first preferred) as a pairwise ranker says it; not transitive."""
 
     transitive: ClassVar[bool] = False
-    name: str
-    path: str
-    revision: str | None = None
     dtype: Literal["float32", "bfloat16"] = "float32"
     source_length: int = Field(1224, gt=0)
     """Tokens of a prompt."""
@@ -47,16 +40,6 @@ class PairRanker(Component):
     """Tokens of a response; what a prompt leaves free is shared out among the two."""
     batch_size: int = Field(8, gt=0, exclude=True)
     """Rows in memory at once."""
-    shape: Shape | None = Field(default=None, exclude=True)
-    """How large it is, for estimates."""
-
-    def fingerprint(self) -> str | None:
-        """Return a folder's content digest; None for a hub id, which its revision identifies."""
-        return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
-
-    def sizes(self) -> Shape | None:
-        """Return the model's sizes, where the configuration tells."""
-        return self.shape
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
         """Return how many tokens it reads: both responses at once, in both orders."""
@@ -68,20 +51,17 @@ class PairRanker(Component):
         Raises:
             PolicyError: the model cannot be used or lacks its head.
         """
-        policy = Policy(self.name, self.path, self.revision)
+        policy = self.policy()
         tokenizer = tokenizer_of(policy)
         body, head = load(policy, self.dtype)
         marks = [tokenizer.convert_tokens_to_ids(mark) for mark in (SOURCE, FIRST, SECOND)]
-        asked = [c for pair in comparisons for c in (pair, pair.swap())]
-        rows = [self.row(tokenizer, c) for c in asked]
-        told = [0.0] * len(asked)
-        answers = in_batches(
-            rows, self.batch_size, lambda part: first_wins(body, head, marks, part), len
+        return in_both_orders(
+            comparisons,
+            lambda comparison: self.row(tokenizer, comparison),
+            lambda rows: first_wins(body, head, marks, rows),
+            self.batch_size,
+            advance,
         )
-        for number, (place, value) in enumerate(answers):
-            told[place] = value
-            advance(number % 2)
-        return [(a + 1 - b) / 2 for a, b in zip(told[::2], told[1::2], strict=True)]
 
     def row(self, tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> Row:
         """Lay source and candidates side by side, each with its own special tokens and limit."""

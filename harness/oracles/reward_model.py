@@ -9,50 +9,35 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
-from harness.config import Component
 from harness.errors import PolicyError
-from harness.files import folder_digest
 from harness.models import load_tokenizer
-from harness.oracles.rows import Row, in_batches
-from harness.oracles.weights import load_with_head
+from harness.oracles.rows import Row
+from harness.oracles.states import Asked, states
+from harness.oracles.weights import Weights, load_with_head
 from harness.protocols import Advance
-from harness.shape import Shape
-from harness.types import Comparison, Policy, Prompt
+from harness.types import Comparison, Prompt
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Item = tuple[Prompt, str]
 
 
-class RewardModel(Component):
+class RewardModel(Weights):
     """P(first preferred) from the difference of two rewards."""
 
     transitive: ClassVar[bool] = True
-    name: str
-    path: str
-    revision: str | None = None
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    max_length: int = Field(4096, gt=0)
+    max_length: int = Field(4096, gt=1)
     """Longer conversations, in tokens, lose their beginning."""
-    batch_size: int = Field(8, gt=0, exclude=True)
-    """Conversations in memory at once."""
-    shape: Shape | None = Field(default=None, exclude=True)
-    """How large it is, for estimates."""
+    micro_tokens: int = Field(8192, gt=0, exclude=True)
+    """Tokens in memory at once; a longer conversation is taken alone."""
     _known: dict[tuple[str, str], float] = PrivateAttr(default_factory=dict)
-
-    def fingerprint(self) -> str | None:
-        """Return a folder's content digest; None for a hub id, which its revision identifies."""
-        return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
-
-    def sizes(self) -> Shape | None:
-        """Return the model's sizes, where the configuration tells."""
-        return self.shape
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
         """Return how many tokens it reads: every response once."""
@@ -80,18 +65,21 @@ class RewardModel(Component):
         return [self._known[key(item)] for item in responses]
 
     def _ask(self, items: dict[tuple[str, str], Item], advance: Advance) -> None:
-        policy = Policy(self.name, self.path, self.revision)
+        policy = self.policy()
         tokenizer = load_tokenizer(policy)
         model = load_with_head(policy, "AutoModelForSequenceClassification", self.dtype)
-        if model.config.num_labels != 1:
-            raise PolicyError(f"{self.path} has {model.config.num_labels} labels: no scalar reward")
-        rows = [conversation(tokenizer, *item)[-self.max_length :] for item in items.values()]
-        size = self.batch_size if model.config.pad_token_id is not None else 1
-        asked = list(items)
-        answers = in_batches(rows, size, lambda part: rewards_of(model, part), len)
-        for place, reward in answers:
-            self._known[asked[place]] = reward
+        if model.config.num_labels != 1 or not hasattr(model, "score"):
+            labels = f"{model.config.num_labels} labels for the last token"
+            raise PolicyError(f"{self.path} has {labels}: no scalar reward")
+        keys = list(items)
+        asked = [self._asked(tokenizer, item) for item in items.values()]
+        for place, state in states(model, asked, self.micro_tokens):
+            self._known[keys[place]] = reward(model, state[0])
             advance(1)
+
+    def _asked(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Asked:
+        row = conversation(tokenizer, *item)[-self.max_length :]
+        return Asked(row, item[0].id, (len(row) - 1,))
 
 
 def key(item: Item) -> tuple[str, str]:
@@ -112,23 +100,12 @@ def conversation(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: s
     return row
 
 
-def rewards_of(model: PreTrainedModel, rows: Sequence[Row]) -> list[float]:
-    """Return the reward of every row, in nats.
-
-    Padded on the right with the model's own padding, from which it knows a row's last token.
-    """
+def reward(model: PreTrainedModel, state: Tensor) -> float:
+    """Return the head's number for the state of a conversation's last token, shape (width,)."""
     import torch
 
-    width = max(len(row) for row in rows)
-    pad = model.config.pad_token_id or 0
-    ids = torch.tensor([list(row) + [pad] * (width - len(row)) for row in rows])
-    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
     with torch.inference_mode():
-        logits = model(input_ids=ids.to(model.device), attention_mask=mask.to(model.device)).logits[
-            :, 0
-        ]
-    told: list[float] = logits.float().tolist()
-    return told
+        return float(model.score(state).squeeze(-1))
 
 
 def sigmoid(value: float) -> float:

@@ -1,6 +1,7 @@
 """An oracle that is a rule: a function whose preference is known exactly."""
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from harness.config import Component
 from harness.protocols import Advance
@@ -10,6 +11,7 @@ from harness.types import Comparison
 class RuleOracle(Component):
     """Asks `rule(prompt, first, second)` for P(first preferred)."""
 
+    accelerators: ClassVar[int] = 0
     rule: Callable[[str, str, str], float]
     transitive: bool = False
 

@@ -9,10 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
+from harness.config import Component
 from harness.errors import PolicyError
+from harness.files import folder_digest
 from harness.models import UNUSABLE, check, first_line
+from harness.shape import Shape
 from harness.types import Policy
 
 if TYPE_CHECKING:
@@ -20,6 +26,29 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+
+
+class Weights(Component):
+    """Weights that an oracle is made of: a folder in the Hugging Face layout, or a hub id."""
+
+    name: str
+    path: str
+    revision: str | None = None
+    """A commit; without one a hub id means whatever its main branch holds today."""
+    shape: Shape | None = Field(default=None, exclude=True)
+    """How large the model is, for estimates."""
+
+    def fingerprint(self) -> str | None:
+        """Return a folder's content digest; None for a hub id, which its revision identifies."""
+        return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
+
+    def sizes(self) -> Shape | None:
+        """Return the model's sizes, where the configuration tells."""
+        return self.shape
+
+    def policy(self) -> Policy:
+        """Return the weights' name, as loaders take it."""
+        return Policy(self.name, self.path, self.revision)
 
 
 def load_with_head(policy: Policy, kind: str, dtype: str) -> PreTrainedModel:

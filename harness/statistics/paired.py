@@ -15,6 +15,7 @@ from statistics import NormalDist
 
 import numpy as np
 
+from harness.statistics.repeats import Repeated, freedom
 from harness.statistics.resampling import Floats, Mask, stream, weights
 from harness.statistics.student import two_sided
 
@@ -53,8 +54,13 @@ class Differences:
     """Two-sided; 1 where the data cannot tell."""
 
 
-def differences(played: Played, *, seed: int, rounds: int = 1000) -> Differences:
-    """Compare everybody with everybody on their shared prompts."""
+def differences(
+    played: Played, *, seed: int, rounds: int = 1000, repeated: Repeated | None = None
+) -> Differences:
+    """Compare everybody with everybody on their shared prompts.
+
+    Where contestants are means over seeds, `repeated` says what these add to the error.
+    """
     known = played.known
     drawn = weights(len(known), stream(seed), rounds)
     pairs = _alike if np.all(known == known[:, :1]) else _apart
@@ -62,13 +68,28 @@ def differences(played: Played, *, seed: int, rounds: int = 1000) -> Differences
     shared = known.astype(np.float64).T @ known
     scale = np.sqrt(shared / np.maximum(shared - 1, 1))
     error = np.where(shared > 1, error * scale, np.nan)
-    return Differences(value, error, shared, p_values(value, error, shared))
+    free = np.maximum(shared - 1, 1)
+    if repeated is not None:
+        error, free = _with_seeds(error, free, repeated)
+    return Differences(value, error, shared, p_values(value, error, free))
 
 
-def p_values(value: Floats, error: Floats, shared: Floats) -> Floats:
+def _with_seeds(error: Floats, free: Floats, repeated: Repeated) -> tuple[Floats, Floats]:
+    """Return standard errors and degrees of freedom that count two contestants' seeds."""
+    own, other = np.ix_(repeated.variance, repeated.variance)
+    ones, others = np.ix_(repeated.freedom, repeated.freedom)
+    apart = ~np.eye(len(error), dtype=bool)  # nobody differs from itself, whatever its seeds
+    parts = [(error**2, free), (own * apart, ones), (other * apart, others)]
+    whole = np.sqrt(sum(variance for variance, _ in parts))
+    return whole, np.where(
+        np.isnan(whole), free, freedom([(np.nan_to_num(v), f) for v, f in parts])
+    )
+
+
+def p_values(value: Floats, error: Floats, free: Floats) -> Floats:
     """Return the two-sided p of differences; a difference without any spread is certain."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = two_sided(np.nan_to_num(value / error), np.maximum(shared - 1, 1))
+        found = two_sided(np.nan_to_num(value / error), free)
     flat = np.where(np.abs(value) <= NOTHING, 1.0, 0.0)
     found = np.where(error <= NOTHING, flat, found)
     return np.where(np.isnan(error) | np.isnan(value), 1.0, found)

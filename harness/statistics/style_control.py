@@ -2,10 +2,14 @@
 
     logit P(model wins a row) = s_model - s_baseline + w · z
 
-z are the standardised differences in length and Markdown between the model's answer and the
-baseline's (arena-hard-auto v2.0); the figure is sigmoid(s_model - s_baseline), at the mean of z
-over all rows. `exact` is the maximum of the likelihood. `truncated` is where upstream stops: 50
-steps of torch's L-BFGS at a rate of 0.1 from coefficients of ½, up to about a point from there.
+z are the differences in length and Markdown between the model's answer and the baseline's
+(arena-hard-auto v2.0), in standard deviations; the figure is sigmoid(s_model - s_baseline), where
+z is nought. In `truncated`, upstream's way, that is the mean over the rows of all models of a file,
+so that a model alone is set at its own style and nothing is controlled for. In `exact` it is where
+the two answers have the same style, whoever else was fitted; figures of models that were fitted
+apart are of one kind. `exact` is the maximum of the likelihood; `truncated` is where upstream's
+optimiser stands after its 50 steps (torch's L-BFGS at a rate of 0.1, from coefficients of ½), up to
+about a point from there.
 """
 
 from __future__ import annotations
@@ -50,6 +54,10 @@ class Controlled:
     """The weights of the standardised features, shape (features,)."""
     resampled: Floats | None = None
     """Shape (rounds, models)."""
+    contributions: Floats | None = None
+    """Of every prompt to each win rate, shape (prompts, models), NaN where a model has no game:
+    their mean is the win rate, and to first order their weighted mean is that of reweighted
+    prompts, see `influence`."""
 
 
 def differences(ours: Floats, theirs: Floats) -> Floats:
@@ -73,7 +81,7 @@ def exact(rows: Rows, *, seed: int = 0, rounds: int = 0) -> Controlled:
     Raises:
         CheckError: the games do not tell style from strength.
     """
-    features = _features(rows)
+    features = np.hstack([_own(rows), _divided(rows.apart, _spread(rows))])
     told = np.asarray(features.any(axis=0))  # a style that no two answers differ in has no weight
     features = features[:, told]
     found = fit(features, rows.won, rows.weight[None, :])
@@ -85,17 +93,27 @@ def exact(rows: Rows, *, seed: int = 0, rounds: int = 0) -> Controlled:
     return Controlled(
         np.asarray(sigmoid(beta[: rows.models])),
         beta[rows.models :],
-        None if drawn is None else _refitted(rows, features, drawn),
+        None
+        if drawn is None
+        else sigmoid(fit(features, rows.won, drawn).coefficients)[:, : rows.models],
+        _contributions(rows, features, found.coefficients[0]),
     )
 
 
-def _refitted(rows: Rows, features: Floats, drawn: Floats) -> Floats:
-    """Return the win rates of resamples, each at its own mean of style, shape (rounds, models)."""
-    beta = fit(features, rows.won, drawn).coefficients
-    own, style = beta[:, : rows.models], features[:, rows.models :]
-    mean = drawn @ style / drawn.sum(axis=1, keepdims=True)
-    moved = (mean * beta[:, rows.models :]).sum(axis=1, keepdims=True)
-    return sigmoid(own + moved)
+def _contributions(rows: Rows, features: Floats, beta: Floats) -> Floats:
+    """Return every prompt's contribution to each win rate, shape (prompts, models)."""
+    p = sigmoid(features @ beta)
+    curve = (features * (rows.weight * p * (1 - p))[:, None]).T @ features
+    slope = features * (rows.weight * (rows.won - p))[:, None]
+    moved = slope @ np.linalg.solve(curve, np.eye(len(beta), rows.models))
+    prompts = int(rows.prompt.max()) + 1
+    found = np.full((prompts, rows.models), np.nan)
+    for model in range(rows.models):
+        own = np.unique(rows.prompt[rows.model == model])
+        pull = np.bincount(rows.prompt, weights=moved[:, model], minlength=prompts)[own]
+        value = float(sigmoid(beta[model]))
+        found[own, model] = value + len(own) * value * (1 - value) * (pull - pull.mean())
+    return found
 
 
 def truncated(rows: Rows, weight: Floats) -> Controlled:
@@ -103,10 +121,9 @@ def truncated(rows: Rows, weight: Floats) -> Controlled:
 
     `weight`, shape (rows,), is how often each row counts; the features stay standardised over all.
     """
-    own = np.zeros((len(rows.model), rows.models + 1))
-    own[np.arange(len(own)), rows.model] = 1
-    own[:, -1] = -1
-    features = np.hstack([own, _standardised(rows)])
+    against = np.full((len(rows.model), 1), -1.0)
+    z = _divided(rows.apart - _mean(rows), _spread(rows))
+    features = np.hstack([_own(rows), against, z])
     beta = lbfgs(features, rows.won, weight)
     strength = beta[: rows.models] - beta[rows.models]
     return Controlled(np.asarray(sigmoid(strength)), beta[rows.models + 1 :])
@@ -166,20 +183,25 @@ def _direction(moved: list[tuple[Floats, Floats]], slope: Floats) -> Floats:
     return found
 
 
-def _features(rows: Rows) -> Floats:
-    """Return one column a model, then the standardised differences of style."""
+def _own(rows: Rows) -> Floats:
+    """Return one column a model, 1 in its rows."""
     own = np.zeros((len(rows.model), rows.models))
     own[np.arange(len(own)), rows.model] = 1
-    return np.hstack([own, _standardised(rows)])
+    return own
 
 
-def _standardised(rows: Rows) -> Floats:
-    """Return differences less their mean over their standard deviation, weighted, n - 1."""
-    total = rows.weight.sum()
-    mean = rows.weight @ rows.apart / total
-    spread = np.sqrt(rows.weight @ (rows.apart - mean) ** 2 / max(1.0, total - 1))
-    centred = rows.apart - mean
-    return np.asarray(np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 0))
+def _mean(rows: Rows) -> Floats:
+    return np.asarray(rows.weight @ rows.apart / rows.weight.sum())
+
+
+def _spread(rows: Rows) -> Floats:
+    """Return the weighted standard deviation (n - 1) of every difference."""
+    squares = rows.weight @ (rows.apart - _mean(rows)) ** 2
+    return np.asarray(np.sqrt(squares / max(1.0, rows.weight.sum() - 1)))
+
+
+def _divided(apart: Floats, spread: Floats) -> Floats:
+    return np.asarray(np.divide(apart, spread, out=np.zeros_like(apart), where=spread > 0))
 
 
 def _resamples(rows: Rows, seed: int, rounds: int) -> Floats:

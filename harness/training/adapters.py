@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from pydantic import Field
 
 from harness.config import Component
 from harness.errors import MissingDependencyError
+from harness.seeds import derive
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -29,8 +31,10 @@ class Lora(Component):
     """Names of the layers that get one; "all-linear": every one but the head."""
 
 
-def adapt(model: PreTrainedModel, lora: Lora) -> PeftModel:
+def adapt(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
     """Put adapters into the model, in place; they are the only weights left to train.
+
+    Where they begin depends on the seed alone, so that all processes of a group begin alike.
 
     Raises:
         MissingDependencyError: peft is not installed.
@@ -50,4 +54,6 @@ def adapt(model: PreTrainedModel, lora: Lora) -> PeftModel:
         lora_dropout=0.0,
     )
     model.enable_input_require_grads()  # else checkpointed layers have nothing to differentiate
-    return peft.PeftModel(model, config)
+    with torch.random.fork_rng():
+        torch.manual_seed(derive(seed, "adapters"))
+        return peft.PeftModel(model, config)

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from harness.errors import CheckError
 from harness.models import load_model
-from harness.training import packing
+from harness.scoring import packing
+from harness.scoring.scorer import Scorer, check_architecture
 from harness.training.distributed import device
-from harness.training.scorer import Scorer, check_architecture
 from harness.types import Advance, Pair, Policy
 
 TOKENS = 8192

@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from harness.training.scorer import Scorer
+    from harness.scoring.scorer import Scorer
 
 HYBRID = ("replicate", "shard")
 
@@ -76,6 +76,16 @@ def device() -> str:
     if not torch.cuda.is_available():
         return "cpu"
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+
+
+def machines() -> int:
+    """Return on how many machines this group's processes are, each with as many of them.
+
+    The variables are those that torchrun sets; 1 where a machine has another number than the rest.
+    """
+    size = dist.get_world_size()
+    here = min(size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    return size // here if size % here == 0 else 1
 
 
 def summing(model: nn.Module, last: bool) -> None:

@@ -35,6 +35,8 @@ class GPU(Component):
     training: float = Field(gt=0, le=1)
     reading: float = Field(gt=0, le=1)
     generating: float = Field(gt=0, le=1)
+    dollars: float | None = Field(None, ge=0)
+    """What an hour of one costs; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +65,19 @@ class Cost:
     """What a micro-batch keeps on a GPU for its gradient, and a layer made whole, in GB."""
     memory_gb: float
     """What a GPU has, in GB."""
+    hourly: float | None
+    """Dollars for an hour of all GPUs; None: not known."""
     assumptions: tuple[str, ...]
 
     @property
     def hours(self) -> float:
         """The hours of all stages of which they are known."""
         return sum(stage.hours or 0.0 for stage in self.stages)
+
+    @property
+    def dollars(self) -> float | None:
+        """What those hours cost; None where no price is known."""
+        return None if self.hourly is None else self.hours * self.hourly
 
 
 def estimate(spec: TrainSpec, gpu: GPU, gpus: int) -> Cost | None:
@@ -87,6 +96,7 @@ def estimate(spec: TrainSpec, gpu: GPU, gpus: int) -> Cost | None:
         state_gb=HELD * policy.parameters / gpus / GB if policy else None,
         activations_gb=activations(policy, spec) / GB if policy else None,
         memory_gb=gpu.memory,
+        hourly=None if gpu.dollars is None else gpus * gpu.dollars,
         assumptions=(
             f"{PROMPT} tokens a prompt, {response(spec)} a response",
             f"{gpu.training:.0%} of {gpu.teraflops:g} teraflops in training, "

@@ -12,15 +12,16 @@ import torch
 from harness.config import Component, identity
 from harness.models import end_ids, load_tokenizer, render, save
 from harness.runs import Node, Stage, scratch
+from harness.scoring import packing
+from harness.scoring.scorer import Scorer
 from harness.seeds import derive
 from harness.shape import Shape
-from harness.training import packing
+from harness.training import order
 from harness.training.alarms import Watch
 from harness.training.checkpoints import Checkpoints
 from harness.training.log import Log
 from harness.training.loop import Part, Plan, Trainer
 from harness.training.optimisers import Optimiser
-from harness.training.scorer import Scorer
 from harness.types import Message, Policy, Track
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def fine_tune(recipe: FineTuned, out: Path, inputs: Mapping[str, str], track: Tr
     def loss(items: Sequence[int]) -> Part:
         return -scorer(packing.pack([rows[i] for i in items])), {}
 
-    steps = packing.steps(len(rows), settings.batch, recipe.seed, settings.epochs)
+    steps = order.steps(len(rows), settings.batch, recipe.seed, settings.epochs)
     plan = Plan(steps, [packing.size(row) for row in rows])
     place = scratch(out)
     kept = Checkpoints(place, identity(recipe), settings.checkpoint_minutes, settings.checkpoints)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from harness.accelerators import taken
 from harness.config import identity
 from harness.runs import Node, Stage
 from harness.training import steps
-from harness.training.optimise import optimise
+from harness.training.optimise import optimise, processes_of
 from harness.training.pairing import comparisons
 from harness.training.spec import Every, Fit, TrainSpec
 from harness.types import Make
@@ -50,11 +51,11 @@ class Schedule:
         sampled |= {"samples": spec.samples, "seed": spec.seed, "t": t}
         inputs: dict[str, Node] = {"policy": policy, "prompts": prompts}
         size = f"{self._prompts()} × {spec.samples} responses"
-        generate = self._stage("generate", t, sampled, inputs, size)
+        generate = self._stage("generate", t, sampled, inputs, size, taken(spec.engine))
         asked = {"oracle": spec.oracle, "pairing": spec.pairing, "truncated": spec.keep_truncated}
         played: dict[str, Node] = {"prompts": prompts, "generate": generate}
         size = f"{self._prompts()} × {comparisons(spec.pairing, spec.samples)} comparisons"
-        compare = self._stage("compare", t, asked, played, size)
+        compare = self._stage("compare", t, asked, played, size, taken(spec.oracle))
         kept = {"pairing": spec.pairing, "max_length": spec.max_length}
         kept |= {"truncated": spec.keep_truncated}
         return self._stage("pair", t, kept, {"generate": generate, "compare": compare})
@@ -84,7 +85,7 @@ class Schedule:
         size = f"{spec.optimiser.epochs} epochs, {spec.optimiser.batch} pairs a step"
         if len(spec.fits) > 1:
             size += f", makes {fit.makes}"
-        return self._stage("optimise", t, trained, inputs, size)
+        return self._stage("optimise", t, trained, inputs, size, processes_of(spec))
 
     def _anchor(self, t: int, name: str, policy: Node, pair: Stage) -> Stage:
         spec = self.spec
@@ -101,11 +102,13 @@ class Schedule:
         config: dict[str, Any],
         inputs: dict[str, Node],
         size: str = "",
+        takes: int = 0,
     ) -> Stage:
         make: Make = partial(MAKERS[name], self.spec, t)
         label = f"{self.spec.method} · iteration {t} · {name}"
         device = name in ("compare", "generate", "optimise")
-        return Stage(name, VERSIONS[name], identity(config), inputs, make, label, size, device)
+        told = (identity(config), inputs, make, label, size, device, takes)
+        return Stage(name, VERSIONS[name], *told)
 
 
 MAKERS: dict[str, Callable[..., None]] = {

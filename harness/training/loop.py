@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import CheckError
-from harness.training import packing
+from harness.scoring import packing
 from harness.training.checkpoints import Checkpoints
 from harness.training.distributed import ALONE, World, resharded, summing, whole
 from harness.training.memory import Memory

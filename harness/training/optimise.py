@@ -15,18 +15,19 @@ from harness.config import identity
 from harness.models import end_ids, load_model, load_tokenizer, save
 from harness.protocols import Anchor, Logps, PairBatch
 from harness.runs import quiet, scratch
-from harness.training import alarms, anchors, packing, records
+from harness.scoring import packing
+from harness.scoring.scorer import Scorer
+from harness.training import alarms, anchors, order, records
 from harness.training.checkpoints import Checkpoints
 from harness.training.distributed import World, device
 from harness.training.figures import figures
 from harness.training.log import Log, Unwritten
 from harness.training.loop import Part, Plan, Trainer
 from harness.training.optimisers import Optimiser
-from harness.training.scorer import Scorer
 from harness.training.spec import TrainSpec
 from harness.training.trainable import Trainable
 from harness.types import Pair, Policy, Track
-from harness.work import Task
+from harness.work import Conductor, Task
 
 Columns = Mapping[Anchor, Tensor]
 """By anchor: the stored log-probabilities, in nats, shape (pairs, 2): chosen, rejected."""
@@ -39,13 +40,21 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
         CheckError: the live log-probabilities are not the stored ones of π_t at the first step, a
             pair does not fit the model, or a loss is not finite.
     """
-    if spec.optimiser.processes == 1:
+    processes = processes_of(spec)
+    if processes == 1:
         train(spec, t, out, inputs, track)
         return
     told = {"spec": spec, "t": t, "out": out, "inputs": inputs}
     with track(f"iteration {t} · optimise", 0):
         task = Task(take_part, told, scratch(out))
-        spec.launcher.together(task, spec.optimiser.processes)
+        spec.launcher.together(task, processes)
+
+
+def processes_of(spec: TrainSpec) -> int:
+    """Return how many processes train: as many as are wanted, or as were started for the run."""
+    if spec.optimiser.processes is not None:
+        return spec.optimiser.processes
+    return spec.launcher.processes if isinstance(spec.launcher, Conductor) else 1
 
 
 def take_part(told: Mapping[str, Any]) -> None:
@@ -57,7 +66,7 @@ def train(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: 
     """Take part in the training of iteration t, from π_t or the last checkpoint on."""
     world, policy = World.here(), spec.policy.at(inputs["policy"])
     pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
-    model = Trainable(load_model(policy, torch.float32, device()), spec.optimiser)
+    model = Trainable(load_model(policy, torch.float32, device()), spec.optimiser, spec.seed)
     anchors.check_context(pairs, model.model.config.max_position_embeddings)
     scorer = model.scorer(spec.dtype)
     anchors.check_start(scorer, pairs, columns["previous"], spec.tolerance)
@@ -102,7 +111,7 @@ class Minimisation:
     def plan(self) -> Plan:
         """Return the steps: what each trains on."""
         settings, (kept, _) = self.spec.optimiser, self.parts()
-        places = packing.steps(len(kept), settings.batch, self.spec.seed, settings.epochs)
+        places = order.steps(len(kept), settings.batch, self.spec.seed, settings.epochs)
         steps = [[kept[place] for place in step] for step in places]
         sizes = [packing.size(anchors.row(pair)) for pair in self.pairs]
         return Plan(steps, sizes, lambda i: f"prompt {self.pairs[i].prompt_id!r}")
@@ -127,7 +136,7 @@ class Minimisation:
 
     def parts(self) -> tuple[list[int], list[int]]:
         """Return the pairs that are trained on, and those that are held out, by index."""
-        return packing.held_out(len(self.pairs), self.spec.optimiser.held_out, self.spec.seed)
+        return order.held_out(len(self.pairs), self.spec.optimiser.held_out, self.spec.seed)
 
     def _accuracy(self, held: Sequence[int]) -> float:
         pairs = [self.pairs[i] for i in held]

@@ -39,10 +39,11 @@ class Optimiser(Component):
     is preferred there?"""
     lora: Lora | None = None
     """Train low-rank adapters only; None trains every weight."""
-    processes: int = Field(1, gt=0, exclude=True)
-    """Processes of this machine that train together, the weights sharded over them."""
-    nodes: int = Field(1, gt=0, exclude=True)
-    """Copies of the weights, each sharded over its part of the processes."""
+    processes: int | None = Field(None, gt=0, exclude=True)
+    """Processes that train together, the weights sharded over them; None: all that were started
+    for the run, or this one alone."""
+    nodes: int | None = Field(None, gt=0, exclude=True)
+    """Copies of the weights, each sharded over its part of the processes; None: one a machine."""
     offload: bool = Field(False, exclude=True)
     """Keep the shards in the processor's memory."""
     gradient_checkpointing: bool = Field(False, exclude=True)
@@ -58,9 +59,7 @@ class Optimiser(Component):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Optimiser:
-        if self.lora and self.processes > 1:
-            raise ValueError("adapters are trained by one process: set processes to 1")
-        if self.processes % self.nodes:
+        if self.processes and self.nodes and self.processes % self.nodes:
             raise ValueError(f"{self.processes} processes do not divide among {self.nodes} nodes")
         return self
 

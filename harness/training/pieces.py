@@ -3,29 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from harness.protocols import Advance, RewardOracle
+from harness.protocols import Advance, GenerationEngine, RewardOracle, Sampling
 from harness.seeds import derive
 from harness.training import records
 from harness.training.pairing import Table
 from harness.training.spec import TrainSpec
-from harness.types import Completion, Prompt, Request
+from harness.types import Completion, Policy, Prompt, Request
 from harness.work import Do, Work
 
 Open = Callable[[Mapping[str, Any]], AbstractContextManager[Do]]
+Answer = Callable[[Sequence[int], Advance], list[Completion]]
+"""Answers the requests at some positions, in their order, as `generate` does."""
+P = TypeVar("P")
+
+
+@runtime_checkable
+class Resident(Protocol):
+    """An engine that keeps a policy's weights where they are needed while it answers often."""
+
+    gpus: int
+    """How many GPUs hold one copy of the weights, where there are GPUs."""
+
+    def resident(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling
+    ) -> AbstractContextManager[Answer]:
+        """Load the policy; answer requests of these, no others, until the context is left."""
 
 
 def work(
-    opened: Open, spec: TrainSpec, t: int, place: Path, inputs: Mapping[str, str], prompts: int
+    opened: Open,
+    spec: TrainSpec,
+    t: int,
+    place: Path,
+    inputs: Mapping[str, str],
+    gpus: int = 1,
 ) -> Work:
-    """Return the work on an iteration's prompts, as many a piece as the launcher wants."""
+    """Return the work on an iteration's prompts, as many a piece as the launcher wants.
+
+    Args:
+        opened: `sampling` or `comparing`.
+        spec: the method.
+        t: the iteration.
+        place: where what a killed run goes on from lies.
+        inputs: folders by what lies in them; prompts among them.
+        gpus: how many whoever does a piece needs.
+    """
+    prompts = records.read_prompts(inputs["prompts"])
     piece = spec.launcher.piece
-    sizes = tuple(min(piece, prompts - start) for start in range(0, prompts, piece))
+    parts = [prompts[start : start + piece] for start in range(0, len(prompts), piece)]
+    names = tuple(f"prompts {part[0].id!r} to {part[-1].id!r}" for part in parts)
     told = {"spec": spec, "t": t, "inputs": inputs}
-    return Work(opened, told, sizes, place / f"pieces-of-{piece}")
+    return Work(opened, told, tuple(map(len, parts)), place / f"pieces-of-{piece}", gpus, names)
+
+
+def gpus(engine: GenerationEngine) -> int:
+    """Return how many GPUs one copy of an engine takes."""
+    return engine.gpus if isinstance(engine, Resident) else 1
 
 
 @contextmanager
@@ -34,12 +71,27 @@ def sampling(told: Mapping[str, Any]) -> Iterator[Do]:
     spec, t = told["spec"], told["t"]
     prompts = records.read_prompts(told["inputs"]["prompts"])
     policy = spec.policy.at(told["inputs"]["policy"])
+    asked = [request(spec, t, prompt) for prompt in prompts]
+    with answering(spec.engine, policy, asked, spec.sampling) as answer:
 
-    def do(piece: int, out: Path, advance: Advance) -> None:
-        asked = [request(spec, t, prompt) for prompt in of_piece(prompts, spec, piece)]
-        records.write_completions(out, spec.engine.generate(policy, asked, spec.sampling, advance))
+        def do(piece: int, out: Path, advance: Advance) -> None:
+            positions = of_piece(range(len(asked)), spec, piece)
+            records.write_completions(out, answer(positions, advance))
 
-    yield do
+        yield do
+
+
+def answering(
+    engine: GenerationEngine, policy: Policy, asked: Sequence[Request], sampling: Sampling
+) -> AbstractContextManager[Answer]:
+    """Return what answers some of the requests, with the weights kept if the engine can."""
+    if isinstance(engine, Resident):
+        return engine.resident(policy, asked, sampling)
+
+    def answer(positions: Sequence[int], advance: Advance) -> list[Completion]:
+        return engine.generate(policy, [asked[at] for at in positions], sampling, advance)
+
+    return nullcontext(answer)
 
 
 @contextmanager
@@ -75,8 +127,8 @@ def compare(
         records.write_scores(out, each, spec.oracle.score(asked, advance))
 
 
-def of_piece(prompts: Sequence[Prompt], spec: TrainSpec, piece: int) -> Sequence[Prompt]:
-    """Return the prompts of a piece."""
+def of_piece(prompts: Sequence[P], spec: TrainSpec, piece: int) -> Sequence[P]:
+    """Return the part of a piece in what there is one of a prompt."""
     size = spec.launcher.piece
     return prompts[piece * size : (piece + 1) * size]
 

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from harness.config import Component, build, identity
 from harness.errors import RunExistsError, StoreError
 from harness.files import write_whole
 from harness.protocols import PolicySource
 from harness.runs import Given, Node, Stage, Workspace, manifest, versions
+from harness.seeds import digest
 from harness.training.iterate import Schedule
 from harness.training.spec import TrainSpec
 from harness.types import Policy
@@ -19,11 +22,29 @@ from harness.types import Policy
 RECORD = "run.json"
 
 
+class Origin(Component):
+    """Which run has made a policy."""
+
+    name: str
+    method: str
+    iteration: int
+    base: str
+    """The policy that training began with."""
+    seed: int
+    setting: str
+    """A digest of the run's configuration without the seed: runs that share it are repeats."""
+
+
 class Trained(Component):
     """A policy that a run has made: a stage, known by its manifest."""
 
     name: str
     path: str
+    made_by: Origin = Field(exclude=True)
+
+    def run(self) -> dict[str, Any]:
+        """Return the run's name and method, the iteration, where it began, seed and setting."""
+        return self.made_by.model_dump()
 
     def weights(self) -> Node:
         """Return the stage's directory."""
@@ -52,12 +73,23 @@ class Run:
         Raises:
             StoreError: the run has not come so far.
         """
-        path = self.policy(iteration)
+        path, start = self.policy(iteration), self.config["policy"]
         if iteration == 0:
-            start: PolicySource = build(self.config["policy"], "policy")
-            return start
-        told = f" (iteration {iteration})" if iteration is not None else ""
-        return Trained(name=self.method + told, path=path)
+            given: PolicySource = build(start, "policy")
+            return given
+        seed, rest = self.config["seed"], {k: v for k, v in self.config.items() if k != "seed"}
+        told = [f"seed {seed}"] if seed else []
+        told += [f"iteration {iteration}"] if iteration is not None else []
+        made_by = Origin(
+            name=self.name,
+            method=self.method,
+            iteration=len(self.policies) - 1 if iteration is None else iteration,
+            base=start.get("name", ""),
+            seed=seed,
+            setting=digest(rest),
+        )
+        label = f"{self.method} ({', '.join(told)})" if told else self.method
+        return Trained(name=label, path=path, made_by=made_by)
 
     def policy(self, iteration: int | None) -> str:
         """Return where the weights after an iteration lie."""

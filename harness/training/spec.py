@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from harness.config import Component
+from harness.config import Component, build, load
 from harness.protocols import (
     GenerationEngine,
     Launcher,
@@ -74,7 +74,9 @@ class TrainSpec(Component):
     tolerance: float = Field(1e-4, gt=0)
     """How far, in nats, live log-probabilities may lie from the stored ones of π_t at first."""
     seed: int = 0
-    launcher: Launcher = Field(exclude=True)
+    launcher: Launcher = Field(
+        default_factory=lambda: build(load("launcher", "local")), exclude=True
+    )
     """Where it is done; it changes no result."""
 
     @model_validator(mode="after")

@@ -30,16 +30,16 @@ def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
     """Sample K responses a prompt from π_t; a prompt's seed depends on nothing but its id and t."""
     count = len(records.read_prompts(inputs["prompts"]))
     with track(f"iteration {t} · generate", count) as advance:
-        work = pieces.work(pieces.sampling, spec, t, scratch(out), inputs, count)
+        takes = pieces.gpus(spec.engine)
+        work = pieces.work(pieces.sampling, spec, t, scratch(out), inputs, takes)
         spec.launcher.spread(work, advance)
     records.join(work.parts(), out)
 
 
 def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
     """Ask the oracle for what the pairing wants to know, round by round."""
-    count = len(records.read_prompts(inputs["prompts"]))
     with track(f"iteration {t} · compare", 0) as advance:
-        work = pieces.work(pieces.comparing, spec, t, scratch(out), inputs, count)
+        work = pieces.work(pieces.comparing, spec, t, scratch(out), inputs)
         spec.launcher.spread(work, advance)
     records.join(work.parts(), out)
 

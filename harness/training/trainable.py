@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from harness.scoring.scorer import Scorer, check_architecture
 from harness.training.adapters import adapt
-from harness.training.distributed import World, gathered, shard
+from harness.training.distributed import World, gathered, machines, shard
 from harness.training.optimisers import Optimiser
-from harness.training.scorer import Scorer, check_architecture
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from transformers import PreTrainedModel
 
 
 class Trainable:
     """A model in training; changed in place."""
 
-    def __init__(self, model: PreTrainedModel, settings: Optimiser) -> None:
+    def __init__(self, model: PreTrainedModel, settings: Optimiser, seed: int = 0) -> None:
         """Check that the model can be trained packed, and prepare it.
 
         Raises:
@@ -27,7 +28,8 @@ class Trainable:
         self.model = model
         self.settings = settings
         self.sharded: Scorer | None = None
-        self.adapters = adapt(model, settings.lora) if settings.lora else None
+        self.seed = seed
+        self.adapters = adapt(model, settings.lora, seed) if settings.lora else None
         model.train()  # dropout is never applied: live and frozen must be alike
         for module in model.modules():
             if hasattr(module, "p") and type(module).__name__ == "Dropout":
@@ -41,7 +43,7 @@ class Trainable:
         if self.settings.compile:
             scorer.compiled()
         if World.here().size > 1:
-            shard(scorer, self.settings.nodes, self.settings.offload)
+            shard(scorer, self.settings.nodes or machines(), self.settings.offload)
         self.sharded = scorer if World.here().size > 1 else None
         return scorer
 
@@ -50,13 +52,18 @@ class Trainable:
 
         Called by every process; of several the first one's only is whole.
         """
-        if self.adapters is not None:
-            return cast("PreTrainedModel", self.adapters.merge_and_unload())
         if self.sharded is None:
-            return self.model
+            return merged(self.adapters) if self.adapters else self.model
         weights = gathered(self.sharded)
+        if not World.here().first:
+            return self.model
         whole: PreTrainedModel = type(self.model)(self.model.config)
-        if weights:
-            whole.load_state_dict(weights)
+        adapters = adapt(whole, self.settings.lora, self.seed) if self.settings.lora else None
+        whole.load_state_dict(weights)
         whole.generation_config = self.model.generation_config
-        return whole
+        return merged(adapters) if adapters else whole
+
+
+def merged(adapters: PeftModel) -> PreTrainedModel:
+    """Return the plain model with its adapters drawn into its weights."""
+    return cast("PreTrainedModel", adapters.merge_and_unload())

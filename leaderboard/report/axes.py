@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 Data = Mapping[str, Any]
 Look = dict[str, Any]
-Point = tuple[int, float]
+Point = tuple[int, Data]
+"""An iteration and a figure."""
 Series = tuple[str, Sequence[Point]]
 HUES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which the colour-blind can tell apart."""
@@ -145,8 +146,9 @@ def curves(axes: Axes, called: str, series: Sequence[Series]) -> None:
 
     for at, (label, points) in enumerate(series):
         if points:
-            name = _shown(label)
-            axes.plot(*zip(*points, strict=True), f"-{_mark(at)}", color=_hue(at), label=name)
+            places, found = [i for i, _ in points], [figure for _, figure in points]
+            look: Look = {"fmt": f"-{_mark(at)}", "color": _hue(at), "label": _shown(label)}
+            axes.errorbar(places, [f["value"] for f in found], yerr=_bounds(found), **look)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("iteration")
     axes.set_ylabel(plain(called))
@@ -166,6 +168,20 @@ def cost(axes: Axes, group: Data, rows: Sequence[Data], key: str) -> None:
     axes.legend(**BESIDE)
 
 
+def between(axes: Axes, bridge: Data, metric: Data) -> None:
+    """Draw every model's figure under two judges."""
+    rows = bridge["rows"]
+    for at, (side, off) in enumerate((("old", -0.15), ("new", 0.15))):
+        told = [(i + off, row["figures"][metric["name"]][side]) for i, row in enumerate(rows)]
+        places = [place for place, figure in told if figure]
+        found = [figure for _, figure in told if figure]
+        look: Look = {"fmt": _mark(at), "color": _hue(at), "label": _shown(bridge[side])}
+        axes.errorbar([f["value"] for f in found], places, xerr=_bounds(found), **look)
+    axes.set_xlabel(metric["heading"])
+    _lines(axes, [(place, _name(row)) for place, row in enumerate(rows)])
+    axes.legend(**BESIDE)
+
+
 def _lines(axes: Axes, names: Sequence[tuple[int, str]]) -> None:
     """Name the lines of a figure, the first on top."""
     axes.set_yticks([place for place, _ in names], [name for _, name in names])
@@ -176,6 +192,13 @@ def _reaches(found: Sequence[Data]) -> list[list[float]]:
     """Return how far intervals reach below and above their figures; rounding may go beyond."""
     below = [max(0.0, one["value"] - one["low"]) for one in found]
     return [below, [max(0.0, one["high"] - one["value"]) for one in found]]
+
+
+def _bounds(found: Sequence[Data]) -> list[list[float]]:
+    """Return how far intervals reach; nowhere where there is none."""
+    return _reaches(
+        [f if f["low"] is not None else {**f, "low": f["value"], "high": f["value"]} for f in found]
+    )
 
 
 def heading(group: Data, name: str) -> str:

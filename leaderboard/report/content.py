@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from leaderboard import columns
 from leaderboard.groups import Group, grouped
-from leaderboard.measured import BRIDGES
 from leaderboard.report import curves
 from leaderboard.report.agreement import Winners, agreement, disagreed, rivals, winners
+from leaderboard.report.beside import beside, with_published
 from leaderboard.report.breakdown import breakdowns
+from leaderboard.report.bridges import bridges
 from leaderboard.report.compared import compared
 from leaderboard.report.facts import fitting, metric
 from leaderboard.report.filed import Filed, Found, filed
 from leaderboard.report.order import order
 from leaderboard.report.seen import Texts, seen
 from leaderboard.report.texts import compact, shared_texts
+from leaderboard.report.trained import trained
 
 RAW = ("win_rate", "score")
 CONTROLLED = ("length_controlled_win_rate", "style_controlled_win_rate")
@@ -48,15 +49,17 @@ def content(workspace: Path, *, comparisons: bool = True) -> Content:
         StoreError: there are no results, or a file is damaged.
     """
     found = filed(workspace)
+    between, damaged = bridges(workspace)
+    told = [*found.told, *damaged]
     builder = _Builder(found, comparisons)
     figures = {
         "groups": [builder.group(group) for group in grouped([f.row for f in found.results])],
         "agreement": builder.agreement(),
-        "training": curves.trained(workspace),
-        "bridges": list(_bridges(workspace / "results" / BRIDGES)),
-        "told": list(found.told),
+        "training": trained(workspace),
+        "bridges": between,
+        "told": told,
     }
-    return Content(finite(figures), tuple(builder.texts), found.told)
+    return Content(finite(figures), tuple(builder.texts), tuple(told))
 
 
 def finite(data: Any) -> Any:
@@ -83,6 +86,7 @@ class _Builder:
         self.place = {one.row.source: at for at, one in enumerate(found.results)}
         self.winners: list[Winners] = [winners(told) for told, _ in self.seen]
         self.rivals = rivals(found.results)
+        self.published = with_published([one.row for one in found.results])
 
     def group(self, group: Group) -> dict[str, Any]:
         """Return what is shown of results that may share a column."""
@@ -101,6 +105,7 @@ class _Builder:
             "compared": [found for name in metrics if (found := compared(own, name))],
             "breakdowns": breakdowns(own, raw),
             "curves": curves.measured(own),
+            "published": beside(group, self.published),
             "texts": self._filed(shared_texts(shared)) if self.comparisons else None,
         }
 
@@ -159,14 +164,3 @@ def _sorted(results: Sequence[Filed]) -> list[Filed]:
         return (-known[name].value if name else 0.0, one.row.label)
 
     return sorted(results, key=rank)
-
-
-def _bridges(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield what bridges from one judge to another are told in a folder, by name."""
-    for path in sorted(folder.glob("*.json")):
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            continue
-        if isinstance(data, Mapping):
-            yield {"name": path.stem, "data": data}

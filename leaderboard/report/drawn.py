@@ -33,7 +33,6 @@ SETTINGS: Any = {
     "text.parse_math": False,
 }
 """Names may hold dollar signs: no text is read as mathematics."""
-NONE = {"value": None}
 KINDS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
 
 
@@ -57,6 +56,8 @@ def drawn(figures: Data) -> Iterator[tuple[str, bytes]]:
                 yield from _files(f"{at + 1:02}-{name}", figure)
         for name, figure in _training(figures["training"]):
             yield from _files(f"training-{name}", figure)
+        for name, figure in _bridges(figures["bridges"]):
+            yield from _files(f"bridge-{name}", figure)
 
 
 def _files(name: str, figure: Figure) -> Iterator[tuple[str, bytes]]:
@@ -102,35 +103,41 @@ def _iterations(group: Data) -> Iterator[tuple[str, Figure]]:
     if not group["curves"]:
         return
     for metric in group["metrics"]:
-        values = [(row["figures"].get(metric["name"]) or NONE)["value"] for row in group["rows"]]
-        draw = partial(on.curves, called=metric["heading"], series=_series(group, values))
+        figures = [row["figures"].get(metric["name"]) for row in group["rows"]]
+        draw = partial(on.curves, called=metric["heading"], series=_series(group, figures))
         yield f"iterations-{metric['name']}", _figure(group["title"], CURVE, draw)
-    series = _series(group, [row["length"] for row in group["rows"]])
-    draw = partial(on.curves, called="mean length, characters", series=series)
+    lengths = [{"value": row["length"], "low": None, "high": None} for row in group["rows"]]
+    draw = partial(on.curves, called="mean length, characters", series=_series(group, lengths))
     yield "iterations-length", _figure(group["title"], CURVE, draw)
 
 
-def _series(group: Data, values: Sequence[float | None]) -> list[on.Series]:
-    """Return each method's values by iteration; `values` has one a row of the group."""
-    found: list[on.Series] = []
-    for curve in group["curves"]:
-        points = [(i, values[at]) for i, at in curve["points"]]
-        found.append((curve["method"], [(i, value) for i, value in points if value is not None]))
-    return found
+def _series(group: Data, figures: Sequence[Data | None]) -> list[on.Series]:
+    """Return each run's figures by iteration; `figures` has one a row of the group."""
+    told = [
+        (one["label"], [(i, figures[at]) for i, at in one["points"]]) for one in group["curves"]
+    ]
+    return [(label, _known(points)) for label, points in told]
 
 
-def _training(runs: Sequence[Data]) -> Iterator[tuple[str, Figure]]:
-    names = dict.fromkeys(n for run in runs for point in run["points"] for n in point["figures"])
-    for name in names:
-        series: list[on.Series] = [(run["run"], list(_logged(run, name))) for run in runs]
-        draw = partial(on.curves, called=name.replace("_", " "), series=series)
-        yield name, _figure("training", CURVE, draw)
+def _known(points: Sequence[tuple[int, Data | None]]) -> list[on.Point]:
+    return [(i, one) for i, one in points if one is not None and one["value"] is not None]
 
 
-def _logged(run: Data, name: str) -> Iterator[on.Point]:
-    for point in run["points"]:
-        if point["figures"].get(name) is not None:
-            yield point["iteration"], point["figures"][name]
+def _training(curves: Sequence[Data]) -> Iterator[tuple[str, Figure]]:
+    for curve in curves:
+        series: list[on.Series] = [(one["label"], _known(one["points"])) for one in curve["series"]]
+        if any(points for _, points in series):
+            draw = partial(on.curves, called=curve["heading"], series=series)
+            yield curve["name"], _figure("training", CURVE, draw)
+
+
+def _bridges(bridges: Sequence[Data]) -> Iterator[tuple[str, Figure]]:
+    for at, bridge in enumerate(bridges):
+        title = f"{bridge['benchmark']}, {bridge['old']} and {bridge['new']}"
+        high = LINE * 1.4 * len(bridge["rows"]) + 0.8
+        for metric in bridge["metrics"]:
+            draw = partial(on.between, bridge=bridge, metric=metric)
+            yield f"{at + 1:02}-{metric['name']}", _figure(title, high, draw)
 
 
 def _figure(title: str, high: float, draw: Callable[[Axes], None]) -> Figure:

@@ -28,6 +28,7 @@ SCRIPTS = (
     "figures",
     "compare",
     "curves",
+    "bridges",
     "diff",
     "comparison",
     "viewer",

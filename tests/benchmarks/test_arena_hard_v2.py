@@ -119,6 +119,28 @@ def test_style_control_takes_the_gain_of_length_away(bench, ids):
     assert weights == scores[1].details["hard_prompt_style"]
 
 
+def test_a_contestant_alone_is_controlled_too_and_each_prompt_tells_its_part(bench, ids):
+    short, long = contestant(ids, "short"), contestant(ids, "long", longer=15, seed=1)
+    scores = [bench.score([one])[0] for one in (short, long)]
+    raw = [s.estimates["hard_prompt_win_rate"].value for s in scores]
+    key = "hard_prompt_style_controlled_win_rate"
+    held = [s.estimates[key] for s in scores]
+    assert abs(held[1].value - held[0].value) < 0.5 * (raw[1] - raw[0])
+    for score, figure in zip(scores, held, strict=True):
+        parts = [item[key] for item in score.items if key in item]
+        assert len(parts) == COUNT  # of this category alone
+        assert np.mean(parts) == pytest.approx(figure.value)
+        error = np.std(parts, ddof=1) / np.sqrt(COUNT)
+        assert error == pytest.approx(figure.standard_error, rel=0.2)  # of 100 resamples
+
+
+def test_figures_made_as_upstream_tell_no_parts(bench, ids):
+    scoring = bench.scoring.model_copy(update={"compat": "upstream"})
+    (score,) = bench.model_copy(update={"scoring": scoring}).score([contestant(ids)])
+    assert not any("hard_prompt_style_controlled_win_rate" in item for item in score.items)
+    assert score.details["compat"] == "upstream"  # by which tables keep them apart
+
+
 def test_upstreams_figures_lie_within_the_tolerance_that_is_told(bench, ids):
     pair = [contestant(ids, "short"), contestant(ids, "long", longer=10, seed=1)]
     upstream = bench.model_copy(

@@ -219,6 +219,7 @@ def test_of_several_ratings_the_last_counts_and_upstream_averages_all(mt_bench):
     )
     upstream = build({**load("bench", "mt-bench"), "scoring": {"compat": "upstream"}})
     pooled = score_of(upstream, told)
+    assert pooled.details == {"compat": "upstream"}  # by which tables keep them apart
     assert pooled.estimates["score"].value == pytest.approx((160 * 5 + 9 + 10 + 1 + 11) / 164)
     assert (pooled.counts["asked"], pooled.counts["repeats"]) == (164, 0)
 

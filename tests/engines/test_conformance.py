@@ -15,6 +15,7 @@ from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
 from harness.models import load_tokenizer, render
 from harness.protocols import GenerationEngine, Sampling
+from harness.training.pieces import Resident
 from harness.types import Completion, Policy, Request
 
 ENGINES = ("canned", "transformers", pytest.param("vllm", marks=pytest.mark.vllm), "openai")
@@ -31,6 +32,8 @@ class Runs:
     """The first and the last request again, among others and the other way round."""
     greedy: list[Completion]
     """The first request's prompt with two seeds, three tokens at most."""
+    parts: list[Completion]
+    """The last request of the first run, then the two before it, of one resident engine."""
     advanced: list[int]
     decode: Callable[[Sequence[int]], str]
     prompt_ids: Callable[[Request], tuple[int, ...]]
@@ -79,6 +82,7 @@ def runs(
             run([first, second, third], Sampling(max_tokens=12)),
             run([third, other, first, reseeded], Sampling(max_tokens=12)),
             run([first, reseeded], Sampling(temperature=0, max_tokens=3)),
+            in_parts(engine, policy, [first, second, third]),
             advanced,
             decode=(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
             if local
@@ -87,6 +91,24 @@ def runs(
             if local
             else (lambda r: tuple(r.prompt.text.encode())),
         )
+
+
+def in_parts(engine: GenerationEngine, policy: Policy, requests: list[Request]) -> list[Completion]:
+    if not isinstance(engine, Resident):
+        return []
+    told: list[int] = []
+    with engine.resident(policy, requests, Sampling(max_tokens=12)) as answer:
+        found = answer([2], told.append) + answer([0, 1], told.append)
+    assert told == [1, 1, 1]
+    return found
+
+
+def test_a_resident_engine_answers_in_parts_as_it_does_at_once(runs: Runs) -> None:
+    if not runs.parts:
+        pytest.skip("this engine has nothing to keep")
+    for at in (0, 1, 2):
+        assert runs.of(runs.parts, at) == runs.of(runs.sampled, at)
+    assert next(c.prompt_id for c in runs.parts) == runs.asked[2].prompt.id
 
 
 def test_completions_come_in_the_order_of_the_requests(runs: Runs) -> None:

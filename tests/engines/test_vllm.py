@@ -20,12 +20,13 @@ from harness.types import Completion, Policy, Request
 Ask = Callable[..., Request]
 
 PARENT = """
-import json, os, sys
+import json, os, sys, time
 from pathlib import Path
-from harness.engines.vllm import run
+from harness.engines.vllm import worker
 job = {"parent": os.getpid(), "requests": []}
 Path(sys.argv[1], "job.json").write_text(json.dumps(job))
-list(run(sys.executable, Path(sys.argv[1]), 60))
+with worker(sys.executable, Path(sys.argv[1])):
+    time.sleep(60)
 """
 STUB = """
 import os, pathlib, time

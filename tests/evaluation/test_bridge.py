@@ -10,6 +10,7 @@ from harness.cli.main import app
 from harness.errors import AssetError
 from harness.judges.server import serving
 from harness.types import Reply
+from leaderboard.report.bridges import bridges
 
 TOP = ((("m", math.log(0.8)), ("M", math.log(0.2))),)
 PROMPTS = 30
@@ -66,6 +67,8 @@ def test_it_is_shown_and_filed(bridge, tmp_path):
     assert "kappa: 0.000" in shown
     path = tmp_path / "runs/results/bridge/gpt-4-1106-preview--slot-judge--alpaca-eval.json"
     assert json.loads(path.read_text())["to"] == "slot-judge"
+    ((told,), notes) = bridges(tmp_path / "runs")
+    assert (told["new"], len(told["rows"]), len(told["shares"]), notes) == ("slot-judge", 3, 5, [])
 
 
 def test_where_there_are_no_verdicts_it_is_told(shared):

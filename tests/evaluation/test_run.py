@@ -105,6 +105,48 @@ def test_a_policy_answers_is_judged_and_leaves_a_result(evaluation, client, work
     assert len(json.loads((path.with_suffix("") / "items.json").read_text())) == COUNT
 
 
+def test_a_result_tells_the_hours_and_an_older_one_tells_nothing_of_them(evaluation, workspace):
+    result = evaluate(evaluation, workspace)
+    # the weights were given: nothing was trained here
+    assert result.hours["training"] == {}
+    assert next(iter(result.hours["answering"].values())) > 0
+    path = workspace.root / "results" / "toy-weighted" / "ours.json"
+    told = json.loads(path.read_text())
+    assert told["hours"] == result.hours
+    del told["hours"], told["run"]
+    path.write_text(json.dumps({**told, "schema": 2}))
+    older = results.read(path)
+    assert (older.hours, older.run, older.schema) == (None, None, 2)
+
+
+def test_what_a_file_answers_has_no_hours(evaluation, workspace, tmp_path):
+    evaluate(evaluation, workspace)
+    answers = workspace.root / "results" / "toy-weighted" / "ours" / "model_outputs.json"
+    again = change(evaluation, answers=answers, policy=None, label="file")
+    assert evaluate(again, workspace).hours is None
+
+
+class OfRun(Weights):
+    """A policy of a run."""
+
+    def run(self):
+        return {"name": "sweep/7", "method": "INPO", "iteration": 2, "base": "sft"}
+
+
+def test_a_result_names_the_run_that_made_its_policy(evaluation, workspace):
+    assert evaluate(evaluation, workspace).run is None
+    found = evaluate(change(evaluation, policy=OfRun(name="ours")), workspace)
+    assert found.run == OfRun(name="ours").run()
+
+
+def test_what_the_judge_is_asked_with_holds_its_own_settings(evaluation, client, workspace):
+    plain = evaluate(evaluation, workspace).judged_with
+    assert plain == dict(ToyWeighted.parameters)
+    body = client.body
+    client.body = lambda request: {**body(request), "reasoning_effort": "low"}
+    assert evaluate(evaluation, workspace).judged_with == {**plain, "reasoning_effort": "low"}
+
+
 def test_answers_and_verdicts_leave_in_alpaca_evals_formats(evaluation, workspace):
     evaluate(evaluation, workspace)
     beside = workspace.root / "results" / "toy-weighted" / "ours"

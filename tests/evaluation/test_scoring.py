@@ -131,7 +131,7 @@ def test_a_toy_protocol_has_no_verdict_files_where_nobody_else_has(tmp_path):
 def test_an_older_result_is_refused_by_name(tmp_path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"score": {"estimates": {}, "notes": []}, "judges_served": []}))
-    with pytest.raises(Exception, match=r"schema is 1, this version reads 2"):
+    with pytest.raises(Exception, match=r"schema is 1, this version reads 2 to 3"):
         results.read(path)
 
 

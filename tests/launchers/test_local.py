@@ -1,21 +1,35 @@
-"""Pieces of work in this process: none twice, none half done, and the same result in any size."""
+"""Pieces of work on this machine: none twice, none half done, none lost with who did it."""
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from harness import config
+from harness.engines.transformers import TransformersEngine
+from harness.engines.vllm import VLLMEngine
+from harness.errors import CheckError, ConfigError, HarnessError
+from harness.launchers.crew import environments
 from harness.launchers.local import LocalLauncher
 from harness.runs import Workspace
-from harness.training import run
-from harness.training.spec import TrainSpec
+from harness.training import pieces, run
 from harness.work import Work
-from tests.conftest import tiny
+from tests.launchers.conftest import MORTAL, digests, method
+from tests.launchers.doing import squares_of, who_did
 
-SMALL = ("prompts.count=7", "samples=4", "iterations=1", "optimiser.epochs=1", "optimiser.batch=4")
+PARENT = """
+import sys
+from pathlib import Path
+from harness.launchers.local import LocalLauncher
+from tests.launchers.doing import squares_of
+LocalLauncher(workers=2).spread(squares_of(Path(sys.argv[1]), seconds=60), lambda _: None)
+"""
+NOBODY = lambda _: None  # noqa: E731
 
 
 @contextmanager
@@ -49,11 +63,126 @@ def test_a_piece_that_failed_leaves_nothing_and_alone_is_missing(tmp_path):
     assert told == ["0", "1", "4", "9"]
 
 
-def test_a_run_in_small_pieces_ends_in_the_same_weights(tmp_path):
-    made = []
-    for piece in (512, 3):  # 7 prompts: one piece, or three
-        data = config.load("train", "toy/inpo", (*SMALL, f"launcher.piece={piece}"))
-        spec = config.make(TrainSpec, {**data, "policy": tiny()})
-        found = run.train(spec, Workspace(tmp_path / str(piece)), "inpo")
-        made.append(Path(found.policies[-1]).name)
-    assert made[0] == made[1]  # stages are named by the content of what went in
+def test_a_run_in_small_pieces_ends_in_the_same_weights(alone, tmp_path):
+    small = method("launcher.piece=3")  # 16 prompts: six pieces instead of one
+    workspace = Workspace(tmp_path / "small")
+    run.train(small, workspace, "small")
+    assert digests(workspace, small) == digests(alone, small)
+
+
+def squared(work: Work) -> list[int]:
+    return [int((part / "square").read_text()) for part in work.parts()]
+
+
+def test_two_workers_share_one_queue(tmp_path):
+    work, told = squares_of(tmp_path), []
+    LocalLauncher(workers=2).spread(work, told.append)
+    assert squared(work) == [0, 1, 4, 9, 16, 25, 36, 49]
+    assert sum(told) == 8
+    shares = who_did(tmp_path).values()
+    assert len(shares) == 2
+    assert sum(map(len, shares)) == 8  # none twice
+    assert min(map(len, shares)) > 1
+    log = tmp_path / "work/workers/worker-0.log"
+    assert log.read_text() == "ready to square\n"  # what is printed is no report
+
+
+def test_more_workers_than_pieces_are_not_started(tmp_path):
+    work = squares_of(tmp_path, 2)
+    LocalLauncher(workers=5).spread(work, NOBODY)
+    assert squared(work) == [0, 1]
+    logs = [path.name for path in (tmp_path / "work/workers").glob("*.log")]
+    assert sorted(logs) == ["worker-0.log", "worker-1.log"]
+
+
+@pytest.mark.parametrize("restarts", [0, 3])
+def test_a_killed_workers_piece_goes_to_another(tmp_path, restarts):
+    work, told = squares_of(tmp_path, kills=3, times=1), []
+    LocalLauncher(workers=2, restarts=restarts).spread(work, told.append)
+    assert squared(work) == [0, 1, 4, 9, 16, 25, 36, 49]
+    assert sum(told) == 8  # what the dead one had told is taken back
+    begun = [entry.name.split("-")[0] for entry in (tmp_path / "diary").iterdir()]
+    assert sorted(begun) == ["0", "1", "2", "3", "3", "4", "5", "6", "7"]
+
+
+def test_a_piece_that_kills_twice_is_named_with_its_prompts_and_the_log(tmp_path):
+    work = squares_of(tmp_path, kills=3, times=9)
+    with pytest.raises(HarnessError, match="prompts 'a3' to 'b3' ended 2 workers") as caught:
+        LocalLauncher(workers=2).spread(work, NOBODY)
+    message = str(caught.value)
+    assert "was killed by SIGKILL: ready to square | it is too much" in message
+    assert "it is too much" in Path(message.rsplit("Its log: ", 1)[1]).read_text()
+    assert 3 in work.missing()
+    assert not {0, 1, 2} & set(work.missing())  # what was finished stands
+
+
+def test_workers_that_cannot_start_are_replaced_so_often_and_no_more(tmp_path):
+    launcher = LocalLauncher(workers=2, restarts=1)
+    with pytest.raises(HarnessError, match="no worker is left; .* exit code 3: .*no room for"):
+        launcher.spread(squares_of(tmp_path, unfit=True), NOBODY)
+    logs = (tmp_path / "work/workers").glob("*.log")
+    assert sum(log.read_text().count("no room") for log in logs) == 3  # two, and one more
+
+
+def test_a_workers_error_comes_back_as_itself(tmp_path):
+    work = squares_of(tmp_path, refuses=7)
+    with pytest.raises(CheckError, match="^seven is not square$"):
+        LocalLauncher(workers=2).spread(work, NOBODY)
+    assert work.missing() == [7] or work.missing() == [6, 7]
+
+
+def test_workers_end_with_their_parent(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)]) as parent:
+        wait_for(lambda: len(list((tmp_path / "diary").glob("*"))) == 2)
+        parent.send_signal(signal.SIGKILL)
+    wait_for(lambda: not any(map(alive, who_did(tmp_path))))
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def alive(process: str) -> bool:
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def test_two_workers_one_of_them_killed_make_the_same_policy(alone, tmp_path, diary):
+    launcher = {"use": "harness.launchers.local:LocalLauncher", "piece": 2, "workers": 2}
+    spec = method(launcher=launcher, engine=MORTAL | {"diary": str(diary)})
+    workspace = Workspace(tmp_path / "two")
+    run.train(spec, workspace, "two")
+    assert (tmp_path / "killed").exists()
+    shares = list(who_did(tmp_path).values())
+    assert sum("8" in share for share in shares) == 2  # by the dead one, and by another
+    assert all(len(share) > 1 for share in shares[:2])
+    assert sum(map(len, shares)) == 9  # eight pieces, one of them twice
+    assert digests(workspace, spec) == digests(alone, spec)
+    assert not list((workspace.root / "stages").rglob("worker-*.log"))  # gone with the scratch
+
+
+def test_workers_have_gpus_and_cores_of_their_own(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setattr("torch.get_num_threads", lambda: 9)
+    told = [(e["CUDA_VISIBLE_DEVICES"], e["OMP_NUM_THREADS"]) for e in environments(2, 2)]
+    assert told == [("0,1", "4"), ("2,3", "4")]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c,GPU-d")
+    told = [e["CUDA_VISIBLE_DEVICES"] for e in environments(4, 1)]
+    assert told == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"]
+
+
+def test_more_workers_than_gpus_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    work = Work(squares, {}, (1,), tmp_path / "work", gpus=2)
+    with pytest.raises(ConfigError, match="3 with 2 GPUs each, and this machine has 4"):
+        LocalLauncher(workers=3).spread(work, NOBODY)
+
+
+def test_the_engine_says_how_many_gpus_a_worker_needs():
+    assert pieces.gpus(VLLMEngine(tensor_parallel_size=4)) == 4
+    assert pieces.gpus(TransformersEngine()) == 1

@@ -108,7 +108,7 @@ def file(tmp_path: Path) -> File:
             "notes": [],
         }
         data = {
-            "schema": 2,
+            "schema": 3,
             "benchmark": "toy",
             "label": label,
             "baseline": "start",

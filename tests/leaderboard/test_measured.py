@@ -22,6 +22,32 @@ def test_a_row_tells_what_its_result_tells(file, runs):
     assert row.versions == {"preference-harness": "0.1.0"}
 
 
+def test_hours_are_summed_over_training_and_answering_by_what_was_computed_on(file, runs):
+    hours = {"training": {"H100": 3.5, "processor": 0.25}, "answering": {"H100": 0.5}}
+    file("INPO", hours=hours)
+    file("small", hours={"training": {"processor": 0.25}, "answering": {"processor": 0.5}})
+    file("elsewhere")
+    told = {row.label: (row.gpu_hours, row.processor_hours) for row in measured(runs).rows}
+    # 3.5 + 0.5 on the GPU; a result that tells of no hours has none, not nought
+    assert told == {"INPO": (4.0, 0.25), "small": (None, 0.75), "elsewhere": (None, None)}
+
+
+@pytest.mark.parametrize(
+    "hours", [{"training": {"H100": -1}}, {"training": 3}, {"training": {"": "x"}}]
+)
+def test_hours_that_are_none_are_damage(file, runs, hours):
+    file(hours=hours)
+    with pytest.raises(StoreError, match=r"INPO\.json is damaged"):
+        measured(runs)
+
+
+def test_the_run_that_a_result_names_is_not_guessed(file, runs):
+    run = {"name": "sweep/7", "method": "INPO", "iteration": 2, "base": "sft"}
+    file("best of sweep", run=run)
+    (row,) = measured(runs).rows
+    assert (row.run, row.method, row.iteration, row.base) == ("sweep/7", "INPO", 2, "sft")
+
+
 def test_an_alpaca_eval_annotator_is_the_model_that_it_asks(file, runs):
     file(judges_served=["weighted_alpaca_eval_gpt4_turbo"])
     assert measured(runs).rows[0].judge == "gpt-4-1106-preview"
@@ -83,9 +109,21 @@ def test_a_result_of_the_first_schema_is_read_with_what_it_tells(file, runs):
     assert (row.baseline, row.truncated, row.tokens) == ("", None, None)
 
 
+@pytest.mark.parametrize(("schema", "kept"), [(2, False), (3, True)])
+def test_style_controlled_figures_of_an_older_version_share_no_column(file, runs, schema, kept):
+    path = file(schema=schema)
+    told = json.loads(path.read_text())
+    told["score"]["estimates"]["hard_prompt_style_controlled_win_rate"] = {"value": 50.0}
+    path.write_text(json.dumps(told))
+    found = measured(runs)
+    assert ("hard_prompt_style_controlled_win_rate" in found.rows[0].estimates) is kept
+    assert found.rows[0].estimates["win_rate"].value == pytest.approx(60)
+    assert [line.partition(" ")[0] for line in found.told] == ([] if kept else ["toy/INPO.json"])
+
+
 def test_a_result_of_a_newer_schema_is_refused_by_name(file, runs):
-    file(schema=3)
-    with pytest.raises(StoreError, match=r"INPO\.json was written by a newer version \(schema 3"):
+    file(schema=4)
+    with pytest.raises(StoreError, match=r"INPO\.json was written by a newer version \(schema 4"):
         measured(runs)
 
 

@@ -113,12 +113,39 @@ def test_a_papers_tables_stand_beside_what_was_measured_with_empty_cells_where_n
     assert all(column.group for column in found[0].columns[1:])
 
 
+def test_every_row_of_the_papers_tables_that_is_trained_has_its_recipe():
+    from harness.config import load, names
+
+    recipes = [load("train", name) for name in names("train") if "/" not in name]
+    ours = {(one["method"], one["policy"].get("name")) for one in recipes}
+    ours |= {(base, base) for _, base in ours}  # where training starts from
+    rows = [row for row in published(["inpo"]) if row.base and "ICLR" in row.source]
+    assert len({(row.source, row.label) for row in rows}) == 6 + 4 + 4 + 4 + 4
+    for row in rows:
+        assert (row.ours or row.label, row.base) in ours, row.label
+        cells = paper.tables("inpo", [measured(row.ours or row.label, base=row.base)])
+        found = {line[0] for t in cells for line in t.cells if "41.0 [38.0, 44.0]" in line}
+        assert row.benchmark != "alpaca-eval" or row.label in found
+
+
 def test_what_another_judge_measured_never_stands_in_the_papers_column():
     other = measured(judge="gpt-4.1")
     table = paper.tables("inpo", [other])[0]
     assert table.columns[3].heading == "measured, judged by gpt-4.1"
     cells = next(cells for cells in table.cells if cells[0] == "INPO (PM)")
     assert cells[1:4] == ("42.6", "", "41.0 [38.0, 44.0]")
+
+
+def test_the_papers_judge_asked_in_two_ways_has_two_columns():
+    other = measured("iterative DPO", judged_with={"temperature": 1})
+    table = paper.tables("inpo", [measured(judged_with={"temperature": 0}), other])[0]
+    assert [c.heading for c in table.columns[1:5]] == [
+        "published",
+        "measured",
+        "measured, judged by gpt-4-1106-preview, asked with temperature 0",
+        "measured, judged by gpt-4-1106-preview, asked with temperature 1",
+    ]
+    assert all(cells[2] == "" for cells in table.cells)
 
 
 @pytest.mark.parametrize("changes", [{"base": "another"}, {"benchmark": "toy"}, {"label": "IN"}])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,6 +14,7 @@ from leaderboard.build import Builder
 from leaderboard.choice import Choice
 from leaderboard.columns import interval
 from leaderboard.making import made
+from leaderboard.render import data
 from leaderboard.rows import Document, Row
 from leaderboard.table import Table
 
@@ -72,6 +76,50 @@ def test_figures_made_with_upstreams_quirks_have_a_table_of_their_own():
     ]
 
 
+COLD, WARM = {"temperature": 0, "max_tokens": 64}, {"temperature": 0.7, "max_tokens": 64}
+
+
+def test_a_judge_that_was_asked_otherwise_has_a_table_of_its_own_that_says_how():
+    found = tables(row("a", judged_with=COLD), row("b", judged_with=WARM))
+    assert [(t.title, t.cells[0][0]) for t in found] == [
+        ("toy, judged by judge-1, asked with temperature 0", "a"),
+        ("toy, judged by judge-1, asked with temperature 0.7", "b"),
+    ]
+    more = {**COLD, "reasoning_effort": "low"}
+    found = tables(row("a", judged_with=COLD), row("b", judged_with=more))
+    assert [t.title.partition(" with ")[2] for t in found] == [
+        "no reasoning_effort",
+        'reasoning_effort "low"',
+    ]
+
+
+def test_a_whole_number_is_the_same_setting_as_its_fraction():
+    (table,) = tables(
+        row("a", judged_with=COLD), row("b", judged_with={**COLD, "temperature": 0.0})
+    )
+    assert len(table.cells) == 2
+
+
+def test_who_does_not_tell_how_the_judge_was_asked_joins_the_others_and_is_named():
+    (table,) = tables(row("a", judged_with=COLD), row("from a file", 50.0))
+    assert "not told what the judge was asked with (temperature, ...): from a file" in table.notes
+    (table,) = tables(row("a"), row("from a file", 50.0))
+    assert not any("not told" in note for note in table.notes)
+
+
+def test_who_does_not_tell_it_joins_none_of_several():
+    found = tables(row("a", judged_with=COLD), row("b", judged_with=WARM), row("c"))
+    assert [t.cells[0][0] for t in found] == ["a", "b", "c"]
+    assert found[2].title.endswith("asked with what is not told")
+
+
+def test_the_protocols_titles_do_not_count_ways_of_asking():
+    found = tables(
+        row("a", judged_with=COLD, baseline="x"), row("b", judged_with=WARM, baseline="x")
+    )
+    assert not any("against" in table.title or "protocol data" in table.title for table in found)
+
+
 def test_a_wide_table_gives_every_benchmark_and_judge_columns_of_its_own():
     (table,) = tables(row(), row(judge="judge-2", value=50.0), row("b", 30.0), wide=True)
     assert [c.group for c in table.columns] == ["", *["toy, judged by judge-1"] * 2] + [
@@ -106,6 +154,41 @@ def test_columns_are_chosen_and_ordered():
     assert table.cells == (("INPO", "3", "toy/inpo", "12.0", "2.5", "–", "–"),)
     (everything,) = tables(known, columns=("all",))
     assert {"win rate %", "judge", "source", "base"} <= set(everything.headings)
+
+
+def test_gpu_hours_are_shown_with_what_they_count_and_never_as_a_false_nought():
+    rows = (
+        row("a", 70.0, hours={"H100": 12.34, "processor": 0.2}),
+        row("b", 60.0, hours={"H100": 0.0042}),
+        row("c", 50.0, hours={"processor": 0.031}),
+        row("d", 40.0),
+    )
+    (table,) = tables(*rows, columns=("gpu-hours", "processor-hours"))
+    assert [cells[1:] for cells in table.cells] == [
+        ("12.3", "0.20"),
+        ("0.0042", "0.0"),
+        ("–", "0.031"),
+        ("–", "–"),
+    ]
+    (note,) = [note for note in table.notes if note.startswith("hours: ")]
+    assert note.endswith(
+        "a stage that methods share counts in full for each of them; on H100: a, b; "
+        "on processors alone, no GPU hours: c; not known: d"
+    )
+    assert not any(n.startswith("hours") for n in tables(*rows)[0].notes)
+
+
+def test_a_row_tells_its_run_iteration_version_commit_and_packages():
+    versions = {"preference-harness": "0.1.0", "python": "3.11.7", "commit": "a" * 40 + "+dirty"}
+    known = row(run="toy/inpo", iteration=3, versions=versions)
+    (table,) = tables(known, columns=("run", "iteration", "version", "commit", "versions", "judge"))
+    assert table.cells[0][1:] == (
+        *("toy/inpo", "3", "0.1.0", "a" * 10 + "+dirty", "python 3.11.7", "judge-1"),
+    )
+    (told,) = data([table])[0]["rows"][0]["from"]
+    assert (told["run"], told["iteration"], told["versions"]) == ("toy/inpo", 3, versions)
+    (bare,) = tables(row(), columns=("commit", "versions"))
+    assert bare.cells[0][1:] == ("–", "–")
 
 
 def test_sorting_by_figures_falls_by_texts_rises_and_a_minus_turns_it():
@@ -200,6 +283,43 @@ def test_one_method_alone_and_results_without_items_are_said_to_be_untested(file
     file("b")
     (table,), _ = made(runs, Choice())
     assert any("no paired tests" in note for note in table.notes)
+
+
+HELD = "hard_prompt_style_controlled_win_rate"
+
+
+def with_held(path: Path, parts: list[float]) -> None:
+    """Add a style-controlled figure to a result, and what each prompt adds to it."""
+    beside = path.with_suffix("") / "items.json"
+    items = [{**i, HELD: p} for i, p in zip(json.loads(beside.read_text()), parts, strict=True)]
+    beside.write_text(json.dumps(items))
+    told = json.loads(path.read_text())
+    told["score"]["estimates"][HELD] = {"value": float(np.mean(parts))}
+    path.write_text(json.dumps(told))
+
+
+def test_style_controlled_figures_are_tested_by_what_each_prompt_adds(file, runs):
+    rng = np.random.default_rng(0)
+    same = [float(p) for p in rng.uniform(0.4, 0.6, 200)]
+    for label, lift in (("controlled", 20.0), ("DPO", 0.0)):
+        with_held(file(label, same), [50 + lift + float(x) for x in rng.normal(0, 30, 200)])
+    (table,), _ = made(runs, Choice(baseline="DPO"))
+    cells = {line.cells[0].text: line.cells[1:3] for line in table.sections[0].lines}
+    # the raw figures are equal; a lift of 20 is many times 30 × √(2 / 200) = 3 points
+    assert [(c.top, c.differs) for c in cells["controlled"]] == [(True, False), (True, True)]
+    assert [(c.top, c.differs) for c in cells["DPO"]] == [(True, False), (False, False)]
+    assert not any("no paired tests" in note for note in table.notes)
+
+
+def test_a_column_without_tests_is_named(file, runs):
+    for label in ("a", "b"):
+        path = file(label)
+        told = json.loads(path.read_text())
+        told["score"]["estimates"][HELD] = {"value": 50.0}
+        path.write_text(json.dumps(told))
+    (table,), _ = made(runs, Choice())
+    (note,) = [note for note in table.notes if note.startswith("no paired tests")]
+    assert note.startswith("no paired tests of hard prompts, style-controlled %: fewer than two")
 
 
 def test_whose_answers_are_flagged_is_said_below(file, runs):

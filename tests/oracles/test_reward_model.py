@@ -30,7 +30,7 @@ def test_rewards_are_the_models_own_one_at_a_time(path):
     rows = [conversation(tokenizer(), PROMPT, text) for text in TEXTS]
     with torch.inference_mode():
         expected = [model(torch.tensor([row])).logits.item() for row in rows]
-    told = oracle(path, batch_size=3).score([(PROMPT, text) for text in TEXTS], lambda _: None)
+    told = oracle(path, micro_tokens=30).score([(PROMPT, text) for text in TEXTS], lambda _: None)
     assert told == pytest.approx(expected, abs=1e-5)
     assert len(set(expected)) == 4
 

@@ -104,7 +104,7 @@ def test_where_nothing_differs_one_test_in_twenty_says_so(kind):
     drawn = np.random.default_rng(4).multinomial(prompts, np.full(prompts, 1 / prompts), 1000)
     apart = values[:, :, 0] - values[:, :, 1]
     error = (drawn @ apart / prompts).std(axis=0, ddof=1) * np.sqrt(prompts / (prompts - 1))
-    p = p_values(apart.mean(axis=0), error, np.full(sets, float(prompts)))
+    p = p_values(apart.mean(axis=0), error, np.full(sets, float(prompts - 1)))
     assert 0.04 <= (p <= 0.05).mean() <= 0.06
 
 

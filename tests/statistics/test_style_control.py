@@ -6,7 +6,11 @@ import torch
 from scipy.special import expit
 
 from harness.errors import CheckError
+from harness.statistics import paired
+from harness.statistics.resampling import stream, weights
 from harness.statistics.style_control import Rows, differences, exact, lbfgs, truncated
+
+FIELDS = ("model", "won", "weight", "apart", "prompt")
 
 
 def world(models=3, prompts=200, seed=0, strength=0.3, pull=0.8):
@@ -37,7 +41,7 @@ def test_the_exact_fit_is_the_maximum_and_finds_the_world():
     assert found.style[0] == pytest.approx(0.8, abs=0.05)
     assert np.abs(found.style[1:]).max() < 0.05
     # the gradient of the likelihood is nought there
-    z = (rows.apart - np.average(rows.apart, axis=0, weights=rows.weight)) / _spread(rows)
+    z = rows.apart / _spread(rows)
     logits = np.log(found.win_rate / (1 - found.win_rate))[rows.model] + z @ found.style
     error = rows.weight * (expit(logits) - rows.won)
     assert np.abs(error @ z).max() < 1e-4
@@ -113,22 +117,69 @@ def test_games_that_style_alone_decides_are_told():
         exact(decided)
 
 
-def correlated(prompts, rng):
+def correlated(prompts, rng, longer=0.0, added=None, strength=0.3):
     """Two games a prompt that share what the prompt adds; the judge pays for length."""
     prompt = np.repeat(np.arange(prompts), 2)
-    added, apart = rng.normal(size=prompts)[prompt], rng.normal(size=(prompts, 4))[prompt]
-    worth = 0.3 + added + 0.8 * apart[:, 0] + rng.logistic(size=2 * prompts)
+    added = rng.normal(size=prompts) if added is None else added
+    apart = rng.normal((longer, 0, 0, 0), size=(prompts, 4))
+    worth = strength + (added + 0.8 * apart[:, 0])[prompt] + rng.logistic(size=2 * prompts)
     weight = np.where(np.abs(worth) > 2.5, 3.0, 1.0)
-    return Rows(np.zeros(2 * prompts, dtype=int), (worth > 0) * 1.0, weight, apart, prompt, 1)
+    model = np.zeros(2 * prompts, dtype=int)
+    return Rows(model, (worth > 0) * 1.0, weight, apart[prompt], prompt, 1)
 
 
 def test_the_resamples_spread_as_the_figure_does_from_benchmark_to_benchmark():
-    """The mean of style, at which the figure stands, is resampled too.
-
-    Left where it was, the spread comes out a sixth too small, and 95 % intervals hold 88 %.
-    """
     rng = np.random.default_rng(1)
-    found = [exact(correlated(300, rng), seed=i, rounds=60) for i in range(250)]
+    found = [exact(correlated(300, rng, longer=0.5), seed=i, rounds=60) for i in range(250)]
     between = np.std([one.win_rate[0] for one in found], ddof=1)
     within = np.mean([np.std(one.resampled[:, 0], ddof=1) for one in found])
     assert within / between == pytest.approx(1, abs=0.11)
+
+
+def test_a_model_alone_is_set_at_the_baselines_style_and_not_at_its_own():
+    rng = np.random.default_rng(2)
+    plain, long = correlated(4000, rng), correlated(4000, rng, longer=1.0)
+    raw = [np.average(rows.won, weights=rows.weight) for rows in (plain, long)]
+    assert raw[1] - raw[0] > 0.15
+    held = [exact(rows).win_rate[0] for rows in (plain, long)]
+    # four standard errors of a difference of two figures of 4,000 prompts
+    assert abs(held[1] - held[0]) < 4 * np.sqrt(2) * 0.0105
+    # where its own mean is nought, nothing is controlled for
+    own = truncated(long, long.weight).win_rate[0]
+    assert abs(own - raw[1]) < 0.3 * (raw[1] - held[1])
+
+
+@pytest.mark.parametrize("longer", [0.0, 1.0])
+def test_contributions_stand_for_refits(longer):
+    found = exact(correlated(400, np.random.default_rng(3), longer), seed=4, rounds=1000)
+    told = found.contributions[:, 0]
+    assert told.mean() == pytest.approx(found.win_rate[0])
+    linear, refits = weights(400, stream(4), 1000) @ told / 400, found.resampled[:, 0]
+    assert linear.std() == pytest.approx(refits.std(), rel=0.03)
+    assert np.corrcoef(linear, refits)[0, 1] > 0.985
+
+
+def test_who_has_no_game_on_a_prompt_has_no_contribution_of_it():
+    whole = world(models=2, prompts=60)
+    rows = Rows(*(getattr(whole, name)[:-10] for name in FIELDS), 2)
+    found = exact(rows)
+    assert np.isnan(found.contributions[-5:, 1]).all()
+    assert np.isnan(found.contributions).sum() == 5
+    assert np.nanmean(found.contributions, axis=0) == pytest.approx(found.win_rate)
+
+
+def p_value(rng, gap, prompts=250):
+    """Return the p value of a paired test of two models that differ in strength by `gap`."""
+    added = rng.normal(size=prompts)
+    pair = [correlated(prompts, rng, 0.5, added, strength) for strength in (0.0, gap)]
+    top = np.hstack([exact(rows).contributions for rows in pair])
+    return paired.differences(paired.Played(top, np.ones_like(top)), seed=0, rounds=300).p[0, 1]
+
+
+def test_a_paired_test_of_equals_errs_one_time_in_twenty_and_finds_those_who_differ():
+    rng = np.random.default_rng(5)
+    equal = [p_value(rng, 0.0) for _ in range(600)]
+    # shares of 600 have standard errors of 0.9 and 2 %
+    assert 0.028 <= np.mean(np.array(equal) < 0.05) <= 0.072
+    assert 0.42 <= np.mean(np.array(equal) < 0.5) <= 0.58
+    assert np.mean([p_value(rng, 0.6) < 0.05 for _ in range(100)]) > 0.8

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,13 +13,16 @@ import transformers
 from safetensors.torch import save_file
 
 from baselines.dpo import DPO
-from harness.training import anchors, packing
+from harness.scoring import packing
+from harness.scoring.scorer import Scorer
+from harness.training import anchors
+from harness.training.adapters import Lora
 from harness.training.checkpoints import Checkpoints
 from harness.training.distributed import World, gathered, shard
 from harness.training.loop import Plan, Trainer
 from harness.training.optimise import assemble
 from harness.training.optimisers import Optimiser
-from harness.training.scorer import Scorer
+from harness.training.trainable import Trainable
 from harness.types import Pair
 
 STEPS = [[0, 1, 2, 3, 4, 5, 6], [7, 8, 9], [10, 11, 12, 13, 14]]
@@ -45,6 +49,16 @@ def pairs() -> list[Pair]:
 
 
 def scorer(tied: bool = False) -> Scorer:
+    return Scorer(model(tied).train())
+
+
+def adapted() -> Trainable:
+    """A model of which low-rank adapters are trained."""
+    lora = Lora(rank=2, alpha=16)
+    return Trainable(model(), SETTINGS.model_copy(update={"lora": lora}), seed=3)
+
+
+def model(tied: bool = False) -> transformers.PreTrainedModel:
     torch.manual_seed(0)
     config = transformers.LlamaConfig(
         vocab_size=20,
@@ -55,7 +69,7 @@ def scorer(tied: bool = False) -> Scorer:
         tie_word_embeddings=tied,
         pad_token_id=0,
     )
-    return Scorer(transformers.LlamaForCausalLM(config).train())
+    return transformers.LlamaForCausalLM(config)
 
 
 def trained(model: Scorer, folder: Path, steps: int = 3, resume: bool = False) -> Scorer:
@@ -74,19 +88,40 @@ def trained(model: Scorer, folder: Path, steps: int = 3, resume: bool = False) -
     return model
 
 
-def main(folder: Path) -> None:
+def keep(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    if World.here().first:
+        save_file({k: v.clone().contiguous() for k, v in weights.items()}, path)
+
+
+def begin(folder: Path) -> None:
+    """Train by two processes."""
+    for name, tied, nodes in (("flat", False, 1), ("tied", True, 1), ("hybrid", False, 2)):
+        sharded = scorer(tied)
+        shard(sharded, nodes)
+        trained(sharded, folder / name)
+        keep(folder / f"{name}.safetensors", gathered(sharded))
+    made = adapted()
+    trained(made.scorer("float32"), folder / "adapted")
+    keep(folder / "adapted.safetensors", made.whole().state_dict())
+
+
+def go_on(folder: Path) -> None:
+    """Go on from the checkpoints of two processes by another number."""
+    sharded = scorer()
+    shard(sharded)
+    trained(sharded, folder / "flat", resume=True)
+    keep(folder / "flat-resumed.safetensors", gathered(sharded))
+    made = adapted()
+    trained(made.scorer("float32"), folder / "adapted", resume=True)
+    keep(folder / "adapted-resumed.safetensors", made.whole().state_dict())
+
+
+def main(what: str, folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    for name, tied, nodes in (("flat", False, 1), ("tied", True, 1), ("hybrid", False, 2)):
-        model = scorer(tied)
-        shard(model, nodes)
-        trained(model, folder / name)
-        weights = gathered(model)
-        if World.here().first:
-            tensors = {k: v.clone().contiguous() for k, v in weights.items()}
-            save_file(tensors, folder / f"{name}.safetensors")
+    {"begin": begin, "go-on": go_on}[what](folder)
     dist.destroy_process_group()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

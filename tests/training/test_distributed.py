@@ -19,25 +19,41 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def sharded(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("sharded")
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    run("begin", folder, processes=2)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def resumed_by_three(sharded) -> Path:
+    run("go-on", sharded, processes=3)
+    return sharded
+
+
+def run(what: str, folder: Path, processes: int) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
     script = str(ROOT / "tests/training/sharded_worker.py")
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *launcher, script, str(folder)],
+        [sys.executable, *launcher, script, what, str(folder)],
         env=environment,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
-    return folder
 
 
 def weights(model) -> dict[str, torch.Tensor]:
-    return {name: p.detach() for name, p in model.model.named_parameters()}
+    return {name: p.detach() for name, p in model.named_parameters()}
 
 
 def apart(told: dict[str, torch.Tensor], model) -> float:
     return max(float((told[name] - p).abs().max()) for name, p in weights(model).items())
+
+
+def adapted(folder: Path, resume: bool = False):
+    made = worker.adapted()
+    worker.trained(made.scorer("float32"), folder, resume=resume)
+    return made.whole()
 
 
 @pytest.mark.parametrize(("name", "tied"), [("flat", False), ("tied", True), ("hybrid", False)])
@@ -45,10 +61,28 @@ def test_three_steps_end_where_one_process_ends(sharded, tmp_path, name, tied):
     # 7, 3 and 5 pairs a step in packs of 60 tokens: uneven, and an empty pack among them
     alone = worker.trained(worker.scorer(tied), tmp_path)
     told = load_file(sharded / f"{name}.safetensors")
-    assert apart(told, alone) < 1e-5
-    assert apart(told, worker.scorer(tied)) > 1e-3
+    assert apart(told, alone.model) < 1e-5
+    assert apart(told, worker.model(tied)) > 1e-3
+
+
+def test_adapters_on_sharded_weights_end_where_one_process_ends(sharded, tmp_path):
+    pytest.importorskip("peft")
+    told = load_file(sharded / "adapted.safetensors")
+    assert apart(told, adapted(tmp_path)) < 1e-5
+    begun = worker.model()
+    assert apart(told, begun) > 1e-3
+    assert torch.equal(told["model.embed_tokens.weight"], begun.get_input_embeddings().weight)
 
 
 def test_one_process_goes_on_from_a_checkpoint_of_two(sharded):
     resumed = worker.trained(worker.scorer(), sharded / "flat", resume=True)
-    assert apart(load_file(sharded / "flat.safetensors"), resumed) < 1e-5
+    assert apart(load_file(sharded / "flat.safetensors"), resumed.model) < 1e-5
+    told = load_file(sharded / "adapted.safetensors")
+    assert apart(told, adapted(sharded / "adapted", resume=True)) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["flat", "adapted"])
+def test_three_processes_go_on_from_a_checkpoint_of_two(resumed_by_three, name):
+    told = [load_file(resumed_by_three / f"{name}{end}.safetensors") for end in ("", "-resumed")]
+    assert told[0].keys() == told[1].keys()
+    assert max(float((told[0][key] - told[1][key]).abs().max()) for key in told[0]) < 1e-5

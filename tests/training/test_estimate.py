@@ -51,6 +51,12 @@ def test_inpo_by_hand():
     assert cost.comparisons_per_prompt == 11
 
 
+def test_dollars_are_hours_by_the_price_of_all_gpus():
+    found = [estimate(spec("inpo"), H100.model_copy(update={"dollars": d}), 8) for d in (2.5, None)]
+    assert found[0].dollars == pytest.approx(found[0].hours * 8 * 2.5)
+    assert found[1].dollars is None
+
+
 def test_a_scalar_reward_reads_every_response_once():
     compare = estimate(spec("inpo-reward-model"), H100, 8).stages[1]
     # all 28 comparisons of 8 responses, from 8 passes of 600 tokens

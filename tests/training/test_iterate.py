@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,44 @@ def test_a_run_makes_a_policy_an_iteration(trained):
         assert len(set(found.policies)) == 3
         assert (Path(found.policy(None)) / "model.safetensors").is_file()
         assert found.policy(0) == found.policies[0]
+
+
+def test_a_policy_tells_which_run_made_it_and_after_how_many_iterations(trained):
+    _, runs = trained
+    last, first = (runs["toy/inpo"].source(iteration).run() for iteration in (None, 1))
+    setting = last.pop("setting")
+    known = {"name": "toy/inpo", "method": "INPO", "iteration": 2, "base": "tiny"}
+    assert last == known | {"seed": runs["toy/inpo"].config["seed"]}
+    assert first == {**last, "iteration": 1, "setting": setting}
+
+
+def test_another_seed_is_another_label_of_the_same_setting(trained):
+    run_ = trained[1]["toy/inpo"]
+    other = replace(run_, config=run_.config | {"seed": 7})
+    assert run_.source(None).run()["setting"] == other.source(None).run()["setting"]
+    assert [other.source(t).name for t in (None, 1)] == [
+        "INPO (seed 7)",
+        "INPO (seed 7, iteration 1)",
+    ]
+    changed = replace(run_, config=run_.config | {"samples": 5})
+    assert changed.source(None).run()["setting"] != run_.source(None).run()["setting"]
+
+
+def test_the_start_has_no_run_of_its_own(trained):
+    _, runs = trained
+    assert not hasattr(runs["toy/inpo"].source(0), "run")  # the start is everybody's
+
+
+def test_every_stage_tells_what_it_was_computed_on_and_fits_their_processes(trained):
+    workspace, runs = trained
+    made = manifest(Path(runs["toy/inpo"].policies[1]))["made"]
+    assert isinstance(made["accelerator"], str)
+    takes = [s.accelerators for s, _ in stages(workspace, "optimise")]
+    assert takes == [1, 1]
+    sharded = run.plan(spec("toy/inpo", "optimiser.processes=4"), workspace)
+    assert {s.accelerators for s, _ in sharded if s.name == "optimise"} == {4}
+    # a rule labels the toy world's pairs
+    assert {s.accelerators for s, _ in sharded if s.name in ("compare", "pair")} == {0}
 
 
 def test_methods_share_the_first_generation_and_nothing_later(trained):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from harness.errors import CheckError, HarnessError
+from harness.training.checkpoints import Checkpoints
 from harness.training.loop import Plan, Trainer
 from harness.training.optimisers import Optimiser, factor
 
@@ -104,6 +105,21 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_items():
 
     with pytest.raises(CheckError, match="item 5, item 7 at step 2 is not finite"):
         run(model, loss, micro_tokens=20)
+
+
+def test_the_last_good_checkpoint_outlives_a_loss_that_is_not_finite(tmp_path):
+    model = torch.nn.Linear(1, 1)
+
+    def loss(items):
+        inputs = torch.tensor([[float("nan") if i == 5 else 1.0] for i in items])
+        return model(inputs).squeeze(-1), {}
+
+    kept = Checkpoints(tmp_path, {}, minutes=0, keep=2)
+    plan = Plan(STEPS, (10,) * 10, lambda i: f"item {i}")
+    trainer = Trainer(model, settings(), plan, loss, Rows(), kept)
+    with pytest.raises(CheckError, match=r"item 5 at step 2 .*the checkpoint of step 1 is kept"):
+        trainer.run(lambda _: None)
+    assert kept.newest() == 1
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run():

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from harness.training import packing
+from harness.scoring import packing
 from harness.training.adapters import Lora
 from harness.training.optimisers import Optimiser
 from harness.training.trainable import Trainable
@@ -95,3 +95,12 @@ def test_adapters_train_a_few_weights_only():
     assert all("lora_" in name for name in trained)
     # 2 layers × 2 projections × (A: 2 × 16, B: 16 × 2)
     assert sum(p.numel() for p in made.model.parameters() if p.requires_grad) == 2 * 2 * 64
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler stumbles over its own where they are errors
+def test_compiled_layers_give_the_same_losses_and_gradients():
+    plain, compiled = trainable(), trainable(compile=True)
+    torch.testing.assert_close(scored(compiled), scored(plain), atol=1e-4, rtol=0)
+    assert all(layer._compiled_call_impl for layer in compiled.model.model.layers)
+    exact = gradient(plain)
+    assert float((gradient(compiled) - exact).norm() / exact.norm()) < 1e-5

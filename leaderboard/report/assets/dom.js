@@ -23,9 +23,11 @@ const called = (label) => el("bdi", {}, label);
 const fixed = (value, digits) =>
   value === null || value === undefined ? DASH : value.toFixed(digits);
 
+const bounded = (figure) => Number.isFinite(figure.low) && Number.isFinite(figure.high);
+
 function interval(figure, digits) {
   if (!figure) return DASH;
-  if (figure.low === null || figure.high === null) return fixed(figure.value, digits);
+  if (!bounded(figure)) return fixed(figure.value, digits);
   return `${fixed(figure.value, digits)} [${fixed(figure.low, digits)}, ${fixed(figure.high, digits)}]`;
 }
 
@@ -36,14 +38,16 @@ function signed(value, digits) {
 
 const hue = (at) => `hue-${at % 6}`;
 
-// A table for those who do not look at pictures.
-function plain(headings, rows) {
+function listed(headings, rows) {
   const heads = headings.map((text, at) =>
-    el("th", { scope: "col", class: at ? "number" : null }, text));
+    el("th", { scope: "col", class: at ? "number" : null }, called(text)));
   const lines = rows.map(([first, ...cells]) =>
     el("tr", {}, el("th", { scope: "row" }, called(first)),
       cells.map((cell) => el("td", { class: "number" }, cell))));
-  return el("details", {}, el("summary", {}, "The numbers as a table"),
-    el("div", { class: "scroll" },
-      el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, lines))));
+  return el("div", { class: "scroll" },
+    el("table", {}, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, lines)));
 }
+
+// A table for those who do not look at pictures.
+const plain = (headings, rows) =>
+  el("details", {}, el("summary", {}, "The numbers as a table"), listed(headings, rows));

@@ -40,7 +40,7 @@ function sections(group) {
     section("wins", "Wins, ties, losses", null, wins(group)),
     section("judge", "The judge", "Whether it favours a place, and how far judges agree who grade the same answers.", places(group), agreements()),
     section("iterations", "Iterations", null, iterations(group, report.training)),
-    section("bridges", "From judge to judge", null, report.bridges.map((one) => [el("h3", {}, called(one.name)), dataOf(one.data)])),
+    section("bridges", "From judge to judge", "Published answers that a new judge has graded again, beside the old judge's verdicts.", report.bridges.map(bridgeOf)),
     section("cost", "Cost", null, costs(group)),
     section("single", "Single comparisons", null, viewer?.node),
     section("provenance", "Provenance", "What each figure was made of.", provenance(group)),

@@ -79,6 +79,33 @@ def graded(
     )
 
 
+@pytest.fixture
+def bridge() -> dict[str, Any]:
+    """What `harness judge bridge` files of one model."""
+
+    def told(value: float, reach: float) -> dict[str, float]:
+        return {"value": value, "low": value - reach, "high": value + reach, "standard_error": 1.0}
+
+    model = {"label": "a model", "unread": 1, "win_rate": {"old": told(45, 2), "new": told(40, 2)}}
+    again = {"requests": 20, "mean_difference": told(0.1, 0.05)}
+    return {
+        "from": "judge-1",
+        "to": "judge-2",
+        "benchmark": "toy",
+        "prompts": 30,
+        "verdicts": 60,
+        "models": [model],
+        "rank_correlation": told(0.8, 0.1),
+        "bias": told(0.05, 0.01),
+        "kappa": {"value": 0.5, "low": 0.4, "high": 0.6, "standard_error": None},
+        "same_verdict": told(0.75, 0.1),
+        "first_slot": {"old": told(0.5, 0.1), "new": told(0.7, 0.1)},
+        "self_consistency": again | {"same_verdict": told(0.9, 0.05)},
+        "order_consistency": again | {"same_verdict": told(0.8, 0.05)},
+        "cost": {"calls": 60, "prompt_tokens": 600, "completion_tokens": 60, "dollars": 1.25},
+    }
+
+
 Play = Callable[..., Path]
 
 

@@ -173,31 +173,43 @@ def test_the_page_fits_a_phone_and_is_dark_where_that_is_asked_for(toy, look):
     assert watched.page.evaluate(ground) == "rgb(255, 255, 255)"
 
 
-def test_iterations_costs_and_bridges_have_sections_where_they_are_known(play, report, look):
+def test_iterations_costs_and_bridges_have_sections_where_they_are_known(
+    play, report, look, bridge
+):
     paths = [play(f"INPO (iteration {i})", [WON] * (2 * i) + [LOST] * (6 - 2 * i)) for i in (1, 2)]
     root = paths[0].parents[2]
     for dollars, path in enumerate(paths):
         bill = {"bill": {"dollars": 1.0 + dollars}}
         path.write_text(json.dumps(json.loads(path.read_text()) | bill))
     (root / "stage").mkdir()
-    (root / "stage/log.jsonl").write_text('{"step": 1, "margin": 0.25, "kl_to_reference": 3.5}\n')
+    figures = '"margin": 0.25, "kl_previous": 3.5, "loss": 0.5'
+    (root / "stage/log.jsonl").write_text(f'{{"step": 1, {figures}}}\n')
     (root / "train/inpo").mkdir(parents=True)
-    run = {"method": "INPO", "policies": ["start", str(root / "stage")]}
+    run = {"method": "INPO", "policies": ["start", str(root / "stage"), "gone"]}
     (root / "train/inpo/run.json").write_text(json.dumps(run))
     (root / "results/bridge").mkdir()
-    (root / "results/bridge/old-new.json").write_text('{"kappa": 0.75, "rows": [{"label": "a"}]}')
+    (root / "results/bridge/old--new.json").write_text(json.dumps(bridge))
     watched = look(report())
-    drawn = "[...document.querySelectorAll('#iterations svg, #cost svg')].map((s) => s.ariaLabel)"
+    watched.page.locator("#logged summary").first.click()
+    watched.page.wait_for_selector("#logged svg[aria-label]")
+    drawn = """[...document.querySelectorAll(':is(#iterations, #cost, #bridges) svg')]
+      .map((s) => s.ariaLabel)"""
     assert [label for label in watched.page.evaluate(drawn) if label] == [
         "win rate % by iteration",
         "mean length, characters by iteration",
-        "kl to reference by iteration",
-        "margin by iteration",
+        "KL to the previous policy, nats a response by iteration",
+        "margin of the objective by iteration",
+        "loss by iteration",
+        "win rate % under both judges",
+        "Places and consistency of both judges",
         "win rate % against dollars of the judge",
     ]
+    assert "Not known of INPO" in watched.page.locator("#iterations").inner_text()
     told = watched.page.locator("#bridges").inner_text()
-    assert "old-new" in told
-    assert "0.7500" in told
+    assert "judge-1 → judge-2" in told
+    assert "45.0 [43.0, 47.0]\t40.0 [38.0, 42.0]\t−5.0\t1" in told
+    assert "0.50 [0.40, 0.60]" in told
+    assert "$ 1.25, 60 calls, 600 tokens asked, 60 tokens answered" in told
 
 
 def test_judges_that_disagree_are_told_with_their_agreement(play, report, look):
@@ -284,3 +296,36 @@ def test_the_recorded_judge_is_looked_at(recorded, look):
     address = watched.page.locator("#link").get_attribute("href")
     other = look(recorded[0], address)
     assert "Who is Larry Page?" in other.page.locator("#comparison").inner_text()
+
+
+def test_published_figures_stand_apart_and_are_turned_on_and_off(recorded, look):
+    watched = look(recorded[0])
+    assert watched.page.locator("tr.published").count() == 0
+    box = watched.page.get_by_label("arXiv 2407.00617 (ICLR 2025)")
+    box.check()
+    titles = watched.texts("#table tr.told")
+    assert titles[:2] == [
+        "measured",
+        "published: arXiv 2407.00617 (ICLR 2025), table 1, read 2026-11-25",
+    ]
+    style = "getComputedStyle(document.querySelector('tr.published')).fontStyle"
+    assert watched.page.evaluate(style) == "italic"
+    head(watched, "length-controlled %").locator("button").click()
+    head(watched, "length-controlled %").locator("button").click()
+    first = watched.page.locator("#table tbody").first.locator("tr").nth(1)
+    # however it is sorted, what is measured stays above
+    assert "phi-2" in first.inner_text()
+    assert "GPT-4 Turbo (04/09)" in watched.texts("#table tr.published")[13]
+    watched.page.fill("#filter", "inpo")
+    assert len(methods(watched)) == len(watched.texts("#table tr.published")) + 3
+    box.uncheck()
+    assert watched.page.locator("tr.published").count() == 0
+
+
+def test_figures_of_another_judge_have_a_table_of_their_own(recorded, look):
+    watched = look(recorded[0])
+    watched.page.get_by_label("arXiv 2509.23102 (v3)").check()
+    titles = watched.texts("#figures-table h3")
+    assert any("judged by gpt-5-mini" in title for title in titles)
+    assert not any("main, read" in title for title in watched.texts("#table tr.told"))
+    assert "three judges" in watched.page.locator("#table tr.told").nth(1).inner_text()

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from leaderboard.report import curves
 from leaderboard.report.breakdown import breakdowns
 from leaderboard.report.compared import compared
 from leaderboard.report.content import content, finite
@@ -67,20 +66,6 @@ def test_a_contestant_whose_answers_are_all_equal_is_a_control(play, workspace):
     }
 
 
-def test_training_logs_become_curves_of_their_last_steps(tmp_path):
-    stage = tmp_path / "stages/optimise-1"
-    stage.mkdir(parents=True)
-    # 20 steps: the last tenth is steps 19 and 20, whose margins are 0.19 and 0.2
-    lines = [{"step": s, "learning_rate": 1.0, "margin": s / 100} for s in range(1, 21)]
-    (stage / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    run = {"method": "INPO", "policies": ["start", str(stage), str(tmp_path / "gone")]}
-    (tmp_path / "train/inpo").mkdir(parents=True)
-    (tmp_path / "train/inpo/run.json").write_text(json.dumps(run))
-    (told,) = curves.trained(tmp_path)
-    assert (told["run"], told["method"]) == ("inpo", "INPO")
-    assert told["points"] == [{"iteration": 1, "figures": {"margin": pytest.approx(0.195)}}]
-
-
 def test_the_start_is_iteration_nought_of_every_method(play, workspace):
     for label in ("start", "INPO (iteration 1)", "INPO (iteration 2)"):
         play(label, [WON] * 3)
@@ -100,19 +85,12 @@ def test_the_start_is_iteration_nought_of_every_method(play, workspace):
     ]
 
 
-def test_bridges_and_costs_are_read_beside_the_results(play, workspace):
+def test_costs_are_read_beside_the_results(play, workspace):
     path = play("one", [WON, LOST])
     data = json.loads(path.read_text())
     path.write_text(json.dumps(data | {"bill": {"dollars": 1.5}}))
-    folder = workspace.root / "results/bridge"
-    folder.mkdir()
-    (folder / "old-new.json").write_text('{"rows": [{"label": "a", "old": 1.5, "new": 2.5}]}')
-    (folder / "damaged.json").write_text("{")
     found = content(workspace.root).figures
     assert found["groups"][0]["rows"][0]["dollars"] == 1.5
-    assert found["bridges"] == [
-        {"name": "old-new", "data": {"rows": [{"label": "a", "old": 1.5, "new": 2.5}]}}
-    ]
 
 
 def test_one_method_alone_has_a_report(play, workspace):

@@ -1,4 +1,4 @@
-"""The one place where token rows become numbers: for training, for anchors, for reward models.
+"""The one place where token rows become numbers: for training, for anchors, for oracles.
 
 Exactly the tokens that were sampled are scored; nothing is tokenised again, and a response's
 end-of-turn token counts as part of it. Live and frozen log-probabilities come from the same code.
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import PolicyError
-from harness.training import attention
-from harness.training.head import Head, token_entropies, token_logps
-from harness.training.packing import Packed, pack
+from harness.scoring import attention
+from harness.scoring.head import Head, token_entropies, token_logps
+from harness.scoring.packing import Packed, pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -86,14 +86,6 @@ class Scorer(nn.Module):
             layer.compile(dynamic=True)
         return self
 
-    def rewards(self, packed: Packed) -> Tensor:
-        """Return a scalar head's score at every sequence's last token, float32, shape (s,)."""
-        packed = packed.to(self.model.device)
-        hidden = self.hidden(packed)[packed.ends]
-        with self._lower():
-            told: Tensor = self.model.score(hidden)
-        return told.squeeze(-1).float()
-
     def hidden(self, packed: Packed) -> Tensor:
         """Return the last hidden states of a pack on the model's device, shape (n, width)."""
         with self._lower():
@@ -122,7 +114,8 @@ def check_architecture(model: PreTrainedModel) -> None:
     """Hold a model's packed log-probabilities against those of its own code, on a small probe.
 
     Leaves the model in evaluation mode. It catches attention that does not go through transformers'
-    interface, and heads that do more than multiply.
+    interface, and heads that do more than multiply. Its own code is the eager one: others leave
+    out what they cannot do, such as the cap on Gemma 2's attention scores.
 
     Raises:
         PolicyError: they differ; the model cannot be trained packed.
@@ -130,10 +123,11 @@ def check_architecture(model: PreTrainedModel) -> None:
     before = model.eval().config._attn_implementation
     with torch.inference_mode():
         told = Scorer(model, backend="rows")(pack(PROBE))
-        model.set_attn_implementation("sdpa" if before == attention.NAME else before)
+        model.set_attn_implementation("eager")
         own = torch.stack(
             [_own(model, prompt, response) for prompt, rest in PROBE for response in rest]
         )
+    model.set_attn_implementation(before)
     apart = float((told - own).abs().max())
     if not apart <= APART:
         raise PolicyError(

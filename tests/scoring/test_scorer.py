@@ -9,9 +9,9 @@ import torch
 import transformers
 
 from harness.errors import CheckError, PolicyError
-from harness.training import packing
-from harness.training.head import Head, tile_rows, token_logps
-from harness.training.scorer import Scorer, check_architecture
+from harness.scoring import packing
+from harness.scoring.head import Head, tile_rows, token_logps
+from harness.scoring.scorer import Scorer, check_architecture
 
 SIZES = {
     "vocab_size": 50,
@@ -37,11 +37,11 @@ FAMILIES = {
 }
 
 
-def model_of(family: str, **changes) -> transformers.PreTrainedModel:
+def model_of(family: str, own: str = "eager", **changes) -> transformers.PreTrainedModel:
     kind, extra = FAMILIES[family]
     torch.manual_seed(0)
     config = kind(**{**SIZES, **extra, **changes}, pad_token_id=0)
-    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=own)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)  # far from uniform, so that a wrong mask shows
@@ -108,26 +108,16 @@ def test_a_row_may_hold_one_response_or_many():
     torch.testing.assert_close(Scorer(model)(packing.pack(rows)), expected, atol=1e-4, rtol=0)
 
 
-def test_a_scalar_head_scores_the_last_token_of_every_response():
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(**SIZES, pad_token_id=0, num_labels=1)
-    model = transformers.LlamaForSequenceClassification(config).eval()
-    rows = drawn(4, 20, vocabulary=49)
-    expected = [
-        model(torch.tensor([[*prompt, *response]]) + 1).logits[0, 0]
-        for prompt, responses in rows
-        for response in responses
-    ]
-    shifted = [
-        (tuple(t + 1 for t in p), tuple(tuple(t + 1 for t in r) for r in rs)) for p, rs in rows
-    ]
-    told = Scorer(model).rewards(packing.pack(shifted))
-    torch.testing.assert_close(told, torch.stack(expected), atol=1e-5, rtol=0)
-
-
 @pytest.mark.parametrize("family", FAMILIES)
 def test_supported_architectures_pass_the_probe(family):
     check_architecture(model_of(family))
+
+
+def test_a_cap_on_attention_that_the_loaded_code_leaves_out_is_no_difference():
+    # weights are loaded with torch's attention, which knows no cap; Gemma 2 was trained with one
+    model = model_of("gemma2, window", own="sdpa", attn_logit_softcapping=0.5)
+    check_architecture(model)
+    assert model.config._attn_implementation == "sdpa"
 
 
 def test_an_architecture_whose_head_does_more_is_refused():

@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.training.packing import Packed, Span
+from harness.scoring.packing import Packed, Span
 
 NAME = "packed"
 SHORT = 128

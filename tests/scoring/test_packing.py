@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.training import packing
+from harness.scoring import packing
 from harness.training.distributed import World
 from harness.training.loop import Plan
 
@@ -42,20 +42,3 @@ def test_processes_share_the_packs_and_take_as_many_each(sizes, world):
     shares = [plan.packs(0, 60, World(rank, world)) for rank in range(world)]
     assert len({len(share) for share in shares}) == 1
     assert sorted(i for s in shares for pack in s for i in pack) == list(range(len(sizes)))
-
-
-def test_an_epoch_visits_every_item_once_and_differently_each_time():
-    first, second = (list(packing.shuffled(10, 4, seed=3, epoch=e)) for e in (0, 1))
-    assert [len(step) for step in first] == [4, 4, 2]
-    assert sorted(i for step in first for i in step) == list(range(10))
-    assert first != second
-    assert first == list(packing.shuffled(10, 4, seed=3, epoch=0))
-    assert packing.steps(10, 4, seed=3, epochs=2) == first + second
-
-
-def test_held_out_items_are_a_share_that_the_seed_decides():
-    kept, held = packing.held_out(10, 0.3, seed=1)
-    assert (len(kept), len(held)) == (7, 3)
-    assert sorted(kept + held) == list(range(10))
-    assert (kept, held) == packing.held_out(10, 0.3, seed=1) != packing.held_out(10, 0.3, seed=2)
-    assert packing.held_out(4, 0.0, seed=1) == ([0, 1, 2, 3], [])

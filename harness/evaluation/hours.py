@@ -1,0 +1,82 @@
+"""How long machines have worked for a contestant's answers, read from the stages' manifests.
+
+What counts is every stage that the answers rest on, whoever had it made: a prefix that two methods
+share counts in full for both, so that each figure is what the method costs alone, and a column does
+not add up to what a workspace has spent. A start policy counts where it was made here; weights that
+were given, the baseline's answers and the judge do not. An hour is one of the wall clock, times the
+accelerators that the stage takes. A stage that went on from a checkpoint tells of its last process
+only: its hours are a lower bound.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.accelerators import PROCESSOR
+from harness.runs import MANIFEST
+
+TRAINING, ANSWERING = "training", "answering"
+STAGE = re.compile(r"[a-z-]+-[0-9a-f]{20}")
+"""What a stage's directory is called."""
+
+Hours = Mapping[str, float]
+"""By what was computed on (an accelerator's name, or `processor`): hours of one of them."""
+
+
+def spent(answers: Path) -> dict[str, Hours] | None:
+    """Return the hours of training and of answering; None where a stage does not tell its own.
+
+    Args:
+        answers: The directory of the stage that answered.
+    """
+    found: dict[str, Counter[str]] = {TRAINING: Counter(), ANSWERING: Counter()}
+    try:
+        for path, manifest in lineage(answers):
+            told = hours(manifest)
+            found[ANSWERING if path == answers else TRAINING].update(told)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # made by an older version, or removed since
+    return {name: dict(told) for name, told in found.items()}
+
+
+def lineage(path: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    """Yield the directory and manifest of a stage and of all that it rests on, each once.
+
+    Raises:
+        OSError: a stage is not there any more.
+        ValueError: a manifest is damaged.
+    """
+    waiting, seen = [path], set[Path]()
+    while waiting:
+        at = waiting.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        manifest = json.loads((at / MANIFEST).read_text(encoding="utf-8"))
+        yield at, manifest
+        inputs = (Path(told["path"]) for told in manifest["inputs"].values())
+        waiting += [found for name in inputs if (found := _stage(name, at.parent))]
+
+
+def hours(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """Return a stage's hours by what it computed on.
+
+    Raises:
+        KeyError: the manifest does not tell; an older version has written it.
+    """
+    made = manifest["made"]
+    count = made["accelerators"]
+    return {made["accelerator"] if count else PROCESSOR: made["seconds"] * max(1, count) / 3600}
+
+
+def _stage(named: Path, store: Path) -> Path | None:
+    """Return where an input's stage lies, moved with its store or not; None: it was given."""
+    for path in (store / named.name, named):
+        if (path / MANIFEST).is_file():
+            return path
+    return named if STAGE.fullmatch(named.name) else None

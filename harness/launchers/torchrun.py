@@ -1,0 +1,45 @@
+"""Machines on which the user starts the same command: torchrun's processes, its store and ranks."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import Field
+
+from harness.config import Component
+from harness.launchers import gang, leading
+from harness.types import Advance
+from harness.work import Task, Work
+
+
+class TorchrunLauncher(Component):
+    """Has all processes that torchrun started sample, compare and train; the first one leads."""
+
+    piece: int = Field(512, gt=0)
+    """How many prompts a process samples or compares at a time."""
+    patience: float = Field(60.0, gt=0)
+    """Seconds without a sign of life after which a process counts as lost."""
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process tells the user how the run goes."""
+        return os.environ.get("RANK", "0") == "0"
+
+    @property
+    def processes(self) -> int:
+        """How many processes there are for a training."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
+
+    def conduct(self, run: gang.Run, told: Mapping[str, Any], say: Callable[[str], None]) -> None:
+        """Run in the first process, and serve it in the others."""
+        gang.conduct(run, told, self.patience)
+
+    def spread(self, work: Work, advance: Advance) -> None:
+        """Have every piece done that does not stand; a lost process's piece goes to another."""
+        leading.spread(work, advance, self.patience)
+
+    def together(self, task: Task, processes: int) -> None:
+        """Have so many processes call the task's function, in one group of torch's."""
+        leading.together(task, processes, self.patience)

@@ -1,0 +1,1 @@
+"""Token rows become numbers: packed, each prompt once, for training, anchors and oracles alike."""

@@ -1,0 +1,106 @@
+"""One row for the runs of one setting that differ in their seed alone.
+
+Its figures are means over the seeds, with intervals over prompts and seeds (see
+`harness.statistics.repeats`); what was spent is the sum.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from harness.types import Estimate
+from leaderboard.groups import key_of
+from leaderboard.marks import Reader, Values
+from leaderboard.rows import Row
+
+N = TypeVar("N", int, float)
+
+
+def pooled(rows: Sequence[Row], reader: Reader) -> list[Row]:
+    """Return rows with those of several seeds as one, where the first of them stood.
+
+    Raises:
+        StoreError: a result's items are damaged.
+    """
+    sets: dict[object, list[Row]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        known = row.document is None and row.setting and row.seed is not None
+        alike = (*key_of(row), row.method, row.base, row.iteration, row.setting)
+        sets[alike if known else place].append(row)
+    return [_pooled(found, reader) for found in sets.values()]
+
+
+def _pooled(rows: Sequence[Row], reader: Reader) -> Row:
+    if len({row.seed for row in rows}) < 2:
+        return rows[0]
+    hours: Counter[str] = Counter()
+    for row in rows:
+        hours.update(row.hours or {})
+    return replace(
+        rows[0],
+        label=_label(rows[0]),
+        estimates=_estimates(rows, reader),
+        asked=_sum(rows, lambda row: row.asked),
+        judged=_sum(rows, lambda row: row.judged),
+        mean_length=_mean(rows, lambda row: row.mean_length),
+        tokens=_mean(rows, lambda row: row.tokens),
+        truncated=_mean(rows, lambda row: row.truncated),
+        dollars=_sum(rows, lambda row: row.dollars),
+        hours=None if any(row.hours is None for row in rows) else dict(hours),
+        run=", ".join(row.run for row in rows),
+        source=", ".join(row.source for row in rows),
+        notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
+        items=None,
+        seed=None,
+        repeats=tuple(sorted(rows, key=lambda row: row.seed or 0)),
+    )
+
+
+def _label(row: Row) -> str:
+    """Return the label without its seed."""
+    plain = f"{row.method} (iteration {row.iteration})"
+    return plain if f"iteration {row.iteration}" in row.label else row.method
+
+
+def _sum(rows: Sequence[Row], of: Callable[[Row], N | None]) -> N | None:
+    """Return what the rows have together; None where one is not known."""
+    found: N | None = None
+    for row in rows:
+        if (value := of(row)) is None:
+            return None
+        found = value if found is None else found + value
+    return found
+
+
+def _mean(rows: Sequence[Row], of: Callable[[Row], float | None]) -> float | None:
+    """Return the rows' mean; None where one is not known."""
+    whole = _sum(rows, of)
+    return None if whole is None else whole / len(rows)
+
+
+def _estimates(rows: Sequence[Row], reader: Reader) -> dict[str, Estimate]:
+    """Return the metrics that every seed has."""
+    names = [name for name in rows[0].estimates if all(name in r.estimates for r in rows)]
+    return {name: _estimate(rows, name, reader) for name in names}
+
+
+def _estimate(rows: Sequence[Row], name: str, reader: Reader) -> Estimate:
+    """Return a figure's mean; without an interval where the prompts' part is not known."""
+    from harness.statistics import repeats
+
+    figures = [row.estimates[name].value for row in rows]
+    over = reader.values(replace(rows[0], repeats=tuple(rows)), name)
+    if len(over) < 2:
+        return Estimate(sum(figures) / len(figures))
+    return repeats.estimate(figures, _error(over), len(over))
+
+
+def _error(values: Values) -> float:
+    """Return the standard error of a ratio of sums over prompts, by its linear part."""
+    n = len(values)
+    top, bottom = (sum(pair[side] for pair in values.values()) for side in (0, 1))
+    parts = [(points - top / bottom * weight) * n / bottom for points, weight in values.values()]
+    return float((sum(part**2 for part in parts) / (n - 1) / n) ** 0.5)

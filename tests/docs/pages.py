@@ -1,0 +1,102 @@
+"""What the README and the documentation show: their commands, options and configurations."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PAGES = (
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "baselines/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+)
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+LOOP = re.compile(r"for (\w+) in (.+); do")
+OWN = re.compile(r"# configs/(\w+)/([\w/.-]+)\.yaml\n")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Something that a page shows."""
+
+    page: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.page}: {self.text[:60]}"
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A configuration that a page shows, and where the reader is told to put it."""
+
+    page: str
+    kind: str
+    name: str
+    text: str
+
+
+def blocks(kind: str) -> list[Shown]:
+    """Return every block of a kind."""
+    return [
+        Shown(page.relative_to(ROOT).as_posix(), text)
+        for page in PAGES
+        for language, text in BLOCK.findall(page.read_text("utf-8"))
+        if language == kind
+    ]
+
+
+def lines() -> list[Shown]:
+    """Return every line of every shell block, comments left out."""
+    found = []
+    for block in blocks("sh"):
+        whole = block.text.replace("\\\n", " ")
+        typed = (re.sub(r"\s+#.*|^#.*", "", line).strip() for line in whole.splitlines())
+        plain = [re.sub(r"\s+", " ", line) for line in typed if line]
+        found += [Shown(block.page, line) for line in unrolled(plain)]
+    return found
+
+
+def unrolled(typed: list[str]) -> list[str]:
+    """Return lines with every loop over words written out."""
+    for start, line in enumerate(typed):
+        if loop := LOOP.fullmatch(line):
+            end = typed.index("done", start)
+            inner, rest = typed[start + 1 : end], typed[end + 1 :]
+            turns = [one.replace(f"${loop[1]}", word) for word in loop[2].split() for one in inner]
+            return typed[:start] + turns + unrolled(rest)
+    return typed
+
+
+def commands() -> list[Shown]:
+    """Return every harness command of every shell block."""
+    return [line for line in lines() if line.text.startswith("harness ")]
+
+
+def spans() -> list[Shown]:
+    """Return all inline code, outside of blocks."""
+    return [
+        Shown(page.relative_to(ROOT).as_posix(), text)
+        for page in PAGES
+        for text in SPAN.findall(BLOCK.sub("", page.read_text("utf-8")))
+    ]
+
+
+def configurations() -> list[Configuration]:
+    """Return every YAML block; its first line says where it goes."""
+    found = []
+    for block in blocks("yaml"):
+        place = OWN.match(block.text)
+        assert place, f"{block}: a configuration begins with a line '# configs/KIND/NAME.yaml'"
+        found.append(Configuration(block.page, place[1], place[2], block.text))
+    return found
+
+
+def place(folder: Path) -> None:
+    """Put every configuration that is shown where a reader would."""
+    for one in configurations():
+        path = folder / "configs" / one.kind / f"{one.name}.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(one.text, encoding="utf-8")

@@ -1,0 +1,48 @@
+"""What the page on training says of oracles, pairings, alarms and settings is so."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from harness.training import alarms, pairing
+from harness.training.optimisers import Optimiser
+from tests.docs.pages import ROOT
+
+PAGE = (ROOT / "docs/training.md").read_text("utf-8")
+
+
+def rows(title: str) -> list[list[str]]:
+    """Return the cells of the table under a heading, its own head left out."""
+    section = PAGE.partition(f"## {title}\n")[2].partition("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_every_oracle_that_ships_is_told():
+    told = {name for cells in rows("Oracles") for name in re.findall(r"`([^`]+)`", cells[0])}
+    assert told == {path.stem for path in (ROOT / "configs/oracle").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("cells", rows("Pairing"), ids=lambda cells: cells[0])
+def test_a_pairing_asks_for_as_many_comparisons_as_the_page_says(cells):
+    name = re.search(r"`(\w+)`", cells[0])[1]
+    assert pairing.comparisons(getattr(pairing, name)(), 8) == int(cells[1])
+
+
+def test_every_alarm_is_told():
+    told = {cells[0] for cells in rows("The log and its alarms")}
+    code = inspect.getsource(alarms)
+    assert told == set(re.findall(r'f?"([a-z][a-z -]+):', code))
+
+
+def test_every_setting_of_memory_is_one():
+    fields = Optimiser.model_fields
+    for cells in rows("Memory"):
+        name, _, value = re.search(r"optimiser\.([\w-]+)(=([\w-]+))?", cells[0]).groups("")
+        assert name in fields
+        told = re.search(r"\((\d+)\)", cells[0])
+        assert told is None or fields[name].default == int(told[1])
+        assert not value or value in str(fields[name].annotation)

@@ -1,0 +1,102 @@
+"""Hours of training and answering: which stages count, and what is not known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness import accelerators
+from harness.evaluation.hours import spent
+from harness.runs import MANIFEST, Given, Stage, StageStore
+
+GPU = "NVIDIA H100 80GB HBM3"
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch) -> StageStore:
+    monkeypatch.setattr(accelerators, "kind", lambda: GPU)
+    return StageStore(tmp_path / "stages")
+
+
+def stage(name: str, text: str, inputs=None, *, takes: int | None = None) -> Stage:
+    def make(out, paths, track):
+        (out / "text").write_text(name + text)
+
+    device = takes is not None
+    return Stage(
+        name, 1, {"text": text}, inputs or {}, make, device=device, accelerators=takes or 0
+    )
+
+
+def timed(store: StageStore, found: Stage, seconds: float) -> Path:
+    """Make a stage; let its manifest say that it took so long."""
+    path = Path(store.realise(found).path)
+    told = json.loads((path / MANIFEST).read_text())
+    told["made"]["seconds"] = seconds
+    (path / MANIFEST).write_text(json.dumps(told))
+    return path
+
+
+def trained(store: StageStore) -> tuple[Stage, Path]:
+    """π_1's sample (1 GPU, 1 h), its pairs (no device, ½ h), two fits (4 GPUs, 2 h and 3 h)."""
+    base = Given("org/model", "digest")
+    sample = stage("generate", "", {"policy": base}, takes=1)
+    pair = stage("pair", "", {"generate": sample})
+    one, other = (
+        stage("optimise", text, {"policy": base, "pair": pair}, takes=4) for text in ("a", "b")
+    )
+    for found, hours in ((sample, 1), (pair, 0.5), (one, 2), (other, 3)):
+        timed(store, found, 3600 * hours)
+    answer = stage("answer", "", {"policy": one}, takes=2)
+    rival = stage("answer", "", {"policy": other}, takes=2)
+    timed(store, rival, 3600)
+    return rival, timed(store, answer, 900)
+
+
+def test_hours_are_wall_clock_times_accelerators_of_all_that_the_answers_rest_on(store):
+    _, answer = trained(store)
+    assert spent(answer) == {
+        "training": {GPU: pytest.approx(1 * 1 + 4 * 2), "processor": pytest.approx(0.5)},
+        "answering": {GPU: pytest.approx(2 * 0.25)},
+    }
+
+
+def test_a_shared_stage_counts_in_full_for_both_and_once_for_each(store):
+    rival, _ = trained(store)
+    found = spent(Path(store.realise(rival).path))
+    # the sample is shared with the other method, and reached by two ways from this one
+    assert found["training"][GPU] == pytest.approx(1 * 1 + 4 * 3)
+    assert found["answering"][GPU] == pytest.approx(2)
+
+
+def test_a_store_that_was_moved_tells_the_same(store, tmp_path):
+    _, answer = trained(store)
+    before = spent(answer)
+    store.root.rename(tmp_path / "moved")
+    assert spent(tmp_path / "moved" / answer.name) == before
+
+
+def test_an_older_stage_or_one_that_is_gone_makes_the_sum_unknown_and_no_nought(store):
+    _, answer = trained(store)
+    (sample,) = store.root.glob("generate-*")
+    told = json.loads((sample / MANIFEST).read_text())
+    del told["made"]["accelerators"]
+    (sample / MANIFEST).write_text(json.dumps(told))
+    assert spent(answer) is None
+    (sample / MANIFEST).unlink()
+    assert spent(answer) is None
+
+
+def test_what_takes_no_accelerator_is_of_the_processor(store):
+    answer = timed(store, stage("answer", "", takes=0), 1800)
+    assert spent(answer) == {"training": {}, "answering": {"processor": 0.5}}
+
+
+def test_the_digest_does_not_depend_on_what_was_computed_on(store, tmp_path, monkeypatch):
+    one = store.realise(stage("answer", "", takes=1))
+    monkeypatch.setattr(accelerators, "kind", lambda: accelerators.PROCESSOR)
+    other = StageStore(tmp_path / "other").realise(stage("answer", "", takes=1))
+    assert one.digest == other.digest
+    assert Path(one.path).name == Path(other.path).name

@@ -1,0 +1,177 @@
+"""Curves of training: numbers worked by hand from logs and anchors that lie in stages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.parquet
+import pytest
+
+from leaderboard.report.runs import last_figures
+from leaderboard.report.trained import trained
+
+Scores = Sequence[tuple[float, float]]
+"""Log-probabilities of each pair's chosen and rejected response, in nats."""
+
+
+def stage(folder: Path, digest: str, inputs: dict[str, Path | str], *, lines: Sequence[Any] = ()):
+    """A stage; what goes in is named by another one's folder, or by a digest alone."""
+    told = {
+        name: {"path": str(one), "digest": content(one) if isinstance(one, Path) else one}
+        for name, one in inputs.items()
+    }
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text(json.dumps({"digest": digest, "inputs": told}))
+    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def content(folder: Path) -> str:
+    return json.loads((folder / "manifest.json").read_text())["digest"]
+
+
+def anchor(folder: Path, policy: Path | str, scores: Scores) -> Path:
+    found = stage(folder, folder.name, {"policy": policy})
+    columns = {
+        name: [pair[at] for pair in scores] for at, name in enumerate(("chosen", "rejected"))
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), found / "logps.parquet")
+    return found
+
+
+Train = Callable[..., Path]
+
+
+@pytest.fixture
+def train(tmp_path) -> Train:
+    """Two iterations of a method from `start`; the second one's pairs are scored as told."""
+
+    def made(
+        name: str = "inpo",
+        method: str = "INPO",
+        *,
+        live: Scores = ((-1.0, -2.0), (-3.0, -4.0)),
+        reference: Scores | None = ((-2.0, -2.0), (-3.0, -6.0)),
+        of: str = "start",
+        figures: Sequence[dict[str, float]] = ({}, {}),
+    ) -> Path:
+        place = tmp_path / "stages" / name
+        both = anchor(place / "anchor-1", "start", [(-1.0, -1.0)])
+        inputs = {"policy": "start", "previous": both}
+        inputs |= {"reference": both} if reference else {}
+        log = [[{"step": 1, "learning_rate": 0.1, **one}] for one in figures]
+        one = stage(place / "optimise-1", f"{name}-1", inputs, lines=log[0])
+        inputs = {"policy": one, "previous": anchor(place / "anchor-2", one, live)}
+        if reference:
+            inputs["reference"] = anchor(place / "anchor-3", of, reference)
+        two = stage(place / "optimise-2", f"{name}-2", inputs, lines=log[1])
+        record = {"method": method, "policies": ["hub/start", str(one), str(two)]}
+        path = tmp_path / "train" / name / "run.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(record))
+        return path
+
+    return made
+
+
+def curve(workspace: Path, name: str) -> dict[str, Any]:
+    return next(one for one in trained(workspace) if one["name"] == name)
+
+
+def test_kl_to_the_reference_is_of_each_policys_own_samples(train, tmp_path):
+    train()
+    (line,) = curve(tmp_path, "kl_to_reference")["series"]
+    (i, start), (j, first) = line["points"]
+    assert (i, start) == (0, {"value": 0.0, "low": 0.0, "high": 0.0})
+    # the pairs have moved by ((-1 + 2) + (-2 + 2)) / 2 = 0.5 and ((-3 + 3) + (-4 + 6)) / 2 = 1
+    assert (j, first["value"]) == (1, 0.75)
+    # s^2 = 2 * 0.25^2 / 1 = 0.125; 1.96 * sqrt(0.125 / 2) = 0.49
+    assert first["high"] - 0.75 == pytest.approx(1.959964 * 0.25)
+    assert 0.75 - first["low"] == pytest.approx(1.959964 * 0.25)
+
+
+def test_where_no_anchor_is_of_the_start_the_kl_is_not_known_and_it_is_told(train, tmp_path):
+    train("sppo", "SPPO", reference=None)
+    train("moving", "INPO, moving", of="another")
+    told = curve(tmp_path, "kl_to_reference")
+    assert told["series"] == []
+    (note,) = told["notes"]
+    assert note.startswith("Not known of INPO, moving, SPPO:")
+    train()
+    told = curve(tmp_path, "kl_to_reference")
+    assert [one["label"] for one in told["series"]] == ["INPO"]
+    assert len(told["notes"]) == 2
+
+
+def test_methods_that_share_a_policys_content_share_its_samples(train, tmp_path):
+    record = json.loads(train().read_text())
+    # another stage with the same content, which the anchors do not name
+    place = tmp_path / "stages/twin"
+    twin = stage(place / "optimise-1", "inpo-1", {"policy": "start"})
+    told = {"method": "twin", "policies": ["hub/start", str(twin), record["policies"][2]]}
+    (tmp_path / "train/twin").mkdir()
+    (tmp_path / "train/twin/run.json").write_text(json.dumps(told))
+    lines = curve(tmp_path, "kl_to_reference")["series"]
+    assert [(line["label"], line["points"][-1][1]["value"]) for line in lines] == [
+        ("INPO", 0.75),
+        ("twin", 0.75),
+    ]
+
+
+def test_logged_figures_are_means_of_the_last_steps(tmp_path):
+    log = tmp_path / "log.jsonl"
+    # 20 steps: the last tenth is steps 19 and 20, whose margins are 0.19 and 0.2
+    lines = [{"step": s, "learning_rate": 1.0, "margin": s / 100} for s in range(1, 21)]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert last_figures(log) == {"margin": pytest.approx(0.195)}
+    assert last_figures(tmp_path / "gone") == {}
+    for damage in ("{", "[1]", '{"step": 1, "margin": "x"}', "\x00"):
+        log.write_text(damage)
+        assert last_figures(log) == {}
+
+
+def test_curves_come_in_the_order_of_what_matters_with_what_their_samples_are(train, tmp_path):
+    figures = {"margin": 1.5, "kl_previous": 0.25, "kl_reference": -0.25, "loss": 2.0}
+    train(figures=[figures, {**figures, "kl_previous": 0.5}])
+    told = trained(tmp_path)
+    assert [(one["name"], one["first"]) for one in told] == [
+        ("kl_to_reference", True),
+        ("kl_previous", True),
+        ("margin", True),
+        ("loss", False),
+        ("reference_drift", False),
+    ]
+    points = told[1]["series"][0]["points"]
+    assert [(i, one["value"]) for i, one in points] == [(1, 0.25), (2, 0.5)]
+    # the log's `kl_reference` is of the samples of the policy before: what is logged as it is
+    # less than nought cannot be a divergence
+    assert told[4]["series"][0]["points"][0][1]["value"] == -0.25
+    assert "no estimate of KL" in told[4]["notes"][0]
+
+
+def test_runs_of_one_method_go_by_their_own_names(train, tmp_path):
+    for name in ("a", "b"):
+        train(name, "INPO", figures=[{"loss": 1.0}] * 2)
+    labels = [one["label"] for one in curve(tmp_path, "loss")["series"]]
+    assert labels == ["INPO, a", "INPO, b"]
+
+
+def test_a_workspace_that_has_moved_finds_its_stages(train, tmp_path):
+    path = train(figures=[{"loss": 1.0}] * 2)
+    told = json.loads(path.read_text())
+    told["policies"] = [f"/elsewhere/{Path(p).name}" for p in told["policies"]]
+    path.write_text(json.dumps(told))
+    for folder in (tmp_path / "stages/inpo").iterdir():
+        folder.rename(tmp_path / "stages" / folder.name)
+    assert len(curve(tmp_path, "loss")["series"][0]["points"]) == 2
+
+
+@pytest.mark.parametrize("policies", [None, 3, {}, ["start"], [None, 4, "\x00", "n" * 5000]])
+def test_a_record_that_does_not_fit_says_nothing(tmp_path, policies):
+    (tmp_path / "train/x").mkdir(parents=True)
+    (tmp_path / "train/x/run.json").write_text(json.dumps({"policies": policies, "method": 3}))
+    assert all(one["series"] == [] for one in trained(tmp_path))

@@ -1,0 +1,74 @@
+"""Means over seeds: their intervals hold the truth, and tests between them do not cry wolf."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from harness.statistics.paired import Played, differences
+from harness.statistics.repeats import Repeated, estimate, freedom, upper
+
+
+def test_by_hand():
+    # seeds 40, 50, 60: s = 10, s^2 / 3 = 33.3; prompts 3^2 = 9; together 42.33, its root 6.506
+    told = estimate([40.0, 50.0, 60.0], error=3.0, prompts=101)
+    assert told.value == 50
+    assert told.standard_error == pytest.approx(6.506, abs=1e-3)
+    # t is 4.3027 with 2 degrees of freedom, 1.9840 with 100: (18.513 * 33.33 + 3.936 * 9) = 652.5
+    assert told.high - told.value == pytest.approx(652.5**0.5, abs=5e-3)
+    assert told.value - told.low == pytest.approx(652.5**0.5, abs=5e-3)
+
+
+@pytest.mark.parametrize("free", [1.0, 1.7, 2.0, 3.22, 30.0, 804.0])
+def test_the_ends_are_students(free):
+    assert upper(np.array([free]))[0] == pytest.approx(scipy.stats.t.ppf(0.975, free), rel=1e-9)
+
+
+def test_one_part_alone_keeps_its_own_degrees_of_freedom():
+    told = freedom(
+        [(np.array([4.0, 0.0]), np.array([7.0, 7.0])), (np.array([0.0, 1.0]), np.ones(2))]
+    )
+    assert told == pytest.approx([7.0, 1.0], rel=1e-3)
+
+
+def scores(rng, methods, seeds, prompts, spread):
+    """Points of shape (methods, seeds, prompts); all methods' truth is 50."""
+    shared = rng.normal(0, 20, prompts)
+    own = rng.normal(0, 10, (methods, 1, prompts))
+    luck = rng.normal(0, 15, (methods, seeds, prompts))
+    return 50 + shared + own + luck + rng.normal(0, spread, (methods, seeds, 1))
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(2, 5.0), (3, 0.0), (3, 2.0), (3, 10.0), (5, 2.0)])
+def test_intervals_hold_the_truth_as_often_as_they_say(seeds, spread):
+    rng, held, trials = np.random.default_rng(0), 0, 400
+    for _ in range(trials):
+        points = scores(rng, 1, seeds, 100, spread)[0]
+        error = points.mean(axis=0).std(ddof=1) / np.sqrt(100)
+        told = estimate(points.mean(axis=1).tolist(), error, 100)
+        held += told.low <= 50 <= told.high
+    # 400 trials: 95 % less two standard errors is 92.8; wider is what the docstring admits
+    assert held / trials > 0.928
+
+
+def test_methods_that_differ_by_their_seeds_alone_are_seldom_told_apart():
+    rng, apart, trials = np.random.default_rng(1), {True: 0, False: 0}, 400
+    for _ in range(trials):
+        points = scores(rng, 2, 3, 100, 5.0)
+        top = points.mean(axis=1).T
+        played = Played(top, np.ones_like(top))
+        seen = Repeated.of(points.mean(axis=2).tolist())
+        for repeated in (None, seen):
+            found = differences(played, seed=0, rounds=200, repeated=repeated)
+            apart[repeated is None] += found.p[0, 1] < 0.05
+    assert apart[False] / trials < 0.08
+    assert apart[True] / trials > 0.15  # prompts alone would have been sure of noise
+
+
+def test_nobody_differs_from_itself():
+    top = np.arange(20.0).reshape(10, 2)
+    seen = Repeated(np.array([4.0, 9.0]), np.array([2.0, 2.0]))
+    found = differences(Played(top, np.ones_like(top)), seed=0, rounds=50, repeated=seen)
+    assert found.error.diagonal().tolist() == [0, 0]
+    assert found.error[0, 1] == pytest.approx(13**0.5)  # both move alike: the seeds alone

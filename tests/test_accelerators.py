@@ -1,0 +1,69 @@
+"""What a stage would compute on: read from the system's files, hidden devices left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import accelerators
+from harness.accelerators import kind, taken
+from harness.engines.canned import CannedEngine
+from harness.engines.openai import OpenAIEngine
+from harness.engines.transformers import TransformersEngine
+from harness.engines.vllm import VLLMEngine
+from harness.oracles.rule import RuleOracle
+
+
+@pytest.fixture
+def system(tmp_path: Path, monkeypatch) -> Path:
+    """A machine with two cards of one model, and a torch that can use them."""
+    for name in accelerators.HIDING:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(accelerators, "_without", lambda: False)
+    (tmp_path / "dev").mkdir()
+    for i in range(2):
+        (tmp_path / f"dev/nvidia{i}").touch()
+        folder = tmp_path / f"proc/driver/nvidia/gpus/0000:0{i}:00.0"
+        folder.mkdir(parents=True)
+        (folder / "information").write_text("Model: \t\t NVIDIA H100 80GB HBM3\nIRQ:   \t 188\n")
+    return tmp_path
+
+
+def test_the_driver_tells_the_model(system):
+    assert kind(system) == "NVIDIA H100 80GB HBM3"
+
+
+def test_without_the_drivers_word_it_is_the_makers_name(system, tmp_path):
+    for path in (tmp_path / "proc").rglob("information"):
+        path.unlink()
+    assert kind(system) == "NVIDIA"
+    (tmp_path / "amd/dev").mkdir(parents=True)
+    (tmp_path / "amd/dev/kfd").touch()
+    assert kind(tmp_path / "amd") == "AMD"
+
+
+@pytest.mark.parametrize("hidden", ["", "-1"])
+def test_devices_that_are_hidden_are_not_computed_on(system, monkeypatch, hidden):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+    assert kind(system) == "processor"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert kind(system) == "NVIDIA H100 80GB HBM3"
+
+
+def test_a_torch_for_processors_computes_on_them(system, monkeypatch):
+    monkeypatch.setattr(accelerators, "_without", lambda: True)
+    assert kind(system) == "processor"
+
+
+def test_a_machine_without_devices_has_its_processor(tmp_path):
+    assert kind(tmp_path) == "processor"
+
+
+def test_components_tell_how_many_they_take_and_one_that_does_not_takes_one():
+    assert taken(VLLMEngine(tensor_parallel_size=4)) == 4
+    assert taken(TransformersEngine()) == 1
+    assert taken(TransformersEngine(device="cpu")) == 0
+    assert taken(OpenAIEngine(base_url="http://127.0.0.1:1/v1")) == 0
+    assert taken(CannedEngine()) == taken(RuleOracle(rule=lambda *_: 0.5)) == 0
+    assert taken(object()) == 1
