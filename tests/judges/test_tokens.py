@@ -32,8 +32,8 @@ def test_the_estimate_adds_up_what_is_there(text, expected):
 def prompts(shared, name):
     """Return what a judge is asked about the baseline's answers, or the questions alone."""
     if name == "arena-hard-v2.0":
-        lines = (shared / "assets/arena_hard_v2.0/question.jsonl").read_text().splitlines()
-        return [json.loads(line)["prompt"] for line in lines]
+        text = (shared / "assets/arena_hard_v2.0/question.jsonl").read_text()
+        return [json.loads(line)["prompt"] for line in text.split("\n") if line]
     bench = build({**load("bench", name), "assets": str(shared / "assets")})
     theirs = bench.baseline_answers()[:150]
     return [m.content for one in bench.requests(theirs, theirs) for m in one.messages]
