@@ -275,7 +275,9 @@ class Forecast:
     grounds: str
     """What the figures rest on."""
     price: str = ""
-    """In dollars, of a million tokens, with its date and source."""
+    """In dollars, of a million tokens, with its dates and source."""
+    doubt: str = ""
+    """Why the price may not hold any more; empty: nothing speaks against it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.cli import bridge, grading, screen
-from harness.cli.money import dollars
+from harness.cli.money import dollars, print_price
 
 if TYPE_CHECKING:
     from harness.types import Forecast
@@ -54,6 +54,8 @@ def doctor(
         for bench, told in prices.items():
             price = dollars(told.dollars)
             typer.echo(f"    {bench}: {price} and {told.minutes:.0f} minutes a contestant")
+        for told in {one.price: one for one in prices.values()}.values():
+            print_price(told)
     if bad := [f"{one.what}: {one.told}" for one in found if one.state == "bad"]:
         raise JudgeError(f"{name} cannot be used as it is: {'; '.join(bad)}")
 

@@ -17,8 +17,15 @@ def print_forecast(found: Forecast) -> None:
         f"{found.prompt_tokens} tokens in prompts, {found.completion_tokens} in replies."
     )
     typer.echo(f"  {found.grounds}")
+    print_price(found)
+
+
+def print_price(found: Forecast) -> None:
+    """Print the price that a forecast rests on, and whether it may be out of date."""
     if found.price:
         typer.echo(f"  {found.price}")
+    if found.doubt:
+        typer.echo(f"  warning: {found.doubt}")
 
 
 def print_bill(bill: Bill) -> None:

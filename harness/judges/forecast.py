@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
-from harness.judges.ledger import CHARACTERS, WORDY
+from harness.judges.ledger import WORDY
 from harness.judges.prices import Price
 from harness.judges.store import VerdictStore, usable
+from harness.judges.tokens import Count, counter
 from harness.judges.wire import Body
 from harness.types import Forecast
 
@@ -26,8 +25,6 @@ WHERE call.model = ? AND call.outcome IN ('read', 'unread') AND coalesce(
   json_extract(attempt.request, '$.max_tokens')) IS ?
 ORDER BY call.rowid DESC LIMIT ?
 """
-
-Count = Callable[[str], int]
 
 
 def forecast(
@@ -62,36 +59,14 @@ def forecast(
         minutes=len(bodies) * seconds / min(concurrency, len(bodies)) / 60,
         grounds=f"prompts counted by {how}; {told}; {timed}, {concurrency} at a time",
         price=price.told if price else "",
+        doubt=price.doubt() if price else "",
     )
-
-
-def counter(model: str) -> tuple[Count, str]:
-    """Return what counts a text's tokens for a model, and its name.
-
-    tiktoken's encodings are looked for in TIKTOKEN_CACHE_DIR, and in the protocol data.
-    """
-    import tiktoken
-
-    cached = Path(os.environ.get("HARNESS_ASSETS", ".")) / "tiktoken"
-    if "TIKTOKEN_CACHE_DIR" not in os.environ and cached.is_dir():
-        os.environ["TIKTOKEN_CACHE_DIR"] = str(cached)
-    try:
-        encoding = tiktoken.encoding_for_model(model)
-    except KeyError:
-        return _by_characters, "their characters (no tokenizer of this judge is known)"
-    except (OSError, ValueError):
-        return _by_characters, "their characters (tiktoken's files are not here)"
-    return lambda text: len(encoding.encode_ordinary(text)), f"tiktoken's {encoding.name}"
 
 
 def prompt_tokens(body: Body, count: Count) -> int:
     """Return the tokens of a request as it is billed."""
     told = sum(count(m["content"]) + count(m["role"]) for m in body["messages"])
     return told + MESSAGE_TOKENS * len(body["messages"]) + REPLY_TOKENS
-
-
-def _by_characters(text: str) -> int:
-    return round(len(text) / CHARACTERS)
 
 
 def _known(body: Body, store: VerdictStore | None) -> list[tuple[int, float | None]]:

@@ -97,6 +97,7 @@ class PanelJudge:
             minutes=sum(one.minutes for one in found),
             grounds="; ".join(dict.fromkeys(one.grounds for one in found)),
             price="; ".join(dict.fromkeys(one.price for one in found if one.price)),
+            doubt="; ".join(dict.fromkeys(one.doubt for one in found if one.doubt)),
         )
 
     def bill(self, requests: Sequence[JudgeRequest], reader: Reader) -> Bill:

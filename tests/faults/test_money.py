@@ -1,5 +1,8 @@
 """No surprise on the bill: forecasts hold, budgets are hard limits, retries are counted."""
 
+import subprocess
+import sys
+
 import pytest
 
 from harness.config import build, load
@@ -37,6 +40,38 @@ def test_a_forecast_is_within_a_tenth_of_the_bill(
     assert (told.calls, bill.calls, bill.estimated) == (len(asked), len(asked), 0)
     assert told.dollars == pytest.approx(bill.dollars, rel=0.1)
     figure("forecast and bill", f"${told.dollars:.3f} ${bill.dollars:.3f}")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_forecast_without_the_encodings_file_holds_as_well(
+    bench, shared, replay_for_long, tmp_path, monkeypatch, figure, model
+):
+    """The estimate's rates come from other benchmarks: AlpacaEval was held out."""
+    monkeypatch.setattr("tiktoken.get_encoding", _not_here)
+    asked = requests(bench, shared, model)
+    one = judge(replay_for_long().url, tmp_path / "v.sqlite")
+    told = one.forecast(asked, bench)
+    one.judge(asked, bench, lambda _: None)
+    bill = one.bill(asked, bench)
+    assert "an estimate of tiktoken's cl100k_base" in told.grounds
+    assert told.prompt_tokens == pytest.approx(bill.prompt_tokens, rel=0.05)
+    assert told.dollars == pytest.approx(bill.dollars, rel=0.1)
+    figure("forecast and bill", f"${told.dollars:.3f} ${bill.dollars:.3f}")
+
+
+def _not_here(name):
+    raise OSError(f"no network, and {name} is not here")
+
+
+def test_a_dry_run_tells_the_price_and_its_age(shared):
+    command = [sys.executable, "-m", "harness", "eval", "--bench", "alpaca-eval", "--dry-run"]
+    command += ["--answers", str(shared / "replay/alpaca_eval/answers/gemma-7b-it.json.gz")]
+    done = subprocess.run(
+        [*command, "--assets", str(shared / "assets")], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "$10 / $30 since 2023-11-06 (alpaca_eval 0.6.6" in done.stdout
+    assert "warning: the price was looked up long ago" in done.stdout
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.5, 1.5])

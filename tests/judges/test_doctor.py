@@ -124,3 +124,12 @@ def test_the_command_tells_prices_and_ends_with_an_error_where_it_must(shared):
         line = [*options, "--set", "model=k", "--base-url", url]
         with pytest.raises(JudgeError, match="cannot be used as it is: serves"):
             CliRunner().invoke(app, line, catch_exceptions=False)
+
+
+def test_the_command_warns_of_a_price_that_is_old(shared):
+    options = ["judge", "doctor", "compatible", "--assets", str(shared / "assets")]
+    with server(serves="gpt-4-0613") as url:
+        line = [*options, "--set", "model=gpt-4-0613", "--base-url", url]
+        done = CliRunner().invoke(app, line, catch_exceptions=False)
+    assert "$30 / $60 since 2023-06-13" in done.stdout
+    assert "warning: the price was looked up long ago: look at https://" in done.stdout

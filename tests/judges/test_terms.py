@@ -200,9 +200,44 @@ def test_a_batch_costs_its_share():
     assert price.dollars(1_000_000, 1_000_000, batched=True) == pytest.approx(5)
 
 
-def test_every_price_has_a_source():
+def test_every_price_has_a_source_and_a_page():
     for rows in build(load("prices", "openai")).models.values():
-        assert all(row.source for row in rows)
+        assert all(row.source and row.page.startswith("https://") for row in rows)
+
+
+def price(**fields):
+    told = {"prompt": 1, "completion": 2, "since": "2025-01-01", "source": "s", "page": "https://p"}
+    return prices.Price(**told | fields)
+
+
+def test_a_price_that_nobody_has_looked_up_for_long_is_doubted():
+    looked, day = datetime.date(2026, 1, 1), datetime.date(2026, 6, 30)  # 180 days later
+    assert price(checked=looked).doubt(day) == ""
+    told = price(checked=looked).doubt(day + datetime.timedelta(days=1))
+    assert "looked up 181 days ago" in told
+    assert "https://p" in told
+    assert "configs/prices/mine.yaml" in told
+    assert "looked up long ago" in price().doubt(day)
+    assert price(prompt=0, completion=0).doubt(day) == prices.FREE.doubt() == ""
+    assert "since 2025-01-01, looked up 2026-01-01 (s)" in price(checked=looked).told
+
+
+def test_a_price_that_was_looked_up_again_outweighs_the_older_look(monkeypatch, tmp_path):
+    folder = tmp_path / "configs" / "prices"
+    folder.mkdir(parents=True)
+    line = "{prompt: 10, completion: 30, since: 2023-11-06, checked: 2026-11-01, source: mine}"
+    text = f"use: harness.judges.prices:Prices\nmodels:\n  gpt-4-1106-preview:\n  - {line}\n"
+    (folder / "mine.yaml").write_text(text)
+    assert prices.price_of("gpt-4-1106-preview").source != "mine"
+    monkeypatch.chdir(tmp_path)
+    assert prices.price_of("gpt-4-1106-preview").source == "mine"
+
+
+def test_a_forecast_tells_the_doubt(path):
+    told = StoredJudge(Client(), path).forecast(requests(1), READER)
+    assert "looked up long ago" in told.doubt
+    panel = Panel(members=[Client(), Client(), Client("unknown")], rule="majority")
+    assert remembering(panel, path, terms_of()).forecast(requests(1), READER).doubt == told.doubt
 
 
 def verdict(value, label="", model="m"):

