@@ -23,7 +23,7 @@ from typing import Any
 
 from harness import accelerators, checkout
 from harness.errors import StoreError
-from harness.files import flush, flush_directory, sha256, writing
+from harness.files import flush, flush_directory, sha256, write_whole, writing
 from harness.isolation import has_accelerator, isolated
 from harness.seeds import digest
 from harness.types import Advance, Make, Track
@@ -32,6 +32,9 @@ MANIFEST = "manifest.json"
 MADE = "made"
 """A folder in a stage's directory for what tells how it was made (logs, speeds): not the same
 twice, so that it does not count in the stage's digest."""
+
+WORKED = "worked.json"
+"""A file in that folder: the seconds of all workers together."""
 
 
 def quiet(label: str, total: int) -> AbstractContextManager[Advance]:
@@ -251,18 +254,30 @@ def describe(
         "made": {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": seconds,
-            **computed_on(stage),
+            **computed_on(stage, path, seconds),
         },
         "versions": versions(),
         "hardware": {"machine": platform.machine(), "processors": os.cpu_count()},
     }
 
 
-def computed_on(stage: Stage) -> dict[str, Any]:
-    """Return which accelerator a stage takes on this machine, and how many; no device: none."""
+def tell_work(out: Path, seconds: float) -> None:
+    """Leave for the manifest how long all workers together were at a stage, in whatever process."""
+    write_whole(out / MADE / WORKED, json.dumps(seconds))
+
+
+def computed_on(stage: Stage, path: Path, seconds: float) -> dict[str, Any]:
+    """Return which accelerator a stage takes on this machine, how many, and for how long in all.
+
+    That is the wall clock's time for each; where workers have told of more, theirs, which knows of
+    those that worked side by side and of those that were stopped.
+    """
     kind = accelerators.kind() if stage.device and stage.accelerators else accelerators.PROCESSOR
     count = 0 if kind == accelerators.PROCESSOR else stage.accelerators
-    return {"accelerator": kind, "accelerators": count}
+    told = path / MADE / WORKED
+    worked = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else 0.0
+    held = count * max(seconds, worked)
+    return {"accelerator": kind, "accelerators": count, "accelerator_seconds": held}
 
 
 @functools.cache

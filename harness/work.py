@@ -12,6 +12,7 @@ import os
 import platform
 import shutil
 import sys
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from harness import config
 from harness.files import flush, flush_directory, write_whole, writing
 from harness.types import Advance
 
+SECONDS = "seconds.json"
+"""A file in a piece's folder: how long it took."""
 Do = Callable[[int, Path, Advance], None]
 """Does the piece of that number: writes its result into an empty folder, tells how far it is."""
 
@@ -59,6 +62,12 @@ class Work:
         """
         found = {path.name for path in self.place.iterdir()} if self.place.is_dir() else set()
         return [piece for piece in range(len(self.sizes)) if self.part(piece).name not in found]
+
+    def seconds(self) -> float:
+        """Return how long whoever did the pieces was at them, in all; loading is left out."""
+        known = (path / SECONDS for path in self.parts())
+        told = (json.loads(path.read_text("utf-8")) for path in known if path.is_file())
+        return float(sum(told))
 
     def name(self, piece: int) -> str:
         """Return what an error calls a piece."""
@@ -116,8 +125,10 @@ def finish(work: Work, do: Do, piece: int, advance: Advance) -> None:
     with writing(part):
         shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
+        begun = time.monotonic()
         try:
             do(piece, aside, advance)
+            (aside / SECONDS).write_text(json.dumps(time.monotonic() - begun), encoding="utf-8")
             flush(aside)
             place_first(aside, part)
             flush_directory(part.parent)

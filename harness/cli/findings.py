@@ -25,14 +25,14 @@ def play(
     from harness.config import build, known
     from harness.errors import ConfigError
     from harness.theory.language import played
-    from harness.training import run
+    from harness.training import named, run
     from harness.training.anchors import frozen_logps
     from harness.types import Policy
 
     place = screen.workspace(root)
     found = run.read(place, name)
     if found is None:
-        raise ConfigError(f"no run called {name!r}{known(name, run.names(place))}")
+        raise ConfigError(f"no run called {name!r}{known(name, named.names(place))}")
     if "game" not in found.config["prompts"]:
         raise ConfigError(f"run {name!r} plays no game; train one first: harness train game/inpo")
 

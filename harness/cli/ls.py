@@ -9,22 +9,41 @@ import typer
 from harness.cli.screen import RUNS, JsonOption, WorkspaceOption, show, workspace
 
 EXAMPLE = "Example: harness ls train"
+CONFIGS = (
+    *("assets", "bench", "dynamics", "engine", "game", "gpu"),
+    *("judge", "launcher", "oracle", "policy", "prices", "theory", "train"),
+)
+"""The kinds of configuration that come along; written out, since the help does not look them up."""
+PUBLISHED, RUNS_KIND = "published", "runs"
+
+
+def _complete(incomplete: str) -> list[str]:
+    return [name for name in (*CONFIGS, PUBLISHED, RUNS_KIND) if name.startswith(incomplete)]
 
 
 def command(
     kind: Annotated[
-        str | None, typer.Argument(help="train, bench, judge, engine, oracle, policy, gpu or runs.")
+        str | None,
+        typer.Argument(
+            help=f"{', '.join(CONFIGS)}, {PUBLISHED} or {RUNS_KIND}; all if not said.",
+            autocompletion=_complete,
+        ),
     ] = None,
     root: WorkspaceOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
-    """List what can be named on the command line, and the runs of the workspace."""
+    """List what can be named on the command line: configurations, papers' figures, runs.
+
+    `published` are the documents for `harness leaderboard --published` and `--paper`; `runs` are
+    the workspace's.
+    """
     from harness import config
     from harness.errors import ConfigError
-    from harness.training import run
+    from harness.training import named
+    from leaderboard.published import documents
 
     lists = {name: config.names(name) for name in config.kinds()}
-    lists["runs"] = run.names(workspace(root))
+    lists |= {PUBLISHED: documents(), RUNS_KIND: named.names(workspace(root))}
     if kind is not None and kind not in lists:
         raise ConfigError(f"no kind called {kind!r}{config.known(kind, lists)}")
     chosen = {kind: lists[kind]} if kind else lists

@@ -29,12 +29,12 @@ def trained(workspace: Workspace, name: str) -> tuple[str, PolicySource]:
     """
     from harness import config
     from harness.errors import ConfigError
-    from harness.training import run
+    from harness.training import named, run
 
     base, _, iteration = name.partition("@")
     found = run.read(workspace, base)
     if found is None:
-        raise ConfigError(f"no run called {base!r}{config.known(base, run.names(workspace))}")
+        raise ConfigError(f"no run called {base!r}{config.known(base, named.names(workspace))}")
     if iteration and not iteration.isdigit():
         raise ConfigError(f"--run {name!r}: write RUN@ITERATION with a number, e.g. {base}@1")
     source = found.source(int(iteration) if iteration else None)

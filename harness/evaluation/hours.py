@@ -4,7 +4,8 @@ What counts is every stage that the answers rest on, whoever had it made: a pref
 share counts in full for both, so that each figure is what the method costs alone, and a column does
 not add up to what a workspace has spent. A start policy counts where it was made here; weights that
 were given, the baseline's answers and the judge do not. An hour is one of the wall clock, times the
-accelerators that the stage takes. A stage that went on from a checkpoint tells of its last process
+accelerators that the stage takes; where several workers share a stage, the time that each was at
+its pieces, loading left out. A training that went on from a checkpoint tells of its last process
 only: its hours are a lower bound.
 """
 
@@ -70,8 +71,9 @@ def hours(manifest: Mapping[str, Any]) -> dict[str, float]:
         KeyError: the manifest does not tell; an older version has written it.
     """
     made = manifest["made"]
-    count = made["accelerators"]
-    return {made["accelerator"] if count else PROCESSOR: made["seconds"] * max(1, count) / 3600}
+    if made["accelerators"]:
+        return {made["accelerator"]: made["accelerator_seconds"] / 3600}
+    return {PROCESSOR: made["seconds"] / 3600}
 
 
 def _stage(named: Path, store: Path) -> Path | None:

@@ -16,10 +16,9 @@ from harness.protocols import PolicySource
 from harness.runs import Given, Node, Stage, Workspace, manifest, versions
 from harness.seeds import digest
 from harness.training.iterate import Schedule
+from harness.training.named import RECORD, folder
 from harness.training.spec import TrainSpec
 from harness.types import Policy
-
-RECORD = "run.json"
 
 
 class Origin(Component):
@@ -102,17 +101,6 @@ class Run:
         if not 0 <= at < len(self.policies):
             raise StoreError(f"run {self.name!r} has iterations 0 to {len(self.policies) - 1}")
         return self.policies[at]
-
-
-def folder(workspace: Workspace, name: str) -> Path:
-    """Return where a run's record lies."""
-    return workspace.root / "train" / name
-
-
-def names(workspace: Workspace) -> list[str]:
-    """List the runs of a workspace."""
-    root = workspace.root / "train"
-    return sorted(p.parent.relative_to(root).as_posix() for p in root.rglob(RECORD))
 
 
 def read(workspace: Workspace, name: str) -> Run | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import CheckError
 from harness.files import write_whole
 from harness.protocols import Matrix, Pairing, PolicySource
-from harness.runs import scratch
+from harness.runs import scratch, tell_work
 from harness.seeds import canonical
 from harness.training import pieces, records
 from harness.training.anchors import frozen_logps
@@ -34,6 +34,7 @@ def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
         work = pieces.work(pieces.sampling, spec, t, scratch(out), inputs, takes)
         spec.launcher.spread(work, advance)
     records.join(work.parts(), out)
+    tell_work(out, work.seconds())
 
 
 def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
@@ -42,6 +43,7 @@ def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track
         work = pieces.work(pieces.comparing, spec, t, scratch(out), inputs)
         spec.launcher.spread(work, advance)
     records.join(work.parts(), out)
+    tell_work(out, work.seconds())
 
 
 def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import errors
+from harness import config, errors
 
 
 def harness(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess[str]:
@@ -134,6 +135,15 @@ def test_a_judge_that_nobody_serves_is_an_error_within_seconds(tmp_path):
         cwd=tmp_path,
     )
     assert "127.0.0.1:9" in refused(told, errors.JudgeError)
+
+
+def test_the_list_has_every_kind_and_its_help_names_them(tmp_path):
+    kinds = json.loads(harness("ls", "--json", cwd=tmp_path).stdout)
+    assert set(kinds) == {*config.kinds(), "published", "runs"}
+    assert "inpo" in kinds["published"]
+    told = " ".join(harness("ls", "--help", cwd=tmp_path).stdout.replace("│", " ").split())
+    for kind in kinds:
+        assert re.search(rf"\b{kind}\b(,| or|;)", told), kind
 
 
 def test_json_reaches_a_machine(tmp_path):

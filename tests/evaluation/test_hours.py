@@ -9,7 +9,7 @@ import pytest
 
 from harness import accelerators
 from harness.evaluation.hours import spent
-from harness.runs import MANIFEST, Given, Stage, StageStore
+from harness.runs import MANIFEST, Given, Stage, StageStore, tell_work
 
 GPU = "NVIDIA H100 80GB HBM3"
 
@@ -35,6 +35,7 @@ def timed(store: StageStore, found: Stage, seconds: float) -> Path:
     path = Path(store.realise(found).path)
     told = json.loads((path / MANIFEST).read_text())
     told["made"]["seconds"] = seconds
+    told["made"]["accelerator_seconds"] = seconds * told["made"]["accelerators"]
     (path / MANIFEST).write_text(json.dumps(told))
     return path
 
@@ -87,6 +88,17 @@ def test_an_older_stage_or_one_that_is_gone_makes_the_sum_unknown_and_no_nought(
     assert spent(answer) is None
     (sample / MANIFEST).unlink()
     assert spent(answer) is None
+
+
+def test_workers_side_by_side_count_for_as_long_as_each_was_at_it(store):
+    def make(out, paths, track):
+        tell_work(out, 8 * 3600)  # eight workers for an hour each, within this wall clock's second
+
+    found = store.realise(Stage("generate", 1, {}, {}, make, device=True, accelerators=2))
+    made = json.loads((Path(found.path) / MANIFEST).read_text())["made"]
+    assert made["accelerator_seconds"] == 2 * 8 * 3600
+    answer = timed(store, stage("answer", "", {"samples": Given(found.path, "x")}, takes=1), 0)
+    assert spent(answer)["training"] == {GPU: pytest.approx(16)}
 
 
 def test_what_takes_no_accelerator_is_of_the_processor(store):
