@@ -36,8 +36,8 @@ class RayLauncher(Component):
     piece: int = Field(512, gt=0)
     """How many prompts are sampled or compared at a time."""
     address: str | None = None
-    """The cluster's: HOST:PORT, `auto`, ray://HOST:PORT or `local`; None: the one this machine belongs
-    to, or else a new one of this machine alone, which ends with the command."""
+    """The cluster's: HOST:PORT, `auto`, ray://HOST:PORT; None: the one this machine belongs to, or
+    else a new one of this machine alone, which ends with the command; `local`: a new one."""
     workers: int | None = Field(None, gt=0)
     """Actors that take pieces from one queue; None: as many as the cluster has GPUs for, or without
     GPUs processors."""
@@ -81,8 +81,8 @@ class RayLauncher(Component):
         need = self._need(ray, gpus=1)
         if (fit := room(ray, need)) < processes:
             raise ConfigError(
-                f"optimiser.processes: {processes}, and the cluster has room for {fit}; take fewer, "
-                "or start its other nodes first"
+                f"optimiser.processes: {processes}, and the cluster has room for {fit}; take "
+                "fewer, or start its other nodes first"
             )
         work.write(task.place / TASK, task.do, task.told)
         for _ in range(self.restarts + 1):

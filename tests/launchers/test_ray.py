@@ -1,4 +1,4 @@
-"""A real cluster of two nodes on this machine: what it makes, and what it does when it loses one."""
+"""A real cluster of two nodes on this machine: what it makes, also when it loses a worker."""
 
 from __future__ import annotations
 
