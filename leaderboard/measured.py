@@ -181,9 +181,10 @@ def _runs(folder: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path in sorted(folder.rglob("run.json")):
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            yield path.parent.relative_to(folder).as_posix(), data
         except (OSError, ValueError):
             continue
+        if isinstance(data, Mapping) and isinstance(data.get("policies", []), list):
+            yield path.parent.relative_to(folder).as_posix(), data
 
 
 def _joined(rows: Sequence[Row], runs: Sequence[tuple[str, Mapping[str, Any]]]) -> list[Row]:
@@ -213,5 +214,6 @@ def _of_run(row: Row, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> Row:
 
 
 def _base(run: Mapping[str, Any]) -> str:
-    policy = run.get("config", {}).get("policy", {})
+    config = run.get("config")
+    policy = config.get("policy") if isinstance(config, Mapping) else None
     return str(policy.get("name", "")) if isinstance(policy, Mapping) else ""

@@ -11,6 +11,7 @@ from leaderboard import columns
 from leaderboard.groups import Group, grouped
 from leaderboard.report import curves
 from leaderboard.report.agreement import Winners, agreement, disagreed, rivals, winners
+from leaderboard.report.beside import beside, with_published
 from leaderboard.report.breakdown import breakdowns
 from leaderboard.report.bridges import bridges
 from leaderboard.report.compared import compared
@@ -85,6 +86,7 @@ class _Builder:
         self.place = {one.row.source: at for at, one in enumerate(found.results)}
         self.winners: list[Winners] = [winners(told) for told, _ in self.seen]
         self.rivals = rivals(found.results)
+        self.published = with_published([one.row for one in found.results])
 
     def group(self, group: Group) -> dict[str, Any]:
         """Return what is shown of results that may share a column."""
@@ -103,6 +105,7 @@ class _Builder:
             "compared": [found for name in metrics if (found := compared(own, name))],
             "breakdowns": breakdowns(own, raw),
             "curves": curves.measured(own),
+            "published": beside(group, self.published),
             "texts": self._filed(shared_texts(shared)) if self.comparisons else None,
         }
 

@@ -296,3 +296,36 @@ def test_the_recorded_judge_is_looked_at(recorded, look):
     address = watched.page.locator("#link").get_attribute("href")
     other = look(recorded[0], address)
     assert "Who is Larry Page?" in other.page.locator("#comparison").inner_text()
+
+
+def test_published_figures_stand_apart_and_are_turned_on_and_off(recorded, look):
+    watched = look(recorded[0])
+    assert watched.page.locator("tr.published").count() == 0
+    box = watched.page.get_by_label("arXiv 2407.00617 (ICLR 2025)")
+    box.check()
+    titles = watched.texts("#table tr.told")
+    assert titles[:2] == [
+        "measured",
+        "published: arXiv 2407.00617 (ICLR 2025), table 1, read 2026-11-25",
+    ]
+    style = "getComputedStyle(document.querySelector('tr.published')).fontStyle"
+    assert watched.page.evaluate(style) == "italic"
+    head(watched, "length-controlled %").locator("button").click()
+    head(watched, "length-controlled %").locator("button").click()
+    first = watched.page.locator("#table tbody").first.locator("tr").nth(1)
+    # however it is sorted, what is measured stays above
+    assert "phi-2" in first.inner_text()
+    assert "GPT-4 Turbo (04/09)" in watched.texts("#table tr.published")[13]
+    watched.page.fill("#filter", "inpo")
+    assert len(methods(watched)) == len(watched.texts("#table tr.published")) + 3
+    box.uncheck()
+    assert watched.page.locator("tr.published").count() == 0
+
+
+def test_figures_of_another_judge_have_a_table_of_their_own(recorded, look):
+    watched = look(recorded[0])
+    watched.page.get_by_label("arXiv 2509.23102 (v3)").check()
+    titles = watched.texts("#figures-table h3")
+    assert any("judged by gpt-5-mini" in title for title in titles)
+    assert not any("main, read" in title for title in watched.texts("#table tr.told"))
+    assert "three judges" in watched.page.locator("#table tr.told").nth(1).inner_text()

@@ -60,3 +60,33 @@ def test_whatever_form_a_field_has_the_report_stands_or_says_so(play, workspace,
                 refused.append(str(error))
     assert len(refused) > 10
     assert all("toy-labels/one" in told for told in refused)
+
+
+def test_whatever_form_a_run_or_a_bridge_has_the_report_stands(play, workspace, bridge):
+    play("start", [WON, LOST])
+    play("INPO (iteration 1)", [WON, WON])
+    stage = workspace.root / "stages/optimise-1"
+    files = {
+        workspace.root / "train/inpo/run.json": {
+            "method": "INPO",
+            "config": {"policy": {"name": "start"}},
+            "policies": ["start", str(stage), str(stage)],
+        },
+        stage / "manifest.json": {
+            "digest": "a",
+            "inputs": {name: {"path": "x", "digest": "a"} for name in ("policy", "previous")},
+        },
+        stage / "log.jsonl": {"step": 1, "margin": 0.5},
+        workspace.root / "results/bridge/old--new.json": bridge,
+    }
+    for path, data in files.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(data))
+    for path, data in files.items():
+        for at in places(data):
+            for form in FORMS if at else FORMS[:-1]:
+                path.write_text(json.dumps(changed(data, at, form)))
+                found = content(workspace.root, comparisons=False)
+                assert page(found)
+                assert all("bridge/old--new.json" in told for told in found.told)
+        path.write_text(json.dumps(data))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from leaderboard.report.content import content
 from leaderboard.report.drawn import drawn
 from leaderboard.report.site import files, folder_of
 from tests.leaderboard.report.conftest import WON
 
 OWNED = "globalThis.owned=1"
+FOREIGN = "main :is(script, style, iframe, img, object, embed, base, meta, link, form)"
 BREAKING = (
     f"</script><script>{OWNED}</script>",
     f"<!--<script>{OWNED}//--></script>",
@@ -48,10 +51,38 @@ def test_nothing_that_a_result_holds_runs_or_becomes_markup(play, report, look, 
         assert said == text
         watched.page.keyboard.press("j")
     assert watched.page.evaluate("globalThis.owned") is None
-    foreign = "main :is(script, style, iframe, img, object, embed, base, meta, link, form)"
-    assert watched.page.locator(foreign).count() == 0
+    assert watched.page.locator(FOREIGN).count() == 0
     links = watched.page.evaluate("[...document.links].map((a) => a.getAttribute('href')[0])")
     assert set(links) == {"#"}
+
+
+def test_no_name_of_a_run_a_logged_figure_or_a_bridge_runs(
+    play, workspace, report, look, hostile, bridge
+):
+    texts = [text for text in (*hostile, *BREAKING) if text.strip()]
+    play("one", [WON, WON])
+    root = workspace.root
+    (root / "results/bridge").mkdir()
+    for at, text in enumerate(texts):
+        stage, run = root / f"stages/optimise-{at}", root / f"train/{at}"
+        stage.mkdir(parents=True)
+        run.mkdir(parents=True)
+        (stage / "log.jsonl").write_text(json.dumps({"step": 1, "margin": 0.5, text: 1.0}))
+        told = {"method": text, "policies": ["start", str(stage)]}
+        (run / "run.json").write_text(json.dumps(told))
+    models = [{**bridge["models"][0], "label": text} for text in texts]
+    for at, text in enumerate(BREAKING):
+        told = bridge | {"from": text, "to": text[::-1], "benchmark": text, "models": models}
+        told["cost"] = bridge["cost"] | {"price": text}
+        (root / f"results/bridge/{at}.json").write_text(json.dumps(told))
+    watched = look(report())
+    watched.page.locator("#logged summary").first.click()
+    shown = "[...document.querySelectorAll('#bridges tbody bdi')].map((name) => name.textContent)"
+    assert set(texts) <= set(watched.page.evaluate(shown))
+    named = "[...document.querySelectorAll('#iterations .legend bdi')].map((n) => n.textContent)"
+    assert set(texts) <= set(watched.page.evaluate(named))
+    assert watched.page.evaluate("globalThis.owned") is None
+    assert watched.page.locator(FOREIGN).count() == 0
 
 
 def test_the_policy_stops_what_is_written_into_the_page(play, report, look):
