@@ -116,6 +116,7 @@ def test_what_the_run_raises_comes_back_as_it_was(tmp_path):
     assert "error: iteration 1 has no training pair" in told
 
 
+@pytest.mark.faults
 @pytest.mark.skipif(WHY_NOT is not None, reason=f"no Slurm on this machine: {WHY_NOT}")
 def test_a_real_job_queued_again_and_left_by_its_command_goes_on(tmp_path, by_one):
     path, workspace = gangs.method(tmp_path, SMALL), tmp_path / "runs"

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from harness import config
 from harness.errors import CheckError, RunExistsError, StoreError
-from harness.runs import Stage, Workspace, manifest
+from harness.runs import MADE, WORKED, Stage, Workspace, manifest
 from harness.training import log, records, run
 from harness.training.anchors import frozen_logps
 from harness.training.optimise import assemble, read_columns
@@ -86,6 +86,8 @@ def test_every_stage_tells_what_it_was_computed_on_and_fits_their_processes(trai
     workspace, runs = trained
     made = manifest(Path(runs["toy/inpo"].policies[1]))["made"]
     assert isinstance(made["accelerator"], str)
+    sampled = json.loads((stages(workspace, "generate")[0][1] / MADE / WORKED).read_text())
+    assert 0 < sampled < manifest(stages(workspace, "generate")[0][1])["made"]["seconds"]
     takes = [s.accelerators for s, _ in stages(workspace, "optimise")]
     assert takes == [1, 1]
     sharded = run.plan(spec("toy/inpo", "optimiser.processes=4"), workspace)
