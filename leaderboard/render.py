@@ -214,9 +214,9 @@ def _row(table: Table, section: Section, line: Line) -> dict[str, Any]:
 
 
 def _provenance(row: Row) -> dict[str, Any]:
-    """Return where a row is from: all that was told, nothing that was not."""
+    """Return where a row is from: all that was told but hours, which are never the same twice."""
     names = ("source", "benchmark", "judge", "baseline", "protocol", "scoring", "run", "base")
-    more = ("iteration", "judged_with", "hours", "versions", "notes")
+    more = ("iteration", "judged_with", "versions", "notes")
     told = {name: getattr(row, name) for name in (*names, *more)}
     seeds = [each.seed for each in row.repeats or (row,) if each.seed is not None]
     told |= {"seeds": seeds, "setting": row.setting}
