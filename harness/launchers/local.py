@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 from pydantic import Field
 
@@ -67,14 +68,16 @@ class LocalLauncher(Component):
         work.write(task.place / TASK, task.do, task.told)
         torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
         member = ("-m", "harness.launchers.member", str(task.place))
-        done = subprocess.run(
-            [sys.executable, *torchrun, *member],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            preexec_fn=end_with_parent,
-        )
+        written = task.place / "processes.log"
+        with written.open("wb") as log:
+            done = subprocess.run(
+                [sys.executable, *torchrun, *member],
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                preexec_fn=end_with_parent,
+            )
         if done.returncode:
-            raise failures.left(task.place) or lost(processes)
+            raise failures.left(task.place) or lost(processes, written)
 
 
 def spread(work_: Work, advance: Advance) -> None:
@@ -87,9 +90,9 @@ def spread(work_: Work, advance: Advance) -> None:
                 work.finish(work_, do, piece, advance)
 
 
-def lost(processes: int) -> HarnessError:
-    """Return the error that says that a process ended without a word."""
+def lost(processes: int, written: Path) -> HarnessError:
+    """Return the error that says that a process ended without a word, and where its last are."""
     return HarnessError(
         f"one of the {processes} training processes ended without a word: out of memory, or "
-        "killed? Run the same command again; it goes on from the last checkpoint"
+        f"killed? See {written}; run the same command again, it goes on from the last checkpoint"
     )

@@ -48,10 +48,12 @@ class Checkpoints:
     def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:
         """Load the last whole checkpoint; return the steps that are done.
 
+        Which one that is the first process says: another machine may see it later.
+
         Raises:
             CheckError: it belongs to a training of another configuration.
         """
-        step = self.newest()
+        step = self.world.agreed(self.newest())
         if not step:
             return 0
         self._check(step)
@@ -60,7 +62,8 @@ class Checkpoints:
 
     def offer(self, step: int, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint after a step if one is due."""
-        if self.world.agreed(time.monotonic() - self._written >= 60 * self.minutes):
+        due = time.monotonic() - self._written >= 60 * self.minutes
+        if self.world.agreed(int(due)):
             self.write(step, model, optimiser)
             self._written = time.monotonic()
 

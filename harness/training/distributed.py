@@ -40,13 +40,13 @@ class World:
         """Whether this process is the one that writes files."""
         return self.rank == 0
 
-    def agreed(self, flag: bool) -> bool:
+    def agreed(self, number: int) -> int:
         """Return what the first process says, in every process."""
         if self.size == 1:
-            return flag
-        told = torch.tensor(float(flag), device=device())
+            return number
+        told = torch.tensor(number, device=device())
         dist.broadcast(told, 0)
-        return bool(told.item())
+        return int(told.item())
 
     def total(self, sums: Tensor) -> Tensor:
         """Return sums over all processes."""

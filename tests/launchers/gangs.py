@@ -88,23 +88,26 @@ class Machines:
         os.kill(process_of(self.workspace, rank), signal.SIGKILL)
 
 
-def process_of(workspace: Path, rank: int) -> int:
-    """Return the id of the process of a rank: torchrun's child, not what that has started."""
+def process_of(workspace: Path, rank: int, module: str = "harness") -> int:
+    """Return the id of the process of a rank that runs a module on something in a workspace."""
     for found in glob.glob("/proc/[0-9]*"):
         try:
             words = Path(found, "cmdline").read_bytes().split(b"\0")
             variables = Path(found, "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if str(workspace).encode() in words and f"RANK={rank}".encode() in variables:
+        here = any(word.startswith(str(workspace).encode()) for word in words)
+        if here and module.encode() in words and f"RANK={rank}".encode() in variables:
             return int(Path(found).name)
     raise AssertionError(f"no process has rank {rank}")
 
 
 def wait_for_step(workspace: Path, step: int, processes: Sequence[subprocess.Popen]) -> None:
     """Wait until a training has done so many steps."""
+    deadline = time.monotonic() + 240
     while steps_done(workspace) < step:
         assert all(process.poll() is None for process in processes)
+        assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
@@ -136,3 +139,8 @@ def apart(one: Path, two: Path) -> float:
     left, right = (load_file(stage(w, "optimise") / "model.safetensors") for w in (one, two))
     assert left.keys() == right.keys()
     return max(float((left[name] - right[name]).abs().max()) for name in left)
+
+
+def names(workspace: Path) -> list[str]:
+    """Return what the stages of a workspace are called, by what went into them."""
+    return sorted(path.name for path in workspace.glob("stages/*-*"))
