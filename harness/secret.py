@@ -12,6 +12,9 @@ import json
 import logging
 import re
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
 from urllib.parse import quote
 
 HIDDEN = "***"
@@ -21,8 +24,6 @@ PROBE = 4
 """Every piece of eight characters holds one of these, counted from the key's first character."""
 TELLING = re.compile(r"\d|[a-z][A-Z]")
 ENCODERS = (base64.b64encode, base64.urlsafe_b64encode)
-CHATTY = ("openai", "httpx", "httpcore")
-"""Whose logs, where somebody turns them on, hold addresses and headers."""
 
 
 class Secret:
@@ -96,34 +97,33 @@ def _core(key: str, shift: int, encode: Callable[[bytes], bytes]) -> str:
     return encode(data).decode()[(0, 2, 3)[shift] : len(data) * 8 // 6]
 
 
-class _Hush(logging.Filter):
-    """Strikes keys out of what is logged, tracebacks included."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.secrets: dict[tuple[str, ...], Secret] = {}
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, without the keys."""
-        record.msg, record.args = self._clean(record.getMessage()), ()
-        if record.exc_info:
-            record.exc_text = self._clean(logging.Formatter().formatException(record.exc_info))
-            record.exc_info = None
-        return True
-
-    def _clean(self, text: str) -> str:
-        for secret in self.secrets.values():
-            text = secret.clean(text)
-        return text
-
-
-_HUSH = _Hush()
-
-
 def hush(secret: Secret) -> None:
-    """Have the logs of the libraries between us and a server hold no key, once they are loaded."""
+    """Have no log of this process hold a key, whoever writes it, whenever it is opened."""
     if secret.forms:
-        _HUSH.secrets[secret.forms] = secret
-    for name in list(logging.root.manager.loggerDict):
-        if name.partition(".")[0] in CHATTY:
-            logging.getLogger(name).addFilter(_HUSH)
+        _HUSHED[secret.forms] = secret
+    make = logging.getLogRecordFactory()
+    if getattr(make, "func", None) is not _record:
+        logging.setLogRecordFactory(partial(_record, make))
+
+
+_HUSHED: dict[tuple[str, ...], Secret] = {}
+
+
+def _record(make: Callable[..., logging.LogRecord], *told: Any, **more: Any) -> logging.LogRecord:
+    """Make a record, and strike keys out of its message and its traceback."""
+    record = make(*told, **more)
+    with suppress(TypeError, ValueError, LookupError):  # what does not fit its format is told later
+        text = record.getMessage()
+        if (cleaned := _hushed(text)) != text:
+            record.msg, record.args = cleaned, ()
+    if record.exc_info and record.exc_info[0]:
+        text = logging.Formatter().formatException(record.exc_info)
+        if (cleaned := _hushed(text)) != text:
+            record.exc_text, record.exc_info = cleaned, None
+    return record
+
+
+def _hushed(text: str) -> str:
+    for secret in _HUSHED.values():
+        text = secret.clean(text)
+    return text

@@ -68,15 +68,28 @@ def test_a_body_that_escapes_the_key_is_decoded_first():
     assert SECRET.clean_body(plain) == plain
 
 
-def test_logs_of_the_libraries_hold_no_key(caplog):
-    logger = logging.getLogger("httpx.of_a_test")
+@pytest.fixture
+def _loud():
+    """What is set for the whole process is set back."""
+    before = logging.getLogRecordFactory()
+    yield
+    logging.setLogRecordFactory(before)
+
+
+@pytest.mark.usefixtures("_loud")
+def test_logs_hold_no_key_whoever_writes_them(caplog):
     hush(SECRET)
+    hush(SECRET)
+    logger = logging.getLogger("opened.later")
     with caplog.at_level("DEBUG"):
         logger.debug("headers %s", {"authorization": f"Bearer {KEY}"})
         try:
             raise ValueError(f"no key {KEY}")
         except ValueError:
             logger.exception("wrong")
+        logger.info("as %s", "it was")
+        logger.debug("%d", 1)
+    assert caplog.records[-2].args == ("it was",)
     assert "Bearer ***" in caplog.text
     assert "ValueError: no key ***" in caplog.text
     assert KEY not in caplog.text

@@ -20,6 +20,7 @@ from harness.config import Component
 from harness.errors import EngineError
 from harness.models import first_line
 from harness.protocols import Advance, Sampling
+from harness.secret import Secret, hush
 from harness.seeds import derive
 from harness.types import Completion, FinishReason, Policy, Request
 
@@ -82,6 +83,7 @@ class OpenAIEngine(Component):
                     advance(1)
 
         key, url = self._key(), self.base_url
+        hush(Secret(key))
         async with AsyncOpenAI(
             base_url=url, api_key=key, max_retries=0, timeout=self.timeout
         ) as client:
@@ -154,7 +156,8 @@ class OpenAIEngine(Component):
             429: "wait, or lower engine.concurrency",
         }.get(status, "see the server's log")
         times = f" after {attempts} attempts" if attempts > 1 else ""
-        return EngineError(f"{self.base_url} failed{times}: {first_line(error)}; {mend}")
+        told = f"{self.base_url} failed{times}: {first_line(error)}; {mend}"
+        return EngineError(Secret(self._key()).clean(told))
 
 
 def passing(error: APIError) -> bool:

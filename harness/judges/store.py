@@ -30,6 +30,8 @@ from harness.seeds import canonical, digest
 BUSY_SECONDS = 120.0
 WAIT_SECONDS = 5.0
 CHUNK = 500
+BROKEN = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises; the second where its own message repeats bytes of a damaged layout."""
 COLUMNS = "key, attempt, time, request, reply, model, status"
 INSERT = "INSERT INTO attempt (key, attempt, time, request, reply, model, status, sha256)"
 CALL = "INSERT INTO call VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -321,10 +323,10 @@ def usable(path: Path) -> Iterator[None]:
     """Turn what SQLite says into one line that names the file and what mends it."""
     try:
         yield
-    except sqlite3.Error as error:
+    except BROKEN as error:
         told = str(error)
         mend = "`harness verdicts repair` keeps what can be read"
-        if busy(error):
+        if isinstance(error, sqlite3.Error) and busy(error):
             mend = "another process holds it; wait for that to end and run again"
         elif "full" in told or "I/O" in told:
             mend = "free some space and run the same command again; what stood is untouched"

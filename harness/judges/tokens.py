@@ -11,6 +11,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
 
 Count = Callable[[str], int]
@@ -19,10 +20,13 @@ LONG_WORD, DIGITS = 7, 3
 """Letters that fit into a word's first token; digits that fit into a token."""
 WIDE = re.compile(r"[\u2e80-\udfff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 LATIN = re.compile(r"[\u00aa-\u024f]")
-RUNS = re.compile(
+KINDS = re.compile(
     r"(?P<word>[A-Za-z]+)|(?P<digits>\d+)|(?P<letters>[^\W\d_]+)|(?P<lines>\s*\n\s*)"
     r"|(?P<gap>[^\S\n]{2,})|(?P<marks>(?:[^\w\s]|_)+)"
 )
+RUNS = re.compile(r"[A-Za-z]+|\d+|[^\W\d_]+|\s*\n\s*|[^\S\n]{2,}|(?:[^\w\s]|_)+")
+KNOWN = 1 << 16
+"""Runs whose tokens are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +91,14 @@ def counter(model: str) -> tuple[Count, str]:
 
 def estimator(rates: Rates) -> Count:
     """Return what estimates a text's tokens."""
-    return lambda text: round(sum(_run(run, rates) for run in RUNS.finditer(text)))
+    known = lru_cache(maxsize=KNOWN)(partial(_run, rates))  # a text repeats most of its words
+    return lambda text: round(sum(map(known, RUNS.findall(text))))
 
 
-def _run(run: re.Match[str], rates: Rates) -> float:
+def _run(rates: Rates, text: str) -> float:
     """Return the tokens of a run of characters of one kind."""
-    text, size = run[0], len(run[0])
-    match run.lastgroup:
+    size, kind = len(text), KINDS.match(text)
+    match kind and kind.lastgroup:
         case "word":
             inside = text[1:] != text[1:].lower() and size > 2
             longer = max(0, size - LONG_WORD) * rates.further

@@ -16,7 +16,7 @@ from harness.errors import InputError, StoreError
 from harness.files import writing
 from harness.judges import salvage, seal
 from harness.judges.layout import VERSION, checksum
-from harness.judges.store import COLUMNS, VerdictStore, opened, usable
+from harness.judges.store import BROKEN, COLUMNS, VerdictStore, opened, usable
 from harness.reading import read_lines
 from harness.seeds import digest
 
@@ -89,7 +89,7 @@ def verify(path: Path) -> Health:
             found = list(_examined(connection))
             faults += [told for told in found if told is not None]
             faults += _structure(connection)
-    except sqlite3.Error as error:
+    except BROKEN as error:
         return Health(0, (*faults, f"SQLite says: {error}"))
     return Health(sum(told is None for told in found), tuple(faults))
 
@@ -175,7 +175,7 @@ def _imported(source: Path, number: int, line: dict[str, Any]) -> Row:
 
 def _rescued(path: Path) -> Iterator[Row]:
     """Yield every whole attempt: from the log and the tree where they hold, then from the pages."""
-    with suppress(sqlite3.Error), closing(_read_only(path)) as connection:
+    with suppress(*BROKEN), closing(_read_only(path)) as connection:
         for row in connection.execute(f"SELECT {COLUMNS}, sha256 FROM attempt"):
             if fault(row) is None:
                 yield row
@@ -251,7 +251,7 @@ def _others(path: Path) -> dict[str, list[Row]]:
     """Return what can be read of calls and batches; they have no checksums of their own."""
     found: dict[str, list[Row]] = {table: [] for table in KEPT}
     for table, rows in found.items():
-        with suppress(sqlite3.Error), closing(_read_only(path)) as connection:
+        with suppress(*BROKEN), closing(_read_only(path)) as connection:
             for row in connection.execute(f"SELECT * FROM {table}"):
                 rows.append(row)
     return found

@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.config import Component
 from harness.errors import JudgeError
@@ -32,6 +32,10 @@ from harness.types import JudgeRequest
 
 POLL_SECONDS, STOP_SECONDS = 0.5, 20.0
 TAIL, ATTEMPTS = 3, 6
+KEYS = "_API_KEY"
+"""How variables end that hold a key; hubs' tokens, which downloads need, are called otherwise."""
+NO_KEY = "HARNESS_LOCAL_API_KEY"
+"""A variable that nobody sets: a server on this machine needs no key, and gets nobody else's."""
 ENDED = "the judge's server ended"
 PROCESSOR = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 EAGER = ("--enforce-eager", "--dtype", "float32")
@@ -50,7 +54,7 @@ class VLLMJudge(Component):
     """Other names under which stored verdicts may have been given."""
     max_model_len: int | None = Field(None, gt=0)
     """Prompt and reply together, in tokens; None: what the model can see."""
-    arguments: tuple[str, ...] = Field((), exclude=True)
+    arguments: tuple[str, ...] = Field((), exclude=True, repr=False)
     """Further ones for the server, e.g. --tensor-parallel-size 2."""
     python: str | None = Field(None, exclude=True)
     """The interpreter that has vLLM; None: this one."""
@@ -67,6 +71,13 @@ class VLLMJudge(Component):
     """Ask once more what was refused before, e.g. with a larger max_model_len."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Laid over the protocol's own; null takes one away."""
+
+    @field_validator("arguments")
+    @classmethod
+    def _keyless(cls, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        if any(one.startswith(("--api-key", "--api_key")) for one in arguments):
+            raise ValueError("leave out --api-key: a command line is shown to everybody")
+        return arguments
 
     def body(self, request: JudgeRequest) -> wire.Body:
         """Return the whole request: what a verdict is kept under."""
@@ -90,6 +101,7 @@ class VLLMJudge(Component):
         return OpenAIJudge(
             model=self.model,
             base_url=url,
+            api_key_env=NO_KEY,
             concurrency=self.concurrency,
             timeout=self.timeout,
             patience=self.patience,
@@ -126,7 +138,7 @@ def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
             command(port),
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**({} if has_accelerator() else PROCESSOR), **os.environ},
+            env=environment(),
             start_new_session=True,
         )
     try:
@@ -138,6 +150,12 @@ def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
         raise JudgeError(f"{ENDED} while it was asked: {_tail(log)}") from error
     finally:
         _stop(process)
+
+
+def environment() -> dict[str, str]:
+    """Return what the server's process is told: all but keys of servers that it is none of."""
+    told = {name: value for name, value in os.environ.items() if not name.endswith(KEYS)}
+    return {**({} if has_accelerator() else PROCESSOR), **told}
 
 
 def _await(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float) -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from threading import Barrier
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from threading import Barrier, Thread
 from typing import Any
 
 import pytest
@@ -49,6 +51,33 @@ def test_a_failure_that_stays_is_told_at_once(
         generate(server.url, [ask("w1")])
     assert "\n" not in str(caught.value)
     assert len(server.bodies) == 1
+
+
+class Repeating(BaseHTTPRequestHandler):
+    """Refuses, and says the key back."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        data = json.dumps({"error": {"message": f"no key {self.headers['authorization']}"}})
+        self.send_response(401)
+        self.send_header("content-length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data.encode())
+
+
+def test_a_key_that_is_said_back_is_not_told(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-4rNq8VtZ2mXw7Lc5")
+    with HTTPServer(("127.0.0.1", 0), Repeating) as server:
+        thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        with pytest.raises(EngineError, match=r"no key Bearer \*\*\*") as caught:
+            generate(f"http://127.0.0.1:{server.server_port}/v1", [ask("w1")])
+        server.shutdown()
+        thread.join()
+    assert "4rNq8VtZ" not in str(caught.value)
 
 
 def test_attempts_are_counted(servers: Callable[..., Any], ask: Ask) -> None:

@@ -9,7 +9,10 @@ from harness.config import build, load
 from harness.errors import BudgetError
 from harness.judges.stored import StoredJudge, terms_of
 
-MODELS = ("gemma-7b-it", "claude-2.1", "NullModel")
+MODELS = [
+    "NullModel",
+    *(pytest.param(name, marks=pytest.mark.faults) for name in ("gemma-7b-it", "claude-2.1")),
+]
 
 
 @pytest.fixture(scope="module")

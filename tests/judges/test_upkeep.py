@@ -5,6 +5,7 @@ import hashlib
 import json
 import random
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,20 @@ def test_every_changed_byte_is_found_and_nothing_wrong_is_served(path):
         except StoreError:
             continue
         assert all(replies == [reply(i)] for i, replies in found.items())
+
+
+def test_a_layout_whose_names_are_no_text_is_damage_like_any_other(path):
+    whole = path.read_bytes()
+    names = whole.index(b"tableattemptattempt")
+    for at in range(names, names + 30):
+        path.write_bytes(whole[:at] + b"\xdf" + whole[at + 1 :])
+        seal.seal_of(path).unlink(missing_ok=True)
+        assert upkeep.verify(path).faults, at
+        with suppress(StoreError):
+            assert all(replies == [reply(i)] for i, replies in served(path).items())
+        path.write_bytes(whole[:at] + b"\xdf" + whole[at + 1 :])
+        assert upkeep.repair(path)[0] == COUNT, at
+    assert upkeep.verify(path).faults == ()
 
 
 @pytest.mark.parametrize("at", [0, 17, 105, 5000, 50_000, -300, -5000])

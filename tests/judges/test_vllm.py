@@ -7,7 +7,8 @@ import urllib.request
 
 import pytest
 
-from harness.errors import JudgeError
+from harness.config import build
+from harness.errors import ConfigError, JudgeError
 from harness.judges import vllm
 from harness.judges.stored import StoredJudge
 from harness.judges.vllm import VLLMJudge
@@ -83,6 +84,33 @@ def ask_one_that_has_died(path):
 def test_a_server_that_dies_later_is_told_too(tmp_path):
     with pytest.raises(JudgeError, match=r"ended while it was asked: .*no memory"):
         ask_one_that_has_died(tmp_path / "log")
+
+
+TALKING = """
+import os, sys
+print(sys.argv, dict(os.environ), flush=True)
+""" + STUB.replace("import sys, http.server", "import http.server")
+
+
+def test_the_server_is_told_no_key_and_its_log_holds_none(tmp_path, monkeypatch):
+    key = "sk-proj-4rNq8VtZ2mXw7Lc5"
+    for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "VLLM_API_KEY"):
+        monkeypatch.setenv(name, key)
+    monkeypatch.setenv("HF_TOKEN", "hf_token")
+    with vllm.serving(command(TALKING), tmp_path / "log", 30):
+        pass
+    text = (tmp_path / "log").read_text()
+    assert key not in text
+    assert "hf_token" in text  # without it gated weights could not be fetched
+    judge = VLLMJudge(model="m", path="p")
+    assert judge._client("http://127.0.0.1:1/v1").key() == "none"
+
+
+def test_a_key_on_the_servers_command_line_is_refused_and_not_shown():
+    spec = {"use": "harness.judges.vllm:VLLMJudge", "model": "m", "path": "p"}
+    with pytest.raises(ConfigError, match="leave out --api-key") as caught:
+        build({**spec, "arguments": ["--api-key", "sk-proj-4rNq8VtZ2mXw7Lc5"]})
+    assert "4rNq8" not in str(caught.value)
 
 
 class Reader:
