@@ -1,11 +1,16 @@
 """What goes to a model's own page on the hub: text for its card, and its evaluation results.
 
-A result is a YAML file in the model repository's folder `.eval_results`; the hub shows those whose
-data set is registered as a benchmark, and keeps the others.
+Results are YAML in the model repository's folder `.eval_results`, as the hub's documentation has it
+(docs/hub/eval-results and eval_results.yaml of huggingface/hub-docs): data set, task and value, with
+notes. A task is a leaderboard there, so that its name holds the judge: figures of different judges
+never meet. The hub shows those whose data set is registered as a benchmark with such a task in its
+eval.yaml, and keeps the others; none of these four data sets was known to be when this was written.
 """
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -53,25 +58,31 @@ def card(label: str, told: Sequence[tuple[Mapping[str, Any], Row]]) -> str:
 
 
 def results(told: Sequence[tuple[Mapping[str, Any], Row]]) -> Iterator[tuple[str, str]]:
-    """Yield (file name, YAML) of a model's results, a file a benchmark that the hub knows of."""
-    files: dict[str, list[dict[str, Any]]] = {}
+    """Yield (file name, YAML) of a model's results, a file for each benchmark and judge."""
+    files: Counter[str] = Counter()
     for group, row in told:
-        if dataset := DATASETS.get(group["benchmark"]):
-            files.setdefault(group["benchmark"], []).extend(
-                _result(dataset, group, row, name) for name in _shown(row)
-            )
-    for benchmark, found in files.items():
-        yield f"{benchmark}.yaml", yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
+        dataset, figures = DATASETS.get(group["benchmark"]), _shown(row)
+        if dataset and figures:
+            found = [_result(dataset, group, row, name) for name in figures]
+            files[group["benchmark"]] += 1
+            number = files[group["benchmark"]]
+            name = f"{group['benchmark']}{f'-{number}' if number > 1 else ''}.yaml"
+            yield name, yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
 
 
 def _result(dataset: str, group: Mapping[str, Any], row: Row, name: str) -> dict[str, Any]:
     judged = f"judged by {group['judge']} against {row['baseline'] or 'nobody'}"
     notes = f"{heading(name)}: {_value(row, name)}, 95 % interval; {judged}; {row['judged']} of "
     return {
-        "dataset": {"id": dataset, "task_id": name},
+        "dataset": {"id": dataset, "task_id": _task(name, group["judge"])},
         "value": round(row["figures"][name]["value"], 2),
         "notes": plain(f"{notes}{row['asked']} judged"),
     }
+
+
+def _task(metric: str, judge: str) -> str:
+    """Return a task's name: letters, digits and what stands in names of models."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{metric}_by_{judge}" if judge else metric)
 
 
 def _shown(row: Row) -> list[str]:

@@ -8,6 +8,7 @@ import threading
 
 import pytest
 import yaml
+from huggingface_hub import eval_result_entries_to_yaml, parse_eval_result_entries
 from typer.testing import CliRunner
 
 from harness.cli.main import app
@@ -110,10 +111,31 @@ def test_results_for_the_hub_name_the_data_set_the_judge_and_the_interval():
     ((name, text),) = results([(group, row)])
     (told,) = yaml.safe_load(text)
     assert name == "alpaca-eval.yaml"
-    assert told["dataset"] == {"id": "tatsu-lab/alpaca_eval", "task_id": "win_rate"}
+    task = "win_rate_by_gpt-4-1106-preview"
+    assert told["dataset"] == {"id": "tatsu-lab/alpaca_eval", "task_id": task}
     assert told["value"] == 42.64
     assert "42.6 [40.0, 45.0], 95 % interval; judged by gpt-4-1106-preview" in told["notes"]
     assert r"- a \*note\*" in card("INPO", [(group, row)])
+
+
+def test_the_hubs_own_reader_reads_the_results_and_judges_are_kept_apart():
+    figure = {"value": 42.642, "low": None, "high": None, "error": None}
+    row = {
+        "label": "INPO",
+        "figures": {"win_rate": figure},
+        "baseline": "",
+        "judged": 1,
+        "asked": 1,
+    }
+    groups = [{"benchmark": "arena-hard", "judge": judge} for judge in ("gpt-4", "a, b", "")]
+    files = list(results([(group, row) for group in groups]))
+    assert [name for name, _ in files] == [f"arena-hard{n}.yaml" for n in ("", "-2", "-3")]
+    told = [entry for _, text in files for entry in yaml.safe_load(text)]
+    entries = parse_eval_result_entries(told)
+    assert [e.task_id for e in entries] == ["win_rate_by_gpt-4", "win_rate_by_a_b", "win_rate"]
+    assert {e.dataset_id for e in entries} == {"lmarena-ai/arena-hard-auto-v0.1"}
+    # nothing is lost on the way, and nothing is there that the format does not have
+    assert eval_result_entries_to_yaml(entries) == told
 
 
 @pytest.fixture
