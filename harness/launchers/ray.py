@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from typing import Any
 
 from pydantic import Field
@@ -15,6 +16,7 @@ from harness.launchers import failures
 from harness.launchers.dispatch import dispatch
 from harness.launchers.member import TASK
 from harness.launchers.ray_crew import crew
+from harness.models import first_line
 from harness.types import Advance
 from harness.work import Task, Work
 
@@ -118,16 +120,18 @@ def joined(address: str | None) -> Any:
         ) from error
     if not ray.is_initialized():
         try:
-            ray.init(
-                address=address,
-                include_dashboard=False,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-            )
-        except (ConnectionError, ValueError) as error:
+            with warnings.catch_warnings(action="ignore"):  # what is wrong is told below
+                ray.init(
+                    address=address,
+                    include_dashboard=False,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                )
+        except (ConnectionError, ValueError, RuntimeError) as error:
             raise HarnessError(
-                f"no Ray cluster at {address!r}: start one with `ray start --head`, or leave "
-                "launcher.address out for one of this machine alone"
+                f"no Ray cluster answers at {address!r} ({first_line(error)}): start one with "
+                "`ray start --head`; where it asks for a token, as `ray start` has it do, set "
+                "RAY_AUTH_MODE=token; without launcher.address this machine is used"
             ) from error
     return ray
 

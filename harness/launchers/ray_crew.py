@@ -160,9 +160,11 @@ def crew(ray: Any, work: Work, need: dict[str, int], patience: float) -> Iterato
 
 
 def how(error: Exception) -> str:
-    """Say how an actor ended, in Ray's words of one line."""
+    """Say how an actor ended: of Ray's many lines the sentence that tells why, if one does."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"was lost ({lines[0] if lines else type(error).__name__})"
+    why = [line for line in lines if line.startswith("The actor is dead because")]
+    told, *_ = [*why, *lines, type(error).__name__]
+    return f"was lost ({told.partition('. ')[0].removesuffix('.')})"
 
 
 def nobody(need: dict[str, int], seconds: float, free: dict[str, float]) -> HarnessError:

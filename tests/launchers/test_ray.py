@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -127,13 +128,35 @@ def test_without_ray_its_package_is_named(monkeypatch, tmp_path):
         RayLauncher().spread(squares_of(tmp_path), NOBODY)
 
 
-def test_the_command_trains_on_a_cluster_of_its_own_and_says_what_it_always_says(tmp_path):
-    launched = ("--launcher", "ray", "--set", "launcher.address=local", "--set", "launcher.piece=4")
+def test_the_command_trains_on_a_cluster_of_its_own_and_prints_what_it_always_prints(
+    tmp_path, tiny_policy
+):
+    policy = f"policy={{use: 'harness.training.sources:Pretrained', name: t, path: {tiny_policy}}}"
     small = ("prompts.count=8", "samples=2", "iterations=1", "optimiser.epochs=1")
-    sets = [word for key in small for word in ("--set", key)]
-    command = [sys.executable, "-m", "harness", "train", "toy/inpo", *launched, *sets, "--json"]
+    launched = ("launcher.address=local", "launcher.workers=1", "launcher.piece=4")
+    sets = [word for key in (policy, *small, *launched) for word in ("--set", key)]
+    command = ["-m", "harness", "train", "toy/inpo", "--launcher", "ray", *sets, "--json"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     done = subprocess.run(
-        [*command, "--workspace", str(tmp_path)], env=environment, capture_output=True, text=True
+        [sys.executable, *command, "--workspace", str(tmp_path)],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["complete"]
+    told = [line for line in done.stderr.splitlines() if "INPO" not in line]
+    assert told == []  # nothing of Ray's
+
+
+def test_an_address_where_nobody_answers_is_told_in_a_line():
+    code = "from harness.launchers.ray import joined; joined('ray://127.0.0.1:9')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "RAY_CLIENT_INITIAL_CONNECTION_TIMEOUT_S": "1"},
+        capture_output=True,
+        text=True,
+    )
+    last = done.stderr.strip().splitlines()[-1]
+    assert "HarnessError: no Ray cluster answers at 'ray://127.0.0.1:9'" in last
+    assert "RAY_AUTH_MODE=token" in last

@@ -1,0 +1,42 @@
+"""`--launcher NAME` is the launcher of that configuration, and `--set` may change its keys."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from harness import config
+from harness.cli.screen import launched
+from harness.errors import ConfigError
+from harness.launchers.local import LocalLauncher
+from harness.launchers.ray import RayLauncher
+from harness.training.spec import TrainSpec
+
+
+def launcher(name: str | None, *overrides: str):
+    data = config.load("train", "toy/inpo", launched(name, list(overrides)))
+    return config.make(TrainSpec, data).launcher
+
+
+def test_the_launcher_is_the_named_one_and_its_keys_can_be_set():
+    assert launcher("ray") == RayLauncher()
+    assert launcher("ray", "launcher.workers=2", "launcher.address=auto") == RayLauncher(
+        workers=2, address="auto"
+    )
+    assert launcher(None, "launcher.workers=2") == LocalLauncher(workers=2)
+
+
+def test_a_launcher_that_is_not_there_is_told_with_those_that_are():
+    with pytest.raises(ConfigError, match="no launcher called 'rey'; did you mean 'ray'"):
+        launcher("rey")
+
+
+def test_the_clusters_packages_are_loaded_by_who_uses_them_only():
+    code = (
+        "import sys; from harness import config; from harness.cli import main\n"
+        "for name in config.names('launcher'): config.build(config.load('launcher', name))\n"
+        "sys.exit('ray' in sys.modules or 'submitit' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
