@@ -1,9 +1,9 @@
 """What goes to a model's own page on the hub: text for its card, and its evaluation results.
 
 Results are YAML in the model repository's folder `.eval_results`, as the hub's documentation has it
-Results are YAML in the model repository's folder `.eval_results`, as the hub's documentation says
-notes. A task is a leaderboard there, so that its name holds the judge: figures of different judges
-never meet. The hub shows those whose data set is registered as a benchmark with such a task in its
+(docs/hub/eval-results and eval_results.yaml of huggingface/hub-docs): data set, task, value, notes.
+A task is a leaderboard there, so that its name holds the judge: figures of different judges never
+meet. The hub shows those whose data set is registered as a benchmark with such a task in its
 eval.yaml, and keeps the others; none of these four data sets was known to be when this was written.
 """
 
