@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.benchmarks.assets import folder
-from harness.cli import grading
+from harness.cli import benches, grading
 from harness.config import build, load, make, names
 from harness.errors import AssetError
 from harness.evaluation.pricing import typical
@@ -205,7 +205,7 @@ def bills() -> str:
 
 def bill(bench: str, judge: str) -> Forecast:
     """Return the forecast of a judge's bill, as `harness judge doctor` makes it."""
-    benchmark = grading.benchmark(bench, [], None, None)
+    benchmark = benches.benchmark(bench, [], None, None)
     client = grading.component("judge", judge, [])
     requests = typical(benchmark) or published_requests(benchmark)
     return StoredJudge(client, Path("nowhere")).forecast(requests, benchmark)

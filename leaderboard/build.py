@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from harness.config import known
 from harness.errors import ConfigError
-from leaderboard import columns, marks, notes, seeds
+from leaderboard import columns, differences, marks, notes, seeds
 from leaderboard.choice import Choice
 from leaderboard.groups import Group, grouped
 from leaderboard.marks import Marks, Reader
@@ -55,6 +55,8 @@ class Builder:
         rows = seeds.pooled(rows, self.reader) if self.choice.pool else rows
         self._check(rows)
         groups = grouped([r for r in rows if self.choice.bench in ("", r.benchmark)])
+        if self.choice.differences:
+            groups = [differences.beside(g, self.choice.baseline, self.reader) for g in groups]
         if self.choice.wide:
             return [self._table("", groups, columns.WIDE)]
         return [self._table(group.title, [group], columns.NARROW) for group in groups]
@@ -67,6 +69,8 @@ class Builder:
         columns.check([*choice.columns, *sorted_by], rows)
         if choice.group and choice.group not in GROUPINGS:
             raise ConfigError(f"cannot group by {choice.group!r}{known(choice.group, GROUPINGS)}")
+        if choice.differences and not choice.baseline:
+            raise ConfigError("differences from whom? Name a method with --baseline")
         labels = {row.label for row in rows if row.document is None}
         if choice.baseline and choice.baseline not in labels:
             raise ConfigError(
@@ -78,7 +82,9 @@ class Builder:
         tested = {
             place: self._marks(place.group, place.name)
             for place in places
-            if place.group and place.name in columns.metrics(place.group.rows)
+            if place.group
+            and place.name in columns.metrics(place.group.rows)
+            and not place.name.endswith(columns.DIFFERENCE)
         }
         rows, spanning = [row for group in groups for row in group.rows], len(groups) > 1
         told = [(_told(place, spanning), marks) for place, marks in tested.items()]

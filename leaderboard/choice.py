@@ -23,6 +23,8 @@ class Choice:
     """`base`, `method` or `iteration`: a section each."""
     baseline: str = ""
     """The method that others are said to differ from; empty: none."""
+    differences: bool = False
+    """A column beside each figure: how far it lies from the baseline's."""
     wide: bool = False
     """One table across benchmarks instead of one for each."""
     published: tuple[str, ...] = ()

@@ -30,6 +30,8 @@ METRICS = {
 }
 """Metrics that have a column unless others are asked for: its heading and decimals, in order."""
 RATINGS = ("score", "turn_1", "turn_2")
+DIFFERENCE = "_difference"
+"""How the name of a metric ends that is a difference from a named contestant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,18 @@ NARROW, WIDE = ("length", "judged"), ("length",)
 def metrics(rows: Sequence[Row]) -> list[str]:
     """Return the metrics of rows: those with a column by default first."""
     there = {name: None for row in rows for name in row.estimates}
-    return [name for name in METRICS if name in there] + [n for n in there if n not in METRICS]
+    own = [name for name in there if not name.endswith(DIFFERENCE)]
+    ordered = [name for name in METRICS if name in own] + [n for n in own if n not in METRICS]
+    return [n for name in ordered for n in (name, difference(name)) if n in there]
+
+
+def difference(metric: str) -> str:
+    """Return what a metric's difference from a named contestant is called."""
+    return f"{metric}{DIFFERENCE}"
+
+
+def _own(name: str) -> str:
+    return name.removesuffix(DIFFERENCE)
 
 
 def names(rows: Sequence[Row]) -> list[str]:
@@ -182,11 +195,13 @@ def chosen(asked: Sequence[str], rows: Sequence[Row], facts: Sequence[str]) -> l
         return [*CONTESTANT, *there, *FACTS]
     if asked:
         return [name for name in asked if name in there or name in CONTESTANT or name in FACTS]
-    return ["method", *([m for m in there if m in METRICS] or there), *facts]
+    return ["method", *([m for m in there if _own(m) in METRICS] or there), *facts]
 
 
 def heading(name: str) -> str:
     """Return what stands above a column."""
+    if name.endswith(DIFFERENCE):
+        return f"Δ {heading(_own(name))}"
     if name in METRICS:
         return METRICS[name][0]
     fact = CONTESTANT.get(name) or FACTS.get(name)
@@ -195,6 +210,7 @@ def heading(name: str) -> str:
 
 def digits(name: str, row: Row) -> int:
     """Return the decimals of a figure: as published, or the metric's own."""
+    name = _own(name)
     default = 2 if name in RATINGS else METRICS.get(name, ("", 1))[1]
     return row.digits.get(name, default)
 

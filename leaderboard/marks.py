@@ -11,10 +11,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import StoreError
 from leaderboard.rows import Row
+
+if TYPE_CHECKING:
+    from harness.statistics.paired import Differences
 
 Items = Sequence[Mapping[str, Any]]
 Values = Mapping[str, tuple[float, float]]
@@ -128,19 +131,18 @@ def _tested(
     import numpy as np
 
     from harness.statistics import paired
-    from harness.statistics.repeats import Repeated
 
-    by_seed = [[r.estimates[metric].value for r in row.repeats or (row,)] for row in rows]
-    repeated = Repeated.of(by_seed) if any(row.repeats for row in rows) else None
-    apart = paired.differences(_played(found), seed=SEED, rounds=ROUNDS, repeated=repeated)
+    told_apart = apart(rows, found, metric)
     figures = [row.estimates[metric].value for row in rows]
-    top = paired.top_group(apart, int(np.argmax(figures)))
+    top = paired.top_group(told_apart, int(np.argmax(figures)))
     labels = [row.label for row in rows]
     differs = (
-        paired.unlike(apart, labels.index(baseline)) if baseline in labels else [False] * len(rows)
+        paired.unlike(told_apart, labels.index(baseline))
+        if baseline in labels
+        else [False] * len(rows)
     )
     pairs = np.triu_indices(len(rows), 1)
-    errors, shared = apart.error[pairs], apart.shared[pairs]
+    errors, shared = told_apart.error[pairs], told_apart.shared[pairs]
     told = errors[errors > 0]
     return Marks(
         frozenset(row.source for row, mark in zip(rows, top, strict=True) if mark),
@@ -149,6 +151,16 @@ def _tested(
         int(shared.min()),
         int(shared.max()),
     )
+
+
+def apart(rows: Sequence[Row], found: Sequence[Values], metric: str) -> Differences:
+    """Compare everybody with everybody over shared prompts, and over seeds where there are some."""
+    from harness.statistics import paired
+    from harness.statistics.repeats import Repeated
+
+    by_seed = [[r.estimates[metric].value for r in row.repeats or (row,)] for row in rows]
+    repeated = Repeated.of(by_seed) if any(row.repeats for row in rows) else None
+    return paired.differences(_played(found), seed=SEED, rounds=ROUNDS, repeated=repeated)
 
 
 def _played(found: Sequence[Values]) -> Any:

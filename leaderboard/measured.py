@@ -100,7 +100,7 @@ def _read(data: Mapping[str, Any], source: str) -> Row:
         judge=", ".join(judges),
         estimates={n: _estimate(e) for n, e in score["estimates"].items() if n not in old},
         asked=score["counts"].get("asked", 0) + data["missing"],
-        judged=score["counts"].get("judged", 0),
+        judged=score["counts"].get("judged", score["counts"].get("scored", 0)),
         mean_length=data["mean_length"],
         source=source,
         baseline=_text(data.get("baseline", "")),

@@ -28,6 +28,8 @@ def of_rows(rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
     bounded = any(e.low is not None for r in measured for n, e in r.estimates.items() if n in names)
     said = ["in brackets: 95 % bootstrap intervals over prompts"] if bounded else []
     said += ["mean length in characters"] if "length" in names else []
+    if any(name.endswith(columns.DIFFERENCE) for name in names):
+        said += ["Δ: paired differences from the baseline over shared prompts, 95 % intervals by t"]
     first = ("; ".join(said),) if said else ()
     others = (
         *_of_seeds(measured, names),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.cli import comparing, grading, screen
+from harness.cli import benches, comparing, grading, screen
 
 EXAMPLE = "Example: harness judge bridge --to gpt-4.1 --prompts 100 --budget 20"
 
@@ -44,7 +44,7 @@ def command(
     from harness.evaluation.bridge import Bridge, build
 
     place, given = screen.workspace(root), overrides or []
-    benchmark = grading.benchmark(bench, given, assets, None)
+    benchmark = benches.benchmark(bench, given, assets, None)
     terms = {"budget": budget, "accepted": accept_judge}
     judge = grading.judge(to, given, base_url, place, terms)
     paths = verdicts or published(benchmark, bench, old, assets)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import grading, outcome, screen
+from harness.cli import benches, examining, grading, outcome, screen
 from harness.cli.screen import RUNS
 
 EXAMPLE = "Example: harness eval --bench alpaca-eval --answers answers.json --dry-run"
@@ -34,18 +34,25 @@ def command(
     root: screen.WorkspaceOption = RUNS,
     as_json: screen.JsonOption = False,
 ) -> None:
-    """Have a judge grade answers: from a file, or made by a policy.
+    """Have a judge grade answers: from a file, or made by a policy; or have a policy take tasks.
 
-    Verdicts are kept: what was judged once is not asked again. `--set judge.KEY=VALUE` and
-    `--set engine.KEY=VALUE` override the judge and the engine, `--set score.KEY=VALUE` how it is
-    scored, other keys the benchmark.
+    Tasks with known answers (academic) need a policy and no judge. Verdicts are kept: what was
+    judged once is not asked again. `--set judge.KEY=VALUE` and `--set engine.KEY=VALUE` override
+    the judge and the engine, `--set score.KEY=VALUE` how it is scored, other keys the benchmark.
     """
     from harness.evaluation import results
+    from harness.evaluation.examination import Examination, Sitting
     from harness.evaluation.run import Evaluation, evaluate, plan
 
     place, given = screen.workspace(root), overrides or []
     name, answering = grading.contestant(place, policy, run)
-    benchmark = grading.benchmark(bench, given, assets, compat)
+    benchmark = benches.of_any_kind(bench, given, assets, compat)
+    if isinstance(benchmark, Examination):
+        of_judges = (judge, base_url, accept_judge, budget, batch, resume, answers)
+        examining.refuse(benchmark.name, of_judges)
+        sitting = Sitting(benchmark, answering, grading.engine(engine, given), label or name)
+        examining.command(sitting, place, dry_run=dry_run, as_json=as_json)
+        return
     terms = {"budget": budget, "accepted": accept_judge, "batch": batch, "resume": resume}
     generating = answering is not None or benchmark.baseline is not None
     evaluation = Evaluation(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import grading, screen
+from harness.cli import benches, grading, screen
 from harness.cli.screen import RUNS
 
 IMPORT = "Example: harness import alpaca-eval annotations.json"
@@ -27,7 +27,7 @@ def bring(
     """Score a file's verdicts and file them as results, as if they had been asked here."""
     from harness.evaluation.scoring import import_file
 
-    benchmark = grading.benchmark(bench, overrides or [], assets, compat)
+    benchmark = benches.benchmark(bench, overrides or [], assets, compat)
     told(import_file(benchmark, path, screen.workspace(root), label), as_json)
 
 
@@ -42,7 +42,7 @@ def give(
     """Write a result's answers and verdicts in the formats of the protocol's own tool."""
     from harness.evaluation.scoring import export
 
-    benchmark = grading.benchmark(bench, [], assets, None)
+    benchmark = benches.benchmark(bench, [], assets, None)
     told(export(benchmark, screen.workspace(root), label, folder), as_json)
 
 

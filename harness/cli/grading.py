@@ -86,24 +86,10 @@ def component(
     return build(spec | {key: value for key, value in (given or {}).items() if value is not None})
 
 
-def benchmark(name: str, overrides: Sequence[str], assets: Path | None, compat: str | None) -> Any:
-    """Build a benchmark."""
-    use_assets(assets)
-    added = [f"{SCORE}compat={compat}"] if compat else []
-    return component("bench", name, [*overrides, *added])
-
-
 def use_assets(folder: Path | None) -> None:
     """Have whatever needs protocol data (or a tokenizer) look in this folder."""
     if folder is not None:
         os.environ["HARNESS_ASSETS"] = str(folder)
-
-
-def benches() -> list[str]:
-    """Return the names of the benchmarks."""
-    from harness import config
-
-    return config.names("bench")
 
 
 def judge(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import bridge, grading, screen
+from harness.cli import benches, bridge, grading, screen
 from harness.cli.money import dollars, print_price
 
 if TYPE_CHECKING:
@@ -65,10 +65,8 @@ def forecasts(judge: Any, assets: Path | None) -> dict[str, Forecast]:
     from harness.evaluation.pricing import typical
     from harness.judges.stored import StoredJudge
 
-    grading.use_assets(assets)
     found = {}
-    for name in grading.benches():
-        benchmark = grading.benchmark(name, [], None, None)
+    for name, benchmark in benches.judged(assets).items():
         if requests := typical(benchmark):
             stored = StoredJudge(judge, Path("nowhere"))
             found[name] = stored.forecast(requests, benchmark)

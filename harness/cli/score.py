@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import grading, outcome, screen
+from harness.cli import benches, grading, outcome, screen
 
 if TYPE_CHECKING:
     from harness.evaluation.scoring import Scored
@@ -34,7 +34,7 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from harness.evaluation import scoring
 
-    benchmark = grading.benchmark(bench, overrides or [], assets, compat)
+    benchmark = benches.benchmark(bench, overrides or [], assets, compat)
     found = scoring.chosen(path, scoring.score_file(benchmark, path), label)
     if as_json:
         screen.show([told(benchmark.name, one) for one in found])

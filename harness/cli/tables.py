@@ -22,6 +22,9 @@ ColumnsOption = Annotated[
 SortOption = Annotated[str, typer.Option("--sort", help="A column; -NAME turns the order.")]
 GroupOption = Annotated[str, typer.Option("--group", help="base, method or iteration.")]
 BaselineOption = Annotated[str, typer.Option("--baseline", help="Whom † says others differ from.")]
+DifferencesOption = Annotated[
+    bool, typer.Option("--differences", help="How far each figure lies from the baseline's.")
+]
 WideOption = Annotated[bool, typer.Option("--wide", help="One table across benchmarks.")]
 PoolOption = Annotated[bool, typer.Option("--pool-seeds", help="One row for a setting's seeds.")]
 PublishedOption = Annotated[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import grading, screen
+from harness.cli import benches, screen
 
 if TYPE_CHECKING:
     from harness.types import Figure
@@ -30,8 +30,8 @@ def command(
     from harness.errors import CheckError, ConfigError
 
     found: dict[str, list[Figure]] = {}
-    for name in [bench] if bench else grading.benches():
-        benchmark = grading.benchmark(name, [], assets, None)
+    there = {bench: benches.benchmark(bench, [], assets, None)} if bench else benches.judged(assets)
+    for name, benchmark in there.items():
         if hasattr(benchmark, "published"):
             found[name] = list(benchmark.published())
         elif bench:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -43,6 +43,18 @@ class TransformersEngine(Component):
     def accelerators(self) -> int:
         """How many GPUs it takes."""
         return int(self.device != "cpu")
+
+    def lm_eval(self, policy: Policy) -> dict[str, Any]:
+        """Return which of lm-eval's models this one is there, and what that is made with."""
+        device = self.device if self.device != "auto" else default_device()
+        arguments = {
+            "pretrained": policy.path,
+            "revision": policy.revision or "main",
+            "dtype": self._dtype(device),
+            "device": device,
+            "use_safetensors": True,
+        }
+        return {"model": "hf", "arguments": arguments, "environment": {}}
 
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance

@@ -28,11 +28,14 @@ from harness.config import Component
 from harness.engines.completions import Answer, Job, prepare
 from harness.errors import EngineError, HarnessError, MissingDependencyError
 from harness.files import last_words
+from harness.isolation import has_accelerator
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, Policy, Request
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
 POLL_SECONDS = 0.1
+ALONE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
+"""The environment in which vLLM keeps to the worker's process."""
 
 
 class VLLMEngine(Component):
@@ -63,6 +66,22 @@ class VLLMEngine(Component):
     def accelerators(self) -> int:
         """How many GPUs it takes."""
         return self.tensor_parallel_size
+
+    def lm_eval(self, policy: Policy) -> dict[str, Any]:
+        """Return which of lm-eval's models this one is there, and what that is made with."""
+        devices = self._devices()
+        here = devices["gpu" if has_accelerator() else "processor"]
+        arguments = {
+            "pretrained": policy.path,
+            "revision": policy.revision,
+            "tokenizer_revision": policy.revision,
+            "max_model_len": self.max_model_len,
+            "batch_size": "auto",
+            **self._engine(),
+            **here,
+        }
+        environment = {} if has_accelerator() else devices["processor_environment"]
+        return {"model": "vllm", "arguments": arguments, "environment": environment | ALONE}
 
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
@@ -118,13 +137,28 @@ class VLLMEngine(Component):
                 "model": policy.path,
                 "revision": policy.revision,
                 "skip_tokenizer_init": True,
-                "generation_config": "vllm",  # what the folder recommends is not what was asked
-                "load_format": "safetensors",
-                "enable_prefix_caching": True,
                 "max_model_len": max(len(r["prompt_token_ids"]) + r["max_tokens"] for r in asked),
-                "seed": 0,
-                **({"max_num_seqs": self.max_num_seqs} if self.max_num_seqs else {}),
+                **self._engine(),
             },
+            **self._devices(),
+            "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p},
+            "end_ids": list(job.ends),
+            "requests": asked,
+        }
+
+    def _engine(self) -> dict[str, Any]:
+        """Return what vLLM is told on whatever device."""
+        return {
+            "generation_config": "vllm",  # what the folder recommends is not what was asked
+            "load_format": "safetensors",
+            "enable_prefix_caching": True,
+            "seed": 0,
+            **({"max_num_seqs": self.max_num_seqs} if self.max_num_seqs else {}),
+        }
+
+    def _devices(self) -> dict[str, dict[str, Any]]:
+        """Return what vLLM is told on a GPU and on a processor."""
+        return {
             "gpu": {
                 "dtype": "bfloat16" if self.dtype == "auto" else self.dtype,
                 "gpu_memory_utilization": self.gpu_memory_utilization,
@@ -139,9 +173,6 @@ class VLLMEngine(Component):
                 "VLLM_CPU_KVCACHE_SPACE": str(self.processor_cache_gib),
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             },
-            "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p},
-            "end_ids": list(job.ends),
-            "requests": asked,
         }
 
 

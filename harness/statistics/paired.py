@@ -50,6 +50,8 @@ class Differences:
     """Standard error; NaN where two share fewer than two prompts."""
     shared: Floats
     """How many prompts both have."""
+    free: Floats
+    """Degrees of freedom of the error."""
     p: Floats
     """Two-sided; 1 where the data cannot tell."""
 
@@ -71,7 +73,7 @@ def differences(
     free = np.maximum(shared - 1, 1)
     if repeated is not None:
         error, free = _with_seeds(error, free, repeated)
-    return Differences(value, error, shared, p_values(value, error, free))
+    return Differences(value, error, shared, free, p_values(value, error, free))
 
 
 def _with_seeds(error: Floats, free: Floats, repeated: Repeated) -> tuple[Floats, Floats]:

@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner
 
 from harness import config
-from harness.cli import grading, sources
+from harness.cli import benches, grading, sources
 from harness.cli.main import app
 from harness.errors import ConfigError
 from harness.judges.choice import remembering
@@ -71,7 +71,8 @@ def build(given: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Build the benchmark, judge, engine and policy that a command names."""
     judge = given.get("judge") or given.get("to")
     if bench := given.get("bench"):
-        judge = judge or grading.benchmark(bench, overrides, None, given.get("compat")).usual_judge
+        found = benches.of_any_kind(bench, overrides, None, given.get("compat"))
+        judge = judge or getattr(found, "usual_judge", None)  # nobody judges tasks
     if judge:
         remembering(grading.component("judge", judge, overrides), Path("nowhere"), Terms())
     if engine := given.get("engine"):

@@ -1,0 +1,191 @@
+"""Academic tasks by a real lm-eval: local tasks, a tiny policy, and what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import config
+from harness.benchmarks.academic import Academic
+from harness.benchmarks.academic_process import refusal
+from harness.benchmarks.academic_score import Examined, check, score
+from harness.engines.canned import CannedEngine
+from harness.errors import AssetError, CheckError, ConfigError
+from harness.training.sources import Pretrained
+
+CHOICE = """
+task: {name}
+dataset_path: json
+dataset_kwargs: {{data_files: {data}}}
+test_split: train
+output_type: multiple_choice
+doc_to_text: "{{{{q}}}}"
+doc_to_target: "{{{{label}}}}"
+doc_to_choice: "{{{{choices}}}}"
+metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
+metadata: {{version: 1.0}}
+"""
+WRITING = """
+task: own_writing
+dataset_path: json
+dataset_kwargs: {{data_files: {data}}}
+test_split: train
+output_type: generate_until
+doc_to_text: "{{{{q}}}}"
+doc_to_target: "{{{{a}}}}"
+generation_kwargs: {{until: ["<|end|>"], max_gen_toks: 4, do_sample: false}}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+metadata: {{version: 2.0}}
+"""
+HARNESS = (sys.executable, "-m", "harness", "eval", "--engine", "transformers")
+
+
+def rows(path: Path, found: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+    return path
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory) -> Path:
+    """A folder with a multiple choice and a task that is written."""
+    place = tmp_path_factory.mktemp("tasks")
+    asked = [{"q": f"the {i}", "choices": ["cat", "dog"], "label": i % 2} for i in range(8)]
+    data = rows(place / "choice.jsonl", asked)
+    (place / "choice.yaml").write_text(CHOICE.format(name="own_choice", data=data))
+    data = rows(place / "writing.jsonl", [{"q": f"the {i}", "a": "cat"} for i in range(6)])
+    (place / "writing.yaml").write_text(WRITING.format(data=data))
+    return place
+
+
+def bench(place: Path, include: Path, **changes) -> Path:
+    choice = {"task": "own_choice", "version": 1.0, "shots": 0, "metric": "acc", "items": 8}
+    writing = {"task": "own_writing", "version": 2.0, "shots": 0, "metric": "exact_match"}
+    told = {"use": "harness.benchmarks.academic:Academic", "chat_template": False, "seed": 1}
+    told |= {"include": str(include), "tasks": {"choice": choice, "writing": writing}}
+    path = place / "own.yaml"
+    path.write_text(json.dumps(config.merge(told, changes)))
+    return path
+
+
+def run(path: Path, policy: str, workspace: Path, *more: str) -> subprocess.CompletedProcess:
+    command = (*HARNESS, "--bench", str(path), "--policy", policy, "--workspace", str(workspace))
+    return subprocess.run(
+        (*command, *more),
+        capture_output=True,
+        text=True,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+
+
+def test_a_policy_takes_local_tasks_and_finished_ones_are_kept(tasks, tiny_policy, tmp_path):
+    path = bench(tmp_path, tasks, tasks={"writing": {"version": 9.0}})
+    stopped = run(path, tiny_policy, tmp_path / "runs", "--label", "tiny")
+    assert stopped.returncode != 0
+    assert "lm-eval's own_writing has version 2.0" in stopped.stderr
+    done = run(bench(tmp_path, tasks), tiny_policy, tmp_path / "runs", "--label", "tiny")
+    assert done.returncode == 0, done.stderr
+    assert "choice: made in" in stopped.stderr
+    assert "choice: made in" not in done.stderr  # what was finished is not done again
+    told = json.loads((tmp_path / "runs/results/academic/tiny.json").read_text())
+    items = json.loads((tmp_path / "runs/results/academic/tiny/items.json").read_text())
+    assert (told["judge"], told["requests"], told["bill"]) == ("", 0, None)  # nobody judges
+    assert told["score"]["counts"] == {"asked": 14, "scored": 14}
+    figures = {name: one["value"] for name, one in told["score"]["estimates"].items()}
+    assert figures["average"] == pytest.approx((figures["choice"] + figures["writing"]) / 2)
+    own = [item["choice"] for item in items if item["category"] == "choice"]
+    assert figures["choice"] == pytest.approx(sum(own) / 8)
+    assert told["versions"]["lm-eval"] == told["answered"]["tasks"]["choice"]["lm_eval"]
+    assert "own_choice 1.0, 0 shots, acc" in told["score"]["notes"][0]
+
+
+def test_a_sample_is_filed_as_one(tasks, tiny_policy, tmp_path):
+    path = bench(tmp_path, tasks, tasks={"writing": None}, limit=3)
+    done = run(path, tiny_policy, tmp_path / "runs", "--label", "tiny")
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "runs/results/academic-first-3/tiny.json").read_text())
+    assert told["score"]["counts"] == {"asked": 8, "scored": 3}
+    assert told["score"]["notes"][0].startswith("a sample: the first 3 items")
+
+
+def test_a_data_set_that_cannot_be_had_is_named_with_what_mends_it(tiny_policy, tmp_path):
+    done = run(Path("academic"), tiny_policy, tmp_path / "runs")
+    assert done.returncode != 0
+    last = done.stderr.strip().splitlines()[-1]
+    assert "the data set google/IFEval of ifeval cannot be had" in last
+    assert "hf download --repo-type dataset google/IFEval" in last
+
+
+def test_a_dry_run_lists_the_papers_six_tasks_and_takes_none(tiny_policy, tmp_path):
+    done = run(Path("academic"), tiny_policy, tmp_path / "runs", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for name in ("ifeval", "gpqa", "mmlu", "hellaswag", "truthfulqa", "gsm8k"):
+        assert f"· {name}  " in done.stdout + done.stderr
+    assert "0 of 6 stages stand, 6 would run" in done.stdout + done.stderr
+    assert not (tmp_path / "runs/results").exists()
+
+
+def test_what_is_about_judges_is_refused(tiny_policy, tmp_path):
+    done = run(Path("academic"), tiny_policy, tmp_path / "runs", "--judge", "gpt-4")
+    assert "nobody judges and the policy itself is asked, so leave out --judge" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["score", "import", "export", "verify"])
+def test_commands_about_verdicts_say_that_nobody_judges(command, tmp_path):
+    told = {"export": ("INPO", "--to", str(tmp_path))}.get(command, (str(tmp_path / "file"),))
+    words = ("academic",) if command == "verify" else ("academic", *told)
+    done = subprocess.run(
+        (sys.executable, "-m", "harness", command, *words), capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "error: nobody judges in academic" in done.stderr
+
+
+def test_an_engine_without_log_probabilities_is_refused(tiny_policy):
+    exam = config.build(config.load("bench", "academic"))
+    assert isinstance(exam, Academic)
+    policy = Pretrained(name="tiny", path=tiny_policy)
+    with (
+        pytest.raises(ConfigError, match="CannedEngine has no log-probabilities for lm-eval"),
+        exam.stages(policy, CannedEngine()),
+    ):
+        pass
+
+
+def examined(key: str, values: list, figure: float | None = None) -> Examined:
+    asked = {"task": key, "version": 1, "shots": 0, "metric": "acc", "filter": "none"}
+    facts = {"figure": figure, "items": len(values), "scored": len(values)}
+    facts |= {"lm_eval": "0", "figures": {}, "configs": {}}
+    records = tuple({"id": str(i), "value": v, "doc": ""} for i, v in enumerate(values))
+    return Examined(key, Path(), asked | {"chat": False, "limit": None}, facts, records)
+
+
+def test_the_average_weighs_tasks_alike_and_items_tell_what_they_add():
+    # 75 % of 4 and 50 % of 2: the average is 62.5, though 66.7 % of all items are right
+    told = score([examined("a", [1, 1, 1, 0]), examined("b", [True, False])], None)
+    assert told.estimates["average"].value == pytest.approx(62.5)
+    # an item of a: 62.5 + 6 / (2 * 4) * (100 - 75) = 81.25; of b: 62.5 + 6 / (2 * 2) * 50 = 137.5
+    assert [row["average"] for row in told.items] == pytest.approx(
+        [81.25, 81.25, 81.25, 6.25, 137.5, -12.5]
+    )
+
+
+def test_items_of_several_parts_count_as_many_times():
+    told = score([examined("a", [[1, 1, 0], [0]])], None)
+    assert told.estimates["a"].value == pytest.approx(50)  # 2 of 4 parts
+
+
+def test_a_figure_that_is_no_mean_over_items_is_refused():
+    check(examined("a", [1, 0], figure=0.5))
+    with pytest.raises(CheckError, match="it is no mean over items"):
+        check(examined("a", [1, 0], figure=0.4))
+
+
+def test_a_data_sets_error_is_one_line():
+    error = refusal("mmlu", {"task": "mmlu"}, "data", "cais/mmlu\nno\nconnection")
+    assert isinstance(error, AssetError)
+    assert "\n" not in str(error)
