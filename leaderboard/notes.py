@@ -93,9 +93,13 @@ def _published(rows: Sequence[Row]) -> tuple[str, ...]:
 
 
 def _untold(measured: Sequence[Row]) -> tuple[str, ...]:
-    """Name who shares a column without telling what the judge was asked with."""
+    """Name who shares a column without telling what the judge was asked with.
+
+    The baseline itself is not named: nothing is asked about equal answers.
+    """
     known = {key_of(row)[:SETTING] for row in measured if row.judged_with}
-    told = [r.label for r in measured if not r.judged_with and key_of(r)[:SETTING] in known]
+    asked = [row for row in measured if row.label != row.baseline]
+    told = [r.label for r in asked if not r.judged_with and key_of(r)[:SETTING] in known]
     if not told:
         return ()
     return (f"not told what the judge was asked with (temperature, ...): {_listed(told)}",)

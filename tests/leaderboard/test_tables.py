@@ -105,6 +105,9 @@ def test_who_does_not_tell_how_the_judge_was_asked_joins_the_others_and_is_named
     assert "not told what the judge was asked with (temperature, ...): from a file" in table.notes
     (table,) = tables(row("a"), row("from a file", 50.0))
     assert not any("not told" in note for note in table.notes)
+    against = {"baseline": "start"}  # nothing is asked about answers that are its own
+    (table,) = tables(row("a", judged_with=COLD, **against), row("start", 50.0, **against))
+    assert not any("not told" in note for note in table.notes)
 
 
 def test_who_does_not_tell_it_joins_none_of_several():
