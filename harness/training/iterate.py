@@ -71,7 +71,7 @@ class Schedule:
                 found["reference"] = begun[-1]
             case Every(every=m):
                 found["reference"] = policies[(t - 1) // m * m]
-        read = {"previous", *self.spec.objective.anchors}
+        read = {"previous", *self.spec.at(t).objective.anchors}
         return {name: policy for name, policy in found.items() if name in read}
 
     def _prompts(self) -> str:
@@ -79,7 +79,7 @@ class Schedule:
         return f"{count} prompts" if count is not None else "all prompts of the source"
 
     def _optimise(self, t: int, fit: Fit, inputs: dict[str, Node]) -> Stage:
-        spec = self.spec
+        spec = self.spec.at(t)
         names = ("objective", "optimiser", "dtype", "tolerance", "seed")
         trained = {name: getattr(spec, name) for name in names}
         size = f"{spec.optimiser.epochs} epochs, {spec.optimiser.batch} pairs a step"
@@ -104,7 +104,7 @@ class Schedule:
         size: str = "",
         takes: int = 0,
     ) -> Stage:
-        make: Make = partial(MAKERS[name], self.spec, t)
+        make: Make = partial(MAKERS[name], self.spec.at(t), t)
         label = f"{self.spec.method} · iteration {t} · {name}"
         device = name in ("compare", "generate", "optimise")
         told = (identity(config), inputs, make, label, size, device, takes)

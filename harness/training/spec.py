@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.config import Component, build, load
+from harness.config import Component, build, built, load, merge, written
 from harness.protocols import (
     GenerationEngine,
     Launcher,
@@ -74,6 +75,8 @@ class TrainSpec(Component):
     tolerance: float = Field(1e-4, gt=0)
     """How far, in nats, live log-probabilities may lie from the stored ones of π_t at first."""
     seed: int = 0
+    changes: Mapping[int, Mapping[Literal["objective", "optimiser"], Mapping[str, Any]]] = {}
+    """What is set otherwise from an iteration on, by its number: keys of these two."""
     launcher: Launcher = Field(
         default_factory=lambda: build(load("launcher", "local")), exclude=True
     )
@@ -92,3 +95,27 @@ class TrainSpec(Component):
         if self.fits[-1].makes != "policy":
             raise ValueError("fits: the last one must make `policy`")
         return self
+
+    @model_validator(mode="after")
+    def _the_changes_can_be_made(self) -> TrainSpec:
+        late = [t for t in self.changes if not 1 < t <= self.iterations]
+        if late:
+            raise ValueError(
+                f"changes: {late[0]} is no iteration of 2 to {self.iterations}, from which on "
+                "something could be set otherwise"
+            )
+        for t in self.changes:
+            self.at(t)
+        return self
+
+    def at(self, t: int) -> TrainSpec:
+        """Return what holds in iteration t.
+
+        Raises:
+            ConfigError: a change sets what is not there.
+        """
+        told: dict[str, Any] = {}
+        for begun, changed in sorted(self.changes.items()):
+            told = merge(told, {str(k): v for k, v in changed.items()}) if begun <= t else told
+        made = {name: built(merge(written(getattr(self, name)), told[name])) for name in told}
+        return self.model_copy(update=made)

@@ -104,3 +104,45 @@ def walk(node: Node) -> list[Stage]:
     if not isinstance(node, Stage):
         return []
     return [node, *(stage for inner in node.inputs.values() for stage in walk(inner))]
+
+
+CHANGED = (
+    "changes={2: {optimiser: {learning_rate: 1.0e-5}}, 3: {objective: {eta: 0.4}}}",
+    "iterations=4",
+)
+
+
+def test_what_is_changed_holds_from_its_iteration_on():
+    stages = [stage for stage in scheduled(*CHANGED) if stage.name == "optimise"]
+    told = [(s.config["optimiser"]["learning_rate"], s.config["objective"]["eta"]) for s in stages]
+    assert told == [(2e-4, 0.2), (1e-5, 0.2), (1e-5, 0.4), (1e-5, 0.4)]
+    # what makes a stage is told the same
+    made = [(s.make.args[0].optimiser.learning_rate, s.make.args[0].objective.eta) for s in stages]
+    assert made == told
+    # a process that is handed the specification as plain data comes to the same
+    again = config.built(config.written(spec(*CHANGED)))
+    assert again.at(3).objective == spec(*CHANGED).at(3).objective
+
+
+def test_nothing_moves_where_nothing_is_changed():
+    assert spec().at(2).optimiser == spec().optimiser
+    assert [s.config for s in scheduled("changes={}")] == [s.config for s in scheduled()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ("{2: {optimiser: {rate: 1}}}", "unknown key"),
+        ("{1: {optimiser: {epochs: 1}}}", "1 is no iteration of 2 to 3"),
+        ("{4: {optimiser: {epochs: 1}}}", "4 is no iteration of 2 to 3"),
+        ("{2: {oracle: {a: 1}}}", "changes"),
+    ],
+)
+def test_a_change_that_cannot_be_made_is_told_at_once(changes, told):
+    with pytest.raises(ConfigError, match=told):
+        spec(f"changes={changes}")
+
+
+def test_selm_learns_more_slowly_each_iteration():
+    selm = config.make(TrainSpec, config.load("train", "selm"))
+    assert [selm.at(t).optimiser.learning_rate for t in (1, 2, 3)] == [5e-7, 3e-7, 1e-7]
