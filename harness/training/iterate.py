@@ -12,12 +12,21 @@ from harness.accelerators import taken
 from harness.config import identity
 from harness.runs import Node, Stage
 from harness.training import steps
+from harness.training.contest import contest
 from harness.training.optimise import optimise, processes_of
 from harness.training.pairing import comparisons
 from harness.training.spec import Every, Fit, TrainSpec
 from harness.types import Make
 
-VERSIONS = {"prompts": 1, "generate": 1, "compare": 2, "pair": 2, "anchor": 2, "optimise": 2}
+VERSIONS = {
+    "prompts": 1,
+    "generate": 1,
+    "compare": 2,
+    "pair": 2,
+    "anchor": 2,
+    "optimise": 2,
+    "contest": 1,
+}
 """Raised when a stage would now give another result from the same inputs."""
 
 
@@ -44,6 +53,25 @@ class Schedule:
                 made[fit.makes].append(self._optimise(t, fit, inputs))
         return made["policy"]
 
+    def contest(self, t: int, made: Node) -> Stage | None:
+        """Return the stage in which what iteration t made plays what went before; None: not asked.
+
+        No policy depends on it.
+        """
+        spec = self.spec
+        if t == 0 or not spec.contest_prompts or not isinstance(made, Stage):
+            return None
+        pair = made.inputs["pair"]
+        assert isinstance(pair, Stage)
+        generate = pair.inputs["generate"]
+        assert isinstance(generate, Stage)
+        told: dict[str, Any] = {"engine": spec.engine, "sampling": spec.sampling}
+        told |= {"oracle": spec.oracle, "contest": spec.contest_prompts, "seed": spec.seed, "t": t}
+        inputs = {"policy": made, "generate": generate, "prompts": generate.inputs["prompts"]}
+        size = f"{spec.contest_prompts} × 1 responses and comparisons"
+        takes = max(taken(spec.engine), taken(spec.oracle))
+        return self._stage("contest", t, told, inputs, size, takes)
+
     def _pairs(self, t: int, policy: Node) -> Stage:
         spec = self.spec
         prompts = self._stage("prompts", t, {"prompts": spec.prompts, "t": t}, {})
@@ -58,6 +86,8 @@ class Schedule:
         compare = self._stage("compare", t, asked, played, size, taken(spec.oracle))
         kept = {"pairing": spec.pairing, "max_length": spec.max_length}
         kept |= {"truncated": spec.keep_truncated}
+        if spec.contest_prompts:
+            kept |= {"contest": spec.contest_prompts, "seed": spec.seed, "t": t}
         return self._stage("pair", t, kept, {"generate": generate, "compare": compare})
 
     def _frozen(self, t: int, begun: Sequence[Node], policies: Sequence[Node]) -> dict[str, Node]:
@@ -106,7 +136,7 @@ class Schedule:
     ) -> Stage:
         make: Make = partial(MAKERS[name], self.spec.at(t), t)
         label = f"{self.spec.method} · iteration {t} · {name}"
-        device = name in ("compare", "generate", "optimise")
+        device = name in ("compare", "contest", "generate", "optimise")
         told = (identity(config), inputs, make, label, size, device, takes)
         return Stage(name, VERSIONS[name], *told)
 
@@ -117,4 +147,5 @@ MAKERS: dict[str, Callable[..., None]] = {
     "compare": steps.compare,
     "pair": steps.pair,
     "optimise": optimise,
+    "contest": contest,
 }

@@ -128,8 +128,11 @@ def train(spec: TrainSpec, workspace: Workspace, name: str) -> Run:
     check_same(read(workspace, name), config)
     found: list[str] = []
     run = Run(name, spec.method, config, found, False, versions())
-    for node in (policies := Schedule(spec).policies()):
+    schedule = Schedule(spec)
+    for t, node in enumerate(policies := schedule.policies()):
         found.append(workspace.stages.realise(node).path)
+        if contest := schedule.contest(t, node):
+            workspace.stages.realise(contest)
         run = Run(name, spec.method, config, found, len(found) == len(policies), versions())
         keep(workspace, run)
     return run
@@ -137,7 +140,13 @@ def train(spec: TrainSpec, workspace: Workspace, name: str) -> Run:
 
 def plan(spec: TrainSpec, workspace: Workspace) -> list[tuple[Stage, Path | None]]:
     """List a method's stages in order, each with its directory if it stands."""
-    return workspace.stages.plan(Schedule(spec).policies()[-1])
+    schedule = Schedule(spec)
+    policies = schedule.policies()
+    contests = [schedule.contest(t, node) for t, node in enumerate(policies)]
+    wanted = [node for node in (*contests, policies[-1]) if node is not None]
+    return list(
+        {stage: path for node in wanted for stage, path in workspace.stages.plan(node)}.items()
+    )
 
 
 def keep(workspace: Workspace, run: Run) -> None:

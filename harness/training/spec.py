@@ -69,6 +69,9 @@ class TrainSpec(Component):
     """Pairs with a longer sequence, in tokens with the prompt, are left out and counted."""
     keep_truncated: bool = False
     """Whether responses that were cut off at `max_tokens` take part; they are counted if not."""
+    contest_prompts: int = Field(0, ge=0)
+    """Prompts of each iteration that are not trained on; there the oracle compares a response of
+    the policy that was made with one of the policy before. 0: no contest."""
     optimiser: Optimiser
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the model computes in; the masters are float32."""
@@ -94,6 +97,13 @@ class TrainSpec(Component):
             )
         if self.fits[-1].makes != "policy":
             raise ValueError("fits: the last one must make `policy`")
+        return self
+
+    @model_validator(mode="after")
+    def _a_contest_leaves_prompts_to_train_on(self) -> TrainSpec:
+        count = self.prompts.count
+        if count is not None and self.contest_prompts >= count:
+            raise ValueError(f"contest_prompts: of {count} prompts some must be left to train on")
         return self
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from harness.runs import scratch, tell_work
 from harness.seeds import canonical
 from harness.training import pieces, records
 from harness.training.anchors import frozen_logps
+from harness.training.contest import kept_out
 from harness.training.pairing import is_complete, probability, replay, seated, win_rate
 from harness.training.pieces import taking_part
 from harness.training.spec import TrainSpec
@@ -52,7 +53,11 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
     matrices = records.read_comparisons(inputs["compare"])
     pairs: list[Pair] = []
     counts: Counter[str] = Counter(prompts=len(completions))
+    kept = kept_out(spec, t, completions)
     for key, responses in completions.items():
+        if key in kept:
+            counts["kept out"] += 1
+            continue
         players = taking_part(responses, spec)
         counts["truncated"] += sum(c.finish_reason == "length" for c in responses)
         counts["repeated"] += len(players) - len({c.text for c in players})

@@ -1,0 +1,125 @@
+"""What an iteration made plays what went before, on prompts that it was not trained on."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+
+import pytest
+
+from harness import config
+from harness.config import Component
+from harness.errors import ConfigError
+from harness.runs import Workspace
+from harness.training import records, run
+from harness.training.contest import CONTEST, contest, kept_out
+from harness.training.spec import TrainSpec
+from harness.types import Comparison, Completion, Prompt
+from harness.types import Message as Turn
+from tests.conftest import tiny
+
+SMALL = (
+    "prompts.count=20",
+    "samples=4",
+    "iterations=2",
+    "optimiser.epochs=1",
+    "optimiser.batch=4",
+    "contest_prompts=8",
+)
+
+
+def spec(*overrides: str, **keys) -> TrainSpec:
+    data = config.load("train", "toy/inpo", (*SMALL, *overrides))
+    return config.make(TrainSpec, {**data, "policy": tiny(), **keys})
+
+
+class Says(Component):
+    """An engine whose every response is the same."""
+
+    text: str
+
+    def generate(self, policy, requests, sampling, advance) -> list[Completion]:
+        made = []
+        for one in requests:
+            told = (one.prompt.id, 0, self.text, (1,), (2,), "stop", one.seed)
+            made.append(Completion(*told))
+        return made
+
+
+class Longer(Component):
+    """An oracle that likes what is longer."""
+
+    transitive: bool = True
+
+    def compare(self, comparisons: Sequence[Comparison], advance) -> list[float]:
+        return [float(len(c.first) > len(c.second)) for c in comparisons]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> tuple[Workspace, TrainSpec]:
+    workspace, method = Workspace(tmp_path_factory.mktemp("contest")), spec()
+    run.train(method, workspace, "inpo")
+    return workspace, method
+
+
+def stages(made, name: str):
+    workspace, method = made
+    return [path for stage, path in run.plan(method, workspace) if stage.name == name]
+
+
+def test_every_iteration_has_a_contest_on_prompts_that_it_was_not_trained_on(made):
+    played, paired = stages(made, "contest"), stages(made, "pair")
+    assert len(played) == 2
+    for t, (place, pairs) in enumerate(zip(played, paired, strict=True), 1):
+        told = json.loads((place / CONTEST).read_text())
+        assert told["prompts"] == 8
+        assert told["low"] <= told["value"] <= told["high"]
+        sampled = records.read_completions(str(stages(made, "generate")[t - 1]))
+        kept = kept_out(made[1], t, sampled)
+        assert len(kept) == 8
+        assert not kept & {pair.prompt_id for pair in records.read_pairs(str(pairs))}
+        assert json.loads((pairs / "counts.json").read_text())["kept out"] == 8
+
+
+def test_no_policy_depends_on_a_contest_and_nothing_is_asked_where_none_is_wanted(made, tmp_path):
+    workspace, method = made
+    assert not {s.name for s in run.Schedule(method).policies()[-1].inputs.values()} & {"contest"}
+    without = spec("contest_prompts=0")
+    assert "contest" not in {stage.name for stage, _ in run.plan(without, workspace)}
+
+
+def given(tmp_path, before: str, count: int = 40) -> dict[str, str]:
+    """Prompts and what the policy before has said to them."""
+    prompts = [Prompt(f"p{i}", (Turn("user", f"{i}"),)) for i in range(count)]
+    said = [Completion(p.id, 0, before, (1,), (2,), "stop", 0) for p in prompts]
+    records.write_prompts(tmp_path, prompts)
+    records.write_completions(tmp_path, said)
+    return {"prompts": str(tmp_path), "generate": str(tmp_path), "policy": "nowhere"}
+
+
+@pytest.mark.parametrize(
+    ("after", "value", "warned"), [("longer words", 100, 0), ("short", 50, 0), ("no", 0, 1)]
+)
+def test_the_win_rate_is_the_oracles_and_losing_is_said(tmp_path, caplog, after, value, warned):
+    method = spec("prompts.count=40", engine=Says(text=after), oracle=Longer())
+    out = tmp_path / "out"
+    out.mkdir()
+    with caplog.at_level(logging.WARNING):
+        contest(
+            method, 1, out, given(tmp_path, "short"), lambda *_: Workspace(tmp_path).track("", 0)
+        )
+    assert json.loads((out / CONTEST).read_text())["value"] == value
+    assert len(caplog.records) == warned
+    assert not warned or "wins 0.0 % [0.0, 0.0] of 8 held-out comparisons" in caplog.text
+
+
+def test_some_prompts_must_be_left():
+    with pytest.raises(ConfigError, match="of 20 prompts some must be left to train on"):
+        spec("contest_prompts=20")
+
+
+def test_which_prompts_does_not_depend_on_their_order():
+    names = [f"p{i}" for i in range(30)]
+    assert kept_out(spec(), 1, names) == kept_out(spec(), 1, reversed(names))
+    assert kept_out(spec(), 1, names) != kept_out(spec(), 2, names)
