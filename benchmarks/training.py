@@ -142,7 +142,7 @@ def harness(args, model):
     from baselines.dpo import DPO
     from harness.scoring import packing
     from harness.scoring.scorer import Scorer
-    from harness.training import anchors
+    from harness.training import anchors, order
     from harness.training.loop import Plan, Trainer
     from harness.training.optimise import assemble
     from harness.training.optimisers import Optimiser
@@ -172,7 +172,7 @@ def harness(args, model):
         micro_tokens=args.micro_tokens,
         algorithm=args.algorithm,
     )
-    steps = packing.steps(len(pairs), args.batch, 0, args.epochs)
+    steps = order.steps(len(pairs), args.batch, 0, args.epochs)
     plan = Plan(steps, [packing.size(anchors.row(p)) for p in pairs])
     clock = Clock(len(steps) // args.epochs, args.device)
     Trainer(scorer, settings, plan, loss, clock).run(lambda _: None)
