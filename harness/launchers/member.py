@@ -18,6 +18,8 @@ from harness.launchers import failures
 
 TASK = "task.json"
 GROUP = "HARNESS_GROUP"
+BACKENDS = "cpu:gloo,cuda:nccl"
+"""What carries tensors between processes with GPUs: shards may lie in the processor's memory."""
 
 
 def main(place: Path) -> int:
@@ -28,7 +30,7 @@ def main(place: Path) -> int:
     end_with_parent()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    meet("nccl" if torch.cuda.is_available() else "gloo")
+    meet(BACKENDS if torch.cuda.is_available() else "gloo")
     try:
         do, told = work.read(place / TASK)
         do(told)

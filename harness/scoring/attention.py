@@ -6,9 +6,8 @@ ways compute the same:
 - by row, with torch's scaled dot product attention, on any device. Long rows take one call for
   [prompt | first response] and one for each further response against [prompt | itself]; short rows
   are set side by side in one call with a mask, since there the calls cost more than the padding.
-- varlen, on CUDA: one call of flash attention for all responses of the pack, prompts' keys and
-  values gathered for each. Written to the documented contract of torch 2.13 and not run by the
-  tests, which have no such device.
+- varlen, on CUDA in half precision: one call of flash attention for all responses of the pack,
+  prompts' keys and values gathered for each. Held against the first when a device is first used.
 - dense, one mask over the whole pack: quadratic in the pack, the tests' oracle.
 """
 
@@ -82,11 +81,6 @@ def layout(packed: Packed, backend: Backend) -> Layout:
     spans = packed.spans
     long = next((i for i, s in enumerate(spans) if _all_short(spans[i:])), len(spans))
     return Layout(spans[:long], _side_by_side(spans[long:], device) if spans[long:] else None)
-
-
-def choose(device: torch.device) -> Backend:
-    """Return the backend for a device."""
-    return "varlen" if device.type == "cuda" else "rows"
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]

@@ -2,7 +2,7 @@
 
 The logits of a tile are thrown away once its log-probabilities are known and made again for the
 gradient, so that memory holds one tile and never (positions × vocabulary). Softmax and the sums of
-the weight's gradient are float32 whatever the matrix products are in.
+the weight's gradient are float32 whatever the states and the weight are in.
 """
 
 from __future__ import annotations
@@ -23,13 +23,11 @@ ROWS = 2048
 class Head:
     """How a model's head makes logits, besides its weight."""
 
-    dtype: torch.dtype
-    """What the products are computed in."""
     softcap: float | None = None
     """logits → softcap · tanh(logits / softcap), as Gemma 2 does."""
 
     def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        """Return float32 logits, shape (rows, vocabulary); all arguments in `dtype`."""
+        """Return float32 logits, shape (rows, vocabulary)."""
         told = torch.mm(hidden, weight.T).float()
         if bias is not None:
             told += bias.float()
@@ -50,17 +48,15 @@ def token_logps(
         targets: int64, shape (m,).
         head: how logits are made of these.
     """
-    with torch.autocast(hidden.device.type, enabled=False):
-        told: Tensor = _TokenLogps.apply(hidden, weight, bias, targets, head)
+    told: Tensor = _TokenLogps.apply(hidden, weight, bias, targets, head)
     return told
 
 
 def token_entropies(hidden: Tensor, weight: Tensor, bias: Tensor | None, head: Head) -> Tensor:
     """Return the entropy of softmax(head(hidden)), in nats, float32, shape (m,); no gradient."""
-    weight, bias = weight.to(head.dtype), None if bias is None else bias.to(head.dtype)
     told = []
     for rows in _tiles(len(hidden), tile_rows(len(weight), hidden.device)):
-        logps = torch.log_softmax(head.logits(hidden[rows].to(head.dtype), weight, bias), -1)
+        logps = torch.log_softmax(head.logits(hidden[rows], weight, bias), -1)
         told.append(-(logps.exp() * logps).sum(-1))
     return torch.cat(told)
 
@@ -75,12 +71,10 @@ class _TokenLogps(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head
     ) -> Tensor:
-        low_weight = weight.to(head.dtype)
-        low_bias = None if bias is None else bias.to(head.dtype)
         told = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
         spread = torch.empty_like(told)
         for rows in _tiles(len(targets), tile_rows(len(weight), hidden.device)):
-            logits = head.logits(hidden[rows].to(head.dtype), low_weight, low_bias)
+            logits = head.logits(hidden[rows], weight, bias)
             spread[rows] = torch.logsumexp(logits, -1)
             told[rows] = logits.gather(-1, targets[rows, None]).squeeze(-1) - spread[rows]
         ctx.save_for_backward(hidden, weight, bias, targets, spread)
@@ -91,18 +85,15 @@ class _TokenLogps(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, targets, spread = ctx.saved_tensors
         head, needed = ctx.head, ctx.needs_input_grad
-        low_weight = weight.to(head.dtype)
-        low_bias = None if bias is None else bias.to(head.dtype)
         to_hidden = torch.empty_like(hidden)
         to_weight = torch.zeros_like(weight, dtype=torch.float32) if needed[1] else None
         to_bias = torch.zeros_like(bias, dtype=torch.float32) if needed[2] else None
         for rows in _tiles(len(targets), tile_rows(len(weight), hidden.device)):
-            low = hidden[rows].to(head.dtype)
-            logits = head.logits(low, low_weight, low_bias)
+            logits = head.logits(hidden[rows], weight, bias)
             slopes = _to_logits(logits, spread[rows], targets[rows], slope[rows], head)
-            to_hidden[rows] = torch.mm(slopes.to(head.dtype), low_weight).to(hidden.dtype)
+            to_hidden[rows] = torch.mm(slopes.to(weight.dtype), weight)
             if to_weight is not None:
-                _accumulate(to_weight, slopes.to(head.dtype), low)
+                _accumulate(to_weight, slopes.to(weight.dtype), hidden[rows])
             if to_bias is not None:
                 to_bias += slopes.sum(0)
         return to_hidden, to_weight, to_bias, None, None

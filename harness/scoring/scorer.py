@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.errors import PolicyError
 from harness.scoring import attention
+from harness.scoring.backends import choose
 from harness.scoring.head import Head, token_entropies, token_logps
 from harness.scoring.packing import Packed, pack
 
@@ -36,14 +37,14 @@ class Scorer(nn.Module):
     def __init__(
         self,
         model: PreTrainedModel,
-        dtype: str = "float32",
+        dtype: str | None = None,
         backend: attention.Backend | None = None,
     ) -> None:
-        """Wrap a model; weights keep their type, `dtype` is what is computed in.
+        """Wrap a model; it computes in its weights' type, softmax and sums in float32.
 
         Args:
             model: a causal language model, or one with a scalar head.
-            dtype: float32 or bfloat16; softmax and sums are float32 all the same.
+            dtype: what its weights will be rounded to when it is sharded; None: they stay.
             backend: how attention is computed; None: what fits the device.
         """
         from transformers import AttentionInterface
@@ -51,8 +52,8 @@ class Scorer(nn.Module):
         super().__init__()
         AttentionInterface.register(attention.NAME, attention.attend)
         self.model = model
-        self.dtype = getattr(torch, dtype)
-        self.backend = backend or attention.choose(model.device)
+        self.dtype = model.dtype if dtype is None else getattr(torch, dtype)
+        self.backend = backend or choose(model.device, self.dtype, _width(model))
         self.model.set_attn_implementation(attention.NAME)
 
     def forward(self, packed: Packed, entropy: bool = False) -> Tensor:
@@ -88,13 +89,12 @@ class Scorer(nn.Module):
 
     def hidden(self, packed: Packed) -> Tensor:
         """Return the last hidden states of a pack on the model's device, shape (n, width)."""
-        with self._lower():
-            out: Any = self.model.base_model(
-                input_ids=packed.token_ids,
-                position_ids=packed.positions,
-                use_cache=False,
-                packed=attention.layout(packed, self.backend),
-            )
+        out: Any = self.model.base_model(
+            input_ids=packed.token_ids,
+            position_ids=packed.positions,
+            use_cache=False,
+            packed=attention.layout(packed, self.backend),
+        )
         told: Tensor = out.last_hidden_state[0]
         return told
 
@@ -103,11 +103,14 @@ class Scorer(nn.Module):
         return head.weight, head.bias
 
     def _logits(self) -> Head:
-        return Head(self.dtype, getattr(self.model.config, "final_logit_softcapping", None))
+        return Head(getattr(self.model.config, "final_logit_softcapping", None))
 
-    def _lower(self) -> torch.autocast:
-        lower = self.dtype != torch.float32
-        return torch.autocast(self.model.device.type, self.dtype, enabled=lower)
+
+def rounded(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
+    """Round a frozen model's weights, in place, as a sharded one's are; buffers stay."""
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(getattr(torch, dtype))
+    return model
 
 
 def check_architecture(model: PreTrainedModel) -> None:
@@ -134,6 +137,15 @@ def check_architecture(model: PreTrainedModel) -> None:
             f"{type(model).__name__} gives log-probabilities {apart:.3g} nats away from its own "
             "when rows are packed: this architecture is not supported by the optimiser"
         )
+
+
+def _width(model: PreTrainedModel) -> int:
+    """Return the width of an attention head."""
+    config: Any = model.config.get_text_config()
+    told: int = (
+        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    )
+    return told
 
 
 def _own(model: PreTrainedModel, prompt: tuple[int, ...], response: tuple[int, ...]) -> Tensor:

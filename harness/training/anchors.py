@@ -14,7 +14,7 @@ from torch import Tensor
 from harness.errors import CheckError
 from harness.models import load_model
 from harness.scoring import packing
-from harness.scoring.scorer import Scorer, check_architecture
+from harness.scoring.scorer import Scorer, check_architecture, rounded
 from harness.training.distributed import device
 from harness.types import Advance, Pair, Policy
 
@@ -37,6 +37,8 @@ def frozen_logps(
 ) -> list[float]:
     """Return log π(y | x) of every pair's chosen and rejected response, alternating, in nats.
 
+    The architecture is checked in float32, before weights are rounded to what is computed in.
+
     Raises:
         PolicyError: the model cannot be used.
         CheckError: a pair is longer than the model's context.
@@ -45,7 +47,7 @@ def frozen_logps(
     check_architecture(model)
     check_context(pairs, model.config.max_position_embeddings)
     told = torch.empty(len(pairs), 2)
-    for items, values in scored(Scorer(model, dtype), pairs, packs(pairs)):
+    for items, values in scored(Scorer(rounded(model, dtype)), pairs, packs(pairs)):
         told[items] = values.cpu()
         advance(len(items))
     return [float(value) for value in told.flatten()]

@@ -1,4 +1,7 @@
-"""Several processes that train one model: FSDP2 (`fully_shard`), each with its share of the packs.
+"""Processes that train one model: FSDP2 (`fully_shard`), each with its share of the packs.
+
+Masters, gradients and moments are float32 shards; a layer is made whole in what is computed in, for
+as long as it computes. One process alone trains so too where it computes in bfloat16.
 
 Two rules keep the result what one process gives. Every process takes the same number of
 micro-batches, the last perhaps empty (it runs with weight 0). Losses are weighted by
@@ -8,6 +11,8 @@ processes / items of the step, since FSDP averages gradients over processes.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -88,13 +93,36 @@ def machines() -> int:
     return size // here if size % here == 0 else 1
 
 
+@contextmanager
+def group() -> Iterator[None]:
+    """Have this process be in a group: the one that it was started in, or one of its own."""
+    if dist.is_initialized():
+        yield
+        return
+    stores: Any = dist  # torch's types do not tell of this one
+    dist.init_process_group(backend(), store=stores.HashStore(), rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def backend() -> str:
+    """Return what carries tensors between processes; shards may lie in the processor's memory."""
+    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+
+
 def summing(model: nn.Module, last: bool) -> None:
-    """Have gradients summed over processes at the step's last micro-batch only."""
+    """Have gradients summed over machines at the step's last micro-batch only.
+
+    Within a machine they are summed and sharded at each: a whole gradient would take as much memory
+    as the whole model.
+    """
     if dist.is_initialized():
         from torch.distributed.fsdp import FSDPModule
 
         if isinstance(model, FSDPModule):
-            model.set_requires_gradient_sync(last)
+            model.set_requires_all_reduce(last)
 
 
 def resharded(model: nn.Module) -> nn.Module:
@@ -114,8 +142,8 @@ def resharded(model: nn.Module) -> nn.Module:
 def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:
     """Shard a model's float32 masters over the processes, in place, a layer at a time.
 
-    What is computed in is left to the scorer's autocast, as in one process, so that live and
-    stored log-probabilities agree whatever the number of processes was.
+    Every weight is rounded to what the scorer computes in, as a frozen policy's is, so that live
+    and stored log-probabilities agree whatever the number of processes.
 
     Args:
         scorer: wraps a model with a list of layers.
@@ -123,16 +151,23 @@ def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:
         offload: keep the shards in the processor's memory.
     """
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
+    from torch.distributed.fsdp import (
+        CPUOffloadPolicy,
+        MixedPrecisionPolicy,
+        OffloadPolicy,
+        fully_shard,
+    )
 
     size = dist.get_world_size()
     shape, names = ((size,), ("shard",)) if nodes == 1 else ((nodes, size // nodes), HYBRID)
     mesh = init_device_mesh(device().partition(":")[0], shape, mesh_dim_names=names)
-    policy = CPUOffloadPolicy() if offload else OffloadPolicy()
+    pinned = torch.cuda.is_available()
+    kept = CPUOffloadPolicy(pin_memory=pinned) if offload else OffloadPolicy()
+    low = MixedPrecisionPolicy(param_dtype=scorer.dtype, reduce_dtype=torch.float32)
     body: Any = scorer.model.base_model
     for layer in body.layers:
-        fully_shard(layer, mesh=mesh, offload_policy=policy)
-    fully_shard(scorer, mesh=mesh, offload_policy=policy)
+        fully_shard(layer, mesh=mesh, mp_policy=low, offload_policy=kept)
+    fully_shard(scorer, mesh=mesh, mp_policy=low, offload_policy=kept)
 
 
 def gathered(scorer: Scorer) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from harness.scoring import packing
 from harness.scoring.scorer import Scorer
 from harness.training import alarms, anchors, order, records
 from harness.training.checkpoints import Checkpoints
-from harness.training.distributed import World, device
+from harness.training.distributed import World, device, group
 from harness.training.figures import figures
 from harness.training.log import Log, Unwritten
 from harness.training.loop import Part, Plan, Trainer
@@ -64,6 +65,13 @@ def take_part(told: Mapping[str, Any]) -> None:
 
 def train(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
     """Take part in the training of iteration t, from π_t or the last checkpoint on."""
+    alone = spec.dtype == "float32" and not spec.optimiser.offload
+    with nullcontext() if alone else group():
+        train_here(spec, t, out, inputs, track)
+
+
+def train_here(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Train in the group that stands, or without one."""
     world, policy = World.here(), spec.policy.at(inputs["policy"])
     pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
     model = Trainable(load_model(policy, torch.float32, device()), spec.optimiser, spec.seed)

@@ -38,13 +38,16 @@ class Trainable:
             model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def scorer(self, dtype: str) -> Scorer:
-        """Return the function of packed rows that is differentiated."""
+        """Return the function of packed rows that is differentiated.
+
+        In another type than the masters' float32 it needs a group, be it of one process.
+        """
         scorer = Scorer(self.model, dtype)
         if self.settings.compile:
             scorer.compiled()
-        if World.here().size > 1:
+        if World.here().size > 1 or dtype != "float32" or self.settings.offload:
             shard(scorer, self.settings.nodes or machines(), self.settings.offload)
-        self.sharded = scorer if World.here().size > 1 else None
+            self.sharded = scorer
         return scorer
 
     def whole(self) -> PreTrainedModel:

@@ -148,7 +148,7 @@ def test_a_head_in_tiles_is_log_softmax_with_its_gradients(softcap):
         bias = torch.randn(vocabulary, requires_grad=True)
         targets = torch.randint(vocabulary, (rows,))
         if make is told:
-            out = token_logps(hidden, weight, bias, targets, Head(torch.float32, softcap))
+            out = token_logps(hidden, weight, bias, targets, Head(softcap))
         else:
             logits = hidden @ weight.T + bias
             logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)
@@ -162,7 +162,7 @@ def test_a_head_in_tiles_is_log_softmax_with_its_gradients(softcap):
 def test_bfloat16_products_keep_a_float32_softmax():
     hidden, weight = torch.randn(5, 64), torch.randn(50, 64) / 8
     targets = torch.arange(5)
-    exact = token_logps(hidden, weight, None, targets, Head(torch.float32))
-    rounded = token_logps(hidden, weight, None, targets, Head(torch.bfloat16))
+    exact = token_logps(hidden, weight, None, targets, Head())
+    rounded = token_logps(hidden.bfloat16(), weight.bfloat16(), None, targets, Head())
     assert rounded.dtype == torch.float32
     assert 0 < float((exact - rounded).abs().max()) < 0.05

@@ -26,6 +26,14 @@ from harness.training.trainable import Trainable
 from harness.types import Pair
 
 STEPS = [[0, 1, 2, 3, 4, 5, 6], [7, 8, 9], [10, 11, 12, 13, 14]]
+SHARDED = (
+    ("flat", False),
+    ("tied", True),
+    ("hybrid", False, 2),
+    ("offloaded", False, 1, True),
+    ("low", False),
+)
+"""Name, tied embeddings, nodes, offload."""
 SETTINGS = Optimiser(learning_rate=1e-3, batch=7, micro_tokens=60, schedule="constant")
 
 
@@ -48,8 +56,8 @@ def pairs() -> list[Pair]:
     return [Pair(str(i), tokens(), tokens(), tokens(), 1.0) for i in range(15)]
 
 
-def scorer(tied: bool = False) -> Scorer:
-    return Scorer(model(tied).train())
+def scorer(tied: bool = False, dtype: str = "float32") -> Scorer:
+    return Scorer(model(tied).train(), dtype)
 
 
 def adapted() -> Trainable:
@@ -95,9 +103,9 @@ def keep(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
 
 def begin(folder: Path) -> None:
     """Train by two processes."""
-    for name, tied, nodes in (("flat", False, 1), ("tied", True, 1), ("hybrid", False, 2)):
-        sharded = scorer(tied)
-        shard(sharded, nodes)
+    for name, tied, *settings in SHARDED:
+        sharded = scorer(tied, "bfloat16" if name == "low" else "float32")
+        shard(sharded, *settings)
         trained(sharded, folder / name)
         keep(folder / f"{name}.safetensors", gathered(sharded))
     made = adapted()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 import transformers
 
 from harness.scoring import packing
 from harness.training.adapters import Lora
+from harness.training.distributed import group, whole
 from harness.training.optimisers import Optimiser
 from harness.training.trainable import Trainable
 
@@ -37,9 +40,10 @@ def scored(made: Trainable, dtype: str = "float32") -> torch.Tensor:
 
 
 def gradient(made: Trainable, dtype: str = "float32") -> torch.Tensor:
-    (scored(made, dtype) * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
-    grads = [p.grad.flatten() for p in made.model.parameters() if p.requires_grad]
-    return torch.cat(grads)
+    with group() if dtype != "float32" else nullcontext():
+        (scored(made, dtype) * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
+        trained = (p for p in made.model.parameters() if p.requires_grad)
+        return torch.cat([whole(p.grad).flatten() for p in trained])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
