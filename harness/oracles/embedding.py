@@ -20,11 +20,11 @@ from harness.oracles.rows import Row
 from harness.oracles.states import Asked, states
 from harness.oracles.weights import Weights, load_with_head, require, tensors
 from harness.protocols import Advance
-from harness.types import Comparison, Message, Prompt
+from harness.types import Comparison, Message, Policy, Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 HEADS = ("value_head.weight", "prompt_head.weight")
 
@@ -78,18 +78,22 @@ class EmbeddingModel(Weights):
         Raises:
             PolicyError: the model cannot be used or lacks its heads.
         """
-        policy = self.policy()
-        tokenizer = load_tokenizer(policy)
-        model = load_with_head(policy, "AutoModel", self.dtype)
-        heads = {name: one for name, one in tensors(policy).items() if name in HEADS}
-        require(policy, set(HEADS) - set(heads))
-        heads = {name: head.to(model.device, model.dtype) for name, head in heads.items()}
+        tokenizer, model, heads = self.loaded(self._load)
         asked = [asked_of(tokenizer, *item, self.max_length) for item in items]
         found = {}
         for place, (asking, last) in states(model, asked, self.micro_tokens):
             found[place] = embedding(heads, asking, last)
             advance(1)
         return [found[place] for place in range(len(items))]
+
+    def _load(
+        self, policy: Policy
+    ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel, Mapping[str, Tensor]]:
+        tokenizer = load_tokenizer(policy)
+        model = load_with_head(policy, "AutoModel", self.dtype)
+        heads = {name: one for name, one in tensors(policy).items() if name in HEADS}
+        require(policy, set(HEADS) - set(heads))
+        return tokenizer, model, {n: one.to(model.device, model.dtype) for n, one in heads.items()}
 
 
 def asked_of(

@@ -2,8 +2,10 @@
 
 RLHFlow's pair-preference-model-LLaMA3-8B: the conversation in a plain template, both responses,
 and the answer read from the logits of "A" and "B" at the last position. Both orders are asked and
-averaged. Differs from INPO's annotator: the average is kept as it is, not rounded to 0 or 1;
-pairings that read only who wins are unchanged by it.
+averaged. A prompt's questions begin alike, and what they share is read once.
+
+Differs from INPO's annotator: the average is kept as it is, not rounded to 0 or 1; pairings that
+read only who wins are unchanged by it.
 """
 
 from __future__ import annotations
@@ -15,21 +17,25 @@ from pydantic import Field
 
 from harness.errors import PolicyError
 from harness.models import load_model, load_tokenizer, render
-from harness.oracles.rows import in_both_orders, padded
+from harness.oracles.states import Asked, states
 from harness.oracles.weights import Weights, device
 from harness.protocols import Advance
-from harness.types import Comparison, Message
+from harness.types import Comparison, Message, Policy
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+APART = 0.01
+"""Largest difference of a probability from the model's own; bfloat16 has three digits."""
 
 
 class PairModel(Weights):
     """P(first preferred) as a pairwise language model says it; not transitive."""
 
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    batch_size: int = Field(8, gt=0, exclude=True)
-    """Questions in memory at once."""
+    micro_tokens: int = Field(8192, gt=0, exclude=True)
+    """Tokens in memory at once; a longer question is taken alone."""
     transitive: bool = False
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
@@ -42,19 +48,26 @@ class PairModel(Weights):
         Raises:
             PolicyError: the model cannot be used, or "A" and "B" are not single tokens of it.
         """
+        tokenizer, model, tokens = self.loaded(self._load)
+        both = [c for comparison in comparisons for c in (comparison, comparison.swap())]
+        rows = [question(tokenizer, c) for c in both]
+        asked = [Asked(r, c.prompt.id, (len(r) - 1,)) for r, c in zip(rows, both, strict=True)]
+        told: dict[int, float] = {}
+        for place, state in states(model, asked, self.micro_tokens):
+            told[place] = first_wins(model, tokens, state[0])
+            advance(int(place ^ 1 in told))  # a comparison is done with its second order
+        return [(told[i] + 1 - told[i + 1]) / 2 for i in range(0, len(both), 2)]
+
+    def _load(
+        self, policy: Policy
+    ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel, Sequence[int]]:
         import torch
 
-        policy = self.policy()
         tokenizer = load_tokenizer(policy)
         model = load_model(policy, getattr(torch, self.dtype), device())
         tokens = letters(tokenizer)
-        return in_both_orders(
-            comparisons,
-            lambda comparison: question(tokenizer, comparison),
-            lambda rows: first_wins(model, tokens, rows),
-            self.batch_size,
-            advance,
-        )
+        check_head(model, tokens)
+        return tokenizer, model, tokens
 
 
 def question(tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> tuple[int, ...]:
@@ -91,14 +104,31 @@ def letters(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     return [one[0] for one in ids]
 
 
-def first_wins(
-    model: PreTrainedModel, tokens: Sequence[int], questions: Sequence[Sequence[int]]
-) -> list[float]:
-    """Return the probability of the first of two tokens at the end of every question."""
+def first_wins(model: PreTrainedModel, tokens: Sequence[int], state: Tensor) -> float:
+    """Return the probability of the first of two tokens after a state, shape (width,)."""
     import torch
 
-    inputs = {name: column.to(model.device) for name, column in padded(questions).items()}
     with torch.inference_mode():
-        logits = model(**inputs, logits_to_keep=1, use_cache=False).logits[:, -1]
-    told: list[float] = logits[:, list(tokens)].float().softmax(-1)[:, 0].tolist()
-    return told
+        logits = model.get_output_embeddings()(state)[list(tokens)].float()
+        cap = getattr(model.config, "final_logit_softcapping", None)
+        logits = logits if cap is None else cap * torch.tanh(logits / cap)
+        return float(logits.softmax(-1)[0])
+
+
+def check_head(model: PreTrainedModel, tokens: Sequence[int]) -> None:
+    """Hold the answer that is read from a state against the model's own logits.
+
+    Raises:
+        PolicyError: they differ: the model's head does more than is known here.
+    """
+    import torch
+
+    ids = torch.tensor([[*tokens, *tokens]], device=model.device)
+    with torch.inference_mode():
+        own = model(ids, use_cache=False).logits[0, -1, list(tokens)].float().softmax(-1)[0]
+        state = model.base_model(ids, use_cache=False).last_hidden_state[0, -1]
+    if abs(float(own) - first_wins(model, tokens, state)) > APART:
+        raise PolicyError(
+            f"{type(model).__name__} does more with its states than its head says: "
+            "not supported as a pair model"
+        )

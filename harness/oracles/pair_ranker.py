@@ -51,9 +51,7 @@ class PairRanker(Weights):
         Raises:
             PolicyError: the model cannot be used or lacks its head.
         """
-        policy = self.policy()
-        tokenizer = tokenizer_of(policy)
-        body, head = load(policy, self.dtype)
+        tokenizer, body, head = self.loaded(self._load)
         marks = [tokenizer.convert_tokens_to_ids(mark) for mark in (SOURCE, FIRST, SECOND)]
         return in_both_orders(
             comparisons,
@@ -62,6 +60,11 @@ class PairRanker(Weights):
             self.batch_size,
             advance,
         )
+
+    def _load(
+        self, policy: Policy
+    ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel, Mapping[str, Tensor]]:
+        return tokenizer_of(policy), *load(policy, self.dtype)
 
     def row(self, tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> Row:
         """Lay source and candidates side by side, each with its own special tokens and limit."""

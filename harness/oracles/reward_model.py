@@ -19,7 +19,7 @@ from harness.oracles.rows import Row
 from harness.oracles.states import Asked, states
 from harness.oracles.weights import Weights, load_with_head
 from harness.protocols import Advance
-from harness.types import Comparison, Prompt
+from harness.types import Comparison, Policy, Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,17 +65,20 @@ class RewardModel(Weights):
         return [self._known[key(item)] for item in responses]
 
     def _ask(self, items: dict[tuple[str, str], Item], advance: Advance) -> None:
-        policy = self.policy()
-        tokenizer = load_tokenizer(policy)
-        model = load_with_head(policy, "AutoModelForSequenceClassification", self.dtype)
-        if model.config.num_labels != 1 or not hasattr(model, "score"):
-            labels = f"{model.config.num_labels} labels for the last token"
-            raise PolicyError(f"{self.path} has {labels}: no scalar reward")
+        tokenizer, model = self.loaded(self._load)
         keys = list(items)
         asked = [self._asked(tokenizer, item) for item in items.values()]
         for place, state in states(model, asked, self.micro_tokens):
             self._known[keys[place]] = reward(model, state[0])
             advance(1)
+
+    def _load(self, policy: Policy) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
+        tokenizer = load_tokenizer(policy)
+        model = load_with_head(policy, "AutoModelForSequenceClassification", self.dtype)
+        if model.config.num_labels != 1 or not hasattr(model, "score"):
+            labels = f"{model.config.num_labels} labels for the last token"
+            raise PolicyError(f"{self.path} has {labels}: no scalar reward")
+        return tokenizer, model
 
     def _asked(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Asked:
         row = conversation(tokenizer, *item)[-self.max_length :]

@@ -7,12 +7,12 @@ labels at random is worse than none, so here it is an error.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from harness.config import Component
 from harness.errors import PolicyError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
+Loaded = TypeVar("Loaded")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
@@ -37,6 +38,8 @@ class Weights(Component):
     """A commit; without one a hub id means whatever its main branch holds today."""
     shape: Shape | None = Field(default=None, exclude=True)
     """How large the model is, for estimates."""
+    _keeping: bool = PrivateAttr(default=False)
+    _kept: Any = PrivateAttr(default=None)
 
     def fingerprint(self) -> str | None:
         """Return a folder's content digest; None for a hub id, which its revision identifies."""
@@ -49,6 +52,22 @@ class Weights(Component):
     def policy(self) -> Policy:
         """Return the weights' name, as loaders take it."""
         return Policy(self.name, self.path, self.revision)
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep what is loaded from one question to the next, until the context is left."""
+        self._keeping = True
+        try:
+            yield
+        finally:
+            self._keeping, self._kept = False, None
+
+    def loaded(self, load: Callable[[Policy], Loaded]) -> Loaded:
+        """Return what `load` makes of the weights; where they are kept, what it made before."""
+        found: Loaded = load(self.policy()) if self._kept is None else self._kept
+        if self._keeping:
+            self._kept = found
+        return found
 
 
 def load_with_head(policy: Policy, kind: str, dtype: str) -> PreTrainedModel:

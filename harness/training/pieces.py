@@ -34,6 +34,14 @@ class Resident(Protocol):
         """Load the policy; answer requests of these, no others, until the context is left."""
 
 
+@runtime_checkable
+class Keeping(Protocol):
+    """An oracle that can keep its weights from one question to the next."""
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Keep them until the context is left."""
+
+
 def work(
     opened: Open,
     spec: TrainSpec,
@@ -106,7 +114,8 @@ def comparing(told: Mapping[str, Any]) -> Iterator[Do]:
         players = {key: taking_part(sampled[key], spec) for key in here if key in sampled}
         compare(spec, here, players, out, advance)
 
-    yield do
+    with spec.oracle.kept() if isinstance(spec.oracle, Keeping) else nullcontext():
+        yield do
 
 
 def compare(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
+import transformers
 
 from harness.errors import PolicyError
 from harness.models import load_model, load_tokenizer, save
-from harness.oracles.pair_model import PairModel, context, letters, question
+from harness.oracles.pair_model import PairModel, check_head, context, letters, question
 from harness.oracles.rule import RuleOracle
 from harness.toy.preference import ToyPreference
 from harness.training.fine_tune import initialised, tokenizer_of
@@ -40,8 +43,8 @@ def comparison(first: str, second: str) -> Comparison:
 MANY = [comparison("one", "two two"), comparison("three " * 9, "one"), comparison("two", "one")]
 
 
-def oracle(path: str, batch_size: int = 8) -> PairModel:
-    return PairModel(name="tiny", path=path, dtype="float32", batch_size=batch_size)
+def oracle(path: str, micro_tokens: int = 8192) -> PairModel:
+    return PairModel(name="tiny", path=path, dtype="float32", micro_tokens=micro_tokens)
 
 
 def test_the_context_is_rendered_in_the_plain_template():
@@ -85,8 +88,8 @@ def test_swapping_turns_the_preference_around(model_path):
     assert [x + y for x, y in zip(there, back, strict=True)] == pytest.approx([1.0] * 3, abs=1e-6)
 
 
-def test_neighbours_in_a_batch_change_nothing(model_path):
-    told = [oracle(model_path, size).compare(MANY, lambda _: None) for size in (1, 2, 8)]
+def test_neighbours_in_a_pack_change_nothing(model_path):
+    told = [oracle(model_path, tokens).compare(MANY, lambda _: None) for tokens in (1, 60, 8192)]
     assert told[0] == pytest.approx(told[1], abs=1e-5)
     assert told[0] == pytest.approx(told[2], abs=1e-5)
 
@@ -107,3 +110,31 @@ def test_a_rule_is_asked_for_every_comparison():
     assert sum(found) == pytest.approx(1.0)
     assert found[0] > 0.9
     assert told == [2]
+
+
+def test_progress_counts_every_comparison_once(model_path):
+    told: list[int] = []
+    oracle(model_path).compare(MANY, told.append)
+    assert sum(told) == len(MANY)
+
+
+def test_weights_are_read_once_for_all_rounds_where_they_are_kept(model_path, tmp_path):
+    shutil.copytree(model_path, tmp_path / "model")
+    asked = oracle(str(tmp_path / "model"))
+    with asked.kept():
+        first = asked.compare(MANY, lambda _: None)
+        (tmp_path / "model" / "model.safetensors").unlink()
+        assert asked.compare(MANY, lambda _: None) == first
+    with pytest.raises(PolicyError, match="no model in"):
+        asked.compare(MANY, lambda _: None)
+
+
+def test_a_head_that_does_more_than_multiply_is_refused():
+    sizes = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1}
+    torch.manual_seed(0)
+    config = transformers.CohereConfig(**sizes, num_attention_heads=2, logit_scale=0.1)
+    model = transformers.CohereForCausalLM(config).eval()
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(50)
+    with pytest.raises(PolicyError, match="Cohere.*not supported as a pair model"):
+        check_head(model, [5, 6])
