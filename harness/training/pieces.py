@@ -107,10 +107,10 @@ def comparing(told: Mapping[str, Any]) -> Iterator[Do]:
     """Yield what plays the rounds of a piece's prompts, and keeps rewards where there are any."""
     spec = told["spec"]
     prompts = records.read_prompts(told["inputs"]["prompts"])
-    sampled = records.read_completions(told["inputs"]["generate"])
 
     def do(piece: int, out: Path, advance: Advance) -> None:
         here = {p.id: p for p in of_piece(prompts, spec, piece)}
+        sampled = records.read_completions(told["inputs"]["generate"], here)
         players = {key: taking_part(sampled[key], spec) for key in here if key in sampled}
         compare(spec, here, players, out, advance)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,12 @@ def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
     pyarrow.parquet.write_table(pyarrow.table(dict(columns)), path, compression="zstd")
 
 
-def read_table(path: Path) -> dict[str, list[Any]]:
-    """Read a Parquet file as columns."""
+def read_table(path: Path, **wanted: Iterable[str]) -> dict[str, list[Any]]:
+    """Read a Parquet file as columns: all rows, or those in which a column has a wanted value."""
     import pyarrow.parquet
 
-    columns: dict[str, list[Any]] = pyarrow.parquet.read_table(path).to_pydict()
+    filters = [(name, "in", list(values)) for name, values in wanted.items()] or None
+    columns: dict[str, list[Any]] = pyarrow.parquet.read_table(path, filters=filters).to_pydict()
     return columns
 
 
@@ -66,9 +67,17 @@ def write_completions(folder: Path, completions: Sequence[Completion]) -> None:
     write_table(folder / COMPLETIONS, _columns(Completion, completions))
 
 
-def read_completions(folder: str) -> dict[str, list[Completion]]:
-    """Read completions by prompt, in the order of their prompts and indices."""
-    columns = read_table(Path(folder) / COMPLETIONS)
+def read_completions(
+    folder: str, prompts: Iterable[str] | None = None
+) -> dict[str, list[Completion]]:
+    """Read completions by prompt, in the order of their prompts and indices.
+
+    Args:
+        folder: where they lie.
+        prompts: the ids of those that are wanted; None: all.
+    """
+    wanted = {} if prompts is None else {"prompt_id": prompts}
+    columns = read_table(Path(folder) / COMPLETIONS, **wanted)
     grouped: dict[str, list[Completion]] = defaultdict(list)
     for row in _rows(columns):
         for name in ("prompt_token_ids", "token_ids"):
@@ -127,8 +136,7 @@ def read_logps(folder: str) -> tuple[list[float], list[float]]:
 
 
 def _columns(record: Any, items: Sequence[Any]) -> dict[str, list[Any]]:
-    plain = [asdict(item) for item in items]
-    return {f.name: [row[f.name] for row in plain] for f in fields(record)}
+    return {f.name: [getattr(item, f.name) for item in items] for f in fields(record)}
 
 
 def _rows(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
