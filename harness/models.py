@@ -82,6 +82,29 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
     return moved
 
 
+def hollow_model(policy: Policy) -> PreTrainedModel:
+    """Return a float32 model of the policy's architecture whose weights are yet to be filled in.
+
+    They take no memory before.
+
+    Raises:
+        PolicyError: the path holds no causal language model.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
+
+    check(policy)
+    try:
+        config = AutoConfig.from_pretrained(policy.path, revision=policy.revision)
+        with no_init_weights():
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except UNUSABLE as error:
+        raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
+    model.tie_weights()
+    return model.eval()
+
+
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
     """Write a policy in the Hugging Face layout, weights as safetensors."""
     from safetensors import SafetensorError

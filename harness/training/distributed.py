@@ -11,7 +11,7 @@ processes / items of the step, since FSDP averages gradients over processes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -168,6 +168,19 @@ def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:
     for layer in body.layers:
         fully_shard(layer, mesh=mesh, mp_policy=low, offload_policy=kept)
     fully_shard(scorer, mesh=mesh, mp_policy=low, offload_policy=kept)
+
+
+def fill(scorer: Scorer, weights: Mapping[str, Tensor]) -> None:
+    """Put whole weights into a sharded model; called by every process, the first one's count.
+
+    Args:
+        scorer: the model in shards.
+        weights: all of them by name, in the first process; empty in the others.
+    """
+    from torch.distributed.checkpoint import state_dict
+
+    options = state_dict.StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
+    state_dict.set_model_state_dict(scorer, dict(weights), options=options)
 
 
 def gathered(scorer: Scorer) -> dict[str, Tensor]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.config import identity
-from harness.models import end_ids, load_model, load_tokenizer, save
+from harness.models import end_ids, load_tokenizer, save
 from harness.protocols import Anchor, Logps, PairBatch
 from harness.runs import quiet, scratch
 from harness.scoring import packing
@@ -26,7 +26,7 @@ from harness.training.log import Log, Unwritten
 from harness.training.loop import Part, Plan, Trainer
 from harness.training.optimisers import Optimiser
 from harness.training.spec import TrainSpec
-from harness.training.trainable import Trainable
+from harness.training.trainable import Trainable, start
 from harness.types import Pair, Policy, Track
 from harness.work import Conductor, Task
 
@@ -74,7 +74,7 @@ def train_here(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], tr
     """Train in the group that stands, or without one."""
     world, policy = World.here(), spec.policy.at(inputs["policy"])
     pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
-    model = Trainable(load_model(policy, torch.float32, device()), spec.optimiser, spec.seed)
+    model = Trainable(start(policy), spec.optimiser, spec.seed)
     anchors.check_context(pairs, model.model.config.max_position_embeddings)
     scorer = model.scorer(spec.dtype)
     anchors.check_start(scorer, pairs, columns["previous"], spec.tolerance)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import torch
+
+from harness.models import hollow_model, load_model
 from harness.scoring.scorer import Scorer, check_architecture
 from harness.training.adapters import adapt
-from harness.training.distributed import World, gathered, machines, shard
+from harness.training.distributed import World, device, fill, gathered, machines, shard
 from harness.training.optimisers import Optimiser
+from harness.types import Policy
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -20,11 +24,14 @@ class Trainable:
     def __init__(self, model: PreTrainedModel, settings: Optimiser, seed: int = 0) -> None:
         """Check that the model can be trained packed, and prepare it.
 
+        Of several processes the first one's weights count.
+
         Raises:
             PolicyError: its architecture does not fit.
             MissingDependencyError: adapters are asked for without peft.
         """
-        check_architecture(model)
+        if World.here().first:
+            check_architecture(model)
         self.model = model
         self.settings = settings
         self.sharded: Scorer | None = None
@@ -45,8 +52,12 @@ class Trainable:
         scorer = Scorer(self.model, dtype)
         if self.settings.compile:
             scorer.compiled()
-        if World.here().size > 1 or dtype != "float32" or self.settings.offload:
+        world = World.here()
+        if world.size > 1 or dtype != "float32" or self.settings.offload:
+            weights = dict(scorer.state_dict()) if world.first else {}
             shard(scorer, self.settings.nodes or machines(), self.settings.offload)
+            if world.size > 1:
+                fill(scorer, weights)
             self.sharded = scorer
         return scorer
 
@@ -65,6 +76,21 @@ class Trainable:
         whole.load_state_dict(weights)
         whole.generation_config = self.model.generation_config
         return merged(adapters) if adapters else whole
+
+
+def start(policy: Policy) -> PreTrainedModel:
+    """Return the policy in float32, to be trained; of several processes the first alone reads it.
+
+    There it lies in the processor's memory until it is sharded: whole it would take as much of the
+    accelerator's as all that the shards and their moments need.
+
+    Raises:
+        PolicyError: the path holds no causal language model in safetensors.
+    """
+    world = World.here()
+    if world.size == 1:
+        return load_model(policy, torch.float32, device())
+    return load_model(policy, torch.float32, "cpu") if world.first else hollow_model(policy)
 
 
 def merged(adapters: PeftModel) -> PreTrainedModel:

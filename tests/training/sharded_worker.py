@@ -61,13 +61,14 @@ def scorer(tied: bool = False, dtype: str = "float32") -> Scorer:
 
 
 def adapted() -> Trainable:
-    """A model of which low-rank adapters are trained."""
+    """A model of which low-rank adapters are trained; only the first process knows its weights."""
+    begun = model(seed=0 if World.here().first else 1)
     lora = Lora(rank=2, alpha=16)
-    return Trainable(model(), SETTINGS.model_copy(update={"lora": lora}), seed=3)
+    return Trainable(begun, SETTINGS.model_copy(update={"lora": lora}), seed=3)
 
 
-def model(tied: bool = False) -> transformers.PreTrainedModel:
-    torch.manual_seed(0)
+def model(tied: bool = False, seed: int = 0) -> transformers.PreTrainedModel:
+    torch.manual_seed(seed)
     config = transformers.LlamaConfig(
         vocab_size=20,
         hidden_size=16,

@@ -8,11 +8,14 @@ import pytest
 import torch
 import transformers
 
+from harness.models import hollow_model, load_model
 from harness.scoring import packing
 from harness.training.adapters import Lora
 from harness.training.distributed import group, whole
 from harness.training.optimisers import Optimiser
 from harness.training.trainable import Trainable
+from harness.types import Policy
+from tests.scoring.test_scorer import FAMILIES, model_of
 
 ROWS = [((1, 2, 3), ((4, 5, 6, 7), (8, 9))), ((3, 1), ((2,), (5, 5, 5)))]
 
@@ -108,3 +111,18 @@ def test_compiled_layers_give_the_same_losses_and_gradients():
     assert all(layer._compiled_call_impl for layer in compiled.model.model.layers)
     exact = gradient(plain)
     assert float((gradient(compiled) - exact).norm() / exact.norm()) < 1e-5
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_hollow_model_has_the_shapes_ties_and_buffers_of_the_one_that_is_read(family, tmp_path):
+    model_of(family).save_pretrained(tmp_path)
+    policy = Policy("tiny", str(tmp_path))
+    whole, hollow = load_model(policy, torch.float32, "cpu"), hollow_model(policy)
+    assert {n: p.shape for n, p in whole.named_parameters()} == {
+        n: p.shape
+        for n, p in hollow.named_parameters()  # tied ones are named once
+    }
+    assert {p.dtype for p in hollow.parameters()} == {torch.float32}
+    buffers = dict(whole.named_buffers())
+    assert buffers.keys() == dict(hollow.named_buffers()).keys()
+    assert all(torch.equal(buffers[name], b) for name, b in hollow.named_buffers())
