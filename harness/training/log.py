@@ -10,12 +10,14 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import MissingDependencyError
+from harness.models import first_line
 from harness.runs import MADE
 from harness.training.alarms import Watch
 from harness.training.trackers import Tracker
@@ -37,14 +39,11 @@ class Log:
     @contextmanager
     def open(self, name: str, config: Mapping[str, Any]) -> Iterator[None]:
         """Have the tracker, if there is one, begin a training of that name and end it."""
-        if self.tracker is None:
-            yield
-            return
-        self.tracker.start(name, config)
+        self._tell(lambda tracker: tracker.start(name, config))
         try:
             yield
         finally:
-            self.tracker.finish()
+            self._tell(lambda tracker: tracker.finish())
 
     def rewind(self, step: int) -> None:
         """Drop what came after a step, and a line that a killed process left unfinished."""
@@ -63,8 +62,7 @@ class Log:
         step = int(row["step"])
         self._write(LOG, {k: v for k, v in row.items() if k not in TIMED})
         self._write(SPEED, {"step": step} | {k: row[k] for k in TIMED if k in row})
-        if self.tracker:
-            self.tracker.log(step, {k: v for k, v in row.items() if k != "step"})
+        self._tell(lambda tracker: tracker.log(step, {k: row[k] for k in row if k != "step"}))
         for alarm in self.watch.see(row):
             self._alarm(step, alarm)
 
@@ -73,6 +71,21 @@ class Log:
         (out / MADE).mkdir(exist_ok=True)
         for name in (LOG, ALARMS, SPEED):
             shutil.copy(self.folder / name, out / name)
+
+    def _tell(self, what: Callable[[Tracker], None]) -> None:
+        """Tell the tracker; one that fails is told no more, since a training is worth more."""
+        if self.tracker is None:
+            return
+        try:
+            what(self.tracker)
+        except MissingDependencyError:
+            raise
+        except Exception as error:  # noqa: BLE001  a package's errors are of any kind
+            logging.getLogger(__name__).warning(
+                "%s failed (%s) and is told no more; every figure is in %s",
+                *(type(self.tracker).__name__, first_line(error), self.folder / LOG),
+            )
+            self.tracker = None
 
     def _alarm(self, step: int, text: str) -> None:
         """Write an alarm and say it: something is probably wrong, and the training goes on."""

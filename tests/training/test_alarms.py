@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -114,8 +118,6 @@ def test_a_tracker_is_told_every_figure(tmp_path):
 
 @pytest.mark.parametrize("name", ["Trackio", "WeightsAndBiases", "MLflow"])
 def test_a_tracker_whose_package_is_missing_says_so(name):
-    import importlib.util
-
     from harness.errors import MissingDependencyError
     from harness.training import trackers
 
@@ -124,6 +126,62 @@ def test_a_tracker_whose_package_is_missing_says_so(name):
         pytest.skip(f"{package} is installed")
     with pytest.raises(MissingDependencyError, match=f"pip install {package}"):
         getattr(trackers, name)().start("run", {})
+
+
+class Failing(Told):
+    """A tracker whose server has gone."""
+
+    def log(self, step, figures) -> None:
+        raise ConnectionError("no route to host")
+
+    def finish(self) -> None:
+        raise AssertionError("told although it has failed")
+
+
+def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, caplog):
+    told = Log(tmp_path, alarms.Watch(), Failing())
+    with told.open("run", {}):
+        told.rewind(0)
+        for step in (1, 2):
+            told.add({"step": step, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
+    assert caplog.text.count("Failing failed (no route to host) and is told no more") == 1
+    assert [row["step"] for row in log.read(tmp_path / log.LOG)] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("Trackio", "trackio/preference-harness.db"),
+        ("WeightsAndBiases", "wandb/offline-run-*/run-*.wandb"),
+        ("MLflow", "mlruns/*/*/metrics/gradient_norm"),
+    ],
+)
+def test_the_trackers_own_packages_take_what_they_are_told(name, kept, tmp_path):
+    # in a process of its own: each keeps threads and its place for good
+    package = {"Trackio": "trackio", "WeightsAndBiases": "wandb", "MLflow": "mlflow"}[name]
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed: it does not go with the pins of other packages")
+    code = (
+        f"from harness.training.trackers import {name}\n"
+        f"tracker = {name}()\n"
+        "tracker.start('iteration 1 · optimise', {'objective': {'eta': 0.005}, 'lora': None})\n"
+        "for step in (1, 2):\n"
+        "    tracker.log(step, {'loss': 0.5, 'gradient_norm': 2.0})\n"
+        "tracker.finish()\n"
+    )
+    told = {
+        "TRACKIO_DIR": f"{tmp_path}/trackio",
+        "HF_HOME": str(tmp_path),
+        "WANDB_MODE": "offline",
+        "WANDB_DIR": str(tmp_path),
+        "MLFLOW_TRACKING_URI": f"file://{tmp_path}/mlruns",
+        "MLFLOW_ALLOW_FILE_STORE": "true",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | told, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list(tmp_path.glob(kept))) == 1
 
 
 def test_a_tracker_begins_and_ends_with_the_training(tmp_path):
