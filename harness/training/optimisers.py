@@ -79,6 +79,19 @@ def factor(settings: Optimiser, step: int, steps: int) -> float:
             return 1.0
 
 
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Have an optimiser take its next step at a learning rate.
+
+    torchao keeps the rate in a tensor and takes no other object: a step that is compiled for a
+    number would be compiled again for the next one.
+    """
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
 def optimiser_of(settings: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
     """Return torch's optimiser over the parameters that are trained.
 
