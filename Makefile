@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: install demo test faults check docs vllm pythons format clean
+.PHONY: install demo test faults check docs vllm eight-bit pythons format clean
 
 install: $(STAMP)
 
@@ -36,6 +36,11 @@ docs: install
 vllm: install
 	$(BIN)/python .ci/vllm.py
 
+# Beside the environment: transformers imports torchao wherever it is, which takes seconds and warns.
+eight-bit: install
+	test -d .eight-bit || $(BIN)/python -m pip install --quiet --no-deps -c constraints.txt --target .eight-bit torchao
+	PYTHONPATH=.eight-bit $(BIN)/python -m pytest tests/training/test_eight_bit.py
+
 pythons: install
 	$(BIN)/python .ci/pythons.py
 
@@ -44,4 +49,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) .pythons runs site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) .pythons .eight-bit runs site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,6 +1,6 @@
 """How fast a judge is asked: this client beside alpaca-eval's own, against one server.
 
-    python benchmarks/judging.py [--requests 805] [--latency 1.0] [--concurrency 64]
+    python benchmarks/judging.py [--requests 1610] [--latency 1.0] [--concurrency 64] [--json FILE]
 
 Both ask the same prompts of a server in a process of its own that takes its time over every answer.
 alpaca-eval runs at its default settings, in a process of its own because it changes global ones.
@@ -17,6 +17,8 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+THREADS = 5
+"""Requests that alpaca-eval's client has on the way at its default settings."""
 SERVER = """
 import math, sys, time
 from harness.judges.server import serving
@@ -67,8 +69,9 @@ print(json.dumps(told))
 def server(latency):
     """Serve a judge that takes its time; yield its address."""
     command = [sys.executable, "-c", SERVER, str(latency)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, **pipes) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdout is not None
         yield process.stdout.readline().strip()
         process.kill()
 
@@ -85,22 +88,38 @@ def timed(program, url, *numbers):
     return told["answers"] / told["seconds"]
 
 
-def main():
+def measured(given):
+    """Return both rates in answers a second, and how much of its own ideal each one is."""
+    with server(given.latency) as url:
+        ours = timed(OURS, url, given.requests, given.concurrency)
+        theirs = timed(THEIRS, url, given.theirs)
+    return {
+        "preference-harness": beside(ours, given.concurrency / given.latency),
+        "alpaca-eval 0.6.6": beside(theirs, THREADS / given.latency),
+    }
+
+
+def beside(rate, ideal):
+    return {"answers_a_second": rate, "ideal": ideal, "share_of_ideal": rate / ideal}
+
+
+def main(arguments=None):
     """Print both rates, each beside its own ideal."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=1610)
     parser.add_argument("--theirs", type=int, default=160, help="requests of alpaca-eval's client")
     parser.add_argument("--latency", type=float, default=1.0)
     parser.add_argument("--concurrency", type=int, default=64)
-    given = parser.parse_args()
-    with server(given.latency) as url:
-        ours = timed(OURS, url, given.requests, given.concurrency)
-        theirs = timed(THEIRS, url, given.theirs)
-    best = given.concurrency / given.latency
-    print(f"preference-harness  {ours:6.1f} a second, {ours / best:.0%} of {best:g}")
-    usual = 5 / given.latency
-    print(f"alpaca-eval 0.6.6   {theirs:6.1f} a second, {theirs / usual:.0%} of {usual:g}")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    given = parser.parse_args(arguments)
+    told = measured(given)
+    for name, one in told.items():
+        print(f"{name:19} {one['answers_a_second']:6.1f} a second, ", end="")
+        print(f"{one['share_of_ideal']:.0%} of {one['ideal']:g}")
+    ours, theirs = (one["answers_a_second"] for one in told.values())
     print(f"ratio               {ours / theirs:6.1f}")
+    if given.json:
+        given.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

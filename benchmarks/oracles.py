@@ -1,6 +1,6 @@
 """What scoring K responses a prompt with a scalar reward model costs, packed against padded.
 
-    python benchmarks/oracles.py [--prompts 4] [--json]
+    python benchmarks/oracles.py [--prompts 4] [--samples 8] [--rounds 3] [--json FILE]
 
 Packed is what the oracle does: no padding, a prompt once for its K responses, the head at last
 tokens only. Padded is the model's own forward on batches of 8 rows of like length. One thread, both
@@ -11,13 +11,14 @@ import argparse
 import json
 import os
 import time
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-PROMPT, RESPONSE, SAMPLES, BATCH, ROUNDS = 200, 275, 8, 8, 3
+PROMPT, RESPONSE, BATCH = 200, 275, 8
 
 
-def drawn(prompts, vocabulary):
+def drawn(prompts, samples, vocabulary):
     """Rows with log-normal lengths, K in succession that begin with the same prompt."""
     import numpy as np
 
@@ -28,7 +29,7 @@ def drawn(prompts, vocabulary):
         return rng.integers(4, vocabulary, length).tolist()
 
     asked = [tokens(PROMPT) for _ in range(prompts)]
-    return [(str(i), [*p, *tokens(RESPONSE)]) for i, p in enumerate(asked) for _ in range(SAMPLES)]
+    return [(str(i), [*p, *tokens(RESPONSE)]) for i, p in enumerate(asked) for _ in range(samples)]
 
 
 def built():
@@ -81,29 +82,35 @@ def timed(function, *given):
     return time.process_time() - begun, told
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--prompts", type=int, default=4)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    model, rows = built(), drawn(args.prompts, 3200)
+def measured(args):
+    """Return the least processor time of each way, and how far their rewards lie apart."""
+    model, rows = built(), drawn(args.prompts, args.samples, 3200)
     found = {packed: [], padded: []}
-    for _ in range(ROUNDS):
+    for _ in range(args.rounds):
         for way, times in found.items():
             times.append(timed(way, model, rows))
     ours, theirs = (min(times)[0] for times in found.values())
     both = zip(found[packed][0][1], found[padded][0][1], strict=True)
-    figures = {
+    return {
         "packed_seconds": ours,
         "padded_seconds": theirs,
         "times_as_fast": theirs / ours,
         "largest_difference": max(abs(a - b) for a, b in both),
     }
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--prompts", type=int, default=4)
+    parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    args = parser.parse_args(arguments)
+    told = measured(args)
+    for name, value in told.items():
+        print(f"{name.replace('_', ' '):20} {value:.3g}")
     if args.json:
-        print(json.dumps(figures))
-    else:
-        for name, value in figures.items():
-            print(f"{name.replace('_', ' '):20} {value:.3g}")
+        args.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

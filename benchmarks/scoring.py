@@ -1,6 +1,6 @@
 """How fast verdicts become figures, as ratios to the upstream packages in one run.
 
-    HARNESS_ASSETS=DIR python benchmarks/scoring.py [--runs 5] [--json]
+    HARNESS_ASSETS=DIR python benchmarks/scoring.py [--runs 5] [--refits 1000] [--json FILE]
 
 The peers are alpaca-eval 0.6.6's `get_length_controlled_winrate` (its download of df_gamed.csv
 replaced by the file in the assets, its weights not saved) and, for Arena-Hard, a Bradley-Terry fit
@@ -103,9 +103,9 @@ def length_control(runs):
     return paired(ours, theirs, runs)
 
 
-def interval():
-    """Return the seconds that 1,000 refits take."""
-    scoring = alpaca_eval_length.Scoring(C=2.782559402207126, rounds=1000)
+def interval(refits):
+    """Return the seconds that so many refits take."""
+    scoring = alpaca_eval_length.Scoring(C=2.782559402207126, rounds=refits)
     bench = build({**load("bench", "alpaca-eval"), "assets": str(ASSETS)})
     (graded,) = bench.read_verdicts(MODEL)
     whole = bench.model_copy(update={"scoring": scoring})
@@ -180,33 +180,42 @@ def shells(runs, folder, code):
         str(MODEL),
     ]
     os.environ.setdefault("OPENAI_API_KEY", "none")  # the command wants one, and asks for nothing
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": True}
-    return paired(
-        lambda: subprocess.run(ours, **quiet), lambda: subprocess.run(theirs, **quiet), runs
-    )
+    return paired(lambda: silently(ours), lambda: silently(theirs), runs)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
+def silently(command):
+    """Run a command that says nothing."""
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+
+
+def measured(given):
+    """Return our and their seconds by what is done; the refits have no peer."""
     found = {
         "length-controlled win rate of one model": length_control(given.runs),
         "Arena-Hard scores and 100-round bounds, 8 models": arena_hard(given.runs),
         "805 verdicts from the shell": shell(given.runs, PEER),
-        "  ... against its metrics alone": shell(given.runs, METRICS),
+        "the same against its metrics alone": shell(given.runs, METRICS),
     }
-    refits = interval()
+    told = {name: {"ours": a, "theirs": b, "times": b / a} for name, (a, b) in found.items()}
+    return told | {f"{given.refits:,} refits of the GLM": {"ours": interval(given.refits)}}
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--refits", type=int, default=1000, help="of the interval")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    given = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    told = measured(given)
+    for name, one in told.items():
+        print(f"{name:50} {one['ours']:8.3f} s", end="")
+        if "theirs" in one:
+            print(f"  upstream {one['theirs']:8.3f} s  {one['times']:8.1f} times", end="")
+        print()
     if given.json:
-        rows = {name: {"ours": a, "theirs": b, "ratio": b / a} for name, (a, b) in found.items()}
-        print(json.dumps({**rows, "1,000 refits of the GLM": {"ours": refits}}, indent=1))
-        return
-    for name, (ours, theirs) in found.items():
-        print(f"{name:50} {ours:8.3f} s  upstream {theirs:8.3f} s  {theirs / ours:8.1f} times")
-    print(f"{'interval by 1,000 refits of the GLM':50} {refits:8.3f} s")
+        given.json.write_text(json.dumps(told, indent=1) + "\n")
 
 
 if __name__ == "__main__":

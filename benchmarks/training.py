@@ -1,7 +1,9 @@
 """What a training step, the anchors and their memory cost, as ratios to TRL on the same pairs.
 
-    python benchmarks/training.py [--json FILE | --iteration]  # against TRL, INPO over DPO
-    python benchmarks/training.py --device cuda --model 8b     # one GPU: tokens a second and MFU
+    python benchmarks/training.py [--json FILE]                 # a step against TRL's
+    python benchmarks/training.py --iteration                   # a whole run, INPO's over DPO's
+    python benchmarks/training.py --alone --device cuda --model 8b --masters bfloat16 \\
+        --dtype bfloat16 --gradient-checkpointing               # tokens a second and MFU
 
 On a processor every contestant is a process of its own with one thread and takes its turn; of all
 epochs the least processor time counts, and for memory the resident set's growth. TRL 1.16 is
@@ -16,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,13 +36,16 @@ class Model:
 
 
 MODELS = {
+    "tiny": Model(32, 2, 2, 1, 48, 64),
     "body": Model(384, 8, 6, 2, 1024, 3200),
     "vocabulary-heavy": Model(256, 4, 4, 2, 688, 32000),
     "8b": Model(4096, 32, 32, 8, 14336, 128256),
 }
 PROMPT, RESPONSE = 200, 275
 CONTESTANTS = ("harness", "trl", "trl compact")
-TARGETS = {  # issue's must and aim, by (model, figure); time: at least, memory: at most
+PASSED = ("device", "pairs", "batch", "epochs", "micro_tokens", "dtype", "masters", "algorithm")
+"""What a contestant's process is told besides its name and model."""
+TARGETS = {  # what must be reached and what is aimed at; of time at least, of memory at most
     ("body", "step"): (1.4, 1.6),
     ("vocabulary-heavy", "step"): (3.5, 4.7),
     ("body", "anchors"): (1.6, 1.8),
@@ -136,23 +142,34 @@ def resident(name):
 
 
 def harness(args, model):
-    """Our loop: DPO on packed rows with stored anchors."""
+    """Our loop: DPO on packed rows with stored anchors; masters are rounded as in a training."""
+    from harness.training.distributed import group
+
+    with nullcontext() if args.dtype == args.masters else group():
+        return harness_here(args, model)
+
+
+def harness_here(args, model):
     import torch
 
     from baselines.dpo import DPO
     from harness.scoring import packing
     from harness.scoring.scorer import Scorer
     from harness.training import anchors, order
+    from harness.training.distributed import shard
     from harness.training.loop import Plan, Trainer
     from harness.training.optimise import assemble
     from harness.training.optimisers import Optimiser
     from harness.types import Pair
 
-    pairs = [Pair(str(i), *p, 1.0) for i, p in enumerate(drawn(args.pairs, model.vocabulary))]
+    texts = drawn(args.pairs, model.vocabulary)
+    pairs = [Pair(str(i), x, y, z, probability=1.0) for i, (x, y, z) in enumerate(texts)]
     net = built(model, args.masters, args.device)
     if args.gradient_checkpointing:
         net.gradient_checkpointing_enable({"use_reentrant": False})
     scorer = Scorer(net.train(), args.dtype)
+    if args.dtype != args.masters:
+        shard(scorer)
     stored = torch.empty(len(pairs), 2, device=args.device)
     begun = now(args.device)
     for items, values in anchors.scored(scorer, pairs, anchors.packs(pairs)):
@@ -165,13 +182,9 @@ def harness(args, model):
         live = scorer(packed).view(-1, 2)
         return objective(assemble(live, pairs, {"reference": stored}, items)), {}
 
-    settings = Optimiser(
-        learning_rate=1e-6,
-        batch=args.batch,
-        epochs=args.epochs,
-        micro_tokens=args.micro_tokens,
-        algorithm=args.algorithm,
-    )
+    told = ("batch", "epochs", "micro_tokens", "algorithm")
+    given = {name: getattr(args, name) for name in told}
+    settings = Optimiser.model_validate({"learning_rate": 1e-6, **given})
     steps = order.steps(len(pairs), args.batch, 0, args.epochs)
     plan = Plan(steps, [packing.size(anchors.row(p)) for p in pairs])
     clock = Clock(len(steps) // args.epochs, args.device)
@@ -279,8 +292,9 @@ def measured(args):
 def asked(args, contestant, model):
     """Measure a contestant in a process of its own."""
     command = [sys.executable, __file__, "--contestant", contestant, "--model", model]
-    for name in ("device", "pairs", "batch", "epochs", "micro_tokens", "dtype", "masters"):
+    for name in PASSED:
         command += [f"--{name.replace('_', '-')}", str(getattr(args, name))]
+    command += ["--gradient-checkpointing"] if args.gradient_checkpointing else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(done.stderr)
@@ -321,7 +335,8 @@ def iterations(args):
     from harness.training import run
     from harness.training.spec import TrainSpec
 
-    small = ("prompts.count=192", "policy.texts.count=4800", "iterations=2")
+    counts = (f"prompts.count={args.prompts}", f"policy.texts.count={25 * args.prompts}")
+    small = (*counts, "iterations=2")
     least = {}
     for _ in range(args.rounds):
         for name in ("toy/inpo", "toy/iterative-dpo"):
@@ -337,7 +352,7 @@ def iterations(args):
 
 
 def alone(args):
-    """One device: how fast, and which share of its peak."""
+    """How fast the harness trains on this device, and at which share of the device's peak."""
     model = MODELS[args.model]
     told = harness(args, model)
     pairs = drawn(args.pairs, model.vocabulary)
@@ -360,10 +375,13 @@ def flops_of(model, prompt, chosen, rejected):
     return body + head + 12 * model.layers * model.hidden * seen
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+def parsed(arguments=None):
+    formatter = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=formatter)
     parser.add_argument("--json", type=Path, help="write the figures here")
-    parser.add_argument("--iteration", action="store_true", help="a whole iteration, INPO and DPO")
+    parser.add_argument("--iteration", action="store_true", help="a whole run, INPO and DPO")
+    parser.add_argument("--alone", action="store_true", help="no peer; needs --model")
+    parser.add_argument("--prompts", type=int, default=192, help="of each iteration of a whole run")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--contestant", choices=CONTESTANTS, help=argparse.SUPPRESS)
     parser.add_argument("--model", choices=MODELS)
@@ -377,10 +395,17 @@ def main():
     parser.add_argument("--algorithm", default="adamw")
     parser.add_argument("--gradient-checkpointing", action="store_true")
     parser.add_argument("--peak-tflops", type=float, default=989.0, help="of the device (H100)")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    if (args.alone or args.contestant) and not args.model:
+        parser.error("--model says what is trained")
+    return args
+
+
+def main(arguments=None):
+    args = parsed(arguments)
     if args.contestant:
         return measured(args)
-    if args.device == "cuda" or args.iteration:
+    if args.alone or args.iteration:
         told = iterations(args) if args.iteration else alone(args)
         print(json.dumps(told, indent=1))
     else:

@@ -22,11 +22,24 @@ class Shape(Component):
     """Whether the head is the embedding."""
 
     @property
+    def linear(self) -> dict[str, tuple[int, int]]:
+        """A layer's linear maps by the names that Llama's code has for them: inputs, outputs."""
+        size = self.head_size or self.hidden // self.heads
+        all_heads, shared_heads = self.heads * size, self.key_value_heads * size
+        return {
+            "self_attn.q_proj": (self.hidden, all_heads),
+            "self_attn.k_proj": (self.hidden, shared_heads),
+            "self_attn.v_proj": (self.hidden, shared_heads),
+            "self_attn.o_proj": (all_heads, self.hidden),
+            "mlp.gate_proj": (self.hidden, self.intermediate),
+            "mlp.up_proj": (self.hidden, self.intermediate),
+            "mlp.down_proj": (self.intermediate, self.hidden),
+        }
+
+    @property
     def layer(self) -> int:
         """Parameters of a layer: attention, feed-forward, two norms."""
-        size = self.head_size or self.hidden // self.heads
-        attention = 2 * self.hidden * size * (self.heads + self.key_value_heads)
-        return attention + 3 * self.hidden * self.intermediate + 2 * self.hidden
+        return sum(given * made for given, made in self.linear.values()) + 2 * self.hidden
 
     @property
     def parameters(self) -> int:

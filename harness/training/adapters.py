@@ -6,6 +6,7 @@ behind has them merged into the weights: every policy is a whole one.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,6 +15,7 @@ from pydantic import Field
 from harness.config import Component
 from harness.errors import MissingDependencyError
 from harness.seeds import derive
+from harness.shape import Shape
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -57,3 +59,28 @@ def adapt(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "adapters"))
         return peft.PeftModel(model, config)
+
+
+def size(shape: Shape, lora: Lora) -> int:
+    """Return how many parameters the adapters have: r × (inputs + outputs) of what gets one.
+
+    The targets are matched as peft does: a pattern with a layer's whole name, a list with the
+    ends of names. The names are Llama's.
+    """
+    embedding = (shape.vocabulary, shape.hidden)
+    found = {
+        f"model.layers.{number}.{name}": sides
+        for number in range(shape.layers)
+        for name, sides in shape.linear.items()
+    }
+    if lora.targets != "all-linear":
+        found |= {"model.embed_tokens": embedding, "lm_head": embedding}
+    return lora.rank * sum(sum(sides) for name, sides in found.items() if _gets_one(name, lora))
+
+
+def _gets_one(name: str, lora: Lora) -> bool:
+    if lora.targets == "all-linear":
+        return True
+    if isinstance(lora.targets, str):
+        return re.fullmatch(lora.targets, name) is not None
+    return any(f".{name}".endswith(f".{target}") for target in lora.targets)

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.distributed.checkpoint.api import CheckpointException
 
 from harness.errors import CheckError
 from harness.files import flush, flush_directory, writing
@@ -51,13 +52,17 @@ class Checkpoints:
         Which one that is the first process says: another machine may see it later.
 
         Raises:
-            CheckError: it belongs to a training of another configuration.
+            CheckError: it belongs to a training of another configuration, or cannot be read by this
+                number of processes.
         """
         step = self.world.agreed(self.newest())
         if not step:
             return 0
         self._check(step)
-        _load(self._path(step), model, optimiser)
+        try:
+            _load(self._path(step), model, optimiser)
+        except CheckpointException as error:
+            raise CheckError(self._unreadable(step)) from error
         return step
 
     def offer(self, step: int, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
@@ -96,6 +101,13 @@ class Checkpoints:
                 f"{self._path(step)} is of a training with another {' and '.join(apart)}: "
                 "remove it to begin anew"
             )
+
+    def _unreadable(self, step: int) -> str:
+        written = json.loads((self._path(step) / STATE).read_text())["processes"]
+        return (
+            f"{self._path(step)}, written by {written} processes, cannot be read by "
+            f"{self.world.size}: go on with {written}, or remove it to begin anew"
+        )
 
     def _steps(self) -> list[int]:
         return sorted(int(p.parent.name.removeprefix("step-")) for p in self._found())

@@ -11,6 +11,8 @@ from pydantic import Field
 
 from harness.config import Component
 from harness.shape import Priced, Shape, Shaped
+from harness.training.footprint import activations, state, trained
+from harness.training.optimisers import Optimiser
 from harness.training.pairing import BestWorst, MaxRandom, Tournament, comparisons
 from harness.training.spec import TrainSpec
 
@@ -18,9 +20,10 @@ PROMPT, RESPONSE = 200, 400
 """Mean tokens of a prompt and of a response; chosen here, between UltraFeedback's medians (121 and
 288) and the longer answers of trained policies."""
 FORWARD, BACKWARD = 2, 4
-"""Operations a parameter and token: a multiplication and a sum; twice as many backwards."""
-HELD = 16
-"""Bytes a parameter in training: master, gradient and two moments, float32 each."""
+"""Operations a parameter and token: a multiplication and a sum; twice as many backwards, for the
+gradients of what went in and of the weights."""
+FROZEN = 2
+"""Backwards where the weights are frozen: what went in has a gradient, they have none."""
 GB = 1e9
 
 
@@ -93,7 +96,7 @@ def estimate(spec: TrainSpec, gpu: GPU, gpus: int) -> Cost | None:
             *fitting(spec, spec.prompts.count, policy, gpu, gpus),
         ),
         comparisons_per_prompt=comparisons(spec.pairing, spec.samples),
-        state_gb=HELD * policy.parameters / gpus / GB if policy else None,
+        state_gb=state(policy, spec.optimiser) / gpus / GB if policy else None,
         activations_gb=activations(policy, spec) / GB if policy else None,
         memory_gb=gpu.memory,
         hourly=None if gpu.dollars is None else gpus * gpu.dollars,
@@ -145,15 +148,21 @@ def fitting(
     pairs = spec.iterations * prompts * pairs_per_prompt(spec)
     tokens = pairs * (PROMPT + 2 * response(spec))
     anchors = tokens * len({"previous", *spec.objective.anchors}) * len(spec.fits)
-    trained = tokens * spec.optimiser.epochs * len(spec.fits)
-    size = policy.parameters if policy else None
-    read = FORWARD * size * anchors if size else None
-    passes = 2 if spec.optimiser.gradient_checkpointing else 1
-    fitted = (passes * FORWARD + BACKWARD) * size * trained if size else None
+    learnt = tokens * spec.optimiser.epochs * len(spec.fits)
+    read = FORWARD * policy.parameters * anchors if policy else None
+    fitted = operations(policy, spec.optimiser) * learnt if policy else None
     return (
         StageCost("anchor", pairs, "pairs", anchors, hours(read, gpu.reading, gpu, gpus)),
-        StageCost("optimise", pairs, "pairs", trained, hours(fitted, gpu.training, gpu, gpus)),
+        StageCost("optimise", pairs, "pairs", learnt, hours(fitted, gpu.training, gpu, gpus)),
     )
+
+
+def operations(policy: Shape, settings: Optimiser) -> int:
+    """Return the operations that training on a token takes."""
+    forward = (2 if settings.gradient_checkpointing else 1) * FORWARD
+    learning = trained(policy, settings)
+    frozen = policy.parameters if settings.lora else 0
+    return (forward + BACKWARD) * learning + (forward + FROZEN) * frozen
 
 
 def pairs_per_prompt(spec: TrainSpec) -> int:
@@ -163,23 +172,6 @@ def pairs_per_prompt(spec: TrainSpec) -> int:
             return 1
         case _:
             return comparisons(spec.pairing, spec.samples)
-
-
-def activations(shape: Shape, spec: TrainSpec) -> float:
-    """Return the bytes that a micro-batch keeps for its gradient in bfloat16.
-
-    A layer keeps about 8 × hidden + 4 × intermediate values a token, or its input alone where the
-    rest is computed again, a layer at a time. Besides, one layer's weights stand whole (twice: the
-    next one is fetched), the embedding and head too, and 512 rows of logits in float32 with their
-    gradient.
-    """
-    tokens = max(spec.optimiser.micro_tokens, 2 * spec.max_length)
-    layer = 8 * shape.hidden + 4 * shape.intermediate
-    again = spec.optimiser.gradient_checkpointing
-    kept = shape.layers * shape.hidden + layer if again else shape.layers * layer
-    whole = 2 * (2 * shape.layer + 2 * shape.vocabulary * shape.hidden)
-    logits = 2 * 4 * 512 * shape.vocabulary
-    return 2 * tokens * kept + whole + logits
 
 
 def hours(work: float | None, share: float, gpu: GPU, gpus: int) -> float | None:

@@ -20,7 +20,7 @@ from harness.scoring import packing
 from harness.training.checkpoints import Checkpoints
 from harness.training.distributed import ALONE, World, resharded, summing, whole
 from harness.training.memory import Memory
-from harness.training.optimisers import Optimiser, factor, optimiser_of
+from harness.training.optimisers import Optimiser, factor, optimiser_of, set_rate
 from harness.types import Advance
 
 Part = tuple[Tensor, Mapping[str, Tensor]]
@@ -91,8 +91,7 @@ class Trainer:
         for step in range(done, total):
             begun = time.perf_counter()
             rate = self.settings.learning_rate * factor(self.settings, step, total)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
+            set_rate(optimiser, rate)
             figures = self._examined(step) | self._gradient(step)
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from harness.config import Component
-from harness.errors import MissingDependencyError
+from harness.training import eight_bit
 from harness.training.adapters import Lora
 from harness.training.trackers import Tracker
 
@@ -79,11 +79,25 @@ def factor(settings: Optimiser, step: int, steps: int) -> float:
             return 1.0
 
 
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Have an optimiser take its next step at a learning rate.
+
+    torchao keeps the rate in a tensor and takes no other object: a step that is compiled for a
+    number would be compiled again for the next one.
+    """
+    for group in optimiser.param_groups:
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
 def optimiser_of(settings: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
     """Return torch's optimiser over the parameters that are trained.
 
     Raises:
         MissingDependencyError: 8-bit states are asked for without torchao.
+        CheckError: 8-bit states are asked for, and shards would differ in size.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
     rate, decay = settings.learning_rate, settings.weight_decay
@@ -97,14 +111,4 @@ def optimiser_of(settings: Optimiser, model: nn.Module) -> torch.optim.Optimizer
                 trained, rate, alpha=settings.betas[1], eps=settings.epsilon, weight_decay=decay
             )
         case "adamw-8bit":
-            try:
-                from torchao.optim import AdamW8bit
-            except ImportError as error:
-                raise MissingDependencyError(
-                    "8-bit AdamW needs torchao: pip install 'preference-harness[eight-bit]', "
-                    "or --set optimiser.algorithm=adamw"
-                ) from error
-            made: torch.optim.Optimizer = AdamW8bit(
-                trained, rate, settings.betas, settings.epsilon, decay
-            )
-            return made
+            return eight_bit.adamw(settings, model)

@@ -81,7 +81,13 @@ def model(tied: bool = False, seed: int = 0) -> transformers.PreTrainedModel:
     return transformers.LlamaForCausalLM(config)
 
 
-def trained(model: Scorer, folder: Path, steps: int = 3, resume: bool = False) -> Scorer:
+def trained(
+    model: Scorer,
+    folder: Path,
+    steps: int = 3,
+    resume: bool = False,
+    settings: Optimiser = SETTINGS,
+) -> Scorer:
     """Train some steps of DPO against an anchor of zeros; leave a checkpoint of step 2."""
     given, objective = pairs(), DPO(beta=0.1)
     columns = {"reference": torch.zeros(len(given), 2)}
@@ -93,7 +99,7 @@ def trained(model: Scorer, folder: Path, steps: int = 3, resume: bool = False) -
     plan = Plan(STEPS[:steps], [packing.size(anchors.row(p)) for p in given])
     world = World.here()
     kept = Checkpoints(folder, {}, minutes=0 if not resume else 1e9, keep=1, world=world)
-    Trainer(model, SETTINGS, plan, loss, Nowhere(), kept, world).run(lambda _: None)
+    Trainer(model, settings, plan, loss, Nowhere(), kept, world).run(lambda _: None)
     return model
 
 

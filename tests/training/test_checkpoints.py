@@ -68,3 +68,10 @@ def test_one_of_another_configuration_is_refused(tmp_path):
         kept(tmp_path, objective="b", seed=0).resume(*trained(0))
     told = json.loads((tmp_path / "step-4" / STATE).read_text())
     assert told["step"] == 4
+
+
+def test_one_that_cannot_be_read_is_told_with_what_wrote_it(tmp_path):
+    kept(tmp_path).write(4, *trained(4))
+    model = torch.nn.Linear(3, 3)
+    with pytest.raises(CheckError, match="step-4, written by 1 processes, cannot be read by 1: go"):
+        kept(tmp_path).resume(model, torch.optim.AdamW(model.parameters(), fused=True))

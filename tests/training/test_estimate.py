@@ -6,13 +6,19 @@ import pytest
 
 from harness import config
 from harness.shape import Shape
-from harness.training.estimate import GPU, activations, estimate
+from harness.training.adapters import Lora
+from harness.training.estimate import GPU, estimate, operations
 from harness.training.fine_tune import initialised
+from harness.training.footprint import activations, state
+from harness.training.optimisers import Optimiser
 from harness.training.spec import TrainSpec
 from tests.conftest import tiny
 
 H100 = config.build(config.load("gpu", "h100"))
 GPUS = config.names("gpu")
+SMALL = Shape(
+    layers=2, hidden=4, intermediate=8, heads=2, key_value_heads=1, vocabulary=10, head_size=2
+)
 
 
 def spec(name: str, *overrides: str) -> TrainSpec:
@@ -73,9 +79,7 @@ def test_more_fits_and_more_pairs_cost_more():
 
 
 def test_a_micro_batch_by_hand():
-    shape = Shape(
-        layers=2, hidden=4, intermediate=8, heads=2, key_value_heads=1, vocabulary=10, head_size=2
-    )
+    shape = SMALL
     # attention 2 × 4 × 2 × 3 = 48, feed-forward 3 × 4 × 8 = 96, norms 8: 152
     assert shape.layer == 152
     assert shape.parameters == 2 * 40 + 2 * 152 + 4
@@ -88,6 +92,44 @@ def test_a_micro_batch_by_hand():
     # a pair may be longer than a micro-batch: 2 × 200 tokens of it
     longer = activations(shape, spec("inpo", "optimiser.micro_tokens=300", "max_length=200"))
     assert longer == 102_400 + 768 + 40_960
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "each"),
+    # master and gradient of 4 bytes each; moments: 2 × 4, 2 × (1 + 4 / 256), 1 × 4
+    [("adamw", 16), ("adamw-8bit", 10.03125), ("rmsprop", 12)],
+)
+def test_what_an_algorithm_holds_by_hand(algorithm, each):
+    settings = Optimiser(algorithm=algorithm, learning_rate=1, batch=1)
+    assert state(SMALL, settings) == each * 388
+    told = estimate(spec("inpo", f"optimiser.algorithm={algorithm}"), H100, 8).state_gb
+    assert told == pytest.approx(each * 8_030_261_248 / 8 / 1e9)
+
+
+def test_adapters_hold_frozen_weights_once_by_hand():
+    # rank 2 × (q 4 + 4, k and v 4 + 2, o 4 + 4, three of 4 + 8) = 2 × 64 a layer
+    for algorithm, each in (("adamw", 16), ("rmsprop", 12)):
+        settings = Optimiser(algorithm=algorithm, learning_rate=1, batch=1, lora=Lora(rank=2))
+        assert state(SMALL, settings) == 4 * 388 + each * 2 * 128
+    # Llama-3-8B, rank 16: 32 layers × 16 × 81,920 parameters in adapters
+    told = estimate(spec("inpo", "optimiser.lora={rank: 16}"), H100, 8).state_gb
+    assert told == pytest.approx((4 * 8_030_261_248 + 16 * 41_943_040) / 8 / 1e9)
+
+
+def test_frozen_weights_take_no_gradient_of_their_own_by_hand():
+    def told(**changes) -> int:
+        return operations(SMALL, Optimiser(learning_rate=1, batch=1, **changes))
+
+    assert told() == 6 * 388
+    assert told(lora=Lora(rank=2)) == 4 * 388 + 6 * 256
+    assert told(lora=Lora(rank=2), gradient_checkpointing=True) == 6 * 388 + 8 * 256
+    lora, plain = (
+        estimate(spec("inpo", *changes), H100, 8).stages
+        for changes in (("optimiser.lora={rank: 16}",), ())
+    )
+    # (4 × 8.03 + 6 × 0.042) / (6 × 8.03) billion
+    assert lora[3].hours / plain[3].hours == pytest.approx(0.6719, abs=1e-4)
+    assert lora[:3] == plain[:3]
 
 
 def test_computing_again_takes_a_third_longer():

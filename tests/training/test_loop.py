@@ -8,7 +8,7 @@ import torch
 from harness.errors import CheckError, HarnessError
 from harness.training.checkpoints import Checkpoints
 from harness.training.loop import Plan, Trainer
-from harness.training.optimisers import Optimiser, factor
+from harness.training.optimisers import Optimiser, factor, set_rate
 
 STEPS = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
@@ -57,6 +57,15 @@ def test_the_cosine_rises_over_the_warm_up_and_ends_near_zero():
     assert factor(cosine, 9, 100) == pytest.approx(1.0)
     assert factor(cosine, 55, 100) == pytest.approx(0.5)
     assert 0 < factor(cosine, 99, 100) < 0.001
+
+
+@pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)])
+def test_a_rate_that_is_kept_in_a_tensor_stays_in_it(rate):
+    optimiser = torch.optim.AdamW(torch.nn.Linear(1, 1).parameters(), lr=rate)
+    set_rate(optimiser, 0.25)
+    (group,) = optimiser.param_groups
+    assert float(group["lr"]) == 0.25
+    assert isinstance(rate, float) or group["lr"] is rate
 
 
 def test_linear_and_constant_schedules():

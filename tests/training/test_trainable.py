@@ -10,7 +10,8 @@ import transformers
 
 from harness.models import hollow_model, load_model
 from harness.scoring import packing
-from harness.training.adapters import Lora
+from harness.shape import Shape
+from harness.training.adapters import Lora, size
 from harness.training.distributed import group, whole
 from harness.training.optimisers import Optimiser
 from harness.training.trainable import Trainable
@@ -102,6 +103,23 @@ def test_adapters_train_a_few_weights_only():
     assert all("lora_" in name for name in trained)
     # 2 layers × 2 projections × (A: 2 × 16, B: 16 × 2)
     assert sum(p.numel() for p in made.model.parameters() if p.requires_grad) == 2 * 2 * 64
+
+
+@pytest.mark.parametrize(
+    "targets",
+    [
+        "all-linear",
+        r".*\.1\.mlp\..*_proj",
+        ("q_proj", "down_proj"),
+        ("self_attn.k_proj", "lm_head"),
+    ],
+)
+def test_adapters_are_as_large_as_a_plan_says(targets):
+    pytest.importorskip("peft")
+    lora = Lora(rank=3, targets=targets)
+    shape = Shape(layers=2, hidden=16, intermediate=24, heads=2, key_value_heads=2, vocabulary=20)
+    trained = [p for p in trainable(lora=lora).model.parameters() if p.requires_grad]
+    assert size(shape, lora) == sum(p.numel() for p in trained)
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler stumbles over its own where they are errors

@@ -1,0 +1,190 @@
+"""The scripts of benchmarks/: each in its smallest size, for what it measures and not how fast."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "benchmarks/RESULTS.md"
+SCRIPTS = sorted(p.stem for p in (ROOT / "benchmarks").glob("*.py") if p.stem != "results")
+TINY = ("--model", "tiny", "--pairs", "4", "--batch", "2", "--epochs", "2")
+STEP = {"step", "anchors", "memory"}
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def script(name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.{name}")
+
+
+def told(name: str, folder: Path, *arguments: str) -> dict:
+    """What a script writes."""
+    file = folder / f"{name}.json"
+    script(name).main([*arguments, "--json", str(file)])
+    return json.loads(file.read_text())
+
+
+def are_figures(found: Mapping[str, float], names: set[str]) -> None:
+    """Assert that these are figures of these names, positive ones; memory may be there already."""
+    assert set(found) == names
+    for name, value in found.items():
+        assert math.isfinite(value), name
+        assert value > 0 or (value == 0 and name == "memory"), name
+
+
+def test_theory(tmp_path):
+    found = told("theory", tmp_path, "--games", "5", "--iterations", "20", "--actions", "3")
+    are_figures(found, {"seconds", "iteration_nanoseconds", "product_nanoseconds", "ratio"})
+
+
+def test_startup():
+    startup = script("startup")
+    commands = {name: c for name, c in startup.COMMANDS.items() if "trl" not in name}
+    found = startup.measured(commands, runs=1)
+    assert list(found) == ["python -c pass", "harness --help"]
+    for one in found.values():
+        are_figures(one, {"seconds", "ours_to_it"})
+    assert found["harness --help"]["ours_to_it"] == 1
+
+
+def test_oracles(tmp_path):
+    found = told("oracles", tmp_path, "--prompts", "1", "--samples", "2", "--rounds", "1")
+    apart = found.pop("largest_difference")
+    are_figures(found, {"packed_seconds", "padded_seconds", "times_as_fast"})
+    assert 0 <= apart < 1e-4  # the ways differ in order of summing only
+
+
+def test_judging(tmp_path):
+    small = ("--requests", "8", "--theirs", "4", "--latency", "0.05", "--concurrency", "4")
+    ours, theirs = told("judging", tmp_path, *small).values()
+    for one in (ours, theirs):
+        are_figures(one, {"answers_a_second", "ideal", "share_of_ideal"})
+    # 4 requests on the way, an answer in 0.05 s; theirs are 5
+    assert ours["ideal"] == pytest.approx(4 / 0.05)
+    assert theirs["ideal"] == pytest.approx(5 / 0.05)
+    assert ours["answers_a_second"] <= ours["ideal"]
+
+
+def test_scoring(shared, tmp_path):
+    found = told("scoring", tmp_path, "--runs", "1", "--refits", "20")
+    *rows, (name, refits) = found.items()
+    for _, one in rows:
+        are_figures(one, {"ours", "theirs", "times"})
+        assert one["times"] == pytest.approx(one["theirs"] / one["ours"])
+    assert len(rows) == 4
+    assert name == "20 refits of the GLM"
+    assert set(refits) == {"ours"}
+
+
+def test_training_beside_trl():
+    training = script("training")
+    args = training.parsed([*TINY, "--rounds", "1"])
+    found = training.compared(args, ["tiny"])
+    assert list(found) == [("tiny", name) for name in training.CONTESTANTS]
+    for one in found.values():
+        are_figures(one, STEP)
+    rows = training.table(found, ["tiny"])
+    assert [row["figure"] for row in rows] == ["step", "anchors", "memory"]
+    for row in rows:
+        are_figures(
+            {k: v for k, v in row.items() if "against" in k},
+            {f"against {p}" for p in ("trl", "trl compact")},
+        )
+    ours, theirs = found["tiny", "harness"], found["tiny", "trl"]
+    # of time how many times ours theirs is, of memory the reverse
+    assert rows[0]["against trl"] == round(theirs["step"] / ours["step"], 3)
+    assert rows[2]["against trl"] == round(ours["memory"] / theirs["memory"], 3)
+
+
+@pytest.mark.parametrize("masters", ["bfloat16", "float32"])
+def test_training_alone(tmp_path, masters):
+    lean = ("--gradient-checkpointing", "--dtype", "bfloat16", "--masters", masters)
+    found = told("training", tmp_path, "--alone", *TINY, *lean, "--peak-tflops", "0.1")
+    are_figures(found, {*STEP, "tokens_per_second", "model_flop_utilisation"})
+    # both are work by the same seconds: operations a token, by the peak
+    training = script("training")
+    model = training.MODELS["tiny"]
+    pairs = training.drawn(4, model.vocabulary)
+    tokens = sum(len(part) for pair in pairs for part in pair)
+    work = sum(training.flops_of(model, *map(len, pair)) for pair in pairs)
+    ratio = found["model_flop_utilisation"] / found["tokens_per_second"]
+    assert ratio == pytest.approx(work / tokens / 0.1e12)
+
+
+def test_the_operations_of_a_pair_by_hand():
+    training = script("training")
+    model = training.Model(hidden=4, layers=2, heads=2, key_heads=1, intermediate=8, vocabulary=10)
+    # 48 + 96 weights a layer, 12 tokens; the head at 7; attention 12 × 2 × 4 operations for each
+    # of (5 + 3)² / 2 + 4 × (5 + 2) pairs of tokens
+    found = training.flops_of(model, 5, 3, 4)
+    assert found == 6 * 144 * 2 * 12 + 6 * 40 * 7 + 96 * (32 + 28)
+
+
+def test_a_whole_run(tmp_path):
+    found = told("training", tmp_path, "--iteration", "--prompts", "24", "--rounds", "1")
+    seconds = found["seconds"]
+    are_figures(seconds, {"toy/inpo", "toy/iterative-dpo"})
+    assert found["ratio"] == pytest.approx(seconds["toy/inpo"] / seconds["toy/iterative-dpo"])
+
+
+def test_figures_become_a_table_with_their_conditions(tmp_path):
+    page, file = tmp_path / "RESULTS.md", tmp_path / "told.json"
+    page.write_text(PAGE.read_text("utf-8"), "utf-8")
+    rows = [{"model": "body", "must": 1.5, "aim": None}, {"model": "small", "must": 12345.6}]
+    file.write_text(json.dumps({"table": rows, "least": {"a": {"seconds": 0.12345}}}))
+    for _ in range(2):  # again over what stands
+        arguments = ["training", str(file), "--beside", "other work", "--page", str(page)]
+        script("results").main(arguments)
+    text = page.read_text("utf-8")
+    conditions, *tables = re.search(
+        r"<!-- measured: training -->\n\n(.*?)\n\n(.*?)\n\n(.*?)\n\n<!-- end -->", text, re.DOTALL
+    ).groups()
+    assert tables[0].splitlines() == [
+        "| model | must | aim |",
+        "| --- | ---: | ---: |",
+        "| body | 1.5 |  |",
+        "| small | 12,346 |  |",
+    ]
+    assert tables[1].splitlines()[2] == "| a | 0.123 |"
+    assert f"torch {torch.__version__}" in conditions
+    assert "other work beside it" in conditions
+    assert text.count("## ") == PAGE.read_text("utf-8").count("## ")
+
+
+def test_flat_figures_are_named_by_both_of_their_names():
+    (rows,) = script("results").tables({"seconds": {"a": 2.0, "b": 1.0}, "ratio": 2.0})
+    assert rows == [
+        {"what": "seconds: a", "figure": 2.0},
+        {"what": "seconds: b", "figure": 1.0},
+        {"what": "ratio", "figure": 2.0},
+    ]
+
+
+def test_no_section_of_that_name(tmp_path):
+    file = tmp_path / "told.json"
+    file.write_text("{}")
+    with pytest.raises(SystemExit, match="nothing is no section of RESULTS.md: training, "):
+        script("results").main(["nothing", str(file), "--beside", "nothing"])
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_script_has_its_section_and_the_commands_there_are_its_own(name):
+    commands = re.findall(rf"python benchmarks/{name}\.py(.*)", PAGE.read_text("utf-8"))
+    assert commands
+    source = (ROOT / f"benchmarks/{name}.py").read_text("utf-8")
+    for flag in re.findall(r"--[a-z-]+", " ".join(commands)):
+        assert f'"{flag}"' in source
