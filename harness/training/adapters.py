@@ -7,7 +7,7 @@ behind has them merged into the weights: every policy is a whole one.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import Field
@@ -41,12 +41,7 @@ def adapt(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
     Raises:
         MissingDependencyError: peft is not installed.
     """
-    try:
-        import peft
-    except ImportError as error:
-        raise MissingDependencyError(
-            "LoRA needs peft: pip install 'preference-harness[lora]', or leave optimiser.lora out"
-        ) from error
+    peft = library()
     targets = lora.targets if isinstance(lora.targets, str) else list(lora.targets)
     config = peft.LoraConfig(
         task_type="CAUSAL_LM",
@@ -58,7 +53,23 @@ def adapt(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
     model.enable_input_require_grads()  # else checkpointed layers have nothing to differentiate
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "adapters"))
-        return peft.PeftModel(model, config)
+        made: PeftModel = peft.PeftModel(model, config)
+        return made
+
+
+def library() -> Any:
+    """Return peft.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        import peft
+    except ImportError as error:
+        raise MissingDependencyError(
+            "LoRA needs peft: pip install 'preference-harness[lora]', or leave optimiser.lora out"
+        ) from error
+    return peft
 
 
 def size(shape: Shape, lora: Lora) -> int:

@@ -7,7 +7,7 @@ step is compiled, on a processor by a C++ compiler, once for each shape of weigh
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -28,16 +28,10 @@ def adamw(settings: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
         MissingDependencyError: torchao is not installed.
         CheckError: a weight's rows do not divide among the processes that shard it.
     """
-    try:
-        from torchao.optim import AdamW8bit
-    except ImportError as error:
-        raise MissingDependencyError(
-            "8-bit AdamW needs torchao: pip install 'preference-harness[eight-bit]', or " + INSTEAD
-        ) from error
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     for name, parameter in named:
         check_even(name, parameter)
-    made: torch.optim.Optimizer = AdamW8bit(
+    made: torch.optim.Optimizer = library().AdamW8bit(
         [parameter for _, parameter in named],
         settings.learning_rate,
         settings.betas,
@@ -45,6 +39,21 @@ def adamw(settings: Optimiser, model: nn.Module) -> torch.optim.Optimizer:
         settings.weight_decay,
     )
     return made
+
+
+def library() -> Any:
+    """Return torchao's optimisers.
+
+    Raises:
+        MissingDependencyError: torchao is not installed.
+    """
+    try:
+        import torchao.optim
+    except ImportError as error:
+        raise MissingDependencyError(
+            "8-bit AdamW needs torchao: pip install 'preference-harness[eight-bit]', or " + INSTEAD
+        ) from error
+    return torchao.optim
 
 
 def check_even(name: str, parameter: Tensor) -> None:

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 from torch import nn
 
 from harness.config import Component
-from harness.training import eight_bit
+from harness.training import adapters, eight_bit
 from harness.training.adapters import Lora
-from harness.training.trackers import Tracker
+from harness.training.trackers import Packaged, Tracker
 
 
 class Optimiser(Component):
@@ -62,6 +62,20 @@ class Optimiser(Component):
         if self.processes and self.nodes and self.processes % self.nodes:
             raise ValueError(f"{self.processes} processes do not divide among {self.nodes} nodes")
         return self
+
+
+def require(settings: Optimiser) -> None:
+    """Say at once, not after hours of sampling, that a package is missing.
+
+    Raises:
+        MissingDependencyError: it is.
+    """
+    if settings.lora:
+        adapters.library()
+    if settings.algorithm == "adamw-8bit":
+        eight_bit.library()
+    if isinstance(settings.track, Packaged):
+        settings.track.library()
 
 
 def factor(settings: Optimiser, step: int, steps: int) -> float:

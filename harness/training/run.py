@@ -17,6 +17,7 @@ from harness.runs import Given, Node, Stage, Workspace, manifest, versions
 from harness.seeds import digest
 from harness.training.iterate import Schedule
 from harness.training.named import RECORD, folder
+from harness.training.optimisers import require
 from harness.training.spec import TrainSpec
 from harness.types import Policy
 
@@ -123,9 +124,12 @@ def train(spec: TrainSpec, workspace: Workspace, name: str) -> Run:
 
     Raises:
         RunExistsError: the name is taken by a run of another configuration.
+        MissingDependencyError: a package is missing that a later stage needs.
     """
     config = identity(spec)
     check_same(read(workspace, name), config)
+    for t in range(1, spec.iterations + 1):
+        require(spec.at(t).optimiser)
     found: list[str] = []
     run = Run(name, spec.method, config, found, False, versions())
     schedule = Schedule(spec)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from harness.config import Component
 from harness.errors import MissingDependencyError
@@ -27,67 +27,81 @@ class Tracker(Protocol):
         """End the training."""
 
 
-class Trackio(Component):
+class Packaged(Component):
+    """A tracker in a package of its own."""
+
+    package: ClassVar[str]
+
+    def library(self) -> Any:
+        """Return the package.
+
+        Raises:
+            MissingDependencyError: it is not installed.
+        """
+        try:
+            return importlib.import_module(self.package)
+        except ImportError as error:
+            raise MissingDependencyError(
+                f"the tracker needs {self.package}: pip install {self.package}, "
+                "or leave optimiser.track out"
+            ) from error
+
+
+class Trackio(Packaged):
     """trackio: local first, nothing leaves the machine unless it is told to."""
 
+    package: ClassVar[str] = "trackio"
     project: str = "preference-harness"
 
     def start(self, name: str, config: Mapping[str, Any]) -> None:
         """Begin a run."""
-        _package("trackio").init(project=self.project, name=name, config=dict(config))
+        self.library().init(project=self.project, name=name, config=dict(config))
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Send a step's figures."""
-        _package("trackio").log(dict(figures), step=step)
+        self.library().log(dict(figures), step=step)
 
     def finish(self) -> None:
         """End the run."""
-        _package("trackio").finish()
+        self.library().finish()
 
 
-class WeightsAndBiases(Component):
+class WeightsAndBiases(Packaged):
     """Weights & Biases; its own environment variables hold the account."""
 
+    package: ClassVar[str] = "wandb"
     project: str = "preference-harness"
 
     def start(self, name: str, config: Mapping[str, Any]) -> None:
         """Begin a run."""
-        _package("wandb").init(project=self.project, name=name, config=dict(config))
+        self.library().init(project=self.project, name=name, config=dict(config))
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Send a step's figures."""
-        _package("wandb").log(dict(figures), step=step)
+        self.library().log(dict(figures), step=step)
 
     def finish(self) -> None:
         """End the run."""
-        _package("wandb").finish()
+        self.library().finish()
 
 
-class MLflow(Component):
+class MLflow(Packaged):
     """MLflow; MLFLOW_TRACKING_URI says where its server is."""
 
+    package: ClassVar[str] = "mlflow"
     experiment: str = "preference-harness"
 
     def start(self, name: str, config: Mapping[str, Any]) -> None:
         """Begin a run."""
-        mlflow = _package("mlflow")
+        mlflow = self.library()
         mlflow.set_experiment(self.experiment)
         mlflow.start_run(run_name=name)
         mlflow.log_dict(dict(config), "config.json")
 
     def log(self, step: int, figures: Mapping[str, float]) -> None:
         """Send a step's figures."""
-        _package("mlflow").log_metrics(dict(figures), step=step)
+        self.library().log_metrics(dict(figures), step=step)
 
     def finish(self) -> None:
         """End the run."""
-        _package("mlflow").end_run()
-
-
-def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"the tracker needs {name}: pip install {name}, or leave optimiser.track out"
-        ) from error
+        self.library().end_run()

@@ -16,6 +16,7 @@ from harness.training.log import Log
 from harness.types import Pair
 
 END, START = 9, 1
+PACKAGES = {"Trackio": "trackio", "WeightsAndBiases": "wandb", "MLflow": "mlflow"}
 
 
 def pair(prompt=(START, 5), chosen=(5, END), rejected=(6, END)) -> Pair:
@@ -121,7 +122,7 @@ def test_a_tracker_whose_package_is_missing_says_so(name):
     from harness.errors import MissingDependencyError
     from harness.training import trackers
 
-    package = {"Trackio": "trackio", "WeightsAndBiases": "wandb", "MLflow": "mlflow"}[name]
+    package = PACKAGES[name]
     if importlib.util.find_spec(package):
         pytest.skip(f"{package} is installed")
     with pytest.raises(MissingDependencyError, match=f"pip install {package}"):
@@ -158,7 +159,7 @@ def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, ca
 )
 def test_the_trackers_own_packages_take_what_they_are_told(name, kept, tmp_path):
     # in a process of its own: each keeps threads and its place for good
-    package = {"Trackio": "trackio", "WeightsAndBiases": "wandb", "MLflow": "mlflow"}[name]
+    package = PACKAGES[name]
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed: it does not go with the pins of other packages")
     code = (
@@ -189,3 +190,20 @@ def test_a_tracker_begins_and_ends_with_the_training(tmp_path):
     with pytest.raises(KeyError), Log(tmp_path, alarms.Watch(), tracker).open("run", {"eta": 1}):
         raise KeyError
     assert (tracker.name, tracker.ended) == ("run", True)
+
+
+def test_a_missing_package_is_told_before_anything_is_made(tmp_path):
+    from harness import config
+    from harness.errors import MissingDependencyError
+    from harness.runs import Workspace
+    from harness.training import run
+    from harness.training.spec import TrainSpec
+
+    missing = next((n for n, p in PACKAGES.items() if importlib.util.find_spec(p) is None), None)
+    if missing is None:
+        pytest.skip("every tracker is installed")
+    wanted = f"optimiser.track={{use: 'harness.training.trackers:{missing}'}}"
+    spec = config.make(TrainSpec, config.load("train", "toy/inpo", (wanted,)))
+    with pytest.raises(MissingDependencyError, match=f"pip install {PACKAGES[missing]}"):
+        run.train(spec, Workspace(tmp_path), "run")
+    assert list(tmp_path.iterdir()) == []
