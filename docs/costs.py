@@ -99,12 +99,8 @@ def trained() -> str:
 
 
 def machines() -> str:
-    """Return where INPO's recipe fits, and how long it takes.
-
-    First where all GPUs are busy throughout, then with anchors on one of them, as it is done.
-    """
-    head = ("GPUs", "activations", "GB each", "weights, moments", "micro-batch")
-    head += ("hours", "$", "hours, anchors on one")
+    """Return where INPO's recipe fits, and how long it takes."""
+    head = ("GPUs", "activations", "GB each", "weights, moments", "micro-batch", "hours", "$")
     lines = []
     for gpu, gpus in MACHINES:
         told = cost("inpo", gpu, gpus)
@@ -114,11 +110,9 @@ def machines() -> str:
         assert needed(told) <= ROOM * told.memory_gb, (gpu, gpus)
         state, kept = f"{told.state_gb:.1f}", f"{told.activations_gb:.1f}"
         paid = "" if told.dollars is None else f"{told.dollars:.0f}"
-        anchors = told.stages[2].hours or 0.0
-        hours = (f"{told.hours:.1f}", paid, f"{told.hours + (gpus - 1) * anchors:.1f}")
         memory = (f"{told.memory_gb:g}", state, kept)
-        lines.append((f"{gpus} × `{gpu}`", activations, *memory, *hours))
-    return table(head, lines, numbers=6)
+        lines.append((f"{gpus} × `{gpu}`", activations, *memory, f"{told.hours:.1f}", paid))
+    return table(head, lines, numbers=5)
 
 
 def disk() -> str:

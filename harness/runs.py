@@ -34,7 +34,7 @@ MADE = "made"
 twice, so that it does not count in the stage's digest."""
 
 WORKED = "worked.json"
-"""A file in that folder: the seconds of all workers together."""
+"""A file in that folder: what those who worked at the stage, in whatever process, tell of it."""
 
 
 def quiet(label: str, total: int) -> AbstractContextManager[Advance]:
@@ -69,7 +69,7 @@ class Stage:
     device: bool = False
     """Whether it computes on an accelerator, where there is one."""
     accelerators: int = 1
-    """How many of them it takes then."""
+    """How many of them it takes then, as far as that is known before."""
 
 
 Node = Given | Stage
@@ -261,22 +261,33 @@ def describe(
     }
 
 
-def tell_work(out: Path, seconds: float) -> None:
-    """Leave for the manifest how long all workers together were at a stage, in whatever process."""
-    write_whole(out / MADE / WORKED, json.dumps(seconds))
+def tell_work(out: Path, **told: Any) -> None:
+    """Leave for the manifest what only those know who worked at a stage, in whatever process.
+
+    Args:
+        out: the stage's directory.
+        told: `seconds`, how long they were at it in all; `accelerator`, what they computed on;
+            `accelerators`, how many of it the stage takes. What is left out is not known.
+    """
+    write_whole(out / MADE / WORKED, json.dumps(told))
 
 
 def computed_on(stage: Stage, path: Path, seconds: float) -> dict[str, Any]:
-    """Return which accelerator a stage takes on this machine, how many, and for how long in all.
+    """Return which accelerator a stage takes, how many, and for how long in all.
 
     That is the wall clock's time for each; where workers have told of more, theirs, which knows of
-    those that worked side by side and of those that were stopped.
+    those that worked side by side and of those that were stopped. They know, too, what other
+    machines than this one compute on.
     """
-    kind = accelerators.kind() if stage.device and stage.accelerators else accelerators.PROCESSOR
-    count = 0 if kind == accelerators.PROCESSOR else stage.accelerators
-    told = path / MADE / WORKED
-    worked = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else 0.0
-    held = count * max(seconds, worked)
+    file = path / MADE / WORKED
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    if stage.device and stage.accelerators:
+        kind = told.get("accelerator") or accelerators.kind()
+    else:
+        kind = accelerators.PROCESSOR
+    takes = told.get("accelerators", stage.accelerators)
+    count = 0 if kind == accelerators.PROCESSOR else takes
+    held = count * max(seconds, told.get("seconds", 0.0))
     return {"accelerator": kind, "accelerators": count, "accelerator_seconds": held}
 
 

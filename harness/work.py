@@ -13,18 +13,19 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from harness import config
+from harness.accelerators import PROCESSOR, kind
 from harness.files import flush, flush_directory, write_whole, writing
 from harness.types import Advance
 
-SECONDS = "seconds.json"
-"""A file in a piece's folder: how long it took."""
+WORKED = "worked.json"
+"""A file in a piece's folder: how long it took (`seconds`), and on what (`accelerator`)."""
 Do = Callable[[int, Path, Advance], None]
 """Does the piece of that number: writes its result into an empty folder, tells how far it is."""
 
@@ -65,9 +66,16 @@ class Work:
 
     def seconds(self) -> float:
         """Return how long whoever did the pieces was at them, in all; loading is left out."""
-        known = (path / SECONDS for path in self.parts())
-        told = (json.loads(path.read_text("utf-8")) for path in known if path.is_file())
-        return float(sum(told))
+        return float(sum(told["seconds"] for told in self._worked()))
+
+    def accelerator(self) -> str | None:
+        """Return what the pieces were computed on; None: no piece tells."""
+        kinds = {told["accelerator"] for told in self._worked()}
+        return " and ".join(sorted(kinds - {PROCESSOR} or kinds)) or None
+
+    def _worked(self) -> Iterator[Any]:
+        paths = (path / WORKED for path in self.parts())
+        return (json.loads(path.read_text("utf-8")) for path in paths if path.is_file())
 
     def name(self, piece: int) -> str:
         """Return what an error calls a piece."""
@@ -91,7 +99,13 @@ class Launcher(Protocol):
     """Where device work is done: by which processes, on which machines."""
 
     piece: int
-    """How many prompts a worker samples or compares at a time."""
+    """How many prompts a worker samples or compares, or pairs it scores, at a time."""
+
+    def processes(self) -> int:
+        """Return how many processes it has for a training that does not say how many it wants.
+
+        Asked once the training begins: it may have to look at machines, or to join a cluster.
+        """
 
     def spread(self, work: Work, advance: Advance) -> None:
         """Have every piece done that does not stand; a lost worker's piece goes to another."""
@@ -106,8 +120,6 @@ class Conductor(Protocol):
 
     leads: bool
     """Whether this process is the one that tells the user how the run goes."""
-    processes: int
-    """How many it has for a training."""
 
     def conduct(
         self,
@@ -128,7 +140,8 @@ def finish(work: Work, do: Do, piece: int, advance: Advance) -> None:
         begun = time.monotonic()
         try:
             do(piece, aside, advance)
-            (aside / SECONDS).write_text(json.dumps(time.monotonic() - begun), encoding="utf-8")
+            told = {"seconds": time.monotonic() - begun, "accelerator": kind()}
+            (aside / WORKED).write_text(json.dumps(told), encoding="utf-8")
             flush(aside)
             place_first(aside, part)
             flush_directory(part.parent)

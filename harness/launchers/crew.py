@@ -154,6 +154,9 @@ def devices() -> list[str]:
     """Return what CUDA calls the GPUs that this process may use."""
     import torch
 
-    count = torch.cuda.device_count()
-    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return named(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
+
+
+def named(told: str | None, count: int) -> list[str]:
+    """Return what CUDA calls so many GPUs, some of which may have been told by name."""
     return (told.split(",") if told else [str(number) for number in range(count)])[:count]

@@ -164,7 +164,7 @@ def spread(told: Work, advance: Advance, patience: float) -> None:
                 raise HarnessError(f"{error} ({told.name(missing[0])} was not finished)")
             if missing == before:
                 raise ConfigError(
-                    f"sampling or comparing needs {told.gpus} GPUs a process and no machine has so "
+                    f"a piece of this work needs {told.gpus} GPUs a process and no machine has so "
                     "many processes: raise --nproc-per-node, or lower the engine's GPUs"
                 )
 

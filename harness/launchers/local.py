@@ -24,7 +24,7 @@ class LocalLauncher(Component):
     """Does pieces in this process or by several workers, and together what torchrun starts."""
 
     piece: int = Field(512, gt=0)
-    """How many prompts are sampled or compared at a time."""
+    """How many prompts are sampled or compared, or pairs scored, at a time."""
     workers: int | None = Field(None, gt=0)
     """Processes that take pieces from one queue, each with GPUs of its own; None: as many as there
     are GPUs for. One does its work in this process."""
@@ -55,6 +55,10 @@ class LocalLauncher(Component):
                 f"{here}; leave it out, for as many as there are GPUs for"
             )
         return self.workers
+
+    def processes(self) -> int:
+        """Return one a GPU of this machine, for a training; one where there is none."""
+        return max(1, len(devices()))
 
     def together(self, task: Task, processes: int) -> None:
         """Have so many processes of this machine call the task's function.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field
@@ -31,12 +32,12 @@ QUIET = {
 class RayLauncher(Component):
     """Spreads work over a Ray cluster whose nodes all see the workspace under the same path.
 
-    What is neither spread nor done together (anchors, a training of one process) is done where the
-    command is typed.
+    What is neither spread nor done together (a training of one process, a start policy's making) is
+    done where the command is typed.
     """
 
     piece: int = Field(512, gt=0)
-    """How many prompts are sampled or compared at a time."""
+    """How many prompts are sampled or compared, or pairs scored, at a time."""
     address: str | None = None
     """The cluster's: HOST:PORT, `auto`, ray://HOST:PORT; None: the one this machine belongs to, or
     else a new one of this machine alone, which ends with the command; `local`: a new one."""
@@ -64,10 +65,25 @@ class RayLauncher(Component):
             advance(sum(work.sizes))
             return
         ray = joined(self.address)
-        need = self._need(ray, work.gpus)
-        workers = self.workers or room(ray, need)
+        there = ray.cluster_resources()
+        need = self.need(there, work.gpus)
+        workers = self.workers or room(there, need)
         with crew(ray, work, need, self.patience) as actors:
             dispatch(work, actors, workers, self.restarts, advance)
+
+    def processes(self) -> int:
+        """Return one a GPU that the cluster has room for, for a training; one where it has none.
+
+        Raises:
+            MissingDependencyError: Ray is not installed.
+            HarnessError: there is no such cluster, or it has no room.
+        """
+        return self.training(joined(self.address).cluster_resources())
+
+    def training(self, there: Mapping[str, float]) -> int:
+        """Return how many processes a training has on a cluster with these resources."""
+        need = self.need(there, gpus=1)
+        return room(there, need) if need["GPU"] else 1
 
     def together(self, task: Task, processes: int) -> None:
         """Have so many processes of the cluster call the task's function.
@@ -79,9 +95,9 @@ class RayLauncher(Component):
         """
         from harness.launchers.ray_group import train
 
-        ray = joined(self.address)
-        need = self._need(ray, gpus=1)
-        if (fit := room(ray, need)) < processes:
+        there = joined(self.address).cluster_resources()
+        need = self.need(there, gpus=1)
+        if (fit := room(there, need)) < processes:
             raise ConfigError(
                 f"optimiser.processes: {processes}, and the cluster has room for {fit}; take "
                 "fewer, or start its other nodes first"
@@ -98,10 +114,9 @@ class RayLauncher(Component):
             "`ray status`, and run the same command again; it goes on from the last checkpoint"
         )
 
-    def _need(self, ray: Any, gpus: int) -> dict[str, int]:
-        """Return what a worker takes of the cluster."""
-        there = ray.cluster_resources().get("GPU", 0)
-        return {"CPU": self.cpus_a_worker, "GPU": gpus if there else 0}
+    def need(self, there: Mapping[str, float], gpus: int) -> dict[str, int]:
+        """Return what a worker takes of a cluster with these resources."""
+        return {"CPU": self.cpus_a_worker, "GPU": gpus if there.get("GPU") else 0}
 
 
 def joined(address: str | None) -> Any:
@@ -136,18 +151,17 @@ def joined(address: str | None) -> Any:
     return ray
 
 
-def room(ray: Any, need: dict[str, int]) -> int:
-    """Return how many workers fit in the cluster.
+def room(there: Mapping[str, float], need: Mapping[str, int]) -> int:
+    """Return how many workers fit in a cluster with these resources.
 
     Raises:
         ConfigError: not one.
     """
-    there = ray.cluster_resources()
-    key = "GPU" if need["GPU"] else "CPU"
-    fits = int(there.get(key, 0)) // need[key]
-    if not fits:
+    fits = {key: int(there.get(key, 0)) // count for key, count in need.items() if count}
+    key = min(fits, key=lambda name: fits[name])
+    if not fits[key]:
         raise ConfigError(
             f"a worker takes {need[key]} {key}s, and the whole cluster has "
             f"{int(there.get(key, 0))}; lower launcher.cpus_a_worker or the engine's GPUs"
         )
-    return fits
+    return fits[key]

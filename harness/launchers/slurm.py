@@ -31,7 +31,7 @@ LOOK = 5.0
 
 
 class SlurmLauncher(Component):
-    """Has one job's tasks sample, compare and train."""
+    """Has one job's tasks sample, compare, score and train."""
 
     nodes: int = Field(1, gt=0)
     gpus: int = Field(8, ge=0)
@@ -55,7 +55,7 @@ class SlurmLauncher(Component):
     options: Mapping[str, str | int | bool] = {}
     """Other options of sbatch by name, e.g. `exclusive: true`."""
     piece: int = Field(512, gt=0)
-    """How many prompts a process samples or compares at a time."""
+    """How many prompts a process samples or compares, or pairs it scores, at a time."""
     patience: float = Field(60.0, gt=0)
     """Seconds without a sign of life after which a process counts as lost."""
     cluster: Literal["slurm", "local"] = "slurm"
@@ -66,9 +66,8 @@ class SlurmLauncher(Component):
         """Whether this process tells the user how the run goes: the login node's does."""
         return True
 
-    @property
     def processes(self) -> int:
-        """How many processes there are for a training."""
+        """Return how many processes there are for a training."""
         return self.nodes * self.here()
 
     def here(self) -> int:

@@ -15,10 +15,10 @@ from harness.work import Task, Work
 
 
 class TorchrunLauncher(Component):
-    """Has all processes that torchrun started sample, compare and train; the first one leads."""
+    """Has all processes that torchrun started sample, compare, score and train; the first leads."""
 
     piece: int = Field(512, gt=0)
-    """How many prompts a process samples or compares at a time."""
+    """How many prompts a process samples or compares, or pairs it scores, at a time."""
     patience: float = Field(60.0, gt=0)
     """Seconds without a sign of life after which a process counts as lost."""
 
@@ -27,9 +27,8 @@ class TorchrunLauncher(Component):
         """Whether this process tells the user how the run goes."""
         return os.environ.get("RANK", "0") == "0"
 
-    @property
     def processes(self) -> int:
-        """How many processes there are for a training."""
+        """Return how many processes there are for a training."""
         return int(os.environ.get("WORLD_SIZE", "1"))
 
     def conduct(self, run: gang.Run, told: Mapping[str, Any], say: Callable[[str], None]) -> None:

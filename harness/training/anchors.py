@@ -37,6 +37,20 @@ def frozen_logps(
 ) -> list[float]:
     """Return log π(y | x) of every pair's chosen and rejected response, alternating, in nats.
 
+    Raises:
+        PolicyError: the model cannot be used.
+        CheckError: a pair is longer than the model's context.
+    """
+    told = torch.empty(len(pairs), 2)
+    for items, values in scored(frozen(policy, pairs, dtype), pairs, packs(pairs)):
+        told[items] = values.cpu()
+        advance(len(items))
+    return [float(value) for value in told.flatten()]
+
+
+def frozen(policy: Policy, pairs: Sequence[Pair], dtype: str) -> Scorer:
+    """Return what scores a frozen policy's responses in these pairs.
+
     The architecture is checked in float32, before weights are rounded to what is computed in.
 
     Raises:
@@ -46,11 +60,7 @@ def frozen_logps(
     model = load_model(policy, torch.float32, device())
     check_architecture(model)
     check_context(pairs, model.config.max_position_embeddings)
-    told = torch.empty(len(pairs), 2)
-    for items, values in scored(Scorer(rounded(model, dtype)), pairs, packs(pairs)):
-        told[items] = values.cpu()
-        advance(len(items))
-    return [float(value) for value in told.flatten()]
+    return Scorer(rounded(model, dtype))
 
 
 def scored(

@@ -13,7 +13,7 @@ from harness.config import identity
 from harness.runs import Node, Stage
 from harness.training import steps
 from harness.training.contest import contest
-from harness.training.optimise import optimise, processes_of
+from harness.training.optimise import optimise
 from harness.training.pairing import comparisons
 from harness.training.spec import Every, Fit, TrainSpec
 from harness.types import Make
@@ -115,15 +115,17 @@ class Schedule:
         size = f"{spec.optimiser.epochs} epochs, {spec.optimiser.batch} pairs a step"
         if len(spec.fits) > 1:
             size += f", makes {fit.makes}"
-        return self._stage("optimise", t, trained, inputs, size, processes_of(spec))
+        takes = spec.optimiser.processes or 1  # where nothing is said, known when it is made
+        return self._stage("optimise", t, trained, inputs, size, takes)
 
     def _anchor(self, t: int, name: str, policy: Node, pair: Stage) -> Stage:
         spec = self.spec
         label = f"{spec.method} · iteration {t} · anchor ({name})"
-        make = partial(steps.anchor, spec.policy, spec.dtype, label.partition(" · ")[2])
+        make = partial(steps.anchor, spec, label.partition(" · ")[2])
         config = {"dtype": spec.dtype}
         inputs: dict[str, Node] = {"policy": policy, "pair": pair}
-        return Stage("anchor", VERSIONS["anchor"], config, inputs, make, label, device=True)
+        told = (VERSIONS["anchor"], config, inputs, make, label)
+        return Stage("anchor", *told, device=True, accelerators=1)
 
     def _stage(
         self,

@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.accelerators import kind
 from harness.config import identity
 from harness.models import end_ids, load_tokenizer, save
 from harness.protocols import Anchor, Logps, PairBatch
-from harness.runs import quiet, scratch
+from harness.runs import quiet, scratch, tell_work
 from harness.scoring import packing
 from harness.scoring.scorer import Scorer
 from harness.training import alarms, anchors, order, records
@@ -28,7 +29,7 @@ from harness.training.optimisers import Optimiser
 from harness.training.spec import TrainSpec
 from harness.training.trainable import Trainable, start
 from harness.types import Pair, Policy, Track
-from harness.work import Conductor, Task
+from harness.work import Task
 
 Columns = Mapping[Anchor, Tensor]
 """By anchor: the stored log-probabilities, in nats, shape (pairs, 2): chosen, rejected."""
@@ -41,7 +42,7 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
         CheckError: the live log-probabilities are not the stored ones of π_t at the first step, a
             pair does not fit the model, or a loss is not finite.
     """
-    processes = processes_of(spec)
+    processes = spec.optimiser.processes or spec.launcher.processes()
     if processes == 1:
         train(spec, t, out, inputs, track)
         return
@@ -49,13 +50,6 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
     with track(f"iteration {t} · optimise", 0):
         task = Task(take_part, told, scratch(out))
         spec.launcher.together(task, processes)
-
-
-def processes_of(spec: TrainSpec) -> int:
-    """Return how many processes train: as many as are wanted, or as were started for the run."""
-    if spec.optimiser.processes is not None:
-        return spec.optimiser.processes
-    return spec.launcher.processes if isinstance(spec.launcher, Conductor) else 1
 
 
 def take_part(told: Mapping[str, Any]) -> None:
@@ -98,6 +92,7 @@ def train_here(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], tr
     if world.first:
         save(whole, load_tokenizer(policy), out)
         log.keep(out)
+        tell_work(out, accelerators=world.size, accelerator=kind())
 
 
 def log_of(policy: Policy, pairs: Sequence[Pair], place: Path, settings: Optimiser) -> Log:

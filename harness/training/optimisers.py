@@ -40,8 +40,9 @@ class Optimiser(Component):
     lora: Lora | None = None
     """Train low-rank adapters only; None trains every weight."""
     processes: int | None = Field(None, gt=0, exclude=True)
-    """Processes that train together, the weights sharded over them; None: all that were started
-    for the run, or this one alone."""
+    """Processes that train together, the weights sharded over them; None: as many as the launcher
+    has: one a GPU of this machine or of Ray's cluster, all that torchrun or Slurm has started; one
+    where there is no GPU."""
     nodes: int | None = Field(None, gt=0, exclude=True)
     """Copies of the weights, each sharded over its part of the processes; None: one a machine."""
     offload: bool = Field(False, exclude=True)

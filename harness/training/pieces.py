@@ -7,7 +7,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from harness.protocols import Advance, GenerationEngine, RewardOracle, Sampling
+from harness.protocols import (
+    Advance,
+    GenerationEngine,
+    PreferenceOracle,
+    RewardOracle,
+    Sampling,
+)
 from harness.seeds import derive
 from harness.training import records
 from harness.training.pairing import Table
@@ -44,27 +50,24 @@ class Keeping(Protocol):
 
 def work(
     opened: Open,
-    spec: TrainSpec,
-    t: int,
+    told: Mapping[str, Any],
+    prompts: Sequence[Prompt],
     place: Path,
-    inputs: Mapping[str, str],
     gpus: int = 1,
 ) -> Work:
-    """Return the work on an iteration's prompts, as many a piece as the launcher wants.
+    """Return the work on prompts, as many a piece as the launcher wants.
 
     Args:
-        opened: `sampling` or `comparing`.
-        spec: the method.
-        t: the iteration.
+        opened: does it, e.g. `sampling` or `comparing`.
+        told: what that is given: the method (`spec`), the iteration (`t`), and folders by what
+            lies in them (`inputs`).
+        prompts: those that lie in the folder `prompts`.
         place: where what a killed run goes on from lies.
-        inputs: folders by what lies in them; prompts among them.
         gpus: how many whoever does a piece needs.
     """
-    prompts = records.read_prompts(inputs["prompts"])
-    piece = spec.launcher.piece
+    piece = told["spec"].launcher.piece
     parts = [prompts[start : start + piece] for start in range(0, len(prompts), piece)]
     names = tuple(f"prompts {part[0].id!r} to {part[-1].id!r}" for part in parts)
-    told = {"spec": spec, "t": t, "inputs": inputs}
     return Work(opened, told, tuple(map(len, parts)), place / f"pieces-of-{piece}", gpus, names)
 
 
@@ -73,13 +76,16 @@ def gpus(engine: GenerationEngine) -> int:
     return engine.gpus if isinstance(engine, Resident) else 1
 
 
+def sampling(told: Mapping[str, Any]) -> AbstractContextManager[Do]:
+    """Return what samples a piece's prompts."""
+    spec, t, inputs = told["spec"], told["t"], told["inputs"]
+    asked = [request(spec, t, prompt) for prompt in records.read_prompts(inputs["prompts"])]
+    return sampled(spec, spec.policy.at(inputs["policy"]), asked)
+
+
 @contextmanager
-def sampling(told: Mapping[str, Any]) -> Iterator[Do]:
-    """Yield what samples a piece's prompts."""
-    spec, t = told["spec"], told["t"]
-    prompts = records.read_prompts(told["inputs"]["prompts"])
-    policy = spec.policy.at(told["inputs"]["policy"])
-    asked = [request(spec, t, prompt) for prompt in prompts]
+def sampled(spec: TrainSpec, policy: Policy, asked: Sequence[Request]) -> Iterator[Do]:
+    """Yield what has the policy answer a piece's requests; of all there is one a prompt."""
     with answering(spec.engine, policy, asked, spec.sampling) as answer:
 
         def do(piece: int, out: Path, advance: Advance) -> None:
@@ -114,8 +120,13 @@ def comparing(told: Mapping[str, Any]) -> Iterator[Do]:
         players = {key: taking_part(sampled[key], spec) for key in here if key in sampled}
         compare(spec, here, players, out, advance)
 
-    with spec.oracle.kept() if isinstance(spec.oracle, Keeping) else nullcontext():
+    with keeping(spec.oracle):
         yield do
+
+
+def keeping(oracle: PreferenceOracle) -> AbstractContextManager[None]:
+    """Return a context in which an oracle keeps its weights, if it can."""
+    return oracle.kept() if isinstance(oracle, Keeping) else nullcontext()
 
 
 def compare(

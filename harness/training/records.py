@@ -129,6 +129,22 @@ def write_logps(folder: Path, chosen: Sequence[float], rejected: Sequence[float]
     write_table(folder / LOGPS, {"chosen": list(chosen), "rejected": list(rejected)})
 
 
+def write_some_logps(folder: Path, logps: Mapping[int, Sequence[float]]) -> None:
+    """Write some pairs' (chosen, rejected) log-probabilities, in nats, by the pairs' places."""
+    chosen, rejected = _transposed(list(logps.values()), 2)
+    write_table(folder / LOGPS, {"pair": list(logps), "chosen": chosen, "rejected": rejected})
+
+
+def join_logps(parts: Sequence[Path], folder: Path) -> None:
+    """Write what several folders hold of an anchor, in the order of the pairs."""
+    tables = [read_table(part / LOGPS) for part in parts]
+    rows = sorted(
+        row for table in tables for row in zip(*(table[name] for name in table), strict=True)
+    )
+    _, chosen, rejected = _transposed(rows, 3)
+    write_logps(folder, chosen, rejected)
+
+
 def read_logps(folder: str) -> tuple[list[float], list[float]]:
     """Read an anchor's log-probabilities: (chosen, rejected), in the order of the pairs."""
     columns = read_table(Path(folder) / LOGPS)

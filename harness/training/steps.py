@@ -8,11 +8,10 @@ from pathlib import Path
 
 from harness.errors import CheckError
 from harness.files import write_whole
-from harness.protocols import Matrix, Pairing, PolicySource
+from harness.protocols import Matrix, Pairing
 from harness.runs import scratch, tell_work
 from harness.seeds import canonical
-from harness.training import pieces, records
-from harness.training.anchors import frozen_logps
+from harness.training import anchoring, pieces, records
 from harness.training.contest import kept_out
 from harness.training.pairing import is_complete, probability, replay, seated, win_rate
 from harness.training.pieces import taking_part
@@ -29,22 +28,24 @@ def choose_prompts(
 
 def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
     """Sample K responses a prompt from π_t; a prompt's seed depends on nothing but its id and t."""
-    count = len(records.read_prompts(inputs["prompts"]))
-    with track(f"iteration {t} · generate", count) as advance:
-        takes = pieces.gpus(spec.engine)
-        work = pieces.work(pieces.sampling, spec, t, scratch(out), inputs, takes)
+    prompts = records.read_prompts(inputs["prompts"])
+    told, takes = {"spec": spec, "t": t, "inputs": inputs}, pieces.gpus(spec.engine)
+    with track(f"iteration {t} · generate", len(prompts)) as advance:
+        work = pieces.work(pieces.sampling, told, prompts, scratch(out), takes)
         spec.launcher.spread(work, advance)
     records.join(work.parts(), out)
-    tell_work(out, work.seconds())
+    tell_work(out, seconds=work.seconds(), accelerator=work.accelerator())
 
 
 def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
     """Ask the oracle for what the pairing wants to know, round by round."""
+    prompts = records.read_prompts(inputs["prompts"])
     with track(f"iteration {t} · compare", 0) as advance:
-        work = pieces.work(pieces.comparing, spec, t, scratch(out), inputs)
+        told = {"spec": spec, "t": t, "inputs": inputs}
+        work = pieces.work(pieces.comparing, told, prompts, scratch(out))
         spec.launcher.spread(work, advance)
     records.join(work.parts(), out)
-    tell_work(out, work.seconds())
+    tell_work(out, seconds=work.seconds(), accelerator=work.accelerator())
 
 
 def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
@@ -114,16 +115,11 @@ def unfit(pair: Pair, max_length: int) -> str | None:
     return "too long" if len(pair.prompt_ids) + longest > max_length else None
 
 
-def anchor(
-    policies: PolicySource,
-    dtype: str,
-    label: str,
-    out: Path,
-    inputs: Mapping[str, str],
-    track: Track,
-) -> None:
+def anchor(spec: TrainSpec, label: str, out: Path, inputs: Mapping[str, str], track: Track) -> None:
     """Store a frozen policy's log-probabilities of the very rows that are trained on."""
     pairs = records.read_pairs(inputs["pair"])
+    work = anchoring.work(spec, pairs, scratch(out), inputs)
     with track(label, len(pairs)) as advance:
-        told = frozen_logps(policies.at(inputs["policy"]), pairs, dtype, advance)
-    records.write_logps(out, told[0::2], told[1::2])
+        spec.launcher.spread(work, advance)
+    records.join_logps(work.parts(), out)
+    tell_work(out, seconds=work.seconds(), accelerator=work.accelerator())

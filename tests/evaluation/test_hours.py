@@ -92,13 +92,26 @@ def test_an_older_stage_or_one_that_is_gone_makes_the_sum_unknown_and_no_nought(
 
 def test_workers_side_by_side_count_for_as_long_as_each_was_at_it(store):
     def make(out, paths, track):
-        tell_work(out, 8 * 3600)  # eight workers for an hour each, within this wall clock's second
+        tell_work(
+            out, seconds=8 * 3600
+        )  # eight workers for an hour each, within this wall clock's second
 
     found = store.realise(Stage("generate", 1, {}, {}, make, device=True, accelerators=2))
     made = json.loads((Path(found.path) / MANIFEST).read_text())["made"]
     assert made["accelerator_seconds"] == 2 * 8 * 3600
     answer = timed(store, stage("answer", "", {"samples": Given(found.path, "x")}, takes=1), 0)
     assert spent(answer)["training"] == {GPU: pytest.approx(16)}
+
+
+def test_who_trained_tells_on_how_many_of_what_wherever_that_was(store, monkeypatch):
+    def make(out, paths, track):
+        tell_work(out, accelerators=8, accelerator=GPU)  # 8 processes, on machines of a cluster
+
+    monkeypatch.setattr(accelerators, "kind", lambda: accelerators.PROCESSOR)  # there is none here
+    found = store.realise(Stage("optimise", 1, {}, {}, make, device=True, accelerators=1))
+    made = json.loads((Path(found.path) / MANIFEST).read_text())["made"]
+    assert (made["accelerator"], made["accelerators"]) == (GPU, 8)
+    assert made["accelerator_seconds"] == 8 * made["seconds"]
 
 
 def test_what_takes_no_accelerator_is_of_the_processor(store):

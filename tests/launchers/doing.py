@@ -16,8 +16,10 @@ from pydantic import Field
 from harness.config import Component
 from harness.engines.transformers import TransformersEngine
 from harness.errors import CheckError
-from harness.types import Completion
-from harness.work import Work
+from harness.launchers.local import LocalLauncher
+from harness.training import anchoring
+from harness.types import Advance, Completion
+from harness.work import Task, Work
 
 
 def squares_of(place: Path, count: int = 8, **told) -> Work:
@@ -90,6 +92,42 @@ class Mortal(Component):
         if count // 2 in positions and not killed.exists():
             killed.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextmanager
+def mortal_scoring(told) -> Iterator:
+    """Score an anchor's pieces; one worker is killed when it has scored a piece, not kept it."""
+    diary = Path(told["diary"])
+    with anchoring.scoring(told["told"]) as do:
+
+        def mortal(piece: int, out: Path, advance) -> None:
+            do(piece, out, advance)
+            (diary / f"{piece}-{os.getpid()}").touch()
+            time.sleep(0.2)  # so that the other worker comes to its share
+            killed = diary.parent / "killed"
+            if piece == 2 and not killed.exists():
+                killed.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        yield mortal
+
+
+class Counted(Component):
+    """A launcher that notes when it is asked for processes, of which it has two."""
+
+    asked: str
+    inner: LocalLauncher = LocalLauncher()
+    piece: int = 512
+
+    def processes(self) -> int:
+        Path(self.asked).touch()
+        return 2
+
+    def spread(self, work: Work, advance: Advance) -> None:
+        self.inner.spread(work, advance)
+
+    def together(self, task: Task, processes: int) -> None:
+        self.inner.together(task, processes)
 
 
 def gathered(told) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,9 +16,9 @@ import pytest
 from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
 from harness.errors import CheckError, ConfigError, HarnessError
-from harness.launchers.crew import environments
+from harness.launchers.crew import devices, environments, named
 from harness.launchers.local import LocalLauncher
-from harness.runs import Workspace
+from harness.runs import MADE, WORKED, Workspace
 from harness.training import pieces, run
 from harness.work import Work
 from tests.launchers.conftest import MORTAL, digests, method
@@ -174,6 +176,35 @@ def test_workers_have_gpus_and_cores_of_their_own(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c,GPU-d")
     told = [e["CUDA_VISIBLE_DEVICES"] for e in environments(4, 1)]
     assert told == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"]
+
+
+def test_gpus_are_called_by_number_unless_they_were_told_by_name():
+    assert named(None, 2) == ["0", "1"]
+    assert named("GPU-a,GPU-b,GPU-c", 3) == ["GPU-a", "GPU-b", "GPU-c"]
+    assert named("4,5,-1,6", 2) == ["4", "5"]  # CUDA sees none behind one that it does not know
+    assert named("", 0) == named("-1", 0) == []
+
+
+def test_a_training_has_a_process_a_gpu_and_one_without():
+    assert LocalLauncher().processes() == (len(devices()) or 1)
+
+
+def test_how_many_processes_train_is_asked_when_they_begin_and_not_to_plan(alone, tmp_path):
+    launcher = {"use": "tests.launchers.doing:Counted", "asked": str(tmp_path / "asked")}
+    spec, workspace = method(launcher=launcher), Workspace(tmp_path / "runs")
+    shutil.copytree(alone.root, workspace.root)
+    (path,) = [path for stage, path in run.plan(spec, workspace) if stage.name == "optimise"]
+    shutil.rmtree(path)
+    run.plan(spec, workspace)
+    assert not (tmp_path / "asked").exists()
+    found = run.train(spec, workspace, "counted")
+    assert (tmp_path / "asked").exists()
+    worked = json.loads((Path(found.policies[-1]) / MADE / WORKED).read_text())
+    assert worked["accelerators"] == 2
+    (tmp_path / "asked").unlink()
+    shutil.rmtree(path)
+    run.train(method("optimiser.processes=1", launcher=launcher), workspace, "counted")
+    assert not (tmp_path / "asked").exists()  # who says how many asks nobody
 
 
 def test_more_workers_than_gpus_are_refused(monkeypatch, tmp_path):

@@ -107,6 +107,15 @@ def test_a_cluster_that_is_too_small_is_told_at_once(address, tmp_path):
         RayLauncher(address=address).together(task, 3)
 
 
+def test_a_training_has_a_process_a_gpu_of_the_cluster_and_one_without(address):
+    assert RayLauncher(address=address).processes() == 1
+    one, four = RayLauncher(), RayLauncher(cpus_a_worker=4)
+    assert one.training({"CPU": 64.0, "GPU": 16.0}) == 16
+    assert four.training({"CPU": 24.0, "GPU": 16.0}) == 6  # 24 / 4: the processors are the fewer
+    with pytest.raises(ConfigError, match="takes 4 CPUs, and the whole cluster has 2"):
+        four.training({"CPU": 2.0, "GPU": 1.0})
+
+
 def test_a_worker_that_never_has_room_is_told_after_a_while(address, tmp_path):
     launcher = RayLauncher(address=address, workers=1, cpus_a_worker=2, patience=1)
     with pytest.raises(HarnessError, match="no worker has started in 1 seconds: each takes 2 CPU"):

@@ -85,7 +85,7 @@ def test_the_job_is_asked_for_as_the_fields_say(tmp_path, monkeypatch):
     assert lines.index("module load cuda") < next(
         number for number, line in enumerate(lines) if line.startswith("srun ")
     )
-    assert launcher.processes == 8
+    assert launcher.processes() == 8
 
 
 def test_without_slurm_the_command_says_where_to_run_it(tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def whole(tmp_path_factory) -> tuple[Path, list[str]]:
 def test_two_machines_make_the_stages_that_one_makes(whole, by_one):
     folder, _ = whole
     assert gangs.names(folder / "runs") == gangs.names(by_one)
-    for name in ("generate", "compare", "pair"):
+    for name in ("generate", "compare", "pair", "anchor"):
         digests = {manifest(gangs.stage(w, name))["digest"] for w in (folder / "runs", by_one)}
         assert len(digests) == 1, name
     assert 0 < gangs.apart(folder / "runs", by_one) < 1e-5  # summed in another order

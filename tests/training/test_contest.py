@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 
 from harness import config
 from harness.config import Component
+from harness.engines.vllm import VLLMEngine
 from harness.errors import ConfigError
-from harness.runs import Workspace
+from harness.runs import MADE, WORKED, Workspace, scratch
 from harness.training import records, run
-from harness.training.contest import CONTEST, contest, kept_out
+from harness.training.contest import CONTEST, contest, kept_out, worked
 from harness.training.spec import TrainSpec
 from harness.types import Comparison, Completion, Prompt
 from harness.types import Message as Turn
+from harness.work import Work
 from tests.conftest import tiny
 
 SMALL = (
@@ -45,6 +49,13 @@ class Says(Component):
             told = (one.prompt.id, 0, self.text, (1,), (2,), "stop", one.seed)
             made.append(Completion(*told))
         return made
+
+
+class Silent(Component):
+    """An engine that must not be asked."""
+
+    def generate(self, policy, requests, sampling, advance) -> list[Completion]:
+        raise AssertionError("asked again")
 
 
 class Longer(Component):
@@ -80,6 +91,47 @@ def test_every_iteration_has_a_contest_on_prompts_that_it_was_not_trained_on(mad
         assert len(kept) == 8
         assert not kept & {pair.prompt_id for pair in records.read_pairs(str(pairs))}
         assert json.loads((pairs / "counts.json").read_text())["kept out"] == 8
+
+
+def test_two_workers_hold_the_contest_that_one_process_holds(made, tmp_path):
+    workspace, _ = made
+    copy = Workspace(tmp_path / "copy")
+    shutil.copytree(workspace.root, copy.root)
+    path = stages((copy, spec()), "contest")[0]
+    before = (path / CONTEST).read_bytes()
+    shutil.rmtree(path)
+    two = spec("launcher.workers=2", "launcher.piece=3")  # 8 prompts: pieces of 3, 3 and 2
+    run.train(two, copy, "inpo")
+    assert (path / CONTEST).read_bytes() == before
+    assert json.loads((path / MADE / WORKED).read_text())["seconds"] > 0
+
+
+def test_a_contest_goes_on_from_its_finished_pieces(tmp_path):
+    out, done = tmp_path / "out", []
+    out.mkdir()
+    inputs = given(tmp_path, "short")
+    method = spec("prompts.count=40", "launcher.piece=3", engine=Says(text="no"), oracle=Longer())
+    contest(method, 1, out, inputs, lambda *_: nullcontext(done.append))
+    (part,) = (scratch(out) / "comparing").glob("pieces-of-3/part-00001")
+    shutil.rmtree(part)
+    told = (out / CONTEST).read_text()
+    silent = spec("prompts.count=40", "launcher.piece=3", engine=Silent(), oracle=Longer())
+    contest(silent, 1, out, inputs, lambda *_: nullcontext(done.append))  # samples nothing again
+    assert (out / CONTEST).read_text() == told
+
+
+def test_the_hours_of_a_contest_are_each_ones_gpus_times_its_seconds(tmp_path):
+    method = spec(engine=VLLMEngine(tensor_parallel_size=4))  # and a rule, which takes none
+    works = [Work(nullcontext, {}, (1, 1), tmp_path / name) for name in ("sampled", "compared")]
+    for work, seconds in zip(works, (5.0, 3.0), strict=True):
+        for part in work.parts():
+            part.mkdir(parents=True)
+            told = json.dumps({"seconds": seconds, "accelerator": "NVIDIA H100"})
+            (part / WORKED).write_text(told)
+    told = {"seconds": 10.0, "accelerator": "NVIDIA H100"}
+    assert worked(method, *works) == told  # (4 × 10 + 0 × 6) / 4
+    both = spec(engine=VLLMEngine(tensor_parallel_size=4), oracle=Longer())
+    assert worked(both, *works) == told | {"seconds": 11.5}  # (4 × 10 + 1 × 6) / 4
 
 
 def test_no_policy_depends_on_a_contest_and_nothing_is_asked_where_none_is_wanted(made, tmp_path):

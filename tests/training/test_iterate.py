@@ -86,8 +86,11 @@ def test_every_stage_tells_what_it_was_computed_on_and_fits_their_processes(trai
     workspace, runs = trained
     made = manifest(Path(runs["toy/inpo"].policies[1]))["made"]
     assert isinstance(made["accelerator"], str)
-    sampled = json.loads((stages(workspace, "generate")[0][1] / MADE / WORKED).read_text())
-    assert 0 < sampled < manifest(stages(workspace, "generate")[0][1])["made"]["seconds"]
+    for name in ("generate", "anchor"):
+        path = stages(workspace, name)[0][1]
+        worked = json.loads((path / MADE / WORKED).read_text())
+        assert 0 < worked["seconds"] < manifest(path)["made"]["seconds"]
+        assert worked["accelerator"] == made["accelerator"]
     takes = [s.accelerators for s, _ in stages(workspace, "optimise")]
     assert takes == [1, 1]
     sharded = run.plan(spec("toy/inpo", "optimiser.processes=4"), workspace)

@@ -1,0 +1,120 @@
+"""An anchor in pieces, by two workers of whom one is killed, or begun again: it stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from harness import config
+from harness.launchers.local import LocalLauncher
+from harness.runs import scratch
+from harness.training import anchoring, anchors, records, steps
+from harness.training.sources import Pretrained
+from harness.training.spec import TrainSpec
+from harness.types import Pair, Policy
+from tests.launchers.doing import mortal_scoring, who_did
+
+PIECE = 100
+
+
+def spec(policy: str) -> TrainSpec:
+    data = config.load("train", "toy/inpo", (f"launcher.piece={PIECE}",))
+    return config.make(TrainSpec, {**data, "policy": Pretrained(name="tiny", path=policy)})
+
+
+def made_up(count: int) -> list[Pair]:
+    """So many pairs of 45 to 60 tokens."""
+    draw = Random(0)
+
+    def tokens(count: int) -> tuple[int, ...]:
+        return tuple(draw.randrange(5, 25) for _ in range(count))
+
+    lengths = [(20, 20, draw.randint(5, 20)) for _ in range(count)]
+    return [Pair(f"p{i}", *map(tokens, told), 0.9) for i, told in enumerate(lengths)]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[Pair]:
+    return made_up(700)
+
+
+@pytest.fixture
+def inputs(pairs, tiny_policy, tmp_path) -> dict[str, str]:
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    records.write_pairs(folder, pairs)
+    return {"pair": str(folder), "policy": tiny_policy}
+
+
+@pytest.fixture(scope="module")
+def alone(pairs, tiny_policy, tmp_path_factory) -> bytes:
+    """The file that one process writes, all packs at once."""
+    policy = Policy("tiny", tiny_policy)
+    told = anchors.frozen_logps(policy, pairs, "float32", lambda _: None)
+    folder = tmp_path_factory.mktemp("alone")
+    records.write_logps(folder, told[0::2], told[1::2])
+    return (folder / records.LOGPS).read_bytes()
+
+
+def test_a_piece_is_consecutive_packs_and_one_at_least():
+    packs = [[4, 0, 2], [3], [1, 5], [6]]
+    assert anchoring.pieces(packs, 3) == [[[4, 0, 2]], [[3], [1, 5]], [[6]]]
+    assert anchoring.pieces(packs, 1) == [[pack] for pack in packs]
+    assert anchoring.pieces(packs, 99) == [packs]
+    assert anchoring.pieces([], 3) == []
+
+
+def test_two_workers_of_whom_one_is_killed_score_what_one_process_does(
+    pairs, inputs, alone, tmp_path
+):
+    (tmp_path / "diary").mkdir()
+    method = spec(inputs["policy"])
+    work = anchoring.work(method, pairs, tmp_path / "work", inputs)
+    assert len(work.sizes) == len(anchors.packs(pairs)) > 3  # of more than 100 pairs each
+    assert sum(work.sizes) == 700
+    told = {"told": work.told, "diary": str(tmp_path / "diary")}
+    counts: list[int] = []
+    launcher = LocalLauncher(workers=2)
+    launcher.spread(replace(work, open=mortal_scoring, told=told), counts.append)
+    assert (tmp_path / "killed").exists()
+    shares = who_did(tmp_path).values()
+    assert sum("2" in share for share in shares) == 2  # by the dead one, and by another
+    assert sum(counts) == 700  # pairs
+    records.join_logps(work.parts(), tmp_path)
+    assert (tmp_path / records.LOGPS).read_bytes() == alone
+
+
+def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs, alone, tmp_path):
+    out = tmp_path / "anchor"
+    out.mkdir()
+    method = spec(inputs["policy"])
+    first = len(anchors.packs(pairs)[0])
+
+    def stop(count: int) -> None:
+        seen.append(count)
+        if sum(seen) > first:  # in the second piece
+            raise InterruptedError
+
+    seen: list[int] = []
+    with pytest.raises(InterruptedError):
+        steps.anchor(method, "anchor", out, inputs, lambda *_: nullcontext(stop))
+    (place,) = scratch(out).iterdir()
+    assert [path.name for path in place.iterdir()] == ["part-00000"]
+    written = (place / "part-00000").stat().st_ctime_ns
+    totals: list[int] = []
+
+    @contextmanager
+    def track(label: str, total: int) -> Iterator:
+        totals.append(total)
+        yield totals.append
+
+    steps.anchor(method, "anchor", out, inputs, track)
+    assert totals[:2] == [700, first]  # what stood is told at once
+    assert sum(totals[1:]) == 700
+    assert (place / "part-00000").stat().st_ctime_ns == written
+    assert (Path(out) / records.LOGPS).read_bytes() == alone
