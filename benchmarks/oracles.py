@@ -1,6 +1,6 @@
 """What scoring K responses a prompt with a scalar reward model costs, packed against padded.
 
-    python benchmarks/oracles.py [--prompts 4] [--samples 8] [--rounds 3] [--json FILE]
+    python benchmarks/oracles.py [--prompts 4] [--samples 8] [--responses 1] [--json FILE]
 
 Packed is what the oracle does: no padding, a prompt once for its K responses, the head at last
 tokens only. Padded is the model's own forward on batches of 8 rows of like length. One thread, both
@@ -18,8 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 PROMPT, RESPONSE, BATCH = 200, 275, 8
 
 
-def drawn(prompts, samples, vocabulary):
-    """Rows with log-normal lengths, K in succession that begin with the same prompt."""
+def drawn(prompts, samples, vocabulary, responses=1):
+    """Rows with log-normal lengths, K in succession that begin with the same prompt.
+
+    A row of two responses is a question to a pair model; a tournament's first round asks K.
+    """
     import numpy as np
 
     rng = np.random.default_rng(0)
@@ -29,7 +32,11 @@ def drawn(prompts, samples, vocabulary):
         return rng.integers(4, vocabulary, length).tolist()
 
     asked = [tokens(PROMPT) for _ in range(prompts)]
-    return [(str(i), [*p, *tokens(RESPONSE)]) for i, p in enumerate(asked) for _ in range(samples)]
+    return [
+        (str(i), [*prompt, *(t for _ in range(responses) for t in tokens(RESPONSE))])
+        for i, prompt in enumerate(asked)
+        for _ in range(samples)
+    ]
 
 
 def built():
@@ -84,7 +91,7 @@ def timed(function, *given):
 
 def measured(args):
     """Return the least processor time of each way, and how far their rewards lie apart."""
-    model, rows = built(), drawn(args.prompts, args.samples, 3200)
+    model, rows = built(), drawn(args.prompts, args.samples, 3200, args.responses)
     found = {packed: [], padded: []}
     for _ in range(args.rounds):
         for way, times in found.items():
@@ -103,6 +110,7 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--prompts", type=int, default=4)
     parser.add_argument("--samples", type=int, default=8)
+    parser.add_argument("--responses", type=int, default=1, help="in a row; 2: a pair model's")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures here")
     args = parser.parse_args(arguments)

@@ -23,8 +23,8 @@ VERSIONS = {
     "generate": 1,
     "compare": 2,
     "pair": 2,
-    "anchor": 2,
-    "optimise": 2,
+    "anchor": 3,
+    "optimise": 3,
     "contest": 1,
 }
 """Raised when a stage would now give another result from the same inputs."""
