@@ -11,7 +11,7 @@ from typing import Any
 from harness import work
 from harness.errors import HarnessError
 from harness.launchers import failures
-from harness.launchers.member import TASK
+from harness.launchers.member import BACKENDS, TASK
 from harness.launchers.ray_crew import see
 
 START_SECONDS = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
@@ -27,11 +27,12 @@ def train(place: Path, processes: int, need: dict[str, int], patience: float) ->
     with warnings.catch_warnings():  # Ray warns of settings of its own
         warnings.simplefilter("ignore")
         from ray import train as ray_train
-        from ray.train.torch import TorchTrainer
+        from ray.train.torch import TorchConfig, TorchTrainer
 
         trainer = TorchTrainer(
             take_part,
             train_loop_config={"place": str(place), "folder": os.getcwd()},
+            torch_config=TorchConfig(backend=BACKENDS if need["GPU"] else "gloo"),
             scaling_config=ray_train.ScalingConfig(
                 num_workers=processes, use_gpu=bool(need["GPU"]), resources_per_worker=need
             ),
