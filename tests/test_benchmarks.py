@@ -21,8 +21,11 @@ STEP = {"step", "anchors", "memory"}
 
 
 @pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
+def threads(monkeypatch) -> Iterator[None]:
+    """Scripts set threads and variables for their own process: these are taken back."""
     before = torch.get_num_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", str(before))
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
     yield
     torch.set_num_threads(before)
 

@@ -141,7 +141,7 @@ class Failing(Told):
 
 def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, caplog):
     told = Log(tmp_path, alarms.Watch(), Failing())
-    with told.open("run", {}):
+    with caplog.at_level(logging.WARNING), told.open("run", {}):
         told.rewind(0)
         for step in (1, 2):
             told.add({"step": step, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
