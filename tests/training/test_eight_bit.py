@@ -23,7 +23,7 @@ WEIGHT = 128 * 128
 
 @pytest.fixture(scope="module")
 def begun() -> torch.Tensor:
-    pytest.importorskip("torchao")
+    pytest.importorskip("torchao", reason="torchao lies beside the environment: make eight-bit")
     return flat(worker.model())
 
 
