@@ -13,9 +13,9 @@ import torch
 from pydantic import Field
 
 from harness.config import Component
-from harness.errors import MissingDependencyError
 from harness.seeds import derive
 from harness.shape import Shape
+from harness.training.packages import package
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -63,13 +63,10 @@ def library() -> Any:
     Raises:
         MissingDependencyError: it is not installed.
     """
-    try:
-        import peft
-    except ImportError as error:
-        raise MissingDependencyError(
-            "LoRA needs peft: pip install 'preference-harness[lora]', or leave optimiser.lora out"
-        ) from error
-    return peft
+    return package(
+        "peft",
+        "LoRA needs peft: pip install 'preference-harness[lora]', or leave optimiser.lora out",
+    )
 
 
 def size(shape: Shape, lora: Lora) -> int:

@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from harness.errors import CheckError, MissingDependencyError
+from harness.errors import CheckError
+from harness.training.packages import package
 
 if TYPE_CHECKING:
     from harness.training.optimisers import Optimiser
@@ -47,13 +48,10 @@ def library() -> Any:
     Raises:
         MissingDependencyError: torchao is not installed.
     """
-    try:
-        import torchao.optim
-    except ImportError as error:
-        raise MissingDependencyError(
-            "8-bit AdamW needs torchao: pip install 'preference-harness[eight-bit]', or " + INSTEAD
-        ) from error
-    return torchao.optim
+    return package(
+        "torchao.optim",
+        "8-bit AdamW needs torchao: pip install 'preference-harness[eight-bit]', or " + INSTEAD,
+    )
 
 
 def check_even(name: str, parameter: Tensor) -> None:

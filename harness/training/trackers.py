@@ -5,12 +5,11 @@ All optional and all behind one protocol; the log in the stage's directory is al
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from harness.config import Component
-from harness.errors import MissingDependencyError
+from harness.training.packages import package
 
 
 @runtime_checkable
@@ -38,13 +37,11 @@ class Packaged(Component):
         Raises:
             MissingDependencyError: it is not installed.
         """
-        try:
-            return importlib.import_module(self.package)
-        except ImportError as error:
-            raise MissingDependencyError(
-                f"the tracker needs {self.package}: pip install {self.package}, "
-                "or leave optimiser.track out"
-            ) from error
+        return package(
+            self.package,
+            f"the tracker needs {self.package}: pip install {self.package}, "
+            "or leave optimiser.track out",
+        )
 
 
 class Trackio(Packaged):

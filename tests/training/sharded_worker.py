@@ -67,12 +67,11 @@ def adapted() -> Trainable:
     return Trainable(begun, SETTINGS.model_copy(update={"lora": lora}), seed=3)
 
 
-def model(tied: bool = False, seed: int = 0) -> transformers.PreTrainedModel:
+def model(tied: bool = False, seed: int = 0, **sizes: int) -> transformers.PreTrainedModel:
     torch.manual_seed(seed)
+    small = {"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24}
     config = transformers.LlamaConfig(
-        vocab_size=20,
-        hidden_size=16,
-        intermediate_size=24,
+        **{**small, **sizes},
         num_hidden_layers=2,
         num_attention_heads=2,
         tie_word_embeddings=tied,
