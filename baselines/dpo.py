@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Anchor
 from harness.types import PairBatch
 

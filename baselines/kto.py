@@ -13,7 +13,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Anchor
 from harness.types import PairBatch
 
@@ -37,9 +37,9 @@ def kto_loss(
         undesirable: λ_U, the weight of rejected responses.
     """
     ratios = batch.policy - batch.anchors["reference"]
-    point = ((ratios.chosen + ratios.rejected) / 2).detach().clamp(min=0)
-    gains = 1 - (beta * (ratios.chosen - point)).sigmoid()
-    losses = 1 - (beta * (point - ratios.rejected)).sigmoid()
+    reference_point = ((ratios.chosen + ratios.rejected) / 2).detach().clamp(min=0)
+    gains = 1 - (beta * (ratios.chosen - reference_point)).sigmoid()
+    losses = 1 - (beta * (reference_point - ratios.rejected)).sigmoid()
     return desirable * gains + undesirable * losses
 
 

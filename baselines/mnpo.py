@@ -14,7 +14,7 @@ from typing import ClassVar
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Anchor
 from harness.types import PairBatch
 
@@ -28,15 +28,20 @@ def mnpo_margin(
     weights of those previous policies that there are, made to sum to 1. It is written as a mean
     over j, so that it is exactly 0 where all policies agree.
     """
-    found = {n: w for n, w in zip(names(weights), weights, strict=True) if n in batch.anchors}
+    available = {
+        n: w for n, w in zip(anchor_names(weights), weights, strict=True) if n in batch.anchors
+    }
     margin = batch.policy.chosen.new_zeros(())
-    for name, weight in found.items():
-        moved = batch.policy - batch.anchors[name]
-        pulled = batch.anchors["reference"] - batch.anchors[name]
+    for name, weight in available.items():
+        policy_ratios = batch.policy - batch.anchors[name]
+        reference_ratios = batch.anchors["reference"] - batch.anchors[name]
         if per_token:
-            moved, pulled = moved / batch.lengths, pulled / batch.lengths
-        h = moved.contrast() - tau / eta * pulled.contrast()
-        margin = margin + weight / sum(found.values()) * h
+            policy_ratios, reference_ratios = (
+                policy_ratios / batch.lengths,
+                reference_ratios / batch.lengths,
+            )
+        h = policy_ratios.contrast() - tau / eta * reference_ratios.contrast()
+        margin = margin + weight / sum(available.values()) * h
     return margin
 
 
@@ -56,7 +61,7 @@ def mnpo_loss(
     return (margin - 1 / (2 * eta)) ** 2
 
 
-def names(weights: Sequence[float]) -> list[Anchor]:
+def anchor_names(weights: Sequence[float]) -> list[Anchor]:
     """Return the anchors that weights belong to: `previous`, `previous-2`, ..."""
     return ["previous", *(f"previous-{j}" for j in range(2, len(weights) + 1))]
 
@@ -71,7 +76,7 @@ class MNPO(Component):
     per_token: bool = False
 
     @model_validator(mode="after")
-    def _weights_are_mixtures(self) -> MNPO:
+    def _check_weights(self) -> MNPO:
         if self.tau > self.eta:
             raise ValueError(f"tau must not exceed eta ({self.tau} > {self.eta})")
         if self.weights[0] <= 0 or min(self.weights) < 0:
@@ -81,7 +86,7 @@ class MNPO(Component):
     @property
     def anchors(self) -> frozenset[Anchor]:
         """The reference and as many previous policies as there are weights."""
-        return frozenset({"reference", *names(self.weights)})
+        return frozenset({"reference", *anchor_names(self.weights)})
 
     @property
     def target(self) -> float:

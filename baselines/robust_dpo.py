@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from baselines.dpo import dpo_margin
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Anchor
 from harness.types import PairBatch
 
@@ -29,8 +29,8 @@ def robust_dpo_loss(batch: PairBatch, *, beta: float, epsilon: float) -> Tensor:
     loss it falls without bound as the margin grows.
     """
     margin = dpo_margin(batch, beta=beta)
-    kept, flipped = -F.logsigmoid(margin), -F.logsigmoid(-margin)
-    return ((1 - epsilon) * kept - epsilon * flipped) / (1 - 2 * epsilon)
+    unflipped, flipped = -F.logsigmoid(margin), -F.logsigmoid(-margin)
+    return ((1 - epsilon) * unflipped - epsilon * flipped) / (1 - 2 * epsilon)
 
 
 class RobustDPO(Component):

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from baselines.dpo import dpo_loss, dpo_margin
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Anchor
 from harness.types import PairBatch
 

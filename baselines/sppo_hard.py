@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from baselines.sppo import sppo_margin, squared_distance
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Anchor
 from harness.types import Logps, PairBatch
 

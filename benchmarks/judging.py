@@ -21,7 +21,7 @@ THREADS = 5
 """Requests that alpaca-eval's client has on the way at its default settings."""
 SERVER = """
 import math, sys, time
-from harness.judges.server import serving
+from harness.judges.toy_server import serving
 from harness.types import Reply
 TOP = ((("m", math.log(0.75)), ("M", math.log(0.25))),)
 def grade(messages, request):
@@ -34,8 +34,8 @@ with serving(grade, model="gpt-4-1106-preview") as url:
 OURS = """
 import json, sys, time
 from pathlib import Path
-from harness.judges.client import OpenAIJudge
-from harness.judges.stored import StoredJudge
+from harness.judges.client import OpenAIClient
+from harness.judges.cached import CachedJudge
 from harness.types import JudgeRequest, Message, Reading
 class Reader:
     def read(self, replies):
@@ -46,9 +46,9 @@ url, folder, count, concurrency = sys.argv[1], sys.argv[2], int(sys.argv[3]), in
 asked = {"max_tokens": 1, "temperature": 1, "top_p": 1.0, "logprobs": True, "top_logprobs": 5}
 requests = [JudgeRequest(str(i), (Message("user", f"{i} " + "word " * 800),), asked)
             for i in range(count)]
-client = OpenAIJudge(model="gpt-4-1106-preview", base_url=url, concurrency=concurrency)
+client = OpenAIClient(model="gpt-4-1106-preview", base_url=url, concurrency=concurrency)
 begun = time.monotonic()
-found = StoredJudge(client, Path(folder) / "v.sqlite").judge(requests, Reader(), lambda _: None)
+found = CachedJudge(client, Path(folder) / "v.sqlite").judge(requests, Reader(), lambda _: None)
 print(json.dumps({"seconds": time.monotonic() - begun, "answers": len(found)}))
 """
 THEIRS = """

@@ -59,11 +59,11 @@ def built():
 
 
 def packed(model, rows):
+    from harness.oracles.hidden_states import StateRequest, hidden_states
     from harness.oracles.reward_model import reward
-    from harness.oracles.states import Asked, states
 
-    asked = [Asked(row, about, (len(row) - 1,)) for about, row in rows]
-    told = {place: reward(model, state[0]) for place, state in states(model, asked, 8192)}
+    asked = [StateRequest(row, about, (len(row) - 1,)) for about, row in rows]
+    told = {place: reward(model, state[0]) for place, state in hidden_states(model, asked, 8192)}
     return [told[place] for place in range(len(rows))]
 
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from harness.accelerators import PROCESSOR, kind
+from harness.core.hardware import CPU, device_name
 
 PAGE = Path(__file__).with_name("RESULTS.md")
 BLOCK = re.compile(r"(<!-- measured: (\S+) -->\n\n)(.*?)(\n<!-- end -->)", re.DOTALL)
@@ -35,8 +35,8 @@ def processor():
     """Return the processor's model, and the GPU's where there is one."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line for line in lines if line.startswith("model name")), "unknown processor")
-    told = [" ".join(model.rpartition(":")[2].split()), kind()]
-    return " · ".join(name for name in told if name != PROCESSOR)
+    told = [" ".join(model.rpartition(":")[2].split()), device_name()]
+    return " · ".join(name for name in told if name != CPU)
 
 
 def named(package):

@@ -27,10 +27,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.benchmarks import alpaca_eval, alpaca_eval_length, arena_hard_files
-from harness.benchmarks.arena_hard_verdicts import games
-from harness.config import build, load
-from harness.statistics import battles
+from harness.benchmarks.alpaca_eval import benchmark, length_control
+from harness.benchmarks.arena_hard import battles, files
+from harness.benchmarks.arena_hard.verdicts import parse_games
+from harness.core.config import build, load
 
 ASSETS = Path(os.environ.get("HARNESS_ASSETS", "../shared/assets"))
 MODEL = ASSETS / "alpaca_eval/annotations/claude-2.1.json.gz"
@@ -79,21 +79,21 @@ def paired(ours, theirs, runs):
     return tuple(statistics.median(column) for column in zip(*times, strict=True))
 
 
-def length_control(runs):
+def time_length_control(runs):
     """Return (our, their) seconds for one model's length-controlled win rate, C chosen."""
     from alpaca_eval.metrics import glm_winrate
 
     glm_winrate.hf_hub_download = lambda **_: str(GAMED)
     with gzip.open(MODEL, "rt") as file:
         rows = json.load(file)
-    scoring = alpaca_eval_length.Scoring(rounds=0, compat="upstream")
+    scoring = length_control.AlpacaEvalScoring(rounds=0, compat="upstream")
     bench = build({**load("bench", "alpaca-eval"), "assets": str(ASSETS)})
     (graded,) = bench.read_verdicts(MODEL)
-    items = alpaca_eval._items(graded)
+    items = benchmark._items(graded)
 
     def ours():
-        alpaca_eval_length.read.cache_clear()  # the peer reads df_gamed.csv, too
-        alpaca_eval_length.estimates(items, range(len(items)), ASSETS, scoring=scoring)
+        length_control.read_gamed.cache_clear()  # the peer reads df_gamed.csv, too
+        length_control.estimates(items, range(len(items)), ASSETS, scoring=scoring)
 
     def theirs():
         with contextlib.redirect_stdout(io.StringIO()):
@@ -105,7 +105,7 @@ def length_control(runs):
 
 def interval(refits):
     """Return the seconds that so many refits take."""
-    scoring = alpaca_eval_length.Scoring(C=2.782559402207126, rounds=refits)
+    scoring = length_control.AlpacaEvalScoring(C=2.782559402207126, rounds=refits)
     bench = build({**load("bench", "alpaca-eval"), "assets": str(ASSETS)})
     (graded,) = bench.read_verdicts(MODEL)
     whole = bench.model_copy(update={"scoring": scoring})
@@ -127,18 +127,20 @@ def bradley_terry(pooled, baseline=1):
 
 def arena_hard(runs, rounds=2):
     """Return (our, their) seconds for scores and 100 rounds; theirs is scaled up from a few."""
-    graded = arena_hard_files.read_verdicts(BATTLES)
-    pooled = battles.pooled([[(g.won, g.weight) for g in games(o.verdicts)] for o in graded])
+    graded = files.read_verdicts(BATTLES)
+    pooled = battles.pool_battles(
+        [[(g.won, g.weight) for g in parse_games(o.verdicts)] for o in graded]
+    )
     drawn = np.random.RandomState(42)
 
     def ours():
         battles.win_rates(pooled)
-        battles.upstream(pooled, "gpt-4-0314")
+        battles.upstream_bounds(pooled, "gpt-4-0314")
 
     def theirs():
         for _ in range(rounds):
-            at = drawn.choice(len(pooled.won), len(pooled.won))
-            bradley_terry(battles.Battles(pooled.model[at], pooled.won[at], pooled.models))
+            at = drawn.choice(len(pooled.points), len(pooled.points))
+            bradley_terry(battles.Battles(pooled.model[at], pooled.points[at], pooled.model_count))
 
     own, other = paired(ours, theirs, runs)
     return own, other * battles.ROUNDS / rounds
@@ -191,7 +193,7 @@ def silently(command):
 def measured(given):
     """Return our and their seconds by what is done; the refits have no peer."""
     found = {
-        "length-controlled win rate of one model": length_control(given.runs),
+        "length-controlled win rate of one model": time_length_control(given.runs),
         "Arena-Hard scores and 100-round bounds, 8 models": arena_hard(given.runs),
         "805 verdicts from the shell": shell(given.runs, PEER),
         "the same against its metrics alone": shell(given.runs, METRICS),

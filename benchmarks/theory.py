@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.theory.games import Random
-from harness.theory.mirror import mirror_descent, shrinking
+from harness.theory.mirror import mirror_descent, shrinking_eta
 
 
 def seconds(work):
@@ -31,7 +31,7 @@ def measured(given):
     column, record = reference[..., None], [given.iterations]
 
     def descend():
-        mirror_descent(preference, reference, eta=shrinking(0.1), tau=0.1, record=record)
+        mirror_descent(preference, reference, eta=shrinking_eta(0.1), tau=0.1, record=record)
 
     def multiply():
         for _ in range(given.iterations):

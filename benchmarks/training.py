@@ -91,9 +91,9 @@ def built(model, dtype="float32", device="cpu"):
 
 def harness(args, model):
     """Our loop: DPO on packed rows with stored anchors; masters are rounded as in a training."""
-    from harness.training.distributed import group
+    from harness.training.distributed import process_group
 
-    with nullcontext() if args.dtype == args.masters else group():
+    with nullcontext() if args.dtype == args.masters else process_group():
         return harness_here(args, model)
 
 
@@ -103,11 +103,11 @@ def harness_here(args, model):
     from baselines.dpo import DPO
     from harness.scoring import packing
     from harness.scoring.scorer import Scorer
-    from harness.training import anchors, order
+    from harness.training import reference_logps, trainer
     from harness.training.distributed import shard
-    from harness.training.loop import Plan, Trainer
-    from harness.training.optimise import assemble
-    from harness.training.optimisers import Optimiser
+    from harness.training.optimisation import assemble_batch
+    from harness.training.optimisers import OptimiserSettings
+    from harness.training.trainer import BatchPlan, Trainer
     from harness.types import Pair
 
     texts = drawn(args.pairs, model.vocabulary)
@@ -120,21 +120,23 @@ def harness_here(args, model):
         shard(scorer)
     stored = torch.empty(len(pairs), 2, device=args.device)
     begun = now(args.device)
-    for items, values in anchors.scored(scorer, pairs, anchors.packs(pairs)):
+    for items, values in reference_logps.score_pairs(
+        scorer, pairs, reference_logps.pair_packs(pairs)
+    ):
         stored[items] = values
     frozen = now(args.device) - begun
     objective = DPO(beta=0.1)
 
     def loss(items):
-        packed = packing.pack([anchors.row(pairs[i]) for i in items])
+        packed = packing.pack([reference_logps.pair_row(pairs[i]) for i in items])
         live = scorer(packed).view(-1, 2)
-        return objective(assemble(live, pairs, {"reference": stored}, items)), {}
+        return objective(assemble_batch(live, pairs, {"reference": stored}, items)), {}
 
     told = ("batch", "epochs", "micro_tokens", "algorithm")
     given = {name: getattr(args, name) for name in told}
-    settings = Optimiser.model_validate({"learning_rate": 1e-6, **given})
-    steps = order.steps(len(pairs), args.batch, 0, args.epochs)
-    plan = Plan(steps, [packing.size(anchors.row(p)) for p in pairs])
+    settings = OptimiserSettings.model_validate({"learning_rate": 1e-6, **given})
+    steps = trainer.batch_order(len(pairs), args.batch, 0, args.epochs)
+    plan = BatchPlan(steps, [packing.row_size(reference_logps.pair_row(p)) for p in pairs])
     clock = Clock(len(steps) // args.epochs, args.device)
     Trainer(scorer, settings, plan, loss, clock).run(lambda _: None)
     return {"step": clock.seconds(), "anchors": frozen, "memory": clock.growth()}
@@ -278,9 +280,9 @@ def table(least, models):
 
 def iterations(args):
     """A whole run of the toy world under INPO and under DPO, by turns: the ratio of the least."""
-    from harness import config
-    from harness.runs import Workspace
-    from harness.training import run
+    from harness.core import config
+    from harness.core.workspace import Workspace
+    from harness.training import schedule
     from harness.training.spec import TrainSpec
 
     counts = (f"prompts.count={args.prompts}", f"policy.texts.count={25 * args.prompts}")
@@ -288,12 +290,12 @@ def iterations(args):
     least = {}
     for _ in range(args.rounds):
         for name in ("toy/inpo", "toy/iterative-dpo"):
-            spec = config.make(TrainSpec, config.load("train", name, small))
+            spec = config.construct(TrainSpec, config.load("train", name, small))
             with tempfile.TemporaryDirectory() as folder:
                 place = Workspace(Path(folder), isolate=False)
-                place.stages.realise(spec.policy.weights())
+                place.stages.materialize(spec.policy.weights())
                 begun = time.process_time()
-                run.train(spec, place, name)
+                schedule.train(spec, place, name)
                 seconds = time.process_time() - begun
             least[name] = min(seconds, least.get(name, seconds))
     return {"seconds": least, "ratio": least["toy/inpo"] / least["toy/iterative-dpo"]}

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.benchmarks.assets import folder
-from harness.cli import benches, grading
-from harness.config import build, load, make, names
+from harness.cli import factory
+from harness.core.config import build, construct, load, names
+from harness.core.seeds import digest
+from harness.core.stages import ExternalInput, Node
 from harness.errors import AssetError
-from harness.evaluation.pricing import typical
-from harness.judges.stored import StoredJudge
-from harness.runs import Given, Node
-from harness.seeds import digest
-from harness.training.estimate import GB, Cost, estimate
-from harness.training.iterate import Schedule
+from harness.evaluation.run import typical_requests
+from harness.judges.cached import CachedJudge
+from harness.training.estimate import GB, TrainingCost, estimate_training
+from harness.training.schedule import Schedule
 from harness.training.spec import TrainSpec
-from harness.types import Forecast, JudgeRequest
-from leaderboard.published import published
+from harness.types import CostEstimate, JudgeRequest
+from leaderboard.publications import read_publications
 
 PAGE = Path(__file__).with_name("reproduce.md")
 BLOCK = re.compile(r"(<!-- computed: (\w+) -->\n\n)(.*?)(\n<!-- end -->)", re.DOTALL)
@@ -59,10 +59,10 @@ class Row:
 def rows() -> list[Row]:
     """Return the rows of the paper's main tables that have a recipe, each recipe once."""
     recipes = {load("train", name)["method"]: name for name in names("train") if "/" not in name}
-    told = [row for row in published(["inpo"]) if "ICLR" in row.source]
+    told = [row for row in read_publications(["inpo"]) if "ICLR" in row.source]
     found = []
-    for ours in dict.fromkeys(row.ours for row in told if row.ours in recipes):
-        same = [row for row in told if row.ours == ours and table_of(row.source) in TABLES]
+    for ours in dict.fromkeys(row.measured_as for row in told if row.measured_as in recipes):
+        same = [row for row in told if row.measured_as == ours and table_of(row.source) in TABLES]
         by = {row.benchmark: next(iter(row.estimates.values())).value for row in same}
         figures = f"{by['alpaca-eval']:.1f} / {by['arena-hard']:.1f} / {by['mt-bench']:.2f}"
         tables = ", ".join(sorted({table_of(row.source) for row in same}))
@@ -76,10 +76,10 @@ def table_of(source: str) -> str:
     return found[1] if found else ""
 
 
-def cost(recipe: str, gpu: str, gpus: int, *overrides: str) -> Cost:
+def cost(recipe: str, gpu: str, gpus: int, *overrides: str) -> TrainingCost:
     """Return what a recipe costs."""
-    spec = make(TrainSpec, load("train", recipe, overrides))
-    found = estimate(spec, build(load("gpu", gpu)), gpus)
+    spec = construct(TrainSpec, load("train", recipe, overrides))
+    found = estimate_training(spec, build(load("gpu", gpu)), gpus)
     assert found is not None
     return found
 
@@ -117,7 +117,7 @@ def machines() -> str:
 
 def disk() -> str:
     """Return what weights and checkpoints of one run take on the disk."""
-    spec = make(TrainSpec, load("train", "inpo"))
+    spec = construct(TrainSpec, load("train", "inpo"))
     weights = 4 * spec.policy.sizes().parameters / GB  # float32
     state = 3 * weights  # and two moments
     kept = spec.optimiser.checkpoints + 1  # one is being written
@@ -129,7 +129,7 @@ def disk() -> str:
     return table(("what", "GB"), [(what, f"{size:.0f}") for what, size in lines], numbers=1)
 
 
-def needed(told: Cost) -> float:
+def needed(told: TrainingCost) -> float:
     """Return the memory that training takes on a GPU, in GB."""
     return (told.state_gb or 0.0) + (told.activations_gb or 0.0)
 
@@ -142,13 +142,13 @@ def together() -> str:
     once: set[str] = set()
     saved = 0.0
     for recipe in recipes:
-        spec = make(TrainSpec, load("train", recipe))
+        spec = construct(TrainSpec, load("train", recipe))
         for place, stage in enumerate(("generate", "compare")):
             found = keys(Schedule(spec).policies()[-1], stage)
             hours = (costs[recipe].stages[place].hours or 0.0) / spec.iterations
             saved += len(found & once) * hours * GPUS
             once |= found
-    price = (next(iter(costs.values())).hourly or 0.0) / GPUS
+    price = (next(iter(costs.values())).dollars_per_hour or 0.0) / GPUS
     lines = [
         (f"{len(recipes)} runs, each in a workspace of its own", alone),
         ("in one workspace: first iterations that are the same are made once", alone - saved),
@@ -162,7 +162,7 @@ def keys(node: Node, stage: str) -> set[str]:
     found: set[str] = set()
 
     def key(node: Node) -> str:
-        if isinstance(node, Given):
+        if isinstance(node, ExternalInput):
             return node.digest
         inputs = {name: key(inner) for name, inner in node.inputs.items()}
         told = digest([node.name, node.version, node.config, inputs])
@@ -197,12 +197,12 @@ def bills() -> str:
     return table(head, lines, numbers=4)
 
 
-def bill(bench: str, judge: str) -> Forecast:
+def bill(bench: str, judge: str) -> CostEstimate:
     """Return the forecast of a judge's bill, as `harness judge doctor` makes it."""
-    benchmark = benches.benchmark(bench, [], None, None)
-    client = grading.component("judge", judge, [])
-    requests = typical(benchmark) or published_requests(benchmark)
-    return StoredJudge(client, Path("nowhere")).forecast(requests, benchmark)
+    benchmark = factory.build_judged_benchmark(bench, [], None, None)
+    client = factory.build_component("judge", judge, [])
+    requests = typical_requests(benchmark) or published_requests(benchmark)
+    return CachedJudge(client, Path("nowhere")).estimate_cost(requests, benchmark)
 
 
 def published_requests(benchmark) -> Sequence[JudgeRequest]:

@@ -111,3 +111,8 @@ class BatchPendingError(JudgeError):
     """The verdicts are not there yet: a batch of requests is under way."""
 
     exit_code = 15
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

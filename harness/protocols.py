@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from pydantic import Field
 
-from harness.config import Component
-from harness.runs import Node
+from harness.core.config import Component
+from harness.core.hardware import ModelShape
+from harness.core.jobs import GroupJob, ShardedJob
+from harness.core.stages import Node, Stage
 from harness.types import Advance as Advance
 from harness.types import (
     Answer,
     Answers,
+    Body,
     Comparison,
     Completion,
+    CostEstimate,
     Graded,
     JudgeRequest,
+    ParsedVerdict,
     Policy,
     Prompt,
-    Reading,
+    RawReply,
     Reply,
     Request,
     Score,
+    Usage,
     Verdict,
 )
 from harness.types import Logps as Logps
 from harness.types import PairBatch as PairBatch
-from harness.work import Launcher as Launcher
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+AnswerRequests = Callable[[Sequence[int], Advance], list[Completion]]
+"""Answers the requests at some positions, in their order; `advance(1)` after every request."""
 
 Anchor = str
 """A frozen policy's name: `reference` (π_ref), `previous` (π_t), `previous-2` (π_{t-1}), ..."""
@@ -75,7 +84,7 @@ class PolicySource(Protocol):
     def weights(self) -> Node:
         """Return the folder or hub id, or the stage that makes it."""
 
-    def at(self, path: str) -> Policy:
+    def with_weights(self, path: str) -> Policy:
         """Return the policy whose weights lie at `path` and that is otherwise like this one."""
 
 
@@ -100,7 +109,7 @@ class GenerationEngine(Protocol):
         """Answer every request, in order: n completions each; `advance(1)` after every request.
 
         A completion depends on its own request only, never on its neighbours or their order. An
-        engine may keep the weights between calls: see `harness.training.pieces.Resident`.
+        engine may keep the weights between calls: see `harness.training.rollout.Resident`.
         """
 
 
@@ -134,10 +143,10 @@ class Pairing(Protocol):
         """
 
 
-class Reader(Protocol):
+class VerdictParser(Protocol):
     """What a protocol reads in a judge's replies; it is part of every benchmark."""
 
-    def read(self, replies: Sequence[Reply]) -> Reading | None:
+    def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
         """Read the replies to one request and its follow-ups, in order; None: it cannot be done."""
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
@@ -151,17 +160,17 @@ class Judge(Protocol):
     model: str
 
     def judge(
-        self, requests: Sequence[JudgeRequest], reader: Reader, advance: Advance
+        self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
     ) -> list[Verdict]:
         """Return one verdict a request, in order; one that could not be read has no reading."""
 
 
 @runtime_checkable
-class Benchmark(Reader, Protocol):
+class Benchmark(VerdictParser, Protocol):
     """A protocol of one version: prompts → answers → judge requests → readings → a score."""
 
     name: str
-    usual_judge: str
+    default_judge: str
     """Who grades where nobody else is named: a name of configs/judge."""
     baseline: PolicySource | None
     """Who answers first where the protocol brings no baseline answers of its own."""
@@ -172,7 +181,7 @@ class Benchmark(Reader, Protocol):
     def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
         """Return the turn that follows these prompts and their answers; none: all is said."""
 
-    def sampling_of(self, prompt: Prompt) -> Sampling:
+    def sampling_for(self, prompt: Prompt) -> Sampling:
         """Return how a policy is sampled that answers here."""
 
     def baseline_answers(self) -> list[Answer] | None:
@@ -195,3 +204,292 @@ class Benchmark(Reader, Protocol):
 
     def files(self, graded: Graded) -> Mapping[str, str]:
         """Return texts in the protocol's own formats, by file name; they are read back equal."""
+
+
+@runtime_checkable
+class Launcher(Protocol):
+    """Where device work is done: by which processes, on which machines."""
+
+    shard_size: int
+    """How many prompts a worker samples or compares, or pairs it scores, at a time."""
+
+    def processes(self) -> int:
+        """Return how many processes it has for a training that does not say how many it wants.
+
+        Asked once the training begins: it may have to look at machines, or to join a cluster.
+        """
+
+    def map_shards(self, job: ShardedJob, advance: Advance) -> None:
+        """Have every piece done that does not stand; a lost worker's piece goes to another."""
+
+    def run_group(self, job: GroupJob, processes: int) -> None:
+        """Have so many processes call the task's function, in one group of torch's."""
+
+
+@runtime_checkable
+class RunLauncher(Protocol):
+    """A launcher that has a whole run elsewhere, or in processes that began it together."""
+
+    is_leader: bool
+    """Whether this process is the one that tells the user how the run goes."""
+
+    def launch(
+        self,
+        run: Callable[[Mapping[str, Any]], None],
+        payload: Mapping[str, Any],
+        say: Callable[[str], None],
+    ) -> None:
+        """Have a function, importable by its name, called once with plain data and components."""
+
+
+@runtime_checkable
+class AcceleratorUser(Protocol):
+    """What can tell how many accelerators it takes where there are any."""
+
+    @property
+    def accelerators(self) -> int:
+        """Return how many; 0 where the work is done elsewhere, or needs none."""
+
+
+def accelerators_needed(component: object) -> int:
+    """Return how many accelerators a component takes; one where it does not tell."""
+    return component.accelerators if isinstance(component, AcceleratorUser) else 1
+
+
+@runtime_checkable
+class HasModelShape(Protocol):
+    """What can tell how large its model is."""
+
+    def sizes(self) -> ModelShape | None:
+        """Return the model's sizes; None where they are not known."""
+
+
+@runtime_checkable
+class TokenEstimator(HasModelShape, Protocol):
+    """An oracle that can tell how much it reads."""
+
+    def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
+        """Return how many tokens it reads to compare k responses to a prompt so often.
+
+        Args:
+            prompt: the prompt's length, in tokens.
+            response: a response's mean length, in tokens.
+            k: how many responses there are.
+            comparisons: how many comparisons are asked.
+        """
+
+
+class RequestQueue(Protocol):
+    """Gives out requests one at a time, so that no more are in memory than are being asked."""
+
+    def next(self) -> tuple[int, Body] | None:
+        """Return a place and what is to be asked there; None: nothing at the moment."""
+        ...
+
+    def is_done(self) -> bool:
+        """Say whether nothing will be given out any more."""
+        ...
+
+    def keep(self, replies: Sequence[RawReply]) -> None:
+        """Store replies; on return they are on the disk.
+
+        Raises:
+            StoreError: they could not be stored.
+        """
+        ...
+
+    def record_failure(self, index: int, reason: str) -> None:
+        """Note a try without a verdict that may be on the bill all the same."""
+        ...
+
+    def record_refusal(self, index: int, reason: str) -> None:
+        """Keep that the server will not take one request, and why.
+
+        Raises:
+            StoreError: it could not be stored.
+        """
+        ...
+
+
+@runtime_checkable
+class JudgeClient(Protocol):
+    """Asks a judge, and remembers nothing."""
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for, and that must be served."""
+        ...
+
+    @property
+    def unparsed_attempts(self) -> int:
+        """How many replies a request may have, follow-ups included, while none can be read."""
+        ...
+
+    @property
+    def served_as(self) -> tuple[str, ...]:
+        """Other names under which the same model may be served."""
+        ...
+
+    def body(self, request: JudgeRequest) -> Body:
+        """Return the whole request: what a verdict is kept under."""
+        ...
+
+    def ask(self, queue: RequestQueue) -> None:
+        """Ask what the desk gives out until it is done.
+
+        Raises:
+            JudgeError: the judge cannot be reached, or refuses for good; what it said is kept.
+        """
+        ...
+
+
+@runtime_checkable
+class KeepsPolicy(Protocol):
+    """An engine that keeps a policy's weights where they are needed while it answers often."""
+
+    gpus: int
+    """How many GPUs hold one copy of the weights, where there are GPUs."""
+
+    def resident(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling
+    ) -> AbstractContextManager[AnswerRequests]:
+        """Load the policy; answer requests of these, no others, until the context is left."""
+
+
+@runtime_checkable
+class KeepsWeights(Protocol):
+    """An oracle that can keep its weights from one question to the next."""
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Keep them until the context is left."""
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Receives figures by name as a training goes on."""
+
+    def start(self, name: str, config: Mapping[str, Any]) -> None:
+        """Begin a training; `config` is plain data."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Take the figures of a step."""
+
+    def finish(self) -> None:
+        """End the training."""
+
+
+@runtime_checkable
+class InstructionCorpus(Protocol):
+    """Instructions with answers."""
+
+    def examples(self) -> list[tuple[str, str]]:
+        """Return (instruction, answer) pairs."""
+        ...
+
+    def words(self) -> list[str]:
+        """Return every word that the texts can hold."""
+        ...
+
+
+class PeriodicReference(Component):
+    """A reference that is moved up to the newest policy every so many iterations."""
+
+    every: int = Field(gt=0)
+
+
+class Fit(Component):
+    """One minimisation of the objective over an iteration's pairs.
+
+    Policies have names; a name means its newest policy, or π_1 where there is none yet.
+    """
+
+    start: str = "policy"
+    """Where the fit begins: what its objective calls `previous`."""
+    result: str = "policy"
+    """What its result is called; `policy` is the one that the next iteration samples."""
+
+
+@runtime_checkable
+class LmEvalEngine(Protocol):
+    """An engine whose model lm-eval can load, too."""
+
+    def lm_eval(self, policy: Policy) -> dict[str, Any]:
+        """Return lm-eval's name of the model, the arguments to make it, and the environment."""
+        ...
+
+
+@runtime_checkable
+class AssetConverter(Protocol):
+    """Makes a file's content out of another that is downloaded."""
+
+    def convert(self, text: str) -> Any:
+        """Return the content, to be written as JSON."""
+        ...
+
+
+@runtime_checkable
+class PersistentJudge(Judge, Protocol):
+    """A judge that keeps its verdicts."""
+
+    def count_pending(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> int:
+        """Return how many of the requests it would have to be asked."""
+        ...
+
+    def estimate_cost(
+        self, requests: Sequence[JudgeRequest], parser: VerdictParser
+    ) -> CostEstimate:
+        """Say what asking those of them will take that are not stored."""
+        ...
+
+    def usage(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> Usage:
+        """Return what the verdicts on them have cost, in whatever run."""
+        ...
+
+    def request_settings(self, request: JudgeRequest) -> Mapping[str, Any]:
+        """Return what a request is asked with besides its text: the protocol's and its own."""
+        ...
+
+
+@runtime_checkable
+class TrainedPolicySource(Protocol):
+    """A policy that a run has made."""
+
+    def run(self) -> Mapping[str, Any]:
+        """Return the run's name, its method, the iteration, and the policy that it began with."""
+        ...
+
+
+@runtime_checkable
+class TaskSuite(Protocol):
+    """Tasks whose answers are known, in place of a benchmark that asks a judge."""
+
+    @property
+    def name(self) -> str:
+        """What results are filed under."""
+        ...
+
+    def stages(
+        self, policy: PolicySource, engine: GenerationEngine
+    ) -> AbstractContextManager[list[Stage]]:
+        """Lend a stage a task; none is made before it is asked for."""
+        ...
+
+    def score(self, folders: Sequence[Path]) -> Score:
+        """Score the stages' folders, in their order."""
+        ...
+
+    def sources(self, folders: Sequence[Path]) -> Mapping[str, str]:
+        """Return what identifies each task; results that differ in one share no column."""
+        ...
+
+    def facts(self, folders: Sequence[Path]) -> Mapping[str, Any]:
+        """Return how each task was taken."""
+        ...
+
+    def versions(self, folders: Sequence[Path]) -> Mapping[str, str]:
+        """Return the versions of the packages that the tasks were taken with."""
+        ...
+
+    def files(self, folders: Sequence[Path]) -> Mapping[str, str]:
+        """Return the records of single items by file name."""
+        ...

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import Tensor
 
+Body = Mapping[str, Any]
+
 FinishReason = Literal["stop", "length"]
 
 Advance = Callable[[int], None]
 """Told how many more steps are done."""
 Track = Callable[[str, int], AbstractContextManager[Advance]]
 """Shows (label, total) while the context is open; a total of 0 is unknown."""
-Make = Callable[[Path, Mapping[str, str], Track], None]
+StageFunction = Callable[[Path, Mapping[str, str], Track], None]
 """Writes a stage's result into an empty directory, given the paths of its inputs by name."""
 
 
@@ -190,7 +192,7 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedVerdict:
     """What a protocol reads out of a reply."""
 
     value: float
@@ -204,7 +206,7 @@ class Verdict:
     """A judge's finding. An unread one is kept and counted, never a tie and never a loss."""
 
     request_id: str
-    reading: Reading | None
+    parsed: ParsedVerdict | None
     """None when the reply could not be read."""
     model: str
     """The model that the server says it served; empty where it took no request at all."""
@@ -263,7 +265,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Forecast:
+class CostEstimate:
     """What asking a judge is expected to take; follow-ups are not foreseen."""
 
     calls: int
@@ -281,12 +283,12 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Bill:
+class Usage:
     """What verdicts have cost, from the first call to the last, in whatever run."""
 
     calls: int
     """All that are, or may be, on the judge's bill."""
-    unread: int
+    unparsed: int
     """Replies among them that could not be read."""
     quarantined: int
     """Replies among them that another model gave."""
@@ -307,18 +309,30 @@ class Bill:
 
 
 @dataclass(frozen=True, slots=True)
-class Figure:
+class PublishedFigure:
     """A published figure beside the one that the harness makes of the same verdicts."""
 
-    what: str
+    metric: str
     published: float
     recomputed: float
     tolerance: float
     """How far apart they may lie, in the figure's own unit."""
-    explained: str = ""
+    explanation: str = ""
     """Why they differ, where they do."""
 
     @property
     def holds(self) -> bool:
         """Say whether the two agree within the tolerance."""
         return abs(self.recomputed - self.published) <= self.tolerance
+
+
+@dataclass(frozen=True, slots=True)
+class RawReply:
+    """A judge's reply to one request."""
+
+    index: int
+    """Which request, as `Desk.next` named it."""
+    text: str
+    """The response's body, as it came."""
+    seconds: float
+    """From the try that was answered to its last byte."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import CheckError, InputError
-from leaderboard.latex import BEGIN, END, latex
+from leaderboard.latex import BEGIN, END, render_latex
 from leaderboard.table import Table
 
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
@@ -26,23 +26,23 @@ LAYOUT = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class PrintedBlock:
     """A block of a paper that was printed by the leaderboard."""
 
-    asked: Any
+    options: Any
     lines: tuple[tuple[int, str], ...]
     """The lines of tables, each with its number in the file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckSummary:
     """How much was compared."""
 
     tables: int
     numbers: int
 
 
-def check(path: Path, make: Callable[[Any], Sequence[Table]]) -> Checked:
+def check_numbers(path: Path, rebuild: Callable[[Any], Sequence[Table]]) -> CheckSummary:
     """Compare every number with what is made of the results now.
 
     Args:
@@ -53,75 +53,77 @@ def check(path: Path, make: Callable[[Any], Sequence[Table]]) -> Checked:
         InputError: the file cannot be read, or holds nothing that was printed by the leaderboard.
         CheckError: a number is not what the results give, or belongs to nobody.
     """
-    blocks, numbers, wrong = list(_blocks(path)), 0, list[str]()
+    blocks, numbers, mismatches = list(_blocks(path)), 0, list[str]()
     for block in blocks:
-        now = _by_name(latex(make(block.asked), block.asked).splitlines())
-        for number, line in block.lines:
-            name, printed = _read(line)
+        current = _numbers_by_name(render_latex(rebuild(block.options), block.options).splitlines())
+        for line_number, line in block.lines:
+            name, printed = _parse_line(line)
             numbers += len(printed)
-            wrong += _compared(f"{path}:{number}", name, printed, now.get(name, []))
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise CheckError(f"not what the results give: {'; '.join(wrong[:3])}{more}")
-    return Checked(len(blocks), numbers)
+            mismatches += _mismatches(f"{path}:{line_number}", name, printed, current.get(name, []))
+    if mismatches:
+        more = f" and {len(mismatches) - 3} more" if len(mismatches) > 3 else ""
+        raise CheckError(f"not what the results give: {'; '.join(mismatches[:3])}{more}")
+    return CheckSummary(len(blocks), numbers)
 
 
-def _compared(
-    where: str, name: str, printed: Sequence[str], now: Sequence[Sequence[str]]
+def _mismatches(
+    location: str, name: str, printed: Sequence[str], current: Sequence[Sequence[str]]
 ) -> Iterator[str]:
-    told = name.replace("\\", "")
-    if not now:
-        yield f"{where} {told!r} is not in the results"
+    label = name.replace("\\", "")
+    if not current:
+        yield f"{location} {label!r} is not in the results"
         return
-    if list(printed) in [list(numbers) for numbers in now]:
+    if list(printed) in [list(numbers) for numbers in current]:
         return
-    nearest = min(now, key=lambda numbers: len(_apart(printed, numbers)))
-    apart = _apart(printed, nearest)
-    yield f"{where} {told!r}: {', '.join(f'{a} is {b}' for a, b in apart[:3])}"
+    nearest = min(current, key=lambda numbers: len(_differing_numbers(printed, numbers)))
+    differing = _differing_numbers(printed, nearest)
+    yield f"{location} {label!r}: {', '.join(f'{a} is {b}' for a, b in differing[:3])}"
 
 
-def _apart(printed: Sequence[str], now: Sequence[str]) -> list[tuple[str, str]]:
-    longest = max(len(printed), len(now))
-    padded = ([*numbers, *["missing"] * (longest - len(numbers))] for numbers in (printed, now))
+def _differing_numbers(printed: Sequence[str], current: Sequence[str]) -> list[tuple[str, str]]:
+    longest = max(len(printed), len(current))
+    padded = ([*numbers, *["missing"] * (longest - len(numbers))] for numbers in (printed, current))
     return [(a, b) for a, b in zip(*padded, strict=True) if a != b]
 
 
-def _blocks(path: Path) -> Iterator[Block]:
+def _blocks(path: Path) -> Iterator[PrintedBlock]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    begun = [i for i, line in enumerate(lines) if line.startswith(BEGIN + "{")]
-    if not begun:
+    starts = [i for i, line in enumerate(lines) if line.startswith(BEGIN + "{")]
+    if not starts:
         raise InputError(
             f"{path} holds no table that `harness leaderboard --format latex` has printed, or its "
             "comments were taken out: print it again"
         )
-    for at in begun:
-        end = next((i for i in range(at, len(lines)) if lines[i] == END), None)
+    for start in starts:
+        end = next((i for i in range(start, len(lines)) if lines[i] == END), None)
         if end is None:
-            raise InputError(f"{path}:{at + 1}: the line {END!r} is missing: print the table again")
+            raise InputError(
+                f"{path}:{start + 1}: the line {END!r} is missing: print the table again"
+            )
         try:
-            asked = json.loads(lines[at].removeprefix(BEGIN))
+            options = json.loads(lines[start].removeprefix(BEGIN))
         except ValueError as error:
-            raise InputError(f"{path}:{at + 1} is damaged ({error}): print it again") from error
-        body = [(i + 1, lines[i]) for i in range(at + 1, end) if _is_line(lines[i])]
-        yield Block(asked, tuple(body))
+            raise InputError(f"{path}:{start + 1} is damaged ({error}): print it again") from error
+        body = [(i + 1, lines[i]) for i in range(start + 1, end) if _is_table_line(lines[i])]
+        yield PrintedBlock(options, tuple(body))
 
 
-def _is_line(line: str) -> bool:
+def _is_table_line(line: str) -> bool:
     return line.rstrip().endswith(r"\\") and "&" in line and not line.lstrip().startswith("%")
 
 
-def _by_name(lines: Sequence[str]) -> dict[str, list[list[str]]]:
-    found: dict[str, list[list[str]]] = {}
-    for line in filter(_is_line, lines):
-        name, numbers = _read(line)
-        found.setdefault(name, []).append(numbers)
-    return found
+def _numbers_by_name(lines: Sequence[str]) -> dict[str, list[list[str]]]:
+    numbers_by_name: dict[str, list[list[str]]] = {}
+    for line in filter(_is_table_line, lines):
+        name, numbers = _parse_line(line)
+        numbers_by_name.setdefault(name, []).append(numbers)
+    return numbers_by_name
 
 
-def _read(line: str) -> tuple[str, list[str]]:
+def _parse_line(line: str) -> tuple[str, list[str]]:
     """Return a line's first cell and the numbers of the others."""
     first, *rest = re.split(r"(?<!\\)&", line.rstrip().removesuffix(r"\\"))
     texts = [re.sub(r"[{}]", "", LAYOUT.sub(" ", cell)) for cell in (first, *rest)]

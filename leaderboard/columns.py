@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from harness.config import known
+from harness.core.config import suggest
 from harness.errors import ConfigError
 from harness.types import Estimate
 from leaderboard.rows import Row
@@ -15,7 +15,7 @@ DASH = "–"
 ALL = "all"
 HARNESS, COMMIT = "preference-harness", "commit"
 """Names among a result's versions."""
-SHORT = 10
+COMMIT_DIGITS = 10
 """Digits of a commit that are shown."""
 
 METRICS = {
@@ -40,9 +40,9 @@ class Fact:
 
     heading: str
     text: Callable[[Row], str]
-    order: Callable[[Row], float | str | None]
+    sort_value: Callable[[Row], float | str | None]
     """What a row sorts by; None comes last."""
-    number: bool = False
+    is_numeric: bool = False
 
 
 def _number(value: float | None, digits: int = 1, scale: float = 1.0) -> str:
@@ -56,28 +56,30 @@ def _length(value: float | None, row: Row) -> str:
 
 def _hours(value: float | None) -> str:
     """Return hours with two digits that say something: few are not rounded to none."""
-    few = 0 if not value or value >= 1 else -math.floor(math.log10(value))
-    return _number(value, digits=1 + few)
+    extra_digits = 0 if not value or value >= 1 else -math.floor(math.log10(value))
+    return _number(value, digits=1 + extra_digits)
 
 
 def _commit(row: Row) -> str:
     """Return a commit's first digits, and whether the checkout had been changed."""
     name, mark, rest = row.versions.get(COMMIT, "").partition("+")
-    return f"{name[:SHORT]}{mark}{rest}"
+    return f"{name[:COMMIT_DIGITS]}{mark}{rest}"
 
 
 def _versions(row: Row) -> str:
-    told = sorted(row.versions.items())
-    return ", ".join(f"{name} {version}" for name, version in told if name not in (HARNESS, COMMIT))
+    packages = sorted(row.versions.items())
+    return ", ".join(
+        f"{name} {version}" for name, version in packages if name not in (HARNESS, COMMIT)
+    )
 
 
 def _judged(row: Row) -> str:
-    return DASH if row.judged is None else f"{row.judged} of {row.asked}"
+    return DASH if row.judged_count is None else f"{row.judged_count} of {row.prompt_count}"
 
 
 def _seeds(row: Row) -> list[int]:
     """Return the seeds of a row's runs, as far as they are known."""
-    return [each.seed for each in row.repeats or (row,) if each.seed is not None]
+    return [repeat.seed for repeat in row.repeats or (row,) if repeat.seed is not None]
 
 
 def _method(row: Row) -> str:
@@ -89,51 +91,51 @@ def _method(row: Row) -> str:
     return f"{row.label}{iteration}{base}"
 
 
-CONTESTANT = {
+CONTESTANT_FACTS = {
     "method": Fact("method", _method, lambda row: row.label),
     "base": Fact("base", lambda row: row.base or DASH, lambda row: row.base or None),
     "iteration": Fact(
         "iteration",
         lambda row: DASH if row.iteration is None else str(row.iteration),
         lambda row: row.iteration,
-        number=True,
+        is_numeric=True,
     ),
     "seeds": Fact(
         "seeds",
         lambda row: ", ".join(map(str, _seeds(row))) or DASH,
         lambda row: len(_seeds(row)) or None,
-        number=True,
+        is_numeric=True,
     ),
     "run": Fact("run", lambda row: row.run or DASH, lambda row: row.run or None),
 }
 """What a contestant is, on whatever benchmark."""
 
-FACTS = {
+RESULT_FACTS = {
     "length": Fact(
         "mean length",
         lambda row: _length(row.mean_length, row),
         lambda row: row.mean_length,
-        number=True,
+        is_numeric=True,
     ),
-    "tokens": Fact("tokens", lambda r: _length(r.tokens, r), lambda r: r.tokens, number=True),
+    "tokens": Fact("tokens", lambda r: _length(r.tokens, r), lambda r: r.tokens, is_numeric=True),
     "truncated": Fact(
         "cut off %",
         lambda row: _number(row.truncated, scale=100),
         lambda row: row.truncated,
-        number=True,
+        is_numeric=True,
     ),
-    "judged": Fact("n judged", _judged, lambda row: row.judged, number=True),
+    "judged": Fact("n judged", _judged, lambda row: row.judged_count, is_numeric=True),
     "judge": Fact("judge", lambda row: row.judge or DASH, lambda row: row.judge or None),
     "baseline": Fact("against", lambda r: r.baseline or DASH, lambda r: r.baseline or None),
-    "dollars": Fact("$", lambda row: _number(row.dollars, 2), lambda r: r.dollars, number=True),
+    "dollars": Fact("$", lambda row: _number(row.dollars, 2), lambda r: r.dollars, is_numeric=True),
     "gpu-hours": Fact(
-        "GPU hours", lambda row: _hours(row.gpu_hours), lambda row: row.gpu_hours, number=True
+        "GPU hours", lambda row: _hours(row.gpu_hours), lambda row: row.gpu_hours, is_numeric=True
     ),
     "processor-hours": Fact(
         "processor hours",
-        lambda row: _hours(row.processor_hours),
-        lambda row: row.processor_hours,
-        number=True,
+        lambda row: _hours(row.cpu_hours),
+        lambda row: row.cpu_hours,
+        is_numeric=True,
     ),
     "version": Fact(
         "version",
@@ -145,44 +147,48 @@ FACTS = {
     "source": Fact("source", lambda row: row.source, lambda row: row.source),
 }
 """What is known of a contestant on one benchmark beside the figures."""
-NARROW, WIDE = ("length", "judged"), ("length",)
+NARROW_FACTS, WIDE_FACTS = ("length", "judged"), ("length",)
 """The facts in a table of one benchmark, and in one across benchmarks, unless asked for."""
 
 
-def metrics(rows: Sequence[Row]) -> list[str]:
+def metric_names(rows: Sequence[Row]) -> list[str]:
     """Return the metrics of rows: those with a column by default first."""
-    there = {name: None for row in rows for name in row.estimates}
-    own = [name for name in there if not name.endswith(DIFFERENCE)]
-    ordered = [name for name in METRICS if name in own] + [n for n in own if n not in METRICS]
-    return [n for name in ordered for n in (name, difference(name)) if n in there]
+    present = {name: None for row in rows for name in row.estimates}
+    base_metrics = [name for name in present if not name.endswith(DIFFERENCE)]
+    ordered = [name for name in METRICS if name in base_metrics] + [
+        n for n in base_metrics if n not in METRICS
+    ]
+    return [n for name in ordered for n in (name, difference_name(name)) if n in present]
 
 
-def difference(metric: str) -> str:
+def difference_name(metric: str) -> str:
     """Return what a metric's difference from a named contestant is called."""
     return f"{metric}{DIFFERENCE}"
 
 
-def _own(name: str) -> str:
+def _base_metric(name: str) -> str:
     return name.removesuffix(DIFFERENCE)
 
 
-def names(rows: Sequence[Row]) -> list[str]:
+def column_names(rows: Sequence[Row]) -> list[str]:
     """Return every name that a column of these rows can be asked for by."""
-    return [*CONTESTANT, *metrics(rows), *FACTS]
+    return [*CONTESTANT_FACTS, *metric_names(rows), *RESULT_FACTS]
 
 
-def check(asked: Sequence[str], rows: Sequence[Row]) -> None:
+def check_columns(requested: Sequence[str], rows: Sequence[Row]) -> None:
     """Refuse a column that no row could fill.
 
     Raises:
         ConfigError: there is no such column; it names those that there are.
     """
-    for name in asked:
-        if name not in (ALL, *METRICS, *names(rows)):
-            raise ConfigError(f"no column called {name!r}{known(name, names(rows))}")
+    for name in requested:
+        if name not in (ALL, *METRICS, *column_names(rows)):
+            raise ConfigError(f"no column called {name!r}{suggest(name, column_names(rows))}")
 
 
-def chosen(asked: Sequence[str], rows: Sequence[Row], facts: Sequence[str]) -> list[str]:
+def choose_columns(
+    requested: Sequence[str], rows: Sequence[Row], facts: Sequence[str]
+) -> list[str]:
     """Return the names of the columns for rows of one protocol, in order.
 
     Args:
@@ -190,39 +196,43 @@ def chosen(asked: Sequence[str], rows: Sequence[Row], facts: Sequence[str]) -> l
         rows: All that will stand in the table.
         facts: Beside the figures.
     """
-    there = metrics(rows)
-    if ALL in asked:
-        return [*CONTESTANT, *there, *FACTS]
-    if asked:
-        return [name for name in asked if name in there or name in CONTESTANT or name in FACTS]
-    return ["method", *([m for m in there if _own(m) in METRICS] or there), *facts]
+    present = metric_names(rows)
+    if ALL in requested:
+        return [*CONTESTANT_FACTS, *present, *RESULT_FACTS]
+    if requested:
+        return [
+            name
+            for name in requested
+            if name in present or name in CONTESTANT_FACTS or name in RESULT_FACTS
+        ]
+    return ["method", *([m for m in present if _base_metric(m) in METRICS] or present), *facts]
 
 
-def heading(name: str) -> str:
+def column_heading(name: str) -> str:
     """Return what stands above a column."""
     if name.endswith(DIFFERENCE):
-        return f"Δ {heading(_own(name))}"
+        return f"Δ {column_heading(_base_metric(name))}"
     if name in METRICS:
         return METRICS[name][0]
-    fact = CONTESTANT.get(name) or FACTS.get(name)
+    fact = CONTESTANT_FACTS.get(name) or RESULT_FACTS.get(name)
     return fact.heading if fact else name.replace("_", " ")
 
 
-def digits(name: str, row: Row) -> int:
+def metric_digits(name: str, row: Row) -> int:
     """Return the decimals of a figure: as published, or the metric's own."""
-    name = _own(name)
+    name = _base_metric(name)
     default = 2 if name in RATINGS else METRICS.get(name, ("", 1))[1]
     return row.digits.get(name, default)
 
 
-def order(name: str, row: Row) -> float | str | None:
+def sort_value(name: str, row: Row) -> float | str | None:
     """Return what a row sorts by in a column; None comes last."""
-    if fact := CONTESTANT.get(name) or FACTS.get(name):
-        return fact.order(row)
+    if fact := CONTESTANT_FACTS.get(name) or RESULT_FACTS.get(name):
+        return fact.sort_value(row)
     return row.estimates[name].value if name in row.estimates else None
 
 
-def interval(estimate: Estimate | None, digits: int = 1) -> str:
+def format_interval(estimate: Estimate | None, digits: int = 1) -> str:
     """Return a figure with its interval, or a dash."""
     if estimate is None:
         return DASH

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from leaderboard.render import plain
+from leaderboard.formats import printable_text
 from leaderboard.table import Cell, Column, Section, Table
 
 BEGIN, END = "% harness leaderboard ", "% harness leaderboard ends"
@@ -53,49 +53,49 @@ SPECIAL = {
     "×": r"\texttimes{}",
     "·": r"\textperiodcentered{}",
 }
-LETTERS = range(0xC0, 0x100)
+LATIN1_CODES = range(0xC0, 0x100)
 """The accented letters of Latin-1, for which T1 fonts have glyphs."""
 
 
-def escaped(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Return text that LaTeX prints as it is, whatever it holds.
 
     A bracket or star at its beginning is put in braces, or the end of the line before takes it for
     its own; so is what would join the same character before it to a dash or a quotation mark.
     """
-    shown = plain(text).strip()
+    cleaned = printable_text(text).strip()
     parts = [
         ("{}" if c == before and c in "-'" else "") + _character(c)
-        for before, c in zip(f" {shown}", shown, strict=False)
+        for before, c in zip(f" {cleaned}", cleaned, strict=False)
     ]
-    found = "".join(parts)
-    return f"{{{found[0]}}}{found[1:]}" if found.startswith(("[", "*")) else found
+    joined = "".join(parts)
+    return f"{{{joined[0]}}}{joined[1:]}" if joined.startswith(("[", "*")) else joined
 
 
 def _character(c: str) -> str:
     if c in SPECIAL:
         return SPECIAL[c]
-    if c.isascii() or (ord(c) in LETTERS and c.isalpha()):
+    if c.isascii() or (ord(c) in LATIN1_CODES and c.isalpha()):
         return c
     return f"(U+{ord(c):04X})"
 
 
-def latex(tables: Sequence[Table], asked: Any) -> str:
+def render_latex(tables: Sequence[Table], options: Any) -> str:
     """Write tables as LaTeX.
 
     Args:
         tables: What to write.
         asked: Plain data from which the same tables can be made again.
     """
-    told = BEGIN + json.dumps(asked, sort_keys=True) + "\n"
-    return PREAMBLE + told + "\n".join(_table(table) for table in tables) + END + "\n" + CLOSING
+    header = BEGIN + json.dumps(options, sort_keys=True) + "\n"
+    return PREAMBLE + header + "\n".join(_table(table) for table in tables) + END + "\n" + CLOSING
 
 
 def _table(table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"\centering\small",
-        *([rf"\caption{{{escaped(table.title)}}}"] if table.title else []),
+        *([rf"\caption{{{escape_latex(table.title)}}}"] if table.title else []),
         r"\sisetup{detect-weight=true}",
         rf"\begin{{tabular}}{{@{{}}{''.join(_format(table))}@{{}}}}",
         r"\toprule",
@@ -104,78 +104,80 @@ def _table(table: Table) -> str:
     for section in table.sections:
         lines += [r"\midrule", *_section(section, table.columns)]
     lines += [r"\bottomrule", r"\end{tabular}"]
-    lines += [rf"\par\smallskip\footnotesize {_note(note)}" for note in table.told("bold")]
+    lines += [
+        rf"\par\smallskip\footnotesize {_note(note)}" for note in table.annotated_notes("bold")
+    ]
     return "\n".join([*lines, r"\end{table}", ""])
 
 
 def _note(note: str) -> str:
-    return escaped(note).replace("bold: ", r"\textbf{bold}: ", 1)
+    return escape_latex(note).replace("bold: ", r"\textbf{bold}: ", 1)
 
 
 def _format(table: Table) -> list[str]:
-    found = []
+    formats = []
     for i, column in enumerate(table.columns):
-        cells = [line.cells[i] for section in table.sections for line in section.lines]
-        if column.figure:
-            found.append(rf"S[table-format={_digits(cells)}]@{{\,}}l")
+        cells = [row.cells[i] for section in table.sections for row in section.rows]
+        if column.holds_estimates:
+            formats.append(rf"S[table-format={_digits(cells)}]@{{\,}}l")
         else:
-            found.append("r" if column.number else "l")
-    return found
+            formats.append("r" if column.is_numeric else "l")
+    return formats
 
 
 def _digits(cells: Sequence[Cell]) -> str:
-    numbers = [_number(cell) for cell in cells if cell.figure]
-    whole = max((len(n.partition(".")[0].lstrip("-")) for n in numbers), default=1)
+    numbers = [_number(cell) for cell in cells if cell.estimate]
+    integer_digits = max((len(n.partition(".")[0].lstrip("-")) for n in numbers), default=1)
     sign = "-" if any(n.startswith("-") for n in numbers) else ""
-    return f"{sign}{whole}.{max((len(n.partition('.')[2]) for n in numbers), default=0)}"
+    return f"{sign}{integer_digits}.{max((len(n.partition('.')[2]) for n in numbers), default=0)}"
 
 
 def _number(cell: Cell) -> str:
-    assert cell.figure is not None
-    return f"{cell.figure.value:.{cell.digits}f}"
+    assert cell.estimate is not None
+    return f"{cell.estimate.value:.{cell.digits}f}"
 
 
 def _heads(columns: Sequence[Column]) -> list[str]:
     heads = " & ".join(_head(column) for column in columns) + r" \\"
     if not any(column.group for column in columns):
         return [heads]
-    spans, rules, at = [], [], 1
-    for group, own in groupby(columns, key=lambda column: column.group):
-        width = sum(map(_width, own))
-        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escaped(group)}}}")
-        rules += [rf"\cmidrule(lr){{{at}-{at + width - 1}}}"] if group else []
-        at += width
+    spans, rules, start = [], [], 1
+    for group, members in groupby(columns, key=lambda column: column.group):
+        width = sum(map(_width, members))
+        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group)}}}")
+        rules += [rf"\cmidrule(lr){{{start}-{start + width - 1}}}"] if group else []
+        start += width
     return [" & ".join(spans) + r" \\", "".join(rules), heads]
 
 
 def _width(column: Column) -> int:
-    return 2 if column.figure else 1
+    return 2 if column.holds_estimates else 1
 
 
 def _head(column: Column) -> str:
-    text = escaped(column.heading)
-    return rf"\multicolumn{{2}}{{c}}{{{text}}}" if column.figure else f"{{{text}}}"
+    text = escape_latex(column.heading)
+    return rf"\multicolumn{{2}}{{c}}{{{text}}}" if column.holds_estimates else f"{{{text}}}"
 
 
 def _section(section: Section, columns: Sequence[Column]) -> list[str]:
     width = sum(map(_width, columns))
-    title = rf"\multicolumn{{{width}}}{{@{{}}l}}{{\textit{{{escaped(section.title)}}}}} \\"
+    title = rf"\multicolumn{{{width}}}{{@{{}}l}}{{\textit{{{escape_latex(section.title)}}}}} \\"
     lines = [
         " & ".join(
-            _cell(*pair, section.published) for pair in zip(line.cells, columns, strict=True)
+            _cell(*pair, section.is_published) for pair in zip(row.cells, columns, strict=True)
         )
-        for line in section.lines
+        for row in section.rows
     ]
     return [*([title] if section.title else []), *(rf"{line} \\" for line in lines)]
 
 
-def _cell(cell: Cell, column: Column, published: bool) -> str:
-    if not column.figure:
-        text = escaped(cell.text)
-        return rf"\textit{{{text}}}" if published else text
-    if cell.figure is None:
-        return f"{{{escaped(cell.text)}}} &"
+def _cell(cell: Cell, column: Column, is_published: bool) -> str:
+    if not column.holds_estimates:
+        text = escape_latex(cell.text)
+        return rf"\textit{{{text}}}" if is_published else text
+    if cell.estimate is None:
+        return f"{{{escape_latex(cell.text)}}} &"
     number = rf"\bfseries {_number(cell)}" if cell.top else _number(cell)
     interval = re.sub(r"^\S+ ?", "", cell.text)
-    small = rf"{{\scriptsize {escaped(interval)}}}" if interval else ""
-    return f"{number} & {escaped('†') if cell.differs else ''}{small}"
+    small = rf"{{\scriptsize {escape_latex(interval)}}}" if interval else ""
+    return f"{number} & {escape_latex('†') if cell.differs else ''}{small}"

@@ -4,147 +4,163 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.accelerators import PROCESSOR
+from harness.core.hardware import CPU
 from leaderboard import columns
-from leaderboard.groups import SETTING, key_of
-from leaderboard.marks import Marks
+from leaderboard.groups import SETTINGS_INDEX, group_key
 from leaderboard.rows import Row
+from leaderboard.significance import SignificanceMarks
 
-COUNTED = (
+HOURS_NOTE = (
     "hours: of training and answering, the judge left out; a stage that methods share counts in "
     "full for each of them"
 )
-UNTOLD = "fewer than two results tell what each prompt adds to the figure"
+MISSING_SCORES = "fewer than two results tell what each prompt adds to the figure"
 FLAG = "flagged"
 """How a result's note begins that says that the answers may play the judge."""
 
-NAMED = 8
+MAX_LABELS = 8
 """How many of the contestants that a note is about it names."""
 
 
-def of_rows(rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
+def row_notes(rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
     """Say what stands in brackets, which unit lengths have, and whose answers are flagged."""
     measured = [row for row in rows if row.document is None]
-    bounded = any(e.low is not None for r in measured for n, e in r.estimates.items() if n in names)
-    said = ["in brackets: 95 % bootstrap intervals over prompts"] if bounded else []
-    said += ["mean length in characters"] if "length" in names else []
-    if any(name.endswith(columns.DIFFERENCE) for name in names):
-        said += ["Δ: paired differences from the baseline over shared prompts, 95 % intervals by t"]
-    first = ("; ".join(said),) if said else ()
-    others = (
-        *_of_seeds(measured, names),
-        *_published(rows),
-        *_untold(measured),
-        *_of_hours(measured, names),
+    has_bounds = any(
+        e.low is not None for r in measured for n, e in r.estimates.items() if n in names
     )
-    return (*first, *others, *_flagged(measured))
+    phrases = ["in brackets: 95 % bootstrap intervals over prompts"] if has_bounds else []
+    phrases += ["mean length in characters"] if "length" in names else []
+    if any(name.endswith(columns.DIFFERENCE) for name in names):
+        phrases += [
+            "Δ: paired differences from the baseline over shared prompts, 95 % intervals by t"
+        ]
+    first = ("; ".join(phrases),) if phrases else ()
+    others = (
+        *_seed_notes(measured, names),
+        *_published_notes(rows),
+        *_unknown_settings_notes(measured),
+        *_hours_notes(measured, names),
+    )
+    return (*first, *others, *_flag_notes(measured))
 
 
-def of_top(tested: Sequence[tuple[str, Marks]]) -> str:
+def top_note(tested: Sequence[tuple[str, SignificanceMarks]]) -> str:
     """Say what the group at the top is, and which differences the data can tell at all."""
-    told = [(heading, marks) for heading, marks in tested if marks.top]
-    if not told:
+    marked = [(heading, marks) for heading, marks in tested if marks.top]
+    if not marked:
         return ""
-    found = [
-        f"{heading} {marks.resolvable:.1f}"
-        for heading, marks in told
-        if marks.resolvable is not None
+    detectable = [
+        f"{heading} {marks.detectable:.1f}"
+        for heading, marks in marked
+        if marks.detectable is not None
     ]
     smallest = (
-        f"; the smallest difference that one such test finds four times in five: {', '.join(found)}"
-        if found
+        f"; the smallest difference that one such test finds four times in five: {', '.join(detectable)}"
+        if detectable
         else ""
     )
     return (
-        f"not told from the highest by paired tests over {_shared([m for _, m in told])} shared "
+        f"not told from the highest by paired tests over {_shared_prompts([m for _, m in marked])} shared "
         f"prompts (5 %, Holm over all pairs){smallest}"
     )
 
 
-def of_differing(baseline: str, tested: Sequence[Marks]) -> str:
+def differs_note(baseline: str, tested: Sequence[SignificanceMarks]) -> str:
     """Say what a dagger means; nothing where nobody was named."""
     if not baseline or not any(marks.top for marks in tested):
         return ""
     return f"differs from {baseline} by paired tests over shared prompts (5 %, Holm)"
 
 
-def untested(rows: Sequence[Row], tested: Sequence[tuple[str, Marks]]) -> tuple[str, ...]:
+def untested_notes(
+    rows: Sequence[Row], tested: Sequence[tuple[str, SignificanceMarks]]
+) -> tuple[str, ...]:
     """Say why nothing is set apart where nothing is, in a column or in the whole table."""
     measured = [row for row in rows if row.document is None]
-    bare = [heading for heading, marks in tested if not marks.top]
-    if not measured or not bare:
+    unmarked = [heading for heading, marks in tested if not marks.top]
+    if not measured or not unmarked:
         return ()
-    if len(bare) < len(tested):
-        return (f"no paired tests of {', '.join(bare)}: {UNTOLD}",)
+    if len(unmarked) < len(tested):
+        return (f"no paired tests of {', '.join(unmarked)}: {MISSING_SCORES}",)
     if len({row.label for row in measured}) < 2:
         return ("one method alone: there is nothing to compare it with",)
-    return (f"no paired tests: {UNTOLD}",)
+    return (f"no paired tests: {MISSING_SCORES}",)
 
 
-def _shared(tested: Sequence[Marks]) -> str:
-    fewest, most = min(m.fewest for m in tested), max(m.most for m in tested)
+def _shared_prompts(tested: Sequence[SignificanceMarks]) -> str:
+    fewest, most = min(m.fewest_prompts for m in tested), max(m.most_prompts for m in tested)
     return str(most) if fewest == most else f"{fewest} to {most}"
 
 
-def _published(rows: Sequence[Row]) -> tuple[str, ...]:
+def _published_notes(rows: Sequence[Row]) -> tuple[str, ...]:
     if all(row.document is None for row in rows):
         return ()
     return ("published figures are as printed there, answers made by others' settings",)
 
 
-def _untold(measured: Sequence[Row]) -> tuple[str, ...]:
+def _unknown_settings_notes(measured: Sequence[Row]) -> tuple[str, ...]:
     """Name who shares a column without telling what the judge was asked with.
 
     The baseline itself is not named: nothing is asked about equal answers.
     """
-    known = {key_of(row)[:SETTING] for row in measured if row.judged_with}
-    asked = [row for row in measured if row.label != row.baseline]
-    told = [r.label for r in asked if not r.judged_with and key_of(r)[:SETTING] in known]
-    if not told:
+    known_keys = {group_key(row)[:SETTINGS_INDEX] for row in measured if row.judged_with}
+    judged = [row for row in measured if row.label != row.baseline]
+    labels = [
+        r.label for r in judged if not r.judged_with and group_key(r)[:SETTINGS_INDEX] in known_keys
+    ]
+    if not labels:
         return ()
-    return (f"not told what the judge was asked with (temperature, ...): {_listed(told)}",)
+    return (f"not told what the judge was asked with (temperature, ...): {_list_labels(labels)}",)
 
 
-def _of_hours(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
+def _hours_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
     """Say what hours count, of which accelerators they are, and why some are missing."""
     if not {"gpu-hours", "processor-hours"} & set(names):
         return ()
-    on: dict[str, list[str]] = {}
+    labels_by_device: dict[str, list[str]] = {}
     for row in measured:
-        for kind in ("not known",) if row.hours is None else sorted(row.hours):
-            on.setdefault(kind, []).append(row.label)
-    bare = [r.label for r in measured if r.hours is not None and r.gpu_hours is None]
-    gpus = [k for k in on if k not in ("not known", PROCESSOR)]
-    told = [f"on {kind}: {_listed(on[kind])}" for kind in gpus]
-    told += [f"on processors alone, no GPU hours: {_listed(bare)}"] if bare else []
-    told += [f"not known: {_listed(on['not known'])}"] if "not known" in on else []
-    return ("; ".join([COUNTED, *told]),)
+        for device in ("not known",) if row.hours is None else sorted(row.hours):
+            labels_by_device.setdefault(device, []).append(row.label)
+    cpu_only = [r.label for r in measured if r.hours is not None and r.gpu_hours is None]
+    gpus = [device for device in labels_by_device if device not in ("not known", CPU)]
+    phrases = [f"on {device}: {_list_labels(labels_by_device[device])}" for device in gpus]
+    phrases += [f"on processors alone, no GPU hours: {_list_labels(cpu_only)}"] if cpu_only else []
+    phrases += (
+        [f"not known: {_list_labels(labels_by_device['not known'])}"]
+        if "not known" in labels_by_device
+        else []
+    )
+    return ("; ".join([HOURS_NOTE, *phrases]),)
 
 
-def _of_seeds(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
+def _seed_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
     """Tell every seed's figures, where rows are means over seeds."""
-    told = []
+    phrases = []
     for row in (row for row in measured if row.repeats):
-        seeds = ", ".join(str(each.seed) for each in row.repeats)
+        seeds = ", ".join(str(repeat.seed) for repeat in row.repeats)
         figures = [
-            f"{columns.heading(name)} {' / '.join(_figure(each, name) for each in row.repeats)}"
+            f"{columns.column_heading(name)} {' / '.join(_format_figure(repeat, name) for repeat in row.repeats)}"
             for name in row.estimates
             if name in names
         ]
-        told.append(f"{row.label}: mean over seeds {seeds} ({'; '.join(figures)})")
-    return (f"{'; '.join(told)}; intervals and tests are over prompts and seeds",) if told else ()
+        phrases.append(f"{row.label}: mean over seeds {seeds} ({'; '.join(figures)})")
+    return (
+        (f"{'; '.join(phrases)}; intervals and tests are over prompts and seeds",)
+        if phrases
+        else ()
+    )
 
 
-def _figure(row: Row, name: str) -> str:
-    return f"{row.estimates[name].value:.{columns.digits(name, row)}f}"
+def _format_figure(row: Row, name: str) -> str:
+    return f"{row.estimates[name].value:.{columns.metric_digits(name, row)}f}"
 
 
-def _listed(labels: Sequence[str]) -> str:
+def _list_labels(labels: Sequence[str]) -> str:
     names = list(dict.fromkeys(labels))
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(names[:NAMED]) + more
+    more = f" and {len(names) - MAX_LABELS} more" if len(names) > MAX_LABELS else ""
+    return ", ".join(names[:MAX_LABELS]) + more
 
 
-def _flagged(rows: Sequence[Row]) -> tuple[str, ...]:
-    found = [(row.label, note) for row in rows for note in row.notes if note.startswith(FLAG)]
-    return tuple(dict.fromkeys(f"{label}: {note}" for label, note in found))
+def _flag_notes(rows: Sequence[Row]) -> tuple[str, ...]:
+    flags = [(row.label, note) for row in rows for note in row.notes if note.startswith(FLAG)]
+    return tuple(dict.fromkeys(f"{label}: {note}" for label, note in flags))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.accelerators import PROCESSOR
+from harness.core.hardware import CPU
 from harness.types import Estimate
 
 
@@ -19,14 +19,14 @@ class Document:
     """An arXiv id, or a repository."""
     version: str
     table: str
-    read: str
+    accessed: str
     """The day on which the figure was taken from it."""
 
     @property
-    def told(self) -> str:
+    def citation(self) -> str:
         """Name the place in one phrase."""
         table = f"table {self.table}" if self.table.isdigit() else self.table
-        return f"{self.name} ({self.version}), {table}, read {self.read}"
+        return f"{self.name} ({self.version}), {table}, read {self.accessed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Row:
     """The model that the judge's server says it served; empty where nobody judges."""
     estimates: Mapping[str, Estimate]
     """By metric; win rates in percent."""
-    asked: int | None
+    prompt_count: int | None
     """Prompts of the benchmark, those without an answer included; None where not told."""
-    judged: int | None
+    judged_count: int | None
     mean_length: float | None
     """Characters an answer; None where not known."""
     source: str
@@ -61,7 +61,7 @@ class Row:
     """What the verdicts have cost; None where no price is known."""
     hours: Mapping[str, float] | None = None
     """Of training and answering, by what was computed on: an accelerator's name, or `processor`
-    (see `harness.evaluation.hours`); None where that is not known."""
+    (see `harness.core.hours`); None where that is not known."""
     base: str = ""
     """The policy that training began with; empty where not known."""
     method: str = ""
@@ -83,7 +83,7 @@ class Row:
     """The file with one row a prompt; None where there is none."""
     document: Document | None = None
     """None for what was measured here."""
-    ours: str = ""
+    measured_as: str = ""
     """For a published row: what its method's measured row is called here."""
     digits: Mapping[str, int] = field(default_factory=dict)
     """Decimals by metric, where a document has printed them."""
@@ -91,10 +91,10 @@ class Row:
     @property
     def gpu_hours(self) -> float | None:
         """Hours of all accelerators; None where none was used, or that is not known."""
-        told = [hours for kind, hours in (self.hours or {}).items() if kind != PROCESSOR]
-        return sum(told) if told else None
+        accelerator_hours = [hours for kind, hours in (self.hours or {}).items() if kind != CPU]
+        return sum(accelerator_hours) if accelerator_hours else None
 
     @property
-    def processor_hours(self) -> float | None:
+    def cpu_hours(self) -> float | None:
         """Hours of what took no accelerator; None where that is not known."""
-        return None if self.hours is None else self.hours.get(PROCESSOR, 0.0)
+        return None if self.hours is None else self.hours.get(CPU, 0.0)

@@ -1,7 +1,7 @@
 """One row for the runs of one setting that differ in their seed alone.
 
 Its figures are means over the seeds, with intervals over prompts and seeds (see
-`harness.statistics.repeats`); what was spent is the sum.
+`harness.statistics.seeds`); what was spent is the sum.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from dataclasses import replace
 from typing import TypeVar
 
 from harness.types import Estimate
-from leaderboard.groups import key_of
-from leaderboard.marks import Reader, Values
+from leaderboard.groups import group_key
 from leaderboard.rows import Row
+from leaderboard.significance import ItemsReader, PromptScores
 
 N = TypeVar("N", int, float)
 
 
-def pooled(rows: Sequence[Row], reader: Reader) -> list[Row]:
+def pool_seeds(rows: Sequence[Row], reader: ItemsReader) -> list[Row]:
     """Return rows with those of several seeds as one, where the first of them stood.
 
     Raises:
         StoreError: a result's items are damaged.
     """
-    sets: dict[object, list[Row]] = defaultdict(list)
-    for place, row in enumerate(rows):
-        known = row.document is None and row.setting and row.seed is not None
-        alike = (*key_of(row), row.method, row.base, row.iteration, row.setting)
-        sets[alike if known else place].append(row)
-    return [_pooled(found, reader) for found in sets.values()]
+    rows_by_key: dict[object, list[Row]] = defaultdict(list)
+    for position, row in enumerate(rows):
+        is_poolable = row.document is None and row.setting and row.seed is not None
+        key = (*group_key(row), row.method, row.base, row.iteration, row.setting)
+        rows_by_key[key if is_poolable else position].append(row)
+    return [_pool(members, reader) for members in rows_by_key.values()]
 
 
-def _pooled(rows: Sequence[Row], reader: Reader) -> Row:
+def _pool(rows: Sequence[Row], reader: ItemsReader) -> Row:
     if len({row.seed for row in rows}) < 2:
         return rows[0]
     hours: Counter[str] = Counter()
@@ -43,8 +43,8 @@ def _pooled(rows: Sequence[Row], reader: Reader) -> Row:
         rows[0],
         label=_label(rows[0]),
         estimates=_estimates(rows, reader),
-        asked=_sum(rows, lambda row: row.asked),
-        judged=_sum(rows, lambda row: row.judged),
+        prompt_count=_sum(rows, lambda row: row.prompt_count),
+        judged_count=_sum(rows, lambda row: row.judged_count),
         mean_length=_mean(rows, lambda row: row.mean_length),
         tokens=_mean(rows, lambda row: row.tokens),
         truncated=_mean(rows, lambda row: row.truncated),
@@ -65,40 +65,40 @@ def _label(row: Row) -> str:
     return plain if f"iteration {row.iteration}" in row.label else row.method
 
 
-def _sum(rows: Sequence[Row], of: Callable[[Row], N | None]) -> N | None:
+def _sum(rows: Sequence[Row], value_of: Callable[[Row], N | None]) -> N | None:
     """Return what the rows have together; None where one is not known."""
-    found: N | None = None
+    total: N | None = None
     for row in rows:
-        if (value := of(row)) is None:
+        if (value := value_of(row)) is None:
             return None
-        found = value if found is None else found + value
-    return found
+        total = value if total is None else total + value
+    return total
 
 
-def _mean(rows: Sequence[Row], of: Callable[[Row], float | None]) -> float | None:
+def _mean(rows: Sequence[Row], value_of: Callable[[Row], float | None]) -> float | None:
     """Return the rows' mean; None where one is not known."""
-    whole = _sum(rows, of)
-    return None if whole is None else whole / len(rows)
+    total = _sum(rows, value_of)
+    return None if total is None else total / len(rows)
 
 
-def _estimates(rows: Sequence[Row], reader: Reader) -> dict[str, Estimate]:
+def _estimates(rows: Sequence[Row], reader: ItemsReader) -> dict[str, Estimate]:
     """Return the metrics that every seed has."""
     names = [name for name in rows[0].estimates if all(name in r.estimates for r in rows)]
     return {name: _estimate(rows, name, reader) for name in names}
 
 
-def _estimate(rows: Sequence[Row], name: str, reader: Reader) -> Estimate:
+def _estimate(rows: Sequence[Row], name: str, reader: ItemsReader) -> Estimate:
     """Return a figure's mean; without an interval where the prompts' part is not known."""
-    from harness.statistics import repeats
+    from harness.statistics import seeds
 
     figures = [row.estimates[name].value for row in rows]
-    over = reader.values(replace(rows[0], repeats=tuple(rows)), name)
-    if len(over) < 2:
+    scores = reader.scores(replace(rows[0], repeats=tuple(rows)), name)
+    if len(scores) < 2:
         return Estimate(sum(figures) / len(figures))
-    return repeats.estimate(figures, _error(over), len(over))
+    return seeds.mean_over_seeds(figures, _error(scores), len(scores))
 
 
-def _error(values: Values) -> float:
+def _error(values: PromptScores) -> float:
     """Return the standard error of a ratio of sums over prompts, by its linear part."""
     n = len(values)
     top, bottom = (sum(pair[side] for pair in values.values()) for side in (0, 1))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.types import Estimate
-from leaderboard.columns import interval
+from leaderboard.columns import format_interval
 from leaderboard.rows import Row
 
 DAGGER = "†"
@@ -17,7 +17,7 @@ class Cell:
     """What stands in one place; a figure is written from its estimate, anything else as text."""
 
     text: str
-    figure: Estimate | None = None
+    estimate: Estimate | None = None
     digits: int = 1
     top: bool = False
     """Whether it is not told from the best."""
@@ -32,17 +32,17 @@ class Column:
     heading: str
     group: str = ""
     """What it shares with its neighbours; written above them."""
-    number: bool = False
-    figure: bool = False
+    is_numeric: bool = False
+    holds_estimates: bool = False
     """Whether estimates stand in it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TableRow:
     """The cells of one contestant, and where they are from."""
 
     cells: tuple[Cell, ...]
-    rows: tuple[Row, ...] = ()
+    sources: tuple[Row, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class Section:
     """Lines that belong together; published ones are never in a section with measured ones."""
 
     title: str
-    lines: tuple[Line, ...]
-    published: bool = False
+    rows: tuple[TableRow, ...]
+    is_published: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +74,30 @@ class Table:
     @property
     def cells(self) -> tuple[tuple[str, ...], ...]:
         """The texts of all lines."""
-        lines = (line for section in self.sections for line in section.lines)
-        return tuple(tuple(cell.text for cell in line.cells) for line in lines)
+        rows = (row for section in self.sections for row in section.rows)
+        return tuple(tuple(cell.text for cell in row.cells) for row in rows)
 
-    def told(self, top: str) -> list[str]:
+    def annotated_notes(self, top_mark: str) -> list[str]:
         """Return the notes, given how the top group is set apart (`bold`)."""
-        marked = [f"{top}: {self.top_note}"] if self.top_note else []
-        differing = [f"{DAGGER}: {self.differs_note}"] if self.differs_note else []
-        return [*self.notes, *marked, *differing]
+        top_notes = [f"{top_mark}: {self.top_note}"] if self.top_note else []
+        differs_notes = [f"{DAGGER}: {self.differs_note}"] if self.differs_note else []
+        return [*self.notes, *top_notes, *differs_notes]
 
 
-def figure(estimate: Estimate | None, digits: int, *, top: bool, differs: bool) -> Cell:
+def estimate_cell(estimate: Estimate | None, digits: int, *, top: bool, differs: bool) -> Cell:
     """Return the cell of a figure, or a dash."""
     if estimate is None:
-        return Cell(interval(None))
-    return Cell(interval(estimate, digits), estimate, digits, top, differs)
+        return Cell(format_interval(None))
+    return Cell(format_interval(estimate, digits), estimate, digits, top, differs)
 
 
-def of_texts(
+def text_table(
     title: str,
     headings: Sequence[str],
     rows: Iterable[Sequence[str]],
     notes: tuple[str, ...] = (),
 ) -> Table:
     """Return a table of plain texts; the first column is text, the others are numbers."""
-    columns = tuple(Column(heading, number=i > 0) for i, heading in enumerate(headings))
-    lines = tuple(Line(tuple(Cell(text) for text in row)) for row in rows)
-    return Table(title, columns, (Section("", lines),), notes)
+    columns = tuple(Column(heading, is_numeric=i > 0) for i, heading in enumerate(headings))
+    table_rows = tuple(TableRow(tuple(Cell(text) for text in row)) for row in rows)
+    return Table(title, columns, (Section("", table_rows),), notes)

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import InputError
-from leaderboard import render
-from leaderboard.latex import escaped
+from leaderboard import formats
+from leaderboard.latex import escape_latex
 from leaderboard.table import Table
 
 TAGS = {
@@ -29,11 +29,11 @@ TAGS = {
 ENDINGS = (".j2", ".jinja", ".jinja2")
 
 
-class Safe(str):
+class SafeText(str):
     """Text that a template prints as it is."""
 
 
-def filled(path: Path, tables: Sequence[Table], asked: Any) -> str:
+def render_template(path: Path, tables: Sequence[Table], options: Any) -> str:
     """Return what a template makes of the tables.
 
     Raises:
@@ -43,7 +43,7 @@ def filled(path: Path, tables: Sequence[Table], asked: Any) -> str:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     kind = _kind(path)
-    escaping = _escaping(kind)
+    escaping = _escape_for(kind)
     tags: dict[str, Any] = TAGS if kind == ".tex" else {}
     sandbox = ImmutableSandboxedEnvironment(
         finalize=escaping,
@@ -53,10 +53,10 @@ def filled(path: Path, tables: Sequence[Table], asked: Any) -> str:
         keep_trailing_newline=True,
         **tags,
     )
-    sandbox.filters["safe"] = Safe
+    sandbox.filters["safe"] = SafeText
     try:
         text = path.read_text(encoding="utf-8")
-        return sandbox.from_string(text).render(tables=render.data(tables), asked=asked)
+        return sandbox.from_string(text).render(tables=formats.table_data(tables), asked=options)
     except TemplateError as error:
         line = getattr(error, "lineno", None)
         raise InputError(f"{path}{f', line {line}' if line else ''}: {error}") from error
@@ -67,16 +67,16 @@ def filled(path: Path, tables: Sequence[Table], asked: Any) -> str:
 
 
 def _kind(path: Path) -> str:
-    named = path.with_suffix("") if path.suffix in ENDINGS else path
-    return named.suffix.lower()
+    stripped = path.with_suffix("") if path.suffix in ENDINGS else path
+    return stripped.suffix.lower()
 
 
-def _escaping(kind: str) -> Callable[[Any], str]:
+def _escape_for(kind: str) -> Callable[[Any], str]:
     """Return what is done to everything that a template of a kind prints."""
     by_kind: dict[str, Callable[[str], str]] = {
-        ".tex": escaped,
-        ".html": lambda text: escape(render.plain(text)),
-        ".md": render.escaped,
+        ".tex": escape_latex,
+        ".html": lambda text: escape(formats.printable_text(text)),
+        ".md": formats.escape_markdown,
     }
-    write = by_kind.get(kind, render.plain)
-    return lambda value: str(value) if isinstance(value, Safe) else write(str(value))
+    escape_value = by_kind.get(kind, formats.printable_text)
+    return lambda value: str(value) if isinstance(value, SafeText) else escape_value(str(value))

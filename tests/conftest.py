@@ -9,20 +9,21 @@ import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported, as the command line
 
-from harness.runs import StageStore, Workspace
-from harness.toy.corpus import ToyTexts
-from harness.training.fine_tune import FineTuned
-from harness.training.optimisers import Optimiser
+from harness.core.stages import StageStore
+from harness.core.workspace import Workspace
+from harness.toy.world import ToyCorpus
+from harness.training.optimisers import OptimiserSettings
+from harness.training.sft import FineTunedPolicy
 
 SHARED = Path(__file__).parents[2] / "shared"
 
 
-def tiny(seed: int = 0) -> FineTuned:
+def tiny(seed: int = 0) -> FineTunedPolicy:
     """A recipe that takes a second: it knows the grammar a little and no task."""
-    return FineTuned(
+    return FineTunedPolicy(
         name="tiny",
-        texts=ToyTexts(count=640),
-        optimiser=Optimiser(learning_rate=5e-3, batch=64, epochs=2),
+        texts=ToyCorpus(count=640),
+        optimiser=OptimiserSettings(learning_rate=5e-3, batch=64, epochs=2),
         hidden=32,
         layers=2,
         heads=2,
@@ -39,7 +40,7 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> StageStore:
 @pytest.fixture(scope="session")
 def tiny_policy(tiny_store: StageStore) -> str:
     """The folder of a small policy."""
-    return tiny_store.realise(tiny().weights()).path
+    return tiny_store.materialize(tiny().weights()).path
 
 
 @pytest.fixture

@@ -6,21 +6,22 @@ from pathlib import Path
 
 import pytest
 
-from harness import accelerators
-from harness.accelerators import kind, taken
+from harness.core import hardware
+from harness.core.hardware import device_name
 from harness.engines.canned import CannedEngine
 from harness.engines.openai import OpenAIEngine
 from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
 from harness.oracles.rule import RuleOracle
+from harness.protocols import accelerators_needed
 
 
 @pytest.fixture
 def system(tmp_path: Path, monkeypatch) -> Path:
     """A machine with two cards of one model, and a torch that can use them."""
-    for name in accelerators.HIDING:
+    for name in hardware.VISIBILITY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(accelerators, "_without", lambda: False)
+    monkeypatch.setattr(hardware, "_without", lambda: False)
     (tmp_path / "dev").mkdir()
     for i in range(2):
         (tmp_path / f"dev/nvidia{i}").touch()
@@ -31,39 +32,43 @@ def system(tmp_path: Path, monkeypatch) -> Path:
 
 
 def test_the_driver_tells_the_model(system):
-    assert kind(system) == "NVIDIA H100 80GB HBM3"
+    assert device_name(system) == "NVIDIA H100 80GB HBM3"
 
 
 def test_without_the_drivers_word_it_is_the_makers_name(system, tmp_path):
     for path in (tmp_path / "proc").rglob("information"):
         path.unlink()
-    assert kind(system) == "NVIDIA"
+    assert device_name(system) == "NVIDIA"
     (tmp_path / "amd/dev").mkdir(parents=True)
     (tmp_path / "amd/dev/kfd").touch()
-    assert kind(tmp_path / "amd") == "AMD"
+    assert device_name(tmp_path / "amd") == "AMD"
 
 
 @pytest.mark.parametrize("hidden", ["", "-1"])
 def test_devices_that_are_hidden_are_not_computed_on(system, monkeypatch, hidden):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    assert kind(system) == "processor"
+    assert device_name(system) == "processor"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
-    assert kind(system) == "NVIDIA H100 80GB HBM3"
+    assert device_name(system) == "NVIDIA H100 80GB HBM3"
 
 
 def test_a_torch_for_processors_computes_on_them(system, monkeypatch):
-    monkeypatch.setattr(accelerators, "_without", lambda: True)
-    assert kind(system) == "processor"
+    monkeypatch.setattr(hardware, "_without", lambda: True)
+    assert device_name(system) == "processor"
 
 
 def test_a_machine_without_devices_has_its_processor(tmp_path):
-    assert kind(tmp_path) == "processor"
+    assert device_name(tmp_path) == "processor"
 
 
 def test_components_tell_how_many_they_take_and_one_that_does_not_takes_one():
-    assert taken(VLLMEngine(tensor_parallel_size=4)) == 4
-    assert taken(TransformersEngine()) == 1
-    assert taken(TransformersEngine(device="cpu")) == 0
-    assert taken(OpenAIEngine(base_url="http://127.0.0.1:1/v1")) == 0
-    assert taken(CannedEngine()) == taken(RuleOracle(rule=lambda *_: 0.5)) == 0
-    assert taken(object()) == 1
+    assert accelerators_needed(VLLMEngine(tensor_parallel_size=4)) == 4
+    assert accelerators_needed(TransformersEngine()) == 1
+    assert accelerators_needed(TransformersEngine(device="cpu")) == 0
+    assert accelerators_needed(OpenAIEngine(base_url="http://127.0.0.1:1/v1")) == 0
+    assert (
+        accelerators_needed(CannedEngine())
+        == accelerators_needed(RuleOracle(rule=lambda *_: 0.5))
+        == 0
+    )
+    assert accelerators_needed(object()) == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.checkout import commit
+from harness.core.versions import commit
 
 
 def git(root: Path, *arguments: str) -> str:

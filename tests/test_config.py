@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from harness import config
-from harness.config import Component
+from harness.core import config
+from harness.core.config import Component
 from harness.errors import ConfigError
 from harness.protocols import Sampling
 from harness.training.spec import TrainSpec
@@ -20,14 +20,14 @@ SHIPPED = sorted(
 
 
 def spec(*overrides: str) -> TrainSpec:
-    return config.make(TrainSpec, config.load("train", "toy/inpo", overrides))
+    return config.construct(TrainSpec, config.load("train", "toy/inpo", overrides))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_every_shipped_configuration_builds(name):
     kind, _, rest = name.partition("/")
     data = config.load(kind, rest)
-    built = config.make(TrainSpec, data) if kind == "train" else config.build(data)
+    built = config.construct(TrainSpec, data) if kind == "train" else config.build(data)
     assert config.identity(built)
 
 
@@ -78,7 +78,7 @@ def test_a_mapping_that_names_its_class_replaces_instead_of_mixing():
 def test_a_users_file_is_a_configuration_too(tmp_path):
     path = tmp_path / "mine.yaml"
     path.write_text("ref: train/toy/inpo\nseed: 7\n")
-    assert config.make(TrainSpec, config.load("train", str(path))).seed == 7
+    assert config.construct(TrainSpec, config.load("train", str(path))).seed == 7
 
 
 def test_a_file_that_is_not_yaml_is_named(tmp_path):

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.stages import Stage, StageStore
 from harness.errors import CheckError, HarnessError, StoreError
-from harness.runs import Stage, StageStore
 
 
 def write(out, inputs, track):
@@ -42,7 +42,7 @@ def linger(out, inputs, track):
 
 
 def run_linger(root: Path) -> None:
-    StageStore(root, isolate=True).realise(Stage("linger", 1, {}, {}, linger, device=True))
+    StageStore(root, isolate=True).materialize(Stage("linger", 1, {}, {}, linger, device=True))
 
 
 def test_the_process_ends_with_its_parent_however_that_ends(tmp_path):
@@ -76,7 +76,7 @@ def stage(make, *, device: bool = True) -> Stage:
 def test_only_device_stages_have_a_process_of_their_own(tmp_path):
     store = StageStore(tmp_path, isolate=True)
     own, shared = (
-        int((Path(store.realise(s).path) / "process").read_text())
+        int((Path(store.materialize(s).path) / "process").read_text())
         for s in (stage(write), Stage("other", 1, {}, {}, write))
     )
     assert own != os.getpid()
@@ -92,7 +92,7 @@ def test_progress_is_told_across_the_processes(tmp_path):
         yield told.append
         told.append("closed")
 
-    StageStore(tmp_path, track, isolate=True).realise(stage(write))
+    StageStore(tmp_path, track, isolate=True).materialize(stage(write))
     assert told == [("counting", 2), 1, 1, "closed"]
 
 
@@ -106,5 +106,5 @@ def test_progress_is_told_across_the_processes(tmp_path):
 )
 def test_what_goes_wrong_there_is_told_here_and_leaves_nothing(tmp_path, make, kind, message):
     with pytest.raises(kind, match=message):
-        StageStore(tmp_path, isolate=True).realise(stage(make))
+        StageStore(tmp_path, isolate=True).materialize(stage(make))
     assert [p.name for p in tmp_path.iterdir()] == [".locks"]

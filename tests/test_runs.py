@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.io import write_atomically
+from harness.core.stages import ExternalInput, Stage, StageStore, Track, read_manifest
 from harness.errors import StoreError
-from harness.files import write_whole
-from harness.runs import Given, Stage, StageStore, Track, manifest
 
 
 def writer(text: str, calls: list[str] | None = None):
@@ -34,10 +34,10 @@ def stage(name: str, text: str, calls: list[str] | None = None, **inputs) -> Sta
 
 def test_a_stage_that_stands_is_not_made_again(tmp_path):
     calls: list[str] = []
-    first = StageStore(tmp_path).realise(stage("a", "x", calls))
-    again = StageStore(tmp_path).realise(stage("a", "x", calls))
+    first = StageStore(tmp_path).materialize(stage("a", "x", calls))
+    again = StageStore(tmp_path).materialize(stage("a", "x", calls))
     assert calls == ["x"]
-    assert (first.made, again.made) == (True, False)
+    assert (first.created, again.created) == (True, False)
     assert first.path == again.path
     assert first.digest == again.digest
 
@@ -48,14 +48,14 @@ def test_a_stage_that_stands_is_not_made_again(tmp_path):
         Stage("b", 1, {"text": "x"}, {}, writer("x")),
         Stage("a", 2, {"text": "x"}, {}, writer("x")),
         Stage("a", 1, {"text": "y"}, {}, writer("y")),
-        Stage("a", 1, {"text": "x"}, {"in": Given("folder", "digest")}, writer("x")),
+        Stage("a", 1, {"text": "x"}, {"in": ExternalInput("folder", "digest")}, writer("x")),
     ],
     ids=["name", "version", "config", "inputs"],
 )
 def test_whatever_goes_in_is_part_of_the_name(tmp_path, other):
     store = StageStore(tmp_path)
     assert store.plan(stage("a", "x")) != []
-    store.realise(stage("a", "x"))
+    store.materialize(stage("a", "x"))
     assert [path for _, path in store.plan(other)] == [None]
 
 
@@ -63,7 +63,7 @@ def test_stages_are_known_by_the_content_of_their_inputs(tmp_path):
     calls: list[str] = []
     same = [Stage(name, 1, {}, {}, writer("same")) for name in ("a", "b")]
     for first in same:
-        StageStore(tmp_path).realise(stage("next", "!", calls, first=first))
+        StageStore(tmp_path).materialize(stage("next", "!", calls, first=first))
     assert calls == ["!"]
 
 
@@ -71,7 +71,7 @@ def test_a_plan_shows_what_stands_and_makes_nothing(tmp_path):
     first = stage("a", "x")
     second = stage("b", "y", first=first)
     assert [path for _, path in StageStore(tmp_path).plan(second)] == [None, None]
-    StageStore(tmp_path).realise(first)
+    StageStore(tmp_path).materialize(first)
     before = sorted(tmp_path.iterdir())
     assert [bool(path) for _, path in StageStore(tmp_path).plan(second)] == [True, False]
     assert sorted(tmp_path.iterdir()) == before
@@ -79,11 +79,11 @@ def test_a_plan_shows_what_stands_and_makes_nothing(tmp_path):
 
 def test_the_manifest_tells_what_went_in_and_what_came_out(tmp_path):
     store = StageStore(tmp_path)
-    artifact = store.realise(stage("b", "y", first=stage("a", "x")))
-    told = manifest(Path(artifact.path))
+    artifact = store.materialize(stage("b", "y", first=stage("a", "x")))
+    told = read_manifest(Path(artifact.path))
     assert told["config"] == {"text": "y"}
     assert told["files"]["text"]["bytes"] == 2
-    assert told["inputs"]["first"]["digest"] == store.realise(stage("a", "x")).digest
+    assert told["inputs"]["first"]["digest"] == store.materialize(stage("a", "x")).digest
     assert {"python", "torch"} <= told["versions"].keys()
 
 
@@ -93,7 +93,7 @@ def test_a_stage_that_fails_leaves_nothing(tmp_path):
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        StageStore(tmp_path).realise(Stage("a", 1, {}, {}, make))
+        StageStore(tmp_path).materialize(Stage("a", 1, {}, {}, make))
     assert [p.name for p in tmp_path.iterdir()] == [".locks"]
 
 
@@ -103,20 +103,20 @@ def test_a_full_disk_is_an_error_that_names_the_place(tmp_path, code):
         raise OSError(code, os.strerror(code))
 
     with pytest.raises(StoreError, match="no space left for .*a-"):
-        StageStore(tmp_path).realise(Stage("a", 1, {}, {}, make))
+        StageStore(tmp_path).materialize(Stage("a", 1, {}, {}, make))
 
 
 def test_a_file_where_the_workspace_should_be_is_named(tmp_path):
     (tmp_path / "stages").write_text("")
     with pytest.raises(StoreError, match="cannot write .*--workspace"):
-        StageStore(tmp_path / "stages").realise(stage("a", "x"))
+        StageStore(tmp_path / "stages").materialize(stage("a", "x"))
 
 
 def test_a_stage_that_lost_bytes_is_not_used(tmp_path):
-    path = Path(StageStore(tmp_path).realise(stage("a", "text")).path)
+    path = Path(StageStore(tmp_path).materialize(stage("a", "text")).path)
     (path / "text").write_text("tex")
     with pytest.raises(StoreError, match=r"damaged \(text\); remove it and run again"):
-        StageStore(tmp_path).realise(stage("a", "text"))
+        StageStore(tmp_path).materialize(stage("a", "text"))
 
 
 def slow(root: Path, begun: str) -> None:
@@ -125,7 +125,7 @@ def slow(root: Path, begun: str) -> None:
         Path(begun).write_text("")
         time.sleep(60)
 
-    StageStore(root).realise(Stage("a", 1, {"text": "x"}, {}, make))
+    StageStore(root).materialize(Stage("a", 1, {"text": "x"}, {}, make))
 
 
 def test_what_a_killed_process_left_is_cleared_and_its_lock_is_free(tmp_path):
@@ -138,7 +138,7 @@ def test_what_a_killed_process_left_is_cleared_and_its_lock_is_free(tmp_path):
     os.kill(process.pid, signal.SIGKILL)
     process.join()
     assert any(p.name.startswith(".making-") for p in root.iterdir())
-    artifact = StageStore(root).realise(stage("a", "x"))
+    artifact = StageStore(root).materialize(stage("a", "x"))
     assert (Path(artifact.path) / "text").read_text() == "x"
     assert not any(p.name.startswith(".making-") for p in root.iterdir())
 
@@ -149,7 +149,7 @@ def one_of_two(root: Path, count: str) -> None:
             file.write("x")
         time.sleep(0.2)
 
-    StageStore(root).realise(Stage("a", 1, {}, {}, make))
+    StageStore(root).materialize(Stage("a", 1, {}, {}, make))
 
 
 def test_two_processes_make_a_stage_once(tmp_path):
@@ -168,7 +168,7 @@ def test_two_processes_make_a_stage_once(tmp_path):
 
 def test_a_small_file_is_replaced_whole(tmp_path):
     path = tmp_path / "deep" / "file.json"
-    write_whole(path, json.dumps({"a": 1}))
-    write_whole(path, json.dumps({"a": 2}))
+    write_atomically(path, json.dumps({"a": 1}))
+    write_atomically(path, json.dumps({"a": 2}))
     assert json.loads(path.read_text()) == {"a": 2}
     assert [p.name for p in path.parent.iterdir()] == ["file.json"]

@@ -7,10 +7,10 @@ from urllib.parse import quote
 
 import pytest
 
-from harness.config import build
+from harness.core.config import build
+from harness.core.secrets import Secret, redact_logs
 from harness.errors import ConfigError
-from harness.judges.client import OpenAIJudge
-from harness.secret import Secret, hush
+from harness.judges.client import OpenAIClient
 
 KEY = "sk-proj-a/b+Q9x2Lw7_Zt4.Kd81"
 SECRET = Secret(KEY)
@@ -36,7 +36,7 @@ SECRET = Secret(KEY)
     ],
 )
 def test_a_key_is_struck_out_however_it_is_written(written):
-    told = SECRET.clean(f"wrong key {written}, try another")
+    told = SECRET.redact(f"wrong key {written}, try another")
     assert "***" in told
     pieces = {KEY[i : i + 8] for i in range(8, len(KEY) - 8)}
     assert not any(piece in told for piece in pieces)
@@ -49,23 +49,23 @@ def test_a_key_is_struck_out_however_it_is_written(written):
 
 def test_what_holds_no_key_is_left_as_it_is():
     text = "sk-proj- and words such as a/b+Q9x are no key: [[A>B]] \x1b[31m" + "x" * 100_000
-    assert SECRET.clean(text) is text
+    assert SECRET.redact(text) is text
     words = Secret("preference-harness")
-    assert words.clean("a preference of the harness") == "a preference of the harness"
-    assert words.clean("preference-harness") == "***"
+    assert words.redact("a preference of the harness") == "a preference of the harness"
+    assert words.redact("preference-harness") == "***"
 
 
 @pytest.mark.parametrize("key", ["", "none", "x"])
 def test_what_is_too_short_to_be_secret_is_no_key(key):
-    assert Secret(key).clean(f"there is none of {key} x") == f"there is none of {key} x"
+    assert Secret(key).redact(f"there is none of {key} x") == f"there is none of {key} x"
 
 
 def test_a_body_that_escapes_the_key_is_decoded_first():
     escaped = "".join(f"\\u{ord(c):04x}" for c in KEY)
-    told = SECRET.clean_body(f'{{"content": "the key is {escaped}, \\u00e4\\ud800"}}')
+    told = SECRET.redact_body(f'{{"content": "the key is {escaped}, \\u00e4\\ud800"}}')
     assert json.loads(told) == {"content": "the key is ***, ä\ud800"}
     plain = '{"content": "\\u00e4 as it came"}'
-    assert SECRET.clean_body(plain) == plain
+    assert SECRET.redact_body(plain) == plain
 
 
 @pytest.fixture
@@ -78,8 +78,8 @@ def _loud():
 
 @pytest.mark.usefixtures("_loud")
 def test_logs_hold_no_key_whoever_writes_them(caplog):
-    hush(SECRET)
-    hush(SECRET)
+    redact_logs(SECRET)
+    redact_logs(SECRET)
     logger = logging.getLogger("opened.later")
     with caplog.at_level("DEBUG"):
         logger.debug("headers %s", {"authorization": f"Bearer {KEY}"})
@@ -105,7 +105,7 @@ def test_logs_hold_no_key_whoever_writes_them(caplog):
     ],
 )
 def test_an_address_holds_no_key_and_who_tries_is_not_shown(url, monkeypatch):
-    spec = {"use": "harness.judges.client:OpenAIJudge", "model": "j"}
+    spec = {"use": "harness.judges.client:OpenAIClient", "model": "j"}
     with pytest.raises(ConfigError, match="put the key into the environment") as caught:
         build({**spec, "base_url": url})
     assert "K3y" not in str(caught.value)
@@ -117,14 +117,14 @@ def test_an_address_holds_no_key_and_who_tries_is_not_shown(url, monkeypatch):
 
 
 def test_a_key_in_the_place_of_its_variables_name_is_not_shown():
-    spec = {"use": "harness.judges.client:OpenAIJudge", "model": "j", "api_key_env": KEY}
+    spec = {"use": "harness.judges.client:OpenAIClient", "model": "j", "api_key_env": KEY}
     with pytest.raises(ConfigError, match="api_key_env: string should match") as caught:
         build(spec)
     assert KEY not in str(caught.value)
-    assert "http://127" not in repr(OpenAIJudge(model="j", base_url="http://127.0.0.1/v1"))
+    assert "http://127" not in repr(OpenAIClient(model="j", base_url="http://127.0.0.1/v1"))
 
 
 def test_a_key_in_the_path_of_an_address_is_not_told(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "K3yK3yK3yK3y")
-    judge = OpenAIJudge(model="j", base_url="http://127.0.0.1/K3yK3yK3yK3y/v1")
-    assert judge.who == "the judge j at http://127.0.0.1/***/v1"
+    judge = OpenAIClient(model="j", base_url="http://127.0.0.1/K3yK3yK3yK3y/v1")
+    assert judge.display_name == "the judge j at http://127.0.0.1/***/v1"

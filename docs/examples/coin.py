@@ -2,11 +2,10 @@
 
 import json
 
-from harness.config import Component
-from harness.judges import wire
-from harness.judges.desk import Answered, Desk
-from harness.judges.wire import Body
-from harness.types import JudgeRequest
+from harness.core.config import Component
+from harness.judges import chat_format
+from harness.protocols import RequestQueue
+from harness.types import Body, JudgeRequest, RawReply
 
 
 class Coin(Component):
@@ -14,17 +13,17 @@ class Coin(Component):
 
     model: str = "coin"
     served_as: tuple[str, ...] = ()
-    unread_attempts: int = 1
+    unparsed_attempts: int = 1
     label: str = "A=B"
 
     def body(self, request: JudgeRequest) -> Body:
         """Return the whole request: what a verdict is kept under."""
-        return wire.body_of(self.model, request)
+        return chat_format.body_of(self.model, request)
 
-    def ask(self, desk: Desk) -> None:
+    def ask(self, queue: RequestQueue) -> None:
         """Answer what the desk gives out as an OpenAI-compatible server would."""
         message = {"role": "assistant", "content": f"[[{self.label}]]"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
-        while (given := desk.next()) is not None:
+        while (item := queue.next()) is not None:
             text = json.dumps({"model": self.model, "choices": [choice]})
-            desk.keep([Answered(given[0], text, seconds=0.0)])
+            queue.keep([RawReply(item[0], text, seconds=0.0)])

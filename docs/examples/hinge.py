@@ -5,7 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Anchor, PairBatch
 
 

@@ -4,19 +4,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from harness.benchmarks import alpaca_eval_files
-from harness.config import Component
+from harness.benchmarks.alpaca_eval import files
+from harness.core.config import Component
 from harness.protocols import PolicySource, Sampling
 from harness.statistics.bootstrap import interval
-from harness.statistics.length_control import percent
+from harness.statistics.intervals import to_percent
 from harness.types import (
     Answer,
     Answers,
     Graded,
     JudgeRequest,
     Message,
+    ParsedVerdict,
     Prompt,
-    Reading,
     Reply,
     Score,
 )
@@ -28,7 +28,7 @@ class Spelling(Component):
     """Two answers a word, a label from the judge; the baseline is a policy."""
 
     name: ClassVar[str] = "spelling"
-    usual_judge: ClassVar[str] = "mine"
+    default_judge: ClassVar[str] = "mine"
     baseline: PolicySource
     sampling: Sampling = Sampling(temperature=0.0, max_tokens=16)
 
@@ -40,7 +40,7 @@ class Spelling(Component):
         """Return nothing: there is one turn."""
         return []
 
-    def sampling_of(self, prompt: Prompt) -> Sampling:
+    def sampling_for(self, prompt: Prompt) -> Sampling:
         """Return how a policy is sampled."""
         return self.sampling
 
@@ -55,10 +55,10 @@ class Spelling(Component):
             for ours, theirs in zip(answers, baseline, strict=True)
         ]
 
-    def read(self, replies: Sequence[Reply]) -> Reading | None:
+    def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
         """Read a label."""
         value = {"[[A>B]]": 1.0, "[[A=B]]": 0.5, "[[B>A]]": 0.0}.get(replies[-1].content)
-        return None if value is None else Reading(value)
+        return None if value is None else ParsedVerdict(value)
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
         """Ask again."""
@@ -74,18 +74,18 @@ class Spelling(Component):
 
     def read_answers(self, path: Path) -> list[Answers]:
         """Read answers in alpaca_eval's format."""
-        return alpaca_eval_files.read_answers(path, self.prompts())
+        return files.read_answers(path, self.prompts())
 
     def read_verdicts(self, path: Path) -> list[Graded]:
         """Read verdicts in alpaca_eval's format."""
-        return alpaca_eval_files.read_verdicts(path)
+        return files.read_verdicts(path)
 
     def files(self, graded: Graded) -> Mapping[str, str]:
         """Return the answers in alpaca_eval's format."""
-        return alpaca_eval_files.answers_file(graded)
+        return files.answers_file(graded)
 
     def _score(self, graded: Graded) -> Score:
-        read = [v.reading.value for v in graded.verdicts if v.reading]
+        read = [v.parsed.value for v in graded.verdicts if v.parsed]
         counts = {"asked": len(graded.verdicts), "judged": len(read)}
         counts["unread"] = counts["asked"] - counts["judged"]
-        return Score({"win_rate": percent(interval(read, seed=0))}, counts)
+        return Score({"win_rate": to_percent(interval(read, seed=0))}, counts)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, Policy, Request
 

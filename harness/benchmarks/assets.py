@@ -1,4 +1,6 @@
-"""Protocol data: where it is, what it must be, and how it is brought from its official home.
+"""Downloads that go on where they were interrupted.
+
+Protocol data: where it is, what it must be, and how it is brought from its official home.
 
 What there is stands in `configs/assets/`, one file a set. A file is pinned by its own sha256, or by
 that of its content (JSON or JSON lines, parsed and dumped canonically) where only another layout of
@@ -7,44 +9,86 @@ it was seen.
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from pydantic import model_validator
 
-from harness.config import Component, build, load, names
+from harness.core.config import Component, build, load, names
+from harness.core.io import flush_file, report_disk_errors, sha256
+from harness.core.seeds import digest
 from harness.errors import AssetError
-from harness.files import flush_file, sha256, writing
-from harness.seeds import digest
+from harness.protocols import AssetConverter
 
-FOLDER = "HARNESS_ASSETS"
+TIMEOUT_SECONDS = 60
+CHUNK = 1 << 20
+PARTIAL, NOT_SATISFIABLE = 206, 416
+
+
+class DownloadError(Exception):
+    """A download that could not be ended; what came of it is kept."""
+
+
+def fetch(url: str, path: Path) -> None:
+    """Download into a file, going on at its end where the server can.
+
+    Raises:
+        Interrupted: the server cannot be reached, refuses, or broke off.
+    """
+    offset = path.stat().st_size if path.is_file() else 0
+    request = urllib.request.Request(url)
+    if offset:
+        request.add_header("Range", f"bytes={offset}-")
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+            _write_body(response, path, from_start=response.status != PARTIAL)
+    except urllib.error.HTTPError as error:
+        if error.code != NOT_SATISFIABLE:  # nothing is left to come
+            raise _download_error(error, f"{error.code} {error.reason}") from error
+    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
+        raise _download_error(error, str(getattr(error, "reason", None) or error)) from error
+
+
+def _write_body(response: http.client.HTTPResponse, path: Path, *, from_start: bool) -> None:
+    expected = response.headers.get("content-length")
+    received = 0
+    with path.open("wb" if from_start else "ab") as file:
+        while chunk := response.read(CHUNK):
+            file.write(chunk)
+            received += len(chunk)
+    if expected is not None and received < int(expected):
+        raise http.client.IncompleteRead(b"", int(expected) - received)
+
+
+def _download_error(error: BaseException, detail: str) -> DownloadError:
+    return DownloadError(
+        f"cannot be fetched ({detail}); try again: it goes on where it was; or fetch it elsewhere "
+        "and name its folder with --assets DIR (laid out as SET/FILE)"
+    )
+
+
+FOLDER_VARIABLE = "HARNESS_ASSETS"
 """Environment variable: the folder with the sets."""
-MIRROR = "HARNESS_ASSETS_URL"
+MIRROR_VARIABLE = "HARNESS_ASSETS_URL"
 """Environment variable: a copy of the official homes, laid out as SET/FILE."""
-
-
-@runtime_checkable
-class Maker(Protocol):
-    """Makes a file's content out of another that is downloaded."""
-
-    def make(self, text: str) -> Any:
-        """Return the content, to be written as JSON."""
-        ...
 
 
 class AssetFile(Component):
     """One file, and what tells it from another."""
 
     name: str
-    at: str | None = None
+    remote_path: str | None = None
     """Where it lies at its home; None: under its name."""
     url: str | None = None
     """Where it lies, where that is not at the set's home."""
-    made: Maker | None = None
+    converter: AssetConverter | None = None
     """What makes it out of what is downloaded."""
     sha256: str | None = None
     content_sha256: str | None = None
@@ -54,7 +98,7 @@ class AssetFile(Component):
     """Nothing tells it from another: it was not seen when the others were pinned."""
 
     @model_validator(mode="after")
-    def _pinned(self) -> AssetFile:
+    def _check_pin(self) -> AssetFile:
         if (self.sha256 is not None) + (self.content_sha256 is not None) + self.unpinned != 1:
             raise ValueError("give sha256, content_sha256 or unpinned, one of them")
         return self
@@ -63,12 +107,12 @@ class AssetFile(Component):
         """Raise an AssetError when `path` is not this file."""
         if self.unpinned:
             return
-        wanted = self.sha256 or self.content_sha256
-        lines = self.name.endswith(".jsonl")
-        found = sha256(path) if self.sha256 else _content_sha256(path, lines)
-        if found != wanted and not self.is_stand_in(path):
+        expected = self.sha256 or self.content_sha256
+        is_json_lines = self.name.endswith(".jsonl")
+        actual = sha256(path) if self.sha256 else _content_sha256(path, is_json_lines)
+        if actual != expected and not self.is_stand_in(path):
             raise AssetError(
-                f"{path} is not the published {self.name} (sha256 {found}, not {wanted})"
+                f"{path} is not the published {self.name} (sha256 {actual}, not {expected})"
             )
 
     def is_stand_in(self, path: Path) -> bool:
@@ -95,60 +139,60 @@ class AssetSet(Component):
         raise AssetError(f"no protocol data called {name!r}")
 
 
-def folder(given: Path | None = None) -> Path:
+def folder(root: Path | None = None) -> Path:
     """Return where the sets are: the folder given, HARNESS_ASSETS, or the user's cache."""
-    if chosen := given or os.environ.get(FOLDER):
-        return Path(chosen)
+    if configured := root or os.environ.get(FOLDER_VARIABLE):
+        return Path(configured)
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "preference-harness" / "assets"
 
 
-def require(name: str, given: Path | None = None) -> Path:
+def require(name: str, root: Path | None = None) -> Path:
     """Return the path of `SET/FILE`, after a look that it is the published file.
 
     Raises:
         AssetError: it is missing, or another.
     """
     kind, _, file = name.partition("/")
-    path = folder(given) / kind / file
+    path = folder(root) / kind / file
     pull_it = f"`harness assets pull {kind}`"
     if not path.is_file():
         raise AssetError(
-            f"{name} is missing in {folder(given)}: bring it with {pull_it}, or name a folder "
-            f"that has it with --assets DIR or {FOLDER}"
+            f"{name} is missing in {folder(root)}: bring it with {pull_it}, or name a folder "
+            f"that has it with --assets DIR or {FOLDER_VARIABLE}"
         )
     try:
-        _set(kind).file(file).check(path)
+        _asset_set(kind).file(file).check(path)
     except AssetError as error:
         raise AssetError(f"{error}: remove it and bring it with {pull_it}") from error
     return path
 
 
-def stand_in(name: str, given: Path | None = None) -> bool:
+def is_stand_in(name: str, root: Path | None = None) -> bool:
     """Say whether `SET/FILE`, which is there, is only the published file's stand-in."""
     kind, _, file = name.partition("/")
-    return _set(kind).file(file).is_stand_in(folder(given) / kind / file)
+    return _asset_set(kind).file(file).is_stand_in(folder(root) / kind / file)
 
 
-def pull(wanted: Sequence[str] = (), given: Path | None = None) -> list[Path]:
+def pull(sets: Sequence[str] = (), root: Path | None = None) -> list[Path]:
     """Bring the sets named (all, if none is) and return their files; what is right stays.
 
     Raises:
         AssetError: a file cannot be had, or is not the published one; nothing of it is kept.
         ConfigError: there is no set of that name.
     """
-    found = []
-    for kind in wanted or names("assets"):
-        assets = _set(kind)
+    paths = []
+    for kind in sets or names("assets"):
+        assets = _asset_set(kind)
         for file in assets.files:
-            path = folder(given) / kind / file.name
+            path = folder(root) / kind / file.name
             if _state(file, path) != "present":
                 _download(_url(kind, assets, file), file, path)
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
-def listing(given: Path | None = None) -> list[dict[str, str]]:
+def listing(root: Path | None = None) -> list[dict[str, str]]:
     """Return every file that a protocol needs: `asset`, `path`, and `state`.
 
     The state is present, missing or damaged.
@@ -156,20 +200,20 @@ def listing(given: Path | None = None) -> list[dict[str, str]]:
     return [
         {"asset": f"{kind}/{file.name}", "path": str(path), "state": _state(file, path)}
         for kind in names("assets")
-        for file in _set(kind).files
-        for path in [folder(given) / kind / file.name]
+        for file in _asset_set(kind).files
+        for path in [folder(root) / kind / file.name]
     ]
 
 
-def _set(kind: str) -> AssetSet:
-    return _built(kind, Path.cwd())
+def _asset_set(kind: str) -> AssetSet:
+    return _load_set(kind, Path.cwd())
 
 
 @lru_cache(maxsize=16)
-def _built(kind: str, place: Path) -> AssetSet:
+def _load_set(kind: str, directory: Path) -> AssetSet:
     """Return a set; a folder `configs` at the place may have one of its own."""
-    found: AssetSet = build(load("assets", kind), f"assets/{kind}")
-    return found
+    asset_set: AssetSet = build(load("assets", kind), f"assets/{kind}")
+    return asset_set
 
 
 def _state(file: AssetFile, path: Path) -> str:
@@ -183,43 +227,46 @@ def _state(file: AssetFile, path: Path) -> str:
 
 
 def _url(kind: str, assets: AssetSet, file: AssetFile) -> str:
-    if mirror := os.environ.get(MIRROR):
+    if mirror := os.environ.get(MIRROR_VARIABLE):
         source = file.url.rpartition("/")[2] if file.url else file.name
         return f"{mirror.rstrip('/')}/{kind}/{source}"
-    return file.url or f"{assets.home}/{assets.revision}/{file.at or file.name}"
+    return file.url or f"{assets.home}/{assets.revision}/{file.remote_path or file.name}"
 
 
 def _download(url: str, file: AssetFile, path: Path) -> None:
     """Bring a file; what came of it before an interruption is kept, and gone on from."""
-    from harness.benchmarks.downloads import Interrupted, fetch
 
-    part, whole = (path.with_name(f".{path.name}.{end}") for end in ("part", str(os.getpid())))
-    with writing(path):
+    partial_path, complete_path = (
+        path.with_name(f".{path.name}.{suffix}") for suffix in ("part", str(os.getpid()))
+    )
+    with report_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fetch(url, part)
-            if file.made:
-                content = file.made.make(part.read_text(encoding="utf-8"))
-                whole.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
+            fetch(url, partial_path)
+            if file.converter:
+                content = file.converter.convert(partial_path.read_text(encoding="utf-8"))
+                complete_path.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
             else:
-                part.replace(whole)
-            file.check(whole)
-            flush_file(whole)
-            whole.replace(path)
-            part.unlink(missing_ok=True)
-        except Interrupted as error:
+                partial_path.replace(complete_path)
+            file.check(complete_path)
+            flush_file(complete_path)
+            complete_path.replace(path)
+            partial_path.unlink(missing_ok=True)
+        except DownloadError as error:
             raise AssetError(f"{url} {error}") from error
         except (AssetError, ValueError) as error:
-            part.unlink(missing_ok=True)
+            partial_path.unlink(missing_ok=True)
             raise AssetError(f"{url}: {error}; nothing was kept") from error
         finally:
-            whole.unlink(missing_ok=True)
+            complete_path.unlink(missing_ok=True)
 
 
-def _content_sha256(path: Path, lines: bool = False) -> str:
+def _content_sha256(path: Path, is_json_lines: bool = False) -> str:
     try:
         text = path.read_text(encoding="utf-8")
-        content: Any = [json.loads(x) for x in text.split("\n") if x] if lines else json.loads(text)
+        content: Any = (
+            [json.loads(x) for x in text.split("\n") if x] if is_json_lines else json.loads(text)
+        )
         return digest(content)
     except (OSError, ValueError, RecursionError) as error:
         raise AssetError(f"{path} cannot be read as JSON ({type(error).__name__})") from error

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.screen import AssetsOption, JsonOption, say, show
+from harness.cli.display import notify, print_json
+from harness.cli.options import AssetsOption, JsonOption
 
 EXAMPLE = "Example: harness assets pull alpaca_eval"
 app = typer.Typer(help="Protocol data of the benchmarks.", no_args_is_help=True)
@@ -23,7 +24,7 @@ def pull(
     from harness.benchmarks import assets
 
     for path in assets.pull(names or (), folder):
-        say(f"{path} is there and is the published one")
+        notify(f"{path} is there and is the published one")
 
 
 @app.command("verify", epilog="Example: harness assets verify")
@@ -35,12 +36,12 @@ def verify(folder: AssetsOption = None, as_json: JsonOption = False) -> None:
     rows = assets.listing(folder)
     wrong = [row for row in rows if row["state"] != "present"]
     if as_json:
-        show(rows)
+        print_json(rows)
     elif not wrong:
         typer.echo(f"{len(rows)} files are there and are the published ones")
     if wrong:
-        told = ", ".join(f"{row['asset']} is {row['state']}" for row in wrong)
-        raise AssetError(f"{told}: bring them with `harness assets pull`")
+        states = ", ".join(f"{row['asset']} is {row['state']}" for row in wrong)
+        raise AssetError(f"{states}: bring them with `harness assets pull`")
 
 
 @app.command("ls", epilog="Example: harness assets ls --json")
@@ -50,7 +51,7 @@ def listing(folder: AssetsOption = None, as_json: JsonOption = False) -> None:
 
     rows = assets.listing(folder)
     if as_json:
-        show(rows)
+        print_json(rows)
         return
     for row in rows:
         typer.echo(f"{row['state']:>8}  {row['asset']}  {row['path']}")

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.screen import JsonOption, SetOption, show
+from harness.cli.display import print_json
+from harness.cli.options import JsonOption, SetOption
 
 EXAMPLE = "Example: harness config show train/inpo --set objective.eta=0.0075"
 app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
@@ -26,14 +27,14 @@ def command(
     """Print a configuration as it would be used: references followed, overrides applied."""
     import yaml
 
-    from harness import config
+    from harness.core import config
     from harness.errors import ConfigError
 
     kind, slash, name = target.partition("/")
     if not slash or kind not in config.kinds():
-        raise ConfigError(f"no kind called {kind!r}{config.known(kind, config.kinds())}")
+        raise ConfigError(f"no kind called {kind!r}{config.suggest(kind, config.kinds())}")
     data = config.load(kind, name, overrides or ())
     if as_json:
-        show(data)
+        print_json(data)
     else:
         typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.screen import RUNS, JsonOption, WorkspaceOption, say
+from harness.cli.display import notify
+from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 
 EXAMPLE = "Example: harness demo --quick --workspace runs"
 METHODS = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
@@ -30,21 +31,28 @@ def command(
     """
     from harness.cli import eval as evaluate
     from harness.cli import leaderboard, train
-    from harness.judges.server import serving
-    from harness.toy import judging
+    from harness.judges.toy_server import serving
+    from harness.toy import judge
 
-    trained, graded = (list(overrides) for overrides in (QUICK if quick else ((), ())))
+    train_overrides, eval_overrides = (
+        list(overrides) for overrides in (QUICK if quick else ((), ()))
+    )
     for name in METHODS:
-        say(f"$ harness train {name}")
-        train.command(name, overrides=trained, root=root)
-    with serving(judging.grade, model=judging.MODEL) as url, redirect_stdout(sys.stderr):
-        say(f"a judge is served on {url}")
+        notify(f"$ harness train {name}")
+        train.command(name, overrides=train_overrides, root=root)
+    with serving(judge.grade, model=judge.MODEL) as url, redirect_stdout(sys.stderr):
+        notify(f"a judge is served on {url}")
         for bench in BENCHMARKS:
             for run in (f"{METHODS[0]}@0", *METHODS):
-                say(f"$ harness eval --bench {bench} --run {run} --judge toy")
+                notify(f"$ harness eval --bench {bench} --run {run} --judge toy")
                 evaluate.command(
-                    bench=bench, run=run, judge="toy", base_url=url, overrides=graded, root=root
+                    bench=bench,
+                    run=run,
+                    judge="toy",
+                    base_url=url,
+                    overrides=eval_overrides,
+                    root=root,
                 )
     leaderboard.command(root=root, as_json=as_json)
-    say(f"Results lie in {root}/results, every stage in {root}/stages.")
-    say("Next, with a real model and a GPU: harness train inpo --dry-run")
+    notify(f"Results lie in {root}/results, every stage in {root}/stages.")
+    notify("Next, with a real model and a GPU: harness train inpo --dry-run")

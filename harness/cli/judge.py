@@ -1,4 +1,7 @@
-"""`harness judge doctor` and `harness judge bridge`."""
+"""`harness judge doctor` and `harness judge bridge`.
+
+`harness judge bridge`.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import benches, bridge, grading, screen
-from harness.cli.money import dollars, print_price
+from harness.cli import display, factory, options
+from harness.cli.display import format_dollars, print_price
 
 if TYPE_CHECKING:
-    from harness.types import Forecast
+    from harness.types import CostEstimate
+
 
 EXAMPLE = "Example: harness judge doctor gpt-4.1"
 app = typer.Typer(help="Look at judges, and set one beside another.", no_args_is_help=True)
@@ -27,10 +31,10 @@ def group() -> None:
 @app.command("doctor", epilog=EXAMPLE)
 def doctor(
     name: Annotated[str, typer.Argument(metavar="JUDGE", help="Of configs/judge.")],
-    base_url: grading.UrlOption = None,
-    assets: screen.AssetsOption = None,
-    overrides: screen.SetOption = None,
-    as_json: screen.JsonOption = False,
+    base_url: options.BaseUrlOption = None,
+    assets: options.AssetsOption = None,
+    overrides: options.SetOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Ask a judge's server what it can do, with two or three calls of a few tokens.
 
@@ -41,36 +45,99 @@ def doctor(
     from harness.errors import JudgeError
     from harness.judges import doctor
 
-    given = [f"judge.{override}" for override in overrides or ()]
-    judge = grading.component("judge", name, given, {"base_url": base_url})
-    found = doctor.examine(judge)
-    prices = forecasts(judge, assets)
+    judge_overrides = [f"judge.{override}" for override in overrides or ()]
+    judge = factory.build_component("judge", name, judge_overrides, {"base_url": base_url})
+    findings = doctor.examine(judge)
+    estimates = estimate_costs(judge, assets)
     if as_json:
-        costs = {bench: asdict(told) for bench, told in prices.items()}
-        screen.show({"findings": [asdict(one) for one in found], "benchmarks": costs})
+        costs = {bench: asdict(estimate) for bench, estimate in estimates.items()}
+        display.print_json(
+            {"findings": [asdict(finding) for finding in findings], "benchmarks": costs}
+        )
     else:
-        for one in found:
-            typer.echo(f"{MARKS[one.state]}{one.what}: {one.told}")
-        for bench, told in prices.items():
-            price = dollars(told.dollars)
-            typer.echo(f"    {bench}: {price} and {told.minutes:.0f} minutes a contestant")
-        for told in {one.price: one for one in prices.values()}.values():
-            print_price(told)
-    if bad := [f"{one.what}: {one.told}" for one in found if one.state == "bad"]:
+        for finding in findings:
+            typer.echo(f"{MARKS[finding.state]}{finding.subject}: {finding.detail}")
+        for bench, estimate in estimates.items():
+            price = format_dollars(estimate.dollars)
+            typer.echo(f"    {bench}: {price} and {estimate.minutes:.0f} minutes a contestant")
+        for estimate in {item.price: item for item in estimates.values()}.values():
+            print_price(estimate)
+    if bad := [
+        f"{finding.subject}: {finding.detail}" for finding in findings if finding.state == "bad"
+    ]:
         raise JudgeError(f"{name} cannot be used as it is: {'; '.join(bad)}")
 
 
-def forecasts(judge: Any, assets: Path | None) -> dict[str, Forecast]:
+def estimate_costs(judge: Any, assets: Path | None) -> dict[str, CostEstimate]:
     """Return what judging each benchmark would take, where its data is here."""
-    from harness.evaluation.pricing import typical
-    from harness.judges.stored import StoredJudge
+    from harness.evaluation.run import typical_requests
+    from harness.judges.cached import CachedJudge
 
-    found = {}
-    for name, benchmark in benches.judged(assets).items():
-        if requests := typical(benchmark):
-            stored = StoredJudge(judge, Path("nowhere"))
-            found[name] = stored.forecast(requests, benchmark)
-    return found
+    estimates = {}
+    for name, benchmark in factory.judged_benchmarks(assets).items():
+        if requests := typical_requests(benchmark):
+            cached_judge = CachedJudge(judge, Path("nowhere"))
+            estimates[name] = cached_judge.estimate_cost(requests, benchmark)
+    return estimates
 
 
-app.command("bridge", epilog=bridge.EXAMPLE)(bridge.command)
+BRIDGE_EXAMPLE = "Example: harness judge bridge --to gpt-4.1 --prompts 100 --budget 20"
+
+
+@app.command("bridge", epilog=BRIDGE_EXAMPLE)
+def bridge(
+    to: Annotated[str, typer.Option("--to", metavar="JUDGE", help="Of configs/judge.")],
+    old: Annotated[
+        str, typer.Option("--from", metavar="JUDGE", help="Whose verdicts are published.")
+    ] = "gpt-4-1106-preview",
+    bench: options.BenchOption = "alpaca-eval",
+    verdicts: Annotated[
+        list[Path] | None,
+        typer.Option("--verdicts", help="Files of it; the protocol data's if not said."),
+    ] = None,
+    prompts: Annotated[
+        int | None, typer.Option("--prompts", min=2, help="How many are drawn; all if not said.")
+    ] = None,
+    repeats: Annotated[
+        int, typer.Option("--again", min=0, help="How many are asked twice, and swapped.")
+    ] = 50,
+    base_url: options.BaseUrlOption = None,
+    budget: options.BudgetOption = None,
+    accept_judge: options.AcceptJudgeOption = None,
+    assets: options.AssetsOption = None,
+    overrides: options.SetOption = None,
+    root: options.WorkspaceOption = options.RUNS,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Have a new judge grade what an old one graded, and set the two side by side.
+
+    Scores of every model under both, the order of the models, bias, agreement, the preference for
+    the first answer, self-consistency, and the cost, with intervals; `harness report` shows it.
+    """
+    from harness.evaluation.judge_bridge import JudgeBridge, run_bridge
+
+    workspace, override_list = factory.open_workspace(root), overrides or []
+    benchmark = factory.build_judged_benchmark(bench, override_list, assets, None)
+    options = {"budget": budget, "accepted": accept_judge}
+    judge = factory.build_judge(to, override_list, base_url, workspace, options)
+    paths = verdicts or published_verdicts(benchmark, bench, old, assets)
+    contestants = [graded for path in paths for graded in benchmark.read_verdicts(path)]
+    comparison = run_bridge(
+        JudgeBridge(benchmark, old, judge, contestants, prompts, repeats), workspace
+    )
+    display.print_json(comparison) if as_json else display.print_judge_bridge(comparison)
+
+
+def published_verdicts(benchmark: Any, name: str, judge: str, assets: Path | None) -> list[Path]:
+    """Return the files of the protocol data with a judge's verdicts on several models."""
+    from harness.benchmarks import assets as protocol
+    from harness.errors import AssetError
+
+    folder = protocol.folder(assets) / name.replace("-", "_") / "annotations"
+    paths = sorted(folder.glob("*.json*")) if judge == benchmark.default_judge else []
+    if not paths:
+        raise AssetError(
+            f"no verdicts of {judge} on {name} in {folder}: name files that have some with "
+            "--verdicts"
+        )
+    return paths

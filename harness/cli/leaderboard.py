@@ -1,14 +1,93 @@
-"""`harness leaderboard`."""
+"""What `harness leaderboard` can be asked, and how its tables are given out.
+
+`harness leaderboard`.
+"""
 
 from __future__ import annotations
 
+import json
+import shutil
+import sys
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import screen, tables
-from harness.cli.screen import RUNS
+from harness.cli import display, options
+from harness.cli.options import RUNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from leaderboard.builder import TableOptions
+    from leaderboard.table import Table
+
+
+ColumnsOption = Annotated[
+    str, typer.Option("--columns", help="Names with commas between; `all`, or a wrong one, lists.")
+]
+SortOption = Annotated[str, typer.Option("--sort", help="A column; -NAME turns the order.")]
+GroupOption = Annotated[str, typer.Option("--group", help="base, method or iteration.")]
+BaselineOption = Annotated[str, typer.Option("--baseline", help="Whom † says others differ from.")]
+DifferencesOption = Annotated[
+    bool, typer.Option("--differences", help="How far each figure lies from the baseline's.")
+]
+WideOption = Annotated[bool, typer.Option("--wide", help="One table across benchmarks.")]
+PoolOption = Annotated[bool, typer.Option("--pool-seeds", help="One row for a setting's seeds.")]
+PublishedOption = Annotated[
+    list[str] | None, typer.Option("--published", help="A document's figures beside; or `all`.")
+]
+PaperOption = Annotated[
+    str, typer.Option("--paper", help="A document's own tables beside what is measured, e.g. inpo.")
+]
+TemplateOption = Annotated[
+    Path | None, typer.Option("--template", help="Your own Jinja template: .tex, .html, .md, ...")
+]
+CheckOption = Annotated[
+    Path | None, typer.Option("--check", help="Make a paper's printed numbers again and compare.")
+]
+ToOption = Annotated[Path | None, typer.Option("--to", help="Write it to this file.")]
+
+
+def render_tables(
+    output_format: str, tables: Sequence[Table], choice: TableOptions, template: Path | None
+) -> str:
+    """Return tables as text of a format, or as a template has them."""
+    from leaderboard import formats, latex
+    from leaderboard.template import render_template
+
+    if template is not None:
+        return render_template(template, tables, choice.to_data())
+    match output_format:
+        case "rich":
+            is_terminal = sys.stdout.isatty()
+            width = max(formats.MIN_WIDTH, shutil.get_terminal_size().columns)
+            return formats.render_rich(
+                tables, color=is_terminal, width=width if is_terminal else None
+            )
+        case "md":
+            return formats.render_markdown(tables)
+        case "latex":
+            return latex.render_latex(tables, choice.to_data())
+        case "csv":
+            return formats.render_csv(tables)
+        case "html":
+            return formats.render_html(tables)
+        case "svg":
+            return formats.render_svg(tables)
+    return json.dumps(formats.table_data(tables), indent=1, sort_keys=True) + "\n"
+
+
+def write_output(text: str, to: Path | None) -> None:
+    """Print a text whole, or write it to a file that is then whole."""
+    from harness.core.io import write_atomically
+
+    if to is None:
+        typer.echo(text, nl=False)
+    else:
+        write_atomically(to, text)
+
 
 EXAMPLE = "Example: harness leaderboard --baseline 'iterative DPO' --format latex --to table.tex"
 
@@ -26,22 +105,24 @@ class Format(StrEnum):
 
 
 def command(
-    form: Annotated[Format, typer.Option("--format", help="How to write it.")] = Format.RICH,
+    output_format: Annotated[
+        Format, typer.Option("--format", help="How to write it.")
+    ] = Format.RICH,
     bench: Annotated[str, typer.Option("--bench", help="Only this benchmark.")] = "",
-    names: tables.ColumnsOption = "",
-    sort: tables.SortOption = "",
-    group: tables.GroupOption = "",
-    baseline: tables.BaselineOption = "",
-    differences: tables.DifferencesOption = False,
-    wide: tables.WideOption = False,
-    pool: tables.PoolOption = False,
-    published: tables.PublishedOption = None,
-    paper: tables.PaperOption = "",
-    template: tables.TemplateOption = None,
-    check: tables.CheckOption = None,
-    to: tables.ToOption = None,
-    root: screen.WorkspaceOption = RUNS,
-    as_json: screen.JsonOption = False,
+    columns: ColumnsOption = "",
+    sort: SortOption = "",
+    group: GroupOption = "",
+    baseline: BaselineOption = "",
+    differences: DifferencesOption = False,
+    wide: WideOption = False,
+    pool: PoolOption = False,
+    published: PublishedOption = None,
+    paper: PaperOption = "",
+    template: TemplateOption = None,
+    check: CheckOption = None,
+    to: ToOption = None,
+    root: options.WorkspaceOption = RUNS,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Print results side by side, with intervals, judge and counts.
 
@@ -49,18 +130,19 @@ def command(
     from --baseline. Figures of different judges, baselines or protocol versions never share a
     column, and published ones stand under a title that names the document.
     """
-    from leaderboard.choice import Choice
-    from leaderboard.making import checked, made
+    from leaderboard.builder import TableOptions, build_tables, check_paper
 
     if check is not None:
-        found = checked(check, root)
-        told = {"tables": found.tables, "numbers": found.numbers}
-        text = f"{check}: {found.numbers} numbers of {found.tables} tables are as the results give"
-        screen.show(told) if as_json else typer.echo(text)
+        result = check_paper(check, root)
+        counts = {"tables": result.tables, "numbers": result.numbers}
+        text = (
+            f"{check}: {result.numbers} numbers of {result.tables} tables are as the results give"
+        )
+        display.print_json(counts) if as_json else typer.echo(text)
         return
-    choice = Choice(
+    choice = TableOptions(
         bench=bench,
-        columns=tuple(name.strip() for name in names.split(",") if name.strip()),
+        columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
         sort=sort,
         group=group,
         baseline=baseline,
@@ -70,8 +152,8 @@ def command(
         published=tuple(published or ()),
         paper=paper,
     )
-    shown, left_out = made(root, choice)
-    for line in left_out:
-        screen.say(line)
-    form = Format.JSON if as_json else form
-    tables.give(tables.written(form.value, shown, choice, template), to)
+    result_tables, omissions = build_tables(root, choice)
+    for line in omissions:
+        display.notify(line)
+    output_format = Format.JSON if as_json else output_format
+    write_output(render_tables(output_format.value, result_tables, choice, template), to)

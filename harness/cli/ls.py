@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.screen import RUNS, JsonOption, WorkspaceOption, show, workspace
+from harness.cli.display import print_json
+from harness.cli.factory import open_workspace
+from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 
 EXAMPLE = "Example: harness ls train"
 CONFIGS = (
@@ -37,19 +39,19 @@ def command(
     `published` are the documents for `harness leaderboard --published` and `--paper`; `runs` are
     the workspace's.
     """
-    from harness import config
+    from harness.core import config
+    from harness.core.workspace import run_names
     from harness.errors import ConfigError
-    from harness.training import named
-    from leaderboard.published import documents
+    from leaderboard.publications import document_names
 
     lists = {name: config.names(name) for name in config.kinds()}
-    lists |= {PUBLISHED: documents(), RUNS_KIND: named.names(workspace(root))}
+    lists |= {PUBLISHED: document_names(), RUNS_KIND: run_names(open_workspace(root))}
     if kind is not None and kind not in lists:
-        raise ConfigError(f"no kind called {kind!r}{config.known(kind, lists)}")
-    chosen = {kind: lists[kind]} if kind else lists
+        raise ConfigError(f"no kind called {kind!r}{config.suggest(kind, lists)}")
+    selection = {kind: lists[kind]} if kind else lists
     if as_json:
-        show(chosen)
+        print_json(selection)
         return
-    for title, names in chosen.items():
+    for title, names in selection.items():
         typer.echo(f"{title}:")
         typer.echo("".join(f"  {name}\n" for name in names) or "  none\n", nl=False)

@@ -23,7 +23,7 @@ from harness.cli import (
     verify,
 )
 from harness.cli import eval as evaluate
-from harness.cli.screen import fail
+from harness.cli.display import report_error
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -40,8 +40,8 @@ app.command("train", epilog=train.EXAMPLE)(train.command)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.command)
 app.command("score", epilog=score.EXAMPLE)(score.command)
 app.command("verify", epilog=verify.EXAMPLE)(verify.command)
-app.command("import", epilog=exchange.IMPORT)(exchange.bring)
-app.command("export", epilog=exchange.EXPORT)(exchange.give)
+app.command("import", epilog=exchange.IMPORT)(exchange.import_results)
+app.command("export", epilog=exchange.EXPORT)(exchange.export_results)
 app.command("leaderboard", epilog=leaderboard.EXAMPLE)(leaderboard.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("ls", epilog=ls.EXAMPLE)(ls.command)
@@ -56,18 +56,18 @@ def main() -> None:
     """Run the command line."""
     # torch's idle threads spin: long spells cost several times the work on a busy machine
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    speak_utf8()
+    use_utf8()
     # what imports make lives on: looking through it for garbage is a tenth of a short command
     gc.set_threshold(50_000)
     try:
         app()
     except HarnessError as error:
-        sys.exit(fail(error))
+        sys.exit(report_error(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
 
-def speak_utf8() -> None:
+def use_utf8() -> None:
     """Print the same bytes whatever the locale says; a terminal is spared what it cannot show."""
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import screen
+from harness.cli import display, options
 
 EXAMPLE = "Example: harness report --out report.html --figures figures"
 
@@ -26,42 +26,41 @@ def command(
     comparisons: Annotated[
         bool, typer.Option(help="With prompts, answers and the judge's replies.")
     ] = True,
-    root: screen.WorkspaceOption = screen.RUNS,
-    as_json: screen.JsonOption = False,
+    root: options.WorkspaceOption = options.RUNS,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Write one page with every figure, how sure it is, and each comparison behind it.
 
     The page needs no network. It goes to report.html in the workspace unless --out, --publish or
     --serve say otherwise. `--no-comparisons` leaves prompts and answers out.
     """
-    from leaderboard.report.content import content
-    from leaderboard.report.page import page
-    from leaderboard.report.written import write
+    from leaderboard.report.content import build_content
+    from leaderboard.report.rendering import render_page, write_report
 
-    found = content(root, comparisons=comparisons)
-    for line in found.told:
-        screen.say(f"note: {line}")
-    text = page(found)
+    report = build_content(root, include_comparisons=comparisons)
+    for line in report.messages:
+        display.notify(f"note: {line}")
+    text = render_page(report)
     if out is None and publish is None and not serve:
         out = root / "report.html"
-    written = write(found, text, out, figures, publish)
+    paths = write_report(report, text, out, figures, publish)
     if as_json:
-        screen.show({"files": [str(path) for path in written]})
+        display.print_json({"files": [str(path) for path in paths]})
     else:
-        for path in written:
+        for path in paths:
             typer.echo(path)
     if serve:
         _serve(text, port, show)
-    elif show and written:
-        typer.launch(str(written[-1].absolute()))
+    elif show and paths:
+        typer.launch(str(paths[-1].absolute()))
 
 
 def _serve(text: str, port: int, show: bool) -> None:
-    from leaderboard.report.serve import server
+    from leaderboard.report.server import create_server
 
-    with server(text, port) as serving:
-        address = f"http://127.0.0.1:{serving.server_port}/"
-        screen.say(f"{address} (Ctrl-C ends it)")
+    with create_server(text, port) as http_server:
+        address = f"http://127.0.0.1:{http_server.server_port}/"
+        display.notify(f"{address} (Ctrl-C ends it)")
         if show:
             typer.launch(address)
-        serving.serve_forever()
+        http_server.serve_forever()

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import benches, grading, outcome, screen
+from harness.cli import display, factory, options
 
 if TYPE_CHECKING:
-    from harness.evaluation.scoring import Scored
+    from harness.evaluation.verdict_files import ScoredSubmission
 
 EXAMPLE = "Example: harness score alpaca-eval annotations.json --set score.C=0.3594 --json"
 
 
 def command(
-    bench: grading.BenchArgument,
+    bench: options.BenchArgument,
     path: Annotated[Path, typer.Argument(metavar="FILE", help="Annotations, judgments, battles.")],
     label: Annotated[str | None, typer.Option("--label", help="Only this contestant.")] = None,
-    compat: grading.CompatOption = None,
-    assets: screen.AssetsOption = None,
-    overrides: screen.SetOption = None,
-    as_json: screen.JsonOption = False,
+    compat: options.CompatOption = None,
+    assets: options.AssetsOption = None,
+    overrides: options.SetOption = None,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Score verdicts that stand in a file of alpaca_eval, arena-hard-auto or FastChat.
 
@@ -32,19 +32,31 @@ def command(
     """
     # its matrices are small: more threads cost more than they bring, and change the last bits
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from harness.evaluation import scoring
+    from harness.evaluation import verdict_files
 
-    benchmark = benches.benchmark(bench, overrides or [], assets, compat)
-    found = scoring.chosen(path, scoring.score_file(benchmark, path), label)
+    benchmark = factory.build_judged_benchmark(bench, overrides or [], assets, compat)
+    scored = verdict_files.select_submissions(
+        path, verdict_files.score_file(benchmark, path), label
+    )
     if as_json:
-        screen.show([told(benchmark.name, one) for one in found])
+        display.print_json([score_data(benchmark.name, submission) for submission in scored])
         return
-    for one in found:
-        typer.echo(f"{one.graded.label} on {benchmark.name}, judged by {one.graded.judge}")
-        outcome.print_score(one.score)
+    for submission in scored:
+        typer.echo(
+            f"{submission.graded.label} on {benchmark.name}, judged by {submission.graded.judge}"
+        )
+        display.print_score(submission.score)
 
 
-def told(benchmark: str, one: Scored) -> dict[str, Any]:
+def score_data(benchmark: str, submission: ScoredSubmission) -> dict[str, Any]:
     """Return a score as data, without its items."""
-    who = {"benchmark": benchmark, "label": one.graded.label, "judge": one.graded.judge}
-    return {**who, "missing": one.missing, "score": asdict(replace(one.score, items=()))}
+    labels = {
+        "benchmark": benchmark,
+        "label": submission.graded.label,
+        "judge": submission.graded.judge,
+    }
+    return {
+        **labels,
+        "missing": submission.missing,
+        "score": asdict(replace(submission.score, items=())),
+    }

@@ -1,17 +1,24 @@
-"""`harness theory run EXPERIMENT`."""
+"""`harness theory run EXPERIMENT`.
+
+How `harness theory` shows what it finds, and what a run of a game plays.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import findings, screen
+from harness.cli import display, factory, options
+from harness.cli.display import print_tables
 
 if TYPE_CHECKING:
-    from harness.theory.report import Report
+    from harness.theory.results import ExperimentResult
+    from harness.types import Pair, Policy
+
 
 EXAMPLE = "Example: harness theory run convergence --game rock-paper-scissors --methods inpo,comal"
 app = typer.Typer(help="The paper's theory as exact games.", no_args_is_help=True)
@@ -29,7 +36,7 @@ def run(
         typer.Argument(
             metavar="EXPERIMENT",
             help="convergence, regret, selection, ablation, or a YAML file.",
-            autocompletion=screen.complete("theory"),
+            autocompletion=options.completer("theory"),
         ),
     ],
     game: Annotated[
@@ -39,41 +46,75 @@ def run(
     methods: Annotated[
         str | None, typer.Option("--methods", help="Of configs/dynamics, commas between them.")
     ] = None,
-    overrides: screen.SetOption = None,
-    root: screen.WorkspaceOption = screen.RUNS,
-    as_json: screen.JsonOption = False,
+    overrides: options.SetOption = None,
+    root: options.WorkspaceOption = options.RUNS,
+    as_json: options.JsonOption = False,
 ) -> None:
     """Run an experiment, print its tables, and draw its figures into the workspace."""
-    from harness import config
-    from harness.cli.present import stem
+    from harness.cli.display import default_run_name
+    from harness.core import config
     from harness.errors import MissingDependencyError
-    from harness.theory import figures
+    from harness.theory import results
 
-    spec = config.load("theory", name, [*chosen(game, methods), *(overrides or ())])
-    report: Report = config.build(spec, name).run(screen.track)
+    spec = config.load("theory", name, [*to_overrides(game, methods), *(overrides or ())])
+    report: ExperimentResult = config.build(spec, name).run(display.track)
     if as_json:
-        screen.show([table.data() for table in report.tables])
+        display.print_json([table.to_data() for table in report.tables])
     else:
-        findings.print_tables(report.tables)
+        print_tables(report.tables)
     try:
-        for path in figures.write(report, root / "theory" / stem(name)):
-            screen.say(str(path))
+        for path in results.write_figures(report, root / "theory" / default_run_name(name)):
+            display.notify(str(path))
     except MissingDependencyError as error:
-        screen.say(f"no figures: {error}")
+        display.notify(f"no figures: {error}")
 
 
-app.command("play", epilog=findings.PLAY)(findings.play)
-
-
-def chosen(game: str | None, methods: str | None) -> list[str]:
+def to_overrides(game: str | None, methods: str | None) -> list[str]:
     """Return `--game` and `--methods` as overrides."""
-    found = []
+    overrides = []
     if game and game.endswith(".csv"):
-        read = {"use": "harness.theory.games:MatrixFile", "name": Path(game).stem, "path": game}
-        found.append(f"game={json.dumps(read)}")
+        game_config = {
+            "use": "harness.theory.games:MatrixFile",
+            "name": Path(game).stem,
+            "path": game,
+        }
+        overrides.append(f"game={json.dumps(game_config)}")
     elif game:
-        found.append(f"game={json.dumps({'ref': f'game/{game}'})}")
+        overrides.append(f"game={json.dumps({'ref': f'game/{game}'})}")
     if methods:
-        listed = [{"ref": f"dynamics/{name.strip()}"} for name in methods.split(",")]
-        found.append(f"methods={json.dumps(listed)}")
-    return found
+        references = [{"ref": f"dynamics/{name.strip()}"} for name in methods.split(",")]
+        overrides.append(f"methods={json.dumps(references)}")
+    return overrides
+
+
+PLAY_EXAMPLE = "Example: harness theory play game/inpo"
+
+
+@app.command("play", epilog=PLAY_EXAMPLE)
+def play(
+    name: Annotated[str, typer.Argument(metavar="RUN", help="A run of a method of train/game.")],
+    root: options.WorkspaceOption = options.RUNS,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Tell what each policy of a run plays, exactly, by scoring every response of the game."""
+    from harness.core.config import build, suggest
+    from harness.errors import ConfigError
+    from harness.theory.language import tabulate_policies
+    from harness.training.reference_logps import frozen_logps
+    from harness.types import Policy
+
+    workspace = factory.open_workspace(root)
+    from harness.core.workspace import read_run, run_names
+
+    record = read_run(workspace, name)
+    if record is None:
+        raise ConfigError(f"no run called {name!r}{suggest(name, run_names(workspace))}")
+    if "game" not in record.config["prompts"]:
+        raise ConfigError(f"run {name!r} plays no game; train one first: harness train game/inpo")
+
+    def score(policy: Policy, rows: Sequence[Pair]) -> list[float]:
+        return frozen_logps(policy, rows, "float32", lambda _: None)[0::2]
+
+    policies = [Policy(name, path) for path in record.policies]
+    table = tabulate_policies(policies, build(record.config["prompts"]["game"]), score)
+    display.print_json(table.to_data()) if as_json else print_tables([table])

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, FinishReason, Policy, Request
 
@@ -29,16 +29,16 @@ class CannedEngine(Component):
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
     ) -> list[Completion]:
         """Answer every request, in order: n completions each, whatever the policy."""
-        found: list[Completion] = []
+        completions: list[Completion] = []
         for request in requests:
-            found += [self._answer(request, index, sampling) for index in range(request.n)]
+            completions += [self._answer(request, index, sampling) for index in range(request.n)]
             advance(1)
-        return found
+        return completions
 
     def _answer(self, request: Request, index: int, sampling: Sampling) -> Completion:
-        place = request.seed + index if sampling.temperature else 0
+        variant = request.seed + index if sampling.temperature else 0
         text = self.answers.get(request.prompt.text, self.text)
-        ending = self.variants[place % len(self.variants)]
+        ending = self.variants[variant % len(self.variants)]
         ids = [*(text + ending).encode(), END][: sampling.max_tokens]
         reason: FinishReason = "stop" if ids[-1] == END else "length"
         return Completion(

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.errors import EngineError, PolicyError
-from harness.models import check, end_ids, first_line, load_tokenizer, render
-from harness.types import Advance, Completion, FinishReason, Policy, Request
+from harness.core.hub import check_policy_path, end_token_ids, load_tokenizer, render_conversation
+from harness.errors import EngineError, PolicyError, first_line
+from harness.types import Completion, FinishReason, Policy, Request
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Answer = Callable[[Sequence[int], Advance], list[Completion]]
-"""Answers the requests at some positions, in their order; `advance(1)` after every request."""
-
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class GenerationJob:
     """Requests as token ids: what a model needs to know of them."""
 
     tokenizer: PreTrainedTokenizerBase
@@ -27,13 +24,17 @@ class Job:
     """One rendered conversation a request."""
     ends: tuple[int, ...]
     """The tokens that end a turn."""
-    context: int | None
+    context_length: int | None
     """How many tokens the policy can see, prompt included; None where it does not say."""
 
-    def room(self, position: int, max_tokens: int) -> int:
+    def response_limit(self, position: int, max_tokens: int) -> int:
         """Return how many tokens a request's responses may have; the context may leave fewer."""
-        left = max_tokens if self.context is None else self.context - len(self.prompts[position])
-        return min(left, max_tokens)
+        remaining = (
+            max_tokens
+            if self.context_length is None
+            else self.context_length - len(self.prompts[position])
+        )
+        return min(remaining, max_tokens)
 
     def completion(self, position: int, index: int, token_ids: Sequence[int]) -> Completion:
         """Return sample `index` of the request at `position`, decoded without special tokens."""
@@ -50,7 +51,7 @@ class Job:
         )
 
 
-def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = None) -> Job:
+def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = None) -> GenerationJob:
     """Render the requests for a policy whose context `limit` (tokens) may narrow.
 
     Raises:
@@ -58,30 +59,34 @@ def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = Non
         EngineError: a prompt fills the context, so that no response fits behind it.
     """
     tokenizer = load_tokenizer(policy)
-    prompts = [render(tokenizer, request.prompt.messages).token_ids for request in requests]
-    context = smallest((limit, told_context(policy)))
+    prompts = [
+        render_conversation(tokenizer, request.prompt.messages).token_ids for request in requests
+    ]
+    context = shortest((limit, configured_context_length(policy)))
     for request, prompt in zip(requests, prompts, strict=True):
         if context is not None and len(prompt) >= context:
             raise EngineError(
                 f"prompt {request.prompt.id!r} has {len(prompt)} tokens and {policy.name} sees "
                 f"{context}: no room for a response; leave it out or take a longer context"
             )
-    return Job(tokenizer, requests, prompts, end_ids(tokenizer, policy.path), context)
+    return GenerationJob(
+        tokenizer, requests, prompts, end_token_ids(tokenizer, policy.path), context
+    )
 
 
-def told_context(policy: Policy) -> int | None:
+def configured_context_length(policy: Policy) -> int | None:
     """Return the context that the policy's configuration states, in tokens."""
     from transformers import AutoConfig
 
-    check(policy)
+    check_policy_path(policy)
     try:
         config = AutoConfig.from_pretrained(policy.path, revision=policy.revision)
     except (OSError, ValueError, KeyError) as error:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
-    told: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return told
+    length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return length
 
 
-def smallest(lengths: Iterable[int | None]) -> int | None:
+def shortest(lengths: Iterable[int | None]) -> int | None:
     """Return the smallest length that is told, or None."""
     return min((length for length in lengths if length is not None), default=None)

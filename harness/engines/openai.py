@@ -16,20 +16,19 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from harness.config import Component
-from harness.errors import EngineError
-from harness.models import first_line
+from harness.core.config import Component
+from harness.core.secrets import Secret, redact_logs
+from harness.core.seeds import derive
+from harness.errors import EngineError, first_line
 from harness.protocols import Advance, Sampling
-from harness.secret import Secret, hush
-from harness.seeds import derive
 from harness.types import Completion, FinishReason, Policy, Request
 
 if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-PASSING = (408, 409, 429)
-LONGEST_PAUSE = 60.0
+TRANSIENT_STATUSES = (408, 409, 429)
+MAX_RETRY_DELAY = 60.0
 
 
 class OpenAIEngine(Component):
@@ -51,7 +50,7 @@ class OpenAIEngine(Component):
     """How often a request is made before a failure that may pass counts as one that stays."""
     timeout: float = Field(600.0, gt=0, exclude=True)
     """Seconds that one request may take."""
-    chosen_because: str = Field("", exclude=True)
+    selection_reason: str = Field("", exclude=True)
     """Why this engine was chosen, where another one might have been."""
 
     def generate(
@@ -69,26 +68,29 @@ class OpenAIEngine(Component):
     ) -> list[Completion]:
         from openai import AsyncOpenAI
 
-        asked = [(request, index) for request in requests for index in range(request.n)]
-        rows = iter(enumerate(asked))
-        left = Counter(id(request) for request, _ in asked)
-        found: dict[int, Completion] = {}
+        samples = [(request, index) for request in requests for index in range(request.n)]
+        rows = iter(enumerate(samples))
+        remaining = Counter(id(request) for request, _ in samples)
+        completions: dict[int, Completion] = {}
 
-        async def work(client: AsyncOpenAI) -> None:
-            for at, (request, index) in rows:  # every worker takes its next from the same iterator
-                reply = await self._ask(client, self._body(policy, request, index, sampling))
-                found[at] = self._completion(request, index, reply)
-                left[id(request)] -= 1
-                if not left[id(request)]:
+        async def run_worker(client: AsyncOpenAI) -> None:
+            for position, (
+                request,
+                index,
+            ) in rows:  # every worker takes its next from the same iterator
+                reply = await self._request(client, self._body(policy, request, index, sampling))
+                completions[position] = self._completion(request, index, reply)
+                remaining[id(request)] -= 1
+                if not remaining[id(request)]:
                     advance(1)
 
         key, url = self._key(), self.base_url
-        hush(Secret(key))
+        redact_logs(Secret(key))
         async with AsyncOpenAI(
             base_url=url, api_key=key, max_retries=0, timeout=self.timeout
         ) as client:
-            await asyncio.gather(*(work(client) for _ in range(self.concurrency)))
-        return [found[at] for at in range(len(asked))]
+            await asyncio.gather(*(run_worker(client) for _ in range(self.concurrency)))
+        return [completions[position] for position in range(len(samples))]
 
     def _body(
         self, policy: Policy, request: Request, index: int, sampling: Sampling
@@ -103,7 +105,7 @@ class OpenAIEngine(Component):
             "extra_body": dict(self.body),
         }
 
-    async def _ask(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
+    async def _request(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
         """Return a reply with a choice, after as many attempts as it takes."""
         from openai import APIError
 
@@ -111,9 +113,9 @@ class OpenAIEngine(Component):
             try:
                 reply: Any = await client.chat.completions.create(**body)
             except APIError as error:
-                if attempt == self.attempts or not passing(error):
-                    raise self._failure(error, attempt) from error
-                await asyncio.sleep(pause(error, attempt))
+                if attempt == self.attempts or not is_transient(error):
+                    raise self._engine_error(error, attempt) from error
+                await asyncio.sleep(retry_delay(error, attempt))
             else:
                 if not getattr(reply, "choices", None):
                     raise EngineError(
@@ -146,36 +148,36 @@ class OpenAIEngine(Component):
             )
         return key or "none"
 
-    def _failure(self, error: APIError, attempts: int) -> EngineError:
+    def _engine_error(self, error: APIError, attempts: int) -> EngineError:
         status = getattr(error, "status_code", None)
-        mend = {
+        remedy = {
             None: "see that the server runs and engine.base_url is right",
             401: f"see that {self.api_key_env} holds its key",
             403: f"see that {self.api_key_env} holds a key for this model",
             404: "name a model that it serves with --set engine.model=NAME",
             429: "wait, or lower engine.concurrency",
         }.get(status, "see the server's log")
-        times = f" after {attempts} attempts" if attempts > 1 else ""
-        told = f"{self.base_url} failed{times}: {first_line(error)}; {mend}"
-        return EngineError(Secret(self._key()).clean(told))
+        attempts_text = f" after {attempts} attempts" if attempts > 1 else ""
+        message = f"{self.base_url} failed{attempts_text}: {first_line(error)}; {remedy}"
+        return EngineError(Secret(self._key()).redact(message))
 
 
-def passing(error: APIError) -> bool:
+def is_transient(error: APIError) -> bool:
     """Say whether a failure may be another one's, a moment from now."""
     from openai import APIConnectionError, APIStatusError
 
     if error.code == "insufficient_quota":
         return False
     if isinstance(error, APIStatusError):
-        return error.status_code in PASSING or error.status_code >= 500
+        return error.status_code in TRANSIENT_STATUSES or error.status_code >= 500
     return isinstance(error, APIConnectionError)
 
 
-def pause(error: APIError, attempt: int) -> float:
+def retry_delay(error: APIError, attempt: int) -> float:
     """Return how many seconds to wait: what the server asks for, else 1, 2, 4, ... with jitter."""
     headers = getattr(getattr(error, "response", None), "headers", {})
     try:
-        told = float(headers.get("retry-after", ""))
+        delay = float(headers.get("retry-after", ""))
     except ValueError:
-        told = 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
-    return min(max(told, 0.0), LONGEST_PAUSE)
+        delay = 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
+    return min(max(delay, 0.0), MAX_RETRY_DELAY)

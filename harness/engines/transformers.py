@@ -1,4 +1,15 @@
-"""The embedded engine: transformers' batched `generate`, with a stream of randomness a sample.
+"""Counter-based random numbers: each a function of (seed, index, step), none of its neighbours.
+
+splitmix64 (Steele, Lea & Flood 2014): the stream's state is a mix of seed and index, and step t
+reads the mix of state + t·γ. One vectorised hash for all rows: a generator object a row would cost
+more than a small model's forward pass.
+
+Batched decoding with transformers, where every row draws from a stream of its own.
+
+`generate` runs in segments: between two of them the rows that have ended leave the batch, so that
+one long response does not hold up two hundred short ones. A prompt is read once for all its rows.
+
+The embedded engine: transformers' batched `generate`, with a stream of randomness a sample.
 
 The library draws a whole batch from one generator, so a sample there depends on its neighbours.
 Here every sample has its own uniform numbers, one a step, each a hash of (request seed, index,
@@ -10,20 +21,215 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
-from harness.config import Component
-from harness.engines.completions import Answer, Job, prepare
-from harness.engines.decoding import Row, sample
+from harness.core.config import Component
+from harness.core.hardware import default_device
+from harness.core.hub import load_model
+from harness.engines.completions import GenerationJob, prepare
 from harness.errors import EngineError
-from harness.models import load_model
-from harness.protocols import Advance, Sampling
+from harness.protocols import Advance, AnswerRequests, Sampling
 from harness.types import Completion, Policy, Request
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel
+
+
+GAMMA = np.uint64(0x9E3779B97F4A7C15)
+FIRST_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
+SECOND_MULTIPLIER = np.uint64(0x94D049BB133111EB)
+
+
+def uniforms(seeds: Sequence[int], indices: Sequence[int], steps: int) -> npt.NDArray[np.float64]:
+    """Return numbers in [0, 1) of shape (rows, steps): row r is the stream (seed r, index r)."""
+    seed = np.array([value & 0xFFFFFFFFFFFFFFFF for value in seeds], dtype=np.uint64)
+    state = mix(mix(seed) + np.array(indices, dtype=np.uint64))
+    counter = np.arange(1, steps + 1, dtype=np.uint64) * GAMMA
+    bits = mix(state[:, None] + counter[None, :])
+    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """Return splitmix64's finaliser of every number: a bijection of 64 bits."""
+    value = (value ^ (value >> np.uint64(30))) * FIRST_MULTIPLIER
+    value = (value ^ (value >> np.uint64(27))) * SECOND_MULTIPLIER
+    return value ^ (value >> np.uint64(31))
+
+
+SEGMENT = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRow:
+    """One sequence of a batch: a sample of the request at `position`."""
+
+    position: int
+    index: int
+
+
+@dataclass
+class DecodingBatch:
+    """The rows that have not ended: the first dimension of every tensor."""
+
+    rows: Tensor
+    """Where each stands in the whole batch."""
+    ids: Tensor
+    """Prompt, padded on the left, and response so far, shape (rows, width + tokens)."""
+    mask: Tensor
+    response_limits: Tensor
+    """How many tokens each response may have."""
+    numbers: Tensor
+    """Uniform numbers, shape (rows, max_tokens), float64."""
+    cache: Any
+    """The keys and values of all tokens but the last."""
+
+    def select(self, keep: Tensor) -> DecodingBatch:
+        """Return the batch of the rows at `keep`; the cache is cut in place."""
+        self.cache.reorder_cache(keep)
+        return DecodingBatch(
+            self.rows[keep],
+            self.ids[keep],
+            self.mask[keep],
+            self.response_limits[keep],
+            self.numbers[keep],
+            self.cache,
+        )
+
+
+def decode_rows(
+    model: PreTrainedModel, job: GenerationJob, rows: Sequence[SampleRow], sampling: Sampling
+) -> list[list[int]]:
+    """Return the response tokens of every row, each up to and with its end token."""
+    import torch
+
+    responses: list[list[int]] = [[] for _ in rows]
+    ends = torch.tensor(job.ends, device=model.device)
+    with torch.inference_mode():
+        batch = start_batch(model, job, rows, sampling)
+        width = batch.ids.shape[1]
+        while len(batch.rows):
+            decode_segment(model, job, batch, sampling, width)
+            tokens = batch.ids[:, width:]
+            is_end = torch.isin(tokens, ends)
+            ended = is_end.any(dim=1)
+            lengths = torch.where(ended, is_end.int().argmax(dim=1) + 1, tokens.shape[1])
+            lengths = torch.minimum(lengths, batch.response_limits)
+            done = ended | (lengths == batch.response_limits)
+            for index in done.nonzero()[:, 0].tolist():
+                responses[int(batch.rows[index])] = tokens[index, : int(lengths[index])].tolist()
+            if bool(done.any()):
+                batch = batch.select((~done).nonzero()[:, 0])
+    return responses
+
+
+def start_batch(
+    model: PreTrainedModel, job: GenerationJob, rows: Sequence[SampleRow], sampling: Sampling
+) -> DecodingBatch:
+    """Read the prompts, each once, and lay out a row a sample."""
+    import torch
+
+    positions = list(dict.fromkeys(row.position for row in rows))
+    prompts = [job.prompts[position] for position in positions]
+    width = max(map(len, prompts))
+    ids = torch.tensor([[0] * (width - len(p)) + list(p) for p in prompts], device=model.device)
+    mask = torch.tensor([[0] * (width - len(p)) + [1] * len(p) for p in prompts]).to(ids)
+    row_index = {position: index for index, position in enumerate(positions)}
+    expansion = torch.tensor([row_index[row.position] for row in rows], device=model.device)
+    cache = prefill(model, ids[:, :-1], mask[:, :-1])
+    cache.reorder_cache(expansion)
+    limits = [job.response_limit(row.position, sampling.max_tokens) for row in rows]
+    seeds = [job.requests[row.position].seed for row in rows]
+    numbers = uniforms(seeds, [row.index for row in rows], max(limits))
+    return DecodingBatch(
+        torch.arange(len(rows), device=model.device),
+        ids[expansion],
+        mask[expansion],
+        torch.tensor(limits, device=model.device),
+        torch.from_numpy(numbers).to(model.device),
+        cache,
+    )
+
+
+def prefill(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Any:
+    """Return the cache of prompts that are padded on the left."""
+    from transformers import DynamicCache
+
+    cache = DynamicCache(config=model.config)
+    if ids.shape[1]:
+        position_ids = (mask.cumsum(dim=1) - 1).clamp(min=0)
+        model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=position_ids,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+    return cache
+
+
+def decode_segment(
+    model: PreTrainedModel, job: GenerationJob, batch: DecodingBatch, sampling: Sampling, width: int
+) -> None:
+    """Decode a segment: in place, `ids`, `mask` and `cache` grow by as many tokens."""
+    from torch.nn.functional import pad
+    from transformers import GenerationConfig
+
+    remaining = int(batch.response_limits.max()) - (batch.ids.shape[1] - width)
+    # What the policy's folder recommends (a temperature, a penalty) is not what was asked for.
+    model.generation_config = GenerationConfig()
+    batch.ids = model.generate(
+        batch.ids,
+        attention_mask=batch.mask,
+        past_key_values=batch.cache,
+        do_sample=False,
+        max_new_tokens=min(SEGMENT, remaining),
+        eos_token_id=list(job.ends) or None,
+        pad_token_id=job.ends[0] if job.ends else 0,
+        logits_processor=[InverseCDFSampler(sampling, batch.numbers, width)]
+        if sampling.temperature
+        else [],
+    )
+    added = batch.ids.shape[1] - batch.mask.shape[1]
+    batch.mask = pad(batch.mask, (0, added), value=1)
+
+
+class InverseCDFSampler:
+    """A logits processor that leaves one token a row: the one that the row's own number picks.
+
+    `generate` then takes the largest, which is it. In float64, so that a row's token is the same
+    whatever the batch: only a number within rounding of a boundary could tell.
+    """
+
+    def __init__(self, sampling: Sampling, numbers: Tensor, width: int) -> None:
+        from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+
+        self.numbers = numbers
+        self.width = width
+        self.warpers = [TemperatureLogitsWarper(sampling.temperature)]
+        if sampling.top_p < 1:
+            self.warpers.append(TopPLogitsWarper(sampling.top_p))
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        """Return scores of shape (rows, vocabulary): 0 for the token drawn, -inf elsewhere."""
+        import torch
+
+        warped = scores.double()
+        for warp in self.warpers:
+            warped = warp(input_ids, warped)
+        cumulative = warped.softmax(dim=-1).cumsum(dim=-1)
+        total = cumulative[:, -1:].contiguous()
+        number = self.numbers[:, input_ids.shape[1] - self.width, None] * total
+        drawn = torch.searchsorted(cumulative, number, right=True)
+        last = torch.searchsorted(cumulative, total)  # the last token that has any probability
+        token = torch.minimum(drawn, last)
+        return torch.full_like(scores, -torch.inf).scatter_(1, token, 0.0)
 
 
 class TransformersEngine(Component):
@@ -36,7 +242,7 @@ class TransformersEngine(Component):
     """Sequences in memory at once."""
     device: str = Field("auto", exclude=True)
     """auto: the GPU where there is one."""
-    chosen_because: str = Field("", exclude=True)
+    selection_reason: str = Field("", exclude=True)
     """Why this engine was chosen, where another one might have been."""
 
     @property
@@ -71,7 +277,7 @@ class TransformersEngine(Component):
     @contextmanager
     def resident(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling
-    ) -> Iterator[Answer]:
+    ) -> Iterator[AnswerRequests]:
         """Keep the model loaded while some of the requests are answered, then others.
 
         Raises: as `generate`.
@@ -90,51 +296,48 @@ class TransformersEngine(Component):
     def _answer(
         self,
         model: PreTrainedModel,
-        job: Job,
+        job: GenerationJob,
         positions: Sequence[int],
         sampling: Sampling,
         advance: Advance,
     ) -> list[Completion]:
         import torch
 
-        asked = rows(job, positions)
-        found: dict[Row, Completion] = {}
-        open_rows = Counter(row.position for row in asked)
-        for batch in batches(job, asked, self.batch_size):
+        all_rows = sample_rows(job, positions)
+        completions: dict[SampleRow, Completion] = {}
+        open_rows = Counter(row.position for row in all_rows)
+        for batch in batches(job, all_rows, self.batch_size):
             try:
-                answered = sample(model, job, batch, sampling)
+                responses = decode_rows(model, job, batch, sampling)
             except torch.OutOfMemoryError as error:
                 raise EngineError(
                     f"{len(batch)} sequences at once do not fit in the GPU's memory; "
                     f"lower it with --set engine.batch_size={max(1, len(batch) // 4)} "
                     "(engine.otherwise.batch_size where the engine is auto)"
                 ) from error
-            for row, token_ids in zip(batch, answered, strict=True):
-                found[row] = job.completion(row.position, row.index, token_ids)
+            for row, token_ids in zip(batch, responses, strict=True):
+                completions[row] = job.completion(row.position, row.index, token_ids)
             open_rows.subtract(row.position for row in batch)
             for _ in {row.position for row in batch if not open_rows[row.position]}:
                 advance(1)
-        return [found[row] for row in asked]
+        return [completions[row] for row in all_rows]
 
     def _dtype(self, device: str) -> str:
         automatic = "float32" if device == "cpu" else "bfloat16"
         return automatic if self.dtype == "auto" else self.dtype
 
 
-def default_device() -> str:
-    """Return where tensors go when no one says."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def rows(job: Job, positions: Sequence[int]) -> list[Row]:
+def sample_rows(job: GenerationJob, positions: Sequence[int]) -> list[SampleRow]:
     """Return every sample of the requests at some positions, in their order."""
-    return [Row(at, i) for at in positions for i in range(job.requests[at].n)]
+    return [
+        SampleRow(position, i) for position in positions for i in range(job.requests[position].n)
+    ]
 
 
-def batches(job: Job, asked: Sequence[Row], size: int) -> Iterator[list[Row]]:
+def batches(
+    job: GenerationJob, all_rows: Sequence[SampleRow], size: int
+) -> Iterator[list[SampleRow]]:
     """Yield the rows `size` at a time, prompts of like length together, which saves padding."""
-    ordered = sorted(asked, key=lambda row: len(job.prompts[row.position]))
+    ordered = sorted(all_rows, key=lambda row: len(job.prompts[row.position]))
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]

@@ -24,17 +24,17 @@ from typing import Any, Literal, TextIO
 
 from pydantic import Field
 
-from harness.config import Component
-from harness.engines.completions import Answer, Job, prepare
+from harness.core.config import Component
+from harness.core.hardware import has_nvidia_device
+from harness.core.io import log_tail
+from harness.engines.completions import GenerationJob, prepare
 from harness.errors import EngineError, HarnessError, MissingDependencyError
-from harness.files import last_words
-from harness.isolation import has_accelerator
-from harness.protocols import Advance, Sampling
+from harness.protocols import Advance, AnswerRequests, Sampling
 from harness.types import Completion, Policy, Request
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
 POLL_SECONDS = 0.1
-ALONE = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
+IN_PROCESS_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
 """The environment in which vLLM keeps to the worker's process."""
 
 
@@ -55,11 +55,11 @@ class VLLMEngine(Component):
     """True: no compiled graphs; starts sooner, generates slower. A processor never has them."""
     max_num_seqs: int | None = Field(None, gt=0, exclude=True)
     """Sequences in memory at once; None: vLLM's own choice."""
-    processor_cache_gib: int = Field(1, gt=0, exclude=True)
+    cpu_cache_gib: int = Field(1, gt=0, exclude=True)
     """Memory for keys and values on a processor, in GiB."""
     patience: float = Field(1800.0, gt=0, exclude=True)
     """Seconds without a result or a line of log after which the worker counts as hung."""
-    chosen_because: str = Field("", exclude=True)
+    selection_reason: str = Field("", exclude=True)
     """Why this engine was chosen, where another one might have been."""
 
     @property
@@ -69,19 +69,23 @@ class VLLMEngine(Component):
 
     def lm_eval(self, policy: Policy) -> dict[str, Any]:
         """Return which of lm-eval's models this one is there, and what that is made with."""
-        devices = self._devices()
-        here = devices["gpu" if has_accelerator() else "processor"]
+        devices = self._device_arguments()
+        device_arguments = devices["gpu" if has_nvidia_device() else "processor"]
         arguments = {
             "pretrained": policy.path,
             "revision": policy.revision,
             "tokenizer_revision": policy.revision,
             "max_model_len": self.max_model_len,
             "batch_size": "auto",
-            **self._engine(),
-            **here,
+            **self._engine_arguments(),
+            **device_arguments,
         }
-        environment = {} if has_accelerator() else devices["processor_environment"]
-        return {"model": "vllm", "arguments": arguments, "environment": environment | ALONE}
+        environment = {} if has_nvidia_device() else devices["processor_environment"]
+        return {
+            "model": "vllm",
+            "arguments": arguments,
+            "environment": environment | IN_PROCESS_ENVIRONMENT,
+        }
 
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
@@ -99,7 +103,7 @@ class VLLMEngine(Component):
     @contextmanager
     def resident(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling
-    ) -> Iterator[Answer]:
+    ) -> Iterator[AnswerRequests]:
         """Keep the worker at hand while some of the requests are answered, then others.
 
         Raises: as `generate`.
@@ -109,17 +113,19 @@ class VLLMEngine(Component):
         if not requests:
             yield lambda positions, advance: []
             return
-        with scratch() as folder:
-            told = json.dumps(self._job(policy, job, sampling))
-            (folder / "job.json").write_text(told, encoding="utf-8")
-            with worker(self.python or sys.executable, folder) as running:
+        with temporary_directory() as folder:
+            job_text = json.dumps(self._job_data(policy, job, sampling))
+            (folder / "job.json").write_text(job_text, encoding="utf-8")
+            with start_worker(self.python or sys.executable, folder) as worker_process:
 
                 def answer(positions: Sequence[int], advance: Advance) -> list[Completion]:
-                    found: dict[int, list[Completion]] = {}
-                    for position, samples in ask(running, positions, self.patience):
-                        found[position] = finished(job, position, samples)
+                    completions: dict[int, list[Completion]] = {}
+                    for position, samples in stream_answers(
+                        worker_process, positions, self.patience
+                    ):
+                        completions[position] = request_completions(job, position, samples)
                         advance(1)
-                    return [sample for position in positions for sample in found[position]]
+                    return [sample for position in positions for sample in completions[position]]
 
                 yield answer
 
@@ -128,25 +134,29 @@ class VLLMEngine(Component):
         """How many GPUs hold one copy of the weights."""
         return self.tensor_parallel_size
 
-    def _job(self, policy: Policy, job: Job, sampling: Sampling) -> dict[str, Any]:
+    def _job_data(self, policy: Policy, job: GenerationJob, sampling: Sampling) -> dict[str, Any]:
         """Return what the worker reads: plain data in vLLM's own words."""
-        asked = [request(job, position, sampling) for position in range(len(job.requests))]
+        all_requests = [
+            request_data(job, position, sampling) for position in range(len(job.requests))
+        ]
         return {
             "parent": os.getpid(),
             "engine": {
                 "model": policy.path,
                 "revision": policy.revision,
                 "skip_tokenizer_init": True,
-                "max_model_len": max(len(r["prompt_token_ids"]) + r["max_tokens"] for r in asked),
-                **self._engine(),
+                "max_model_len": max(
+                    len(r["prompt_token_ids"]) + r["max_tokens"] for r in all_requests
+                ),
+                **self._engine_arguments(),
             },
-            **self._devices(),
+            **self._device_arguments(),
             "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p},
             "end_ids": list(job.ends),
-            "requests": asked,
+            "requests": all_requests,
         }
 
-    def _engine(self) -> dict[str, Any]:
+    def _engine_arguments(self) -> dict[str, Any]:
         """Return what vLLM is told on whatever device."""
         return {
             "generation_config": "vllm",  # what the folder recommends is not what was asked
@@ -156,7 +166,7 @@ class VLLMEngine(Component):
             **({"max_num_seqs": self.max_num_seqs} if self.max_num_seqs else {}),
         }
 
-    def _devices(self) -> dict[str, dict[str, Any]]:
+    def _device_arguments(self) -> dict[str, dict[str, Any]]:
         """Return what vLLM is told on a GPU and on a processor."""
         return {
             "gpu": {
@@ -170,28 +180,30 @@ class VLLMEngine(Component):
                 "enforce_eager": True,
             },
             "processor_environment": {
-                "VLLM_CPU_KVCACHE_SPACE": str(self.processor_cache_gib),
+                "VLLM_CPU_KVCACHE_SPACE": str(self.cpu_cache_gib),
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             },
         }
 
 
-def request(job: Job, position: int, sampling: Sampling) -> dict[str, Any]:
+def request_data(job: GenerationJob, position: int, sampling: Sampling) -> dict[str, Any]:
     """Return what the worker reads of one request."""
-    asked = job.requests[position]
+    original = job.requests[position]
     return {
         "prompt_token_ids": list(job.prompts[position]),
-        "n": asked.n if sampling.temperature else 1,  # vLLM refuses to be greedy n times
-        "seed": asked.seed,
-        "max_tokens": job.room(position, sampling.max_tokens),
+        "n": original.n if sampling.temperature else 1,  # vLLM refuses to be greedy n times
+        "seed": original.seed,
+        "max_tokens": job.response_limit(position, sampling.max_tokens),
     }
 
 
-def finished(job: Job, position: int, samples: list[list[int]]) -> list[Completion]:
+def request_completions(
+    job: GenerationJob, position: int, samples: list[list[int]]
+) -> list[Completion]:
     """Return a request's completions; what greedy decoding gave stands for all."""
     n = job.requests[position].n
-    every = samples * n if len(samples) == 1 else samples
-    return [job.completion(position, index, ids) for index, ids in enumerate(every)]
+    all_samples = samples * n if len(samples) == 1 else samples
+    return [job.completion(position, index, ids) for index, ids in enumerate(all_samples)]
 
 
 def check_installed(python: str | None) -> None:
@@ -201,10 +213,10 @@ def check_installed(python: str | None) -> None:
             f"no interpreter {python!r}; name one that has vLLM with --set engine.python=PATH"
         )
     if python is None and importlib.util.find_spec("vllm") is None:
-        raise not_installed("this environment")
+        raise not_installed_error("this environment")
 
 
-def not_installed(where: str) -> MissingDependencyError:
+def not_installed_error(where: str) -> MissingDependencyError:
     """Return the error that says how to come by vLLM."""
     return MissingDependencyError(
         f"vLLM is not installed in {where}; install it with `make vllm`, or name an interpreter "
@@ -213,7 +225,7 @@ def not_installed(where: str) -> MissingDependencyError:
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
+def temporary_directory() -> Iterator[Path]:
     """Lend a folder that goes afterwards, unless an error names the log in it."""
     folder = Path(tempfile.mkdtemp(prefix="harness-vllm-"))
     keep = False
@@ -228,7 +240,7 @@ def scratch() -> Iterator[Path]:
 
 
 @dataclass(frozen=True)
-class Running:
+class WorkerProcess:
     """A worker that has a job."""
 
     process: subprocess.Popen[bytes]
@@ -239,18 +251,18 @@ class Running:
 
 
 @contextmanager
-def worker(python: str, folder: Path) -> Iterator[Running]:
+def start_worker(python: str, folder: Path) -> Iterator[WorkerProcess]:
     """Start a worker on a folder's job, in a process group which does not outlive the block."""
     (folder / "results.jsonl").touch()
     # -P: without it the worker's folder, which has a transformers.py, would be searched first.
     command = [python, "-P", str(WORKER), str(folder)]
-    with open(log_of(folder), "wb") as log:
+    with open(log_path(folder), "wb") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )
     try:
         with open(folder / "results.jsonl", encoding="utf-8") as results:
-            yield Running(process, python, folder, results)
+            yield WorkerProcess(process, python, folder, results)
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -258,8 +270,8 @@ def worker(python: str, folder: Path) -> Iterator[Running]:
             process.communicate()
 
 
-def ask(
-    running: Running, positions: Sequence[int], patience: float
+def stream_answers(
+    worker_process: WorkerProcess, positions: Sequence[int], patience: float
 ) -> Iterator[tuple[int, list[list[int]]]]:
     """Have some requests answered; yield each one's position and token ids as they come.
 
@@ -267,26 +279,30 @@ def ask(
         EngineError: the worker failed, or gave no sign of life for `patience` seconds.
         MissingDependencyError: its interpreter has no vLLM.
     """
-    open_, pending, alive, size = set(positions), "", time.monotonic(), -1
-    tell(running.process, positions)
-    while open_:
-        code = running.process.poll()  # before the last look, so that nothing written is missed
-        *whole, pending = (pending + running.results.read()).split("\n")
-        for line in whole:
-            told = json.loads(line)
-            open_.remove(told["position"])
-            yield told["position"], told["token_ids"]
-        if open_ and code is not None:
-            raise ended(running, code, len(positions) - len(open_), len(positions))
-        if (grown := life(running.folder)) != size:
-            alive, size = time.monotonic(), grown
-        elif time.monotonic() - alive > patience:
-            raise failure(running.folder, f"gave no sign of life for {patience:.0f} seconds")
-        if open_:
+    unanswered, partial, last_sign, size = set(positions), "", time.monotonic(), -1
+    send_positions(worker_process.process, positions)
+    while unanswered:
+        code = (
+            worker_process.process.poll()
+        )  # before the last look, so that nothing written is missed
+        *lines, partial = (partial + worker_process.results.read()).split("\n")
+        for line in lines:
+            result = json.loads(line)
+            unanswered.remove(result["position"])
+            yield result["position"], result["token_ids"]
+        if unanswered and code is not None:
+            raise exit_error(worker_process, code, len(positions) - len(unanswered), len(positions))
+        if (new_size := output_size(worker_process.folder)) != size:
+            last_sign, size = time.monotonic(), new_size
+        elif time.monotonic() - last_sign > patience:
+            raise worker_error(
+                worker_process.folder, f"gave no sign of life for {patience:.0f} seconds"
+            )
+        if unanswered:
             time.sleep(POLL_SECONDS)
 
 
-def tell(process: subprocess.Popen[bytes], positions: Sequence[int]) -> None:
+def send_positions(process: subprocess.Popen[bytes], positions: Sequence[int]) -> None:
     """Tell a worker what to answer next; one that has ended is noticed by who listens."""
     if process.stdin:
         with suppress(BrokenPipeError):
@@ -294,26 +310,26 @@ def tell(process: subprocess.Popen[bytes], positions: Sequence[int]) -> None:
             process.stdin.flush()
 
 
-def ended(running: Running, code: int, answered: int, asked: int) -> HarnessError:
+def exit_error(worker_process: WorkerProcess, code: int, answered: int, total: int) -> HarnessError:
     """Return the error of a worker that ended before it had answered."""
-    if code and "No module named 'vllm'" in last_words(log_of(running.folder)):
-        return not_installed(running.python)
+    if code and "No module named 'vllm'" in log_tail(log_path(worker_process.folder)):
+        return not_installed_error(worker_process.python)
     if code:
-        return failure(running.folder, f"ended with exit code {code}")
-    return failure(running.folder, f"answered {answered} of {asked} requests")
+        return worker_error(worker_process.folder, f"ended with exit code {code}")
+    return worker_error(worker_process.folder, f"answered {answered} of {total} requests")
 
 
-def life(folder: Path) -> int:
+def output_size(folder: Path) -> int:
     """Return what grows as long as a worker works: how much it has written, in bytes."""
-    return (folder / "results.jsonl").stat().st_size + log_of(folder).stat().st_size
+    return (folder / "results.jsonl").stat().st_size + log_path(folder).stat().st_size
 
 
-def log_of(folder: Path) -> Path:
+def log_path(folder: Path) -> Path:
     """Return where everything goes that the worker prints."""
     return folder / "log.txt"
 
 
-def failure(folder: Path, what: str) -> EngineError:
+def worker_error(folder: Path, problem: str) -> EngineError:
     """Return the error that tells how a worker ended, the last that it said, and its log."""
-    said = last_words(log_of(folder)) or "it said nothing"
-    return EngineError(f"the vLLM worker {what}: {said}; its log: {log_of(folder)}")
+    tail = log_tail(log_path(folder)) or "it said nothing"
+    return EngineError(f"the vLLM worker {problem}: {tail}; its log: {log_path(folder)}")

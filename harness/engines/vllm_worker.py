@@ -19,9 +19,9 @@ PR_SET_PDEATHSIG = 1
 def main(folder: Path) -> None:
     """Answer requests of the job until no more are asked for."""
     job = json.loads((folder / "job.json").read_text("utf-8"))
-    die_with(job["parent"])
+    die_with_parent(job["parent"])
     os.environ.update({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"})
-    engine = start(job)
+    engine = start_engine(job)
     with open(folder / "results.jsonl", "a", encoding="utf-8") as results:
         for line in sys.stdin:
             answer(engine, job, json.loads(line), results)
@@ -32,14 +32,14 @@ def answer(engine: Any, job: dict[str, Any], positions: list[int], results: Text
     for position in positions:
         request = job["requests"][position]
         prompt = {"prompt_token_ids": request["prompt_token_ids"]}
-        engine.add_request(str(position), prompt, parameters(job, request))
+        engine.add_request(str(position), prompt, sampling_parameters(job, request))
     while engine.has_unfinished_requests():
         for output in engine.step():
             if output.finished:
-                write(results, output)
+                write_result(results, output)
 
 
-def die_with(parent: int) -> None:
+def die_with_parent(parent: int) -> None:
     """Have the kernel kill this process when its parent ends, even by SIGKILL (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -47,19 +47,19 @@ def die_with(parent: int) -> None:
         sys.exit("the parent has ended")
 
 
-def start(job: dict[str, Any]) -> Any:
+def start_engine(job: dict[str, Any]) -> Any:
     """Return vLLM's engine on whatever device there is."""
     from vllm import EngineArgs, LLMEngine
     from vllm.platforms import current_platform
 
-    processor = current_platform.is_cpu()
-    for name, value in job["processor_environment"].items() if processor else ():
+    is_cpu = current_platform.is_cpu()
+    for name, value in job["processor_environment"].items() if is_cpu else ():
         os.environ.setdefault(name, value)
-    device = job["processor"] if processor else job["gpu"]
+    device = job["processor"] if is_cpu else job["gpu"]
     return LLMEngine.from_engine_args(EngineArgs(**job["engine"], **device))
 
 
-def parameters(job: dict[str, Any], request: dict[str, Any]) -> Any:
+def sampling_parameters(job: dict[str, Any], request: dict[str, Any]) -> Any:
     """Return a request's sampling parameters; `stop_token_ids` because no tokenizer is loaded."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
@@ -75,11 +75,11 @@ def parameters(job: dict[str, Any], request: dict[str, Any]) -> Any:
     )
 
 
-def write(results: TextIO, output: Any) -> None:
+def write_result(results: TextIO, output: Any) -> None:
     """Append a finished request: its position and its samples in the order of their index."""
     samples = sorted(output.outputs, key=lambda sample: sample.index)
-    told = {"position": int(output.request_id), "token_ids": [list(s.token_ids) for s in samples]}
-    results.write(json.dumps(told) + "\n")
+    result = {"position": int(output.request_id), "token_ids": [list(s.token_ids) for s in samples]}
+    results.write(json.dumps(result) + "\n")
     results.flush()
 
 

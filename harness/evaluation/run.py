@@ -1,50 +1,37 @@
-"""Answer, audit, judge, score: one contestant on one benchmark."""
+"""Answer, audit, judge, score: one contestant on one benchmark.
+
+What judging each benchmark would take, before there are any answers to judge.
+
+The baseline's own answers stand in for a contestant's: about as long, and to the same prompts.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from harness.errors import CheckError
-from harness.evaluation import audit, results
-from harness.evaluation.contestants import Contest, Entry
-from harness.evaluation.results import Result
-from harness.evaluation.scoring import noted
-from harness.protocols import Benchmark, GenerationEngine, Judge, PolicySource, Reader
-from harness.runs import Stage, Workspace
-from harness.types import Bill, Forecast, Graded, JudgeRequest, Verdict
+from harness.core.hours import Hours
+from harness.core.seeds import digest
+from harness.core.stages import Stage
+from harness.core.versions import installed_versions
+from harness.core.workspace import Result, Workspace, write_result
+from harness.errors import AssetError, CheckError, MissingDependencyError
+from harness.evaluation import gaming, input_audit
+from harness.evaluation.submissions import Matchup, Submission
+from harness.protocols import (
+    Benchmark,
+    GenerationEngine,
+    PersistentJudge,
+    PolicySource,
+    TrainedPolicySource,
+)
+from harness.types import CostEstimate, Graded, JudgeRequest, Score, Usage, Verdict
 
-
-@runtime_checkable
-class RememberingJudge(Judge, Protocol):
-    """A judge that keeps its verdicts."""
-
-    def pending(self, requests: Sequence[JudgeRequest], reader: Reader) -> int:
-        """Return how many of the requests it would have to be asked."""
-        ...
-
-    def forecast(self, requests: Sequence[JudgeRequest], reader: Reader) -> Forecast:
-        """Say what asking those of them will take that are not stored."""
-        ...
-
-    def bill(self, requests: Sequence[JudgeRequest], reader: Reader) -> Bill:
-        """Return what the verdicts on them have cost, in whatever run."""
-        ...
-
-    def asked_with(self, request: JudgeRequest) -> Mapping[str, Any]:
-        """Return what a request is asked with besides its text: the protocol's and its own."""
-        ...
-
-
-@runtime_checkable
-class MadeByRun(Protocol):
-    """A policy that a run has made."""
-
-    def run(self) -> Mapping[str, Any]:
-        """Return the run's name, its method, the iteration, and the policy that it began with."""
-        ...
+MAX_REASONS = 3
+"""Reasons of refusals that are told."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +39,7 @@ class Evaluation:
     """Who is to be graded, on what, by whom. Answers come from a file or from a policy."""
 
     benchmark: Benchmark
-    judge: RememberingJudge
+    judge: PersistentJudge
     answers: Path | None = None
     """A file in one of the protocol's own formats."""
     policy: PolicySource | None = None
@@ -68,9 +55,9 @@ class Evaluation:
     """Go on where the audit of the input would stop."""
 
     @property
-    def entry(self) -> Entry:
+    def submission(self) -> Submission:
         """Who answers."""
-        return Entry(
+        return Submission(
             self.benchmark,
             self.answers,
             self.policy,
@@ -82,18 +69,18 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationPlan:
     """What an evaluation would do."""
 
     stages: list[tuple[Stage, Path | None]]
     """The stages that answer, each with its directory if it stands."""
     requests: int | None
     """How many verdicts it takes; None while there are no answers."""
-    asked: int | None
+    new_requests: int | None
     """How many of them would be asked, the others being stored."""
-    findings: tuple[audit.Finding, ...] = ()
+    findings: tuple[input_audit.AuditFinding, ...] = ()
     """Of the audit, where the answers are there."""
-    forecast: Forecast | None = None
+    cost_estimate: CostEstimate | None = None
     """What asking will take; None while there are no answers."""
 
 
@@ -108,62 +95,66 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         CheckError: the audit stops the evaluation, or no verdict could be read.
     """
     benchmark, judge = evaluation.benchmark, evaluation.judge
-    contest = evaluation.entry.contest(workspace)
-    findings = _audited(evaluation, contest)
-    requests = benchmark.requests(contest.ours.answers, contest.theirs.answers)
-    asked = judge.pending(requests, benchmark)
-    label = evaluation.label or contest.ours.name
+    matchup = evaluation.submission.collect(workspace)
+    findings = _audit(evaluation, matchup)
+    requests = benchmark.requests(matchup.candidate.answers, matchup.baseline.answers)
+    new_requests = judge.count_pending(requests, benchmark)
+    label = evaluation.label or matchup.candidate.name
     with workspace.track(f"{label} · judge {benchmark.name}", len(requests)) as advance:
         verdicts = judge.judge(requests, benchmark, advance)
-    _check_read(evaluation, verdicts)
-    graded = _graded(evaluation, contest, label, verdicts)
-    score = noted(benchmark.score([graded])[0], graded, contest.ours.missing, findings)
-    result = results.result(
+    _check_parsed(evaluation, verdicts)
+    graded = _graded(evaluation, matchup, label, verdicts)
+    score = annotate_score(
+        benchmark.score([graded])[0], graded, matchup.candidate.missing, findings
+    )
+    result = build_result(
         benchmark,
         graded,
         score,
-        missing=contest.ours.missing,
-        asked=asked,
-        answered=contest.facts,
-        judged_with=judge.asked_with(requests[0]) if requests else None,
-        bill=judge.bill(requests, benchmark),
-        hours=contest.hours,
-        run=evaluation.policy.run() if isinstance(evaluation.policy, MadeByRun) else None,
+        missing=matchup.candidate.missing,
+        new_requests=new_requests,
+        generation=matchup.generation,
+        judge_settings=judge.request_settings(requests[0]) if requests else None,
+        usage=judge.usage(requests, benchmark),
+        hours=matchup.hours,
+        run=evaluation.policy.run() if isinstance(evaluation.policy, TrainedPolicySource) else None,
     )
-    results.write(workspace, result, graded, benchmark.files(graded))
+    write_result(workspace, result, graded, benchmark.files(graded))
     return result
 
 
-def plan(evaluation: Evaluation, workspace: Workspace) -> Plan:
+def plan(evaluation: Evaluation, workspace: Workspace) -> EvaluationPlan:
     """Say what `evaluate` would do, and do nothing."""
-    entry = evaluation.entry
-    stages = [found for node in entry.stages() for found in workspace.stages.plan(node)]
+    submission = evaluation.submission
+    stages = [step for node in submission.stages() for step in workspace.stages.plan(node)]
     if any(path is None for _, path in stages):
-        return Plan(stages, None, None)
-    benchmark, contest = evaluation.benchmark, entry.contest(workspace)
-    requests = benchmark.requests(contest.ours.answers, contest.theirs.answers)
-    found = evaluation.judge.forecast(requests, benchmark)
-    return Plan(stages, len(requests), found.calls, tuple(_findings(evaluation, contest)), found)
+        return EvaluationPlan(stages, None, None)
+    benchmark, matchup = evaluation.benchmark, submission.collect(workspace)
+    requests = benchmark.requests(matchup.candidate.answers, matchup.baseline.answers)
+    estimate = evaluation.judge.estimate_cost(requests, benchmark)
+    return EvaluationPlan(
+        stages, len(requests), estimate.calls, tuple(_findings(evaluation, matchup)), estimate
+    )
 
 
-def _findings(evaluation: Evaluation, contest: Contest) -> list[audit.Finding]:
-    rendering = audit.of_rendering(contest.facts.get("rendering"))
-    references = audit.of_references(contest.prompts, evaluation.judge.model)
-    return rendering + audit.of_answers(contest.ours.answers) + references
+def _findings(evaluation: Evaluation, matchup: Matchup) -> list[input_audit.AuditFinding]:
+    rendering = input_audit.check_rendering(matchup.generation.get("rendering"))
+    references = input_audit.check_references(matchup.prompts, evaluation.judge.model)
+    return rendering + input_audit.check_answers(matchup.candidate.answers) + references
 
 
-def _audited(evaluation: Evaluation, contest: Contest) -> list[audit.Finding]:
+def _audit(evaluation: Evaluation, matchup: Matchup) -> list[input_audit.AuditFinding]:
     """Return what the audit finds; stop before the judge is asked where it must."""
-    found = _findings(evaluation, contest)
-    stops = [finding.told for finding in found if finding.level == "stop"]
+    findings = _findings(evaluation, matchup)
+    stops = [finding.message for finding in findings if finding.level == "stop"]
     if stops and not evaluation.accept_input:
         raise CheckError(
             f"{'; '.join(stops)}: nothing was asked; go on all the same with --accept-input"
         )
-    return found
+    return findings
 
 
-def _check_read(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
+def _check_parsed(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
     """Refuse to make a figure of draws alone because the judge does not fit the protocol."""
     if verdicts and all(verdict.refusal for verdict in verdicts):
         raise CheckError(
@@ -171,7 +162,7 @@ def _check_read(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
             f"{evaluation.benchmark.name} ({verdicts[0].refusal}): name another judge, or have "
             "this one asked again with --set judge.ask_refused=true"
         )
-    if verdicts and all(verdict.reading is None for verdict in verdicts):
+    if verdicts and all(verdict.parsed is None for verdict in verdicts):
         raise CheckError(
             f"{evaluation.judge.model} answers, but none of its {len(verdicts)} replies can be "
             f"read by the rule of {evaluation.benchmark.name}: name a judge that fits the protocol "
@@ -181,14 +172,93 @@ def _check_read(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
 
 
 def _graded(
-    evaluation: Evaluation, contest: Contest, label: str, verdicts: Sequence[Verdict]
+    evaluation: Evaluation, matchup: Matchup, label: str, verdicts: Sequence[Verdict]
 ) -> Graded:
     return Graded(
         label=label,
         judge=evaluation.judge.model,
-        answers=contest.ours.answers,
-        baseline=contest.theirs.answers,
+        answers=matchup.candidate.answers,
+        baseline=matchup.baseline.answers,
         verdicts=tuple(verdicts),
-        prompts=contest.prompts,
-        baseline_label=contest.theirs.name,
+        prompts=matchup.prompts,
+        baseline_label=matchup.baseline.name,
     )
+
+
+def typical_requests(benchmark: Benchmark) -> Sequence[JudgeRequest] | None:
+    """Return what a judge would be asked about a contestant; None where that is not known here."""
+    try:
+        baseline = benchmark.baseline_answers()
+        if baseline is None:
+            return None
+        answers = [replace(answer, text=f"{answer.text} ") for answer in baseline]
+        return benchmark.requests(answers, baseline)
+    except (AssetError, MissingDependencyError):
+        return None
+
+
+def build_result(
+    benchmark: Benchmark,
+    graded: Graded,
+    score: Score,
+    *,
+    missing: int = 0,
+    new_requests: int = 0,
+    generation: Mapping[str, Any] | None = None,
+    judge_settings: Mapping[str, Any] | None = None,
+    usage: Usage | None = None,
+    hours: Mapping[str, Hours] | None = None,
+    run: Mapping[str, Any] | None = None,
+) -> Result:
+    """Put together what is filed of a contestant."""
+    lengths = [len(answer.text) for answer in graded.answers]
+    return Result(
+        benchmark=benchmark.name,
+        label=graded.label,
+        baseline=graded.baseline_label,
+        judge=graded.judge,
+        judges_served=tuple(sorted({v.model for v in graded.verdicts if v.model})),
+        score=score,
+        answers=len(lengths),
+        missing=missing,
+        mean_length=sum(lengths) / len(lengths) if lengths else None,
+        finish_reasons=input_audit.finish_reasons(graded.answers),
+        truncated=input_audit.truncated_share(graded.answers),
+        requests=len(graded.verdicts),
+        new_requests=new_requests,
+        versions=installed_versions(),
+        answers_sha256=digest([[a.prompt_id, a.text] for a in graded.answers]),
+        judge_settings=dict(judge_settings or {}),
+        sources=dict(benchmark.sources()),
+        generation=dict(generation or {}),
+        usage=usage,
+        hours=hours,
+        run=run,
+    )
+
+
+def annotate_score(
+    score: Score,
+    graded: Graded,
+    missing: int = 0,
+    findings: Sequence[input_audit.AuditFinding] = (),
+) -> Score:
+    """Add what the audit and the screen have found to what a reader must know."""
+    signs = gaming.screen(graded, score.estimates)
+    notices = [f"{missing} prompts are without an answer and are left out"] if missing else []
+    notices += refusal_notes(graded)
+    notes = (*score.notes, *notices, *(f.message for f in findings), *gaming.notes(signs))
+    return replace(score, notes=notes, details={**score.details, "screen": signs})
+
+
+def refusal_notes(graded: Graded) -> list[str]:
+    """Say how many requests the judge's server would not take, and why."""
+    reasons = Counter(v.refusal for v in graded.verdicts if v.refusal)
+    if not reasons:
+        return []
+    common = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(MAX_REASONS))
+    return [
+        f"{reasons.total()} of {len(graded.verdicts)} requests were refused by the judge's server "
+        f"({common}): where they have no verdict they are left out; have them asked again, e.g. "
+        "of a server with a longer context, with --set judge.ask_refused=true"
+    ]

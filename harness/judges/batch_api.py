@@ -13,25 +13,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from harness.core.secrets import redact_logs
 from harness.errors import JudgeError, JudgeRefusedError
-from harness.judges.calls import MENDS, PASSING, plain
-from harness.judges.client import CONNECT_SECONDS, OpenAIJudge, loopback
-from harness.secret import hush
+from harness.judges.client import CONNECT_SECONDS, OpenAIClient, is_loopback
+from harness.judges.retry import REMEDIES, RETRYABLE_STATUSES, one_line
 
 if TYPE_CHECKING:
     from openai import OpenAI
 
 T = TypeVar("T")
 ENDPOINT: Final = "/v1/chat/completions"
-WINDOW: Final = "24h"
-FIRST_PAUSE, LONGEST_PAUSE, TRIES = 1.0, 30.0, 8
-ENDED = frozenset({"completed", "expired", "cancelled", "failed"})
-MARK = "harness"
+COMPLETION_WINDOW: Final = "24h"
+FIRST_PAUSE, LONGEST_PAUSE, ATTEMPTS = 1.0, 30.0, 8
+ENDED_STATES = frozenset({"completed", "expired", "cancelled", "failed"})
+METADATA_KEY = "harness"
 """The metadata under which a batch carries our name for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BatchProgress:
     """How far a batch is."""
 
     state: str
@@ -39,20 +39,20 @@ class Progress:
     total: int
     files: tuple[str, ...]
     """Its output and its errors, where there are any by now."""
-    faults: str = ""
+    errors: str = ""
     """Why it failed as a whole."""
 
     @property
-    def ended(self) -> bool:
+    def has_ended(self) -> bool:
         """Say whether nothing more will come."""
-        return self.state in ENDED
+        return self.state in ENDED_STATES
 
 
 @dataclass(frozen=True)
 class BatchAPI:
     """The line to a judge's batches."""
 
-    judge: OpenAIJudge
+    judge: OpenAIClient
 
     def upload(self, name: str, lines: str) -> str:
         """Return the id of the file of that name, uploaded unless it is there.
@@ -61,70 +61,80 @@ class BatchAPI:
             JudgeError: it cannot be done.
         """
 
-        def make(client: OpenAI) -> str:
+        def find_or_upload(client: OpenAI) -> str:
             for file in client.files.list(purpose="batch"):
                 if file.filename == name:
                     return file.id
             content = (name, io.BytesIO(lines.encode()), "application/jsonl")
             return client.files.create(file=content, purpose="batch").id
 
-        return self._bare(self._patiently(make))
+        return self._reject_secret(self._retry(find_or_upload))
 
-    def create(self, name: str, file: str) -> str:
+    def create(self, name: str, file_id: str) -> str:
         """Return the id of the batch over a file, made unless it is there.
 
         Raises:
             JudgeError: it cannot be done.
         """
 
-        def make(client: OpenAI) -> str:
+        def find_or_create(client: OpenAI) -> str:
             for batch in client.batches.list(limit=100):
-                if batch.input_file_id == file or (batch.metadata or {}).get(MARK) == name:
+                if (
+                    batch.input_file_id == file_id
+                    or (batch.metadata or {}).get(METADATA_KEY) == name
+                ):
                     return batch.id
-            made = client.batches.create(
-                input_file_id=file,
+            created = client.batches.create(
+                input_file_id=file_id,
                 endpoint=ENDPOINT,
-                completion_window=WINDOW,
-                metadata={MARK: name},
+                completion_window=COMPLETION_WINDOW,
+                metadata={METADATA_KEY: name},
             )
-            return made.id
+            return created.id
 
-        return self._bare(self._patiently(make))
+        return self._reject_secret(self._retry(find_or_create))
 
-    def progress(self, batch: str) -> Progress:
+    def progress(self, batch_id: str) -> BatchProgress:
         """Return how far a batch is.
 
         Raises:
             JudgeError: the judge cannot be asked, or knows of no such batch.
         """
-        found = self._patiently(lambda client: client.batches.retrieve(batch))
+        retrieved = self._retry(lambda client: client.batches.retrieve(batch_id))
         secret = self.judge.secret()
-        counts, faults = found.request_counts, (found.errors and found.errors.data) or []
-        return Progress(
-            state=found.status,
+        counts, errors = (
+            retrieved.request_counts,
+            (retrieved.errors and retrieved.errors.data) or [],
+        )
+        return BatchProgress(
+            state=retrieved.status,
             done=counts.completed + counts.failed if counts else 0,
             total=counts.total if counts else 0,
-            files=tuple(one for one in (found.output_file_id, found.error_file_id) if one),
-            faults="; ".join(plain(secret.clean(str(one.message))) for one in faults[:3]),
+            files=tuple(
+                file_id
+                for file_id in (retrieved.output_file_id, retrieved.error_file_id)
+                if file_id
+            ),
+            errors="; ".join(one_line(secret.redact(str(error.message))) for error in errors[:3]),
         )
 
-    def lines(self, file: str) -> Iterator[dict[str, Any]]:
+    def lines(self, file_id: str) -> Iterator[dict[str, Any]]:
         """Yield the lines of a result; what is no object is left out, and so counts as missing.
 
         Raises:
             JudgeError: it cannot be had.
         """
-        text = self._patiently(lambda client: client.files.content(file).text)
+        text = self._retry(lambda client: client.files.content(file_id).text)
         secret = self.judge.secret()
         for line in text.split("\n"):
             try:
-                row = json.loads(secret.clean_body(line))
+                row = json.loads(secret.redact_body(line))
             except ValueError:
                 continue
             if isinstance(row, dict):
                 yield row
 
-    def _patiently(self, do: Callable[[OpenAI], T]) -> T:
+    def _retry(self, call: Callable[[OpenAI], T]) -> T:
         """Do something until it works; from the start, so that what was made is found.
 
         Raises:
@@ -133,50 +143,52 @@ class BatchAPI:
         """
         import openai
 
-        told = ""
-        with self._connected() as client:
-            for tried in range(TRIES):
+        message = ""
+        with self._connect() as client:
+            for attempt in range(ATTEMPTS):
                 try:
-                    return do(client)
+                    return call(client)
                 except openai.APIStatusError as error:
-                    told = self._told(error)
-                    passing = error.status_code in PASSING or error.status_code >= 500
-                    if not passing or "insufficient_quota" in (error.code, error.type):
-                        raise self._refused(error.status_code, told) from None
+                    message = self._message(error)
+                    is_retryable = (
+                        error.status_code in RETRYABLE_STATUSES or error.status_code >= 500
+                    )
+                    if not is_retryable or "insufficient_quota" in (error.code, error.type):
+                        raise self._refusal_error(error.status_code, message) from None
                 except (openai.APIError, ValueError) as error:
-                    told = self._told(error)
-                time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**tried))
+                    message = self._message(error)
+                time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt))
         raise JudgeError(
-            f"{self.judge.who} gives no answer about its batches ({told}): try again later; what "
+            f"{self.judge.display_name} gives no answer about its batches ({message}): try again later; what "
             "was submitted is known, and is not submitted again"
         )
 
-    def _bare(self, name: str) -> str:
+    def _reject_secret(self, name: str) -> str:
         """Return a name that the judge gives, if it may be kept."""
-        if self.judge.secret().clean(name) != name:
+        if self.judge.secret().redact(name) != name:
             raise JudgeError(
-                f"{self.judge.who} calls a batch or its file by the key itself, which is kept "
+                f"{self.judge.display_name} calls a batch or its file by the key itself, which is kept "
                 "nowhere: leave out --batch"
             )
         return name
 
-    def _refused(self, status: int, told: str) -> JudgeRefusedError:
-        mend = MENDS.get(status, "look at what the server says")
+    def _refusal_error(self, status: int, message: str) -> JudgeRefusedError:
+        remedy = REMEDIES.get(status, "look at what the server says")
         return JudgeRefusedError(
-            f"{self.judge.who} refuses the batch ({status}: {told}): {mend}; or leave out --batch"
+            f"{self.judge.display_name} refuses the batch ({status}: {message}): {remedy}; or leave out --batch"
         )
 
-    def _told(self, error: Exception) -> str:
-        return plain(self.judge.secret().clean(str(error)))
+    def _message(self, error: Exception) -> str:
+        return one_line(self.judge.secret().redact(str(error)))
 
-    def _connected(self) -> OpenAI:
+    def _connect(self) -> OpenAI:
         import openai
 
-        hush(self.judge.secret())
+        redact_logs(self.judge.secret())
         return openai.OpenAI(
             base_url=self.judge.url,
             api_key=self.judge.key(),
             max_retries=0,  # what makes something new must be looked for first
             timeout=openai.Timeout(self.judge.timeout, connect=CONNECT_SECONDS),
-            http_client=openai.DefaultHttpxClient(trust_env=not loopback(self.judge.url)),
+            http_client=openai.DefaultHttpxClient(trust_env=not is_loopback(self.judge.url)),
         )

@@ -16,35 +16,35 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from harness.config import Component
+from harness import types
+from harness.core.config import Component
+from harness.core.secrets import Secret, redact_logs
 from harness.errors import ConfigError, JudgeError
-from harness.judges import wire
-from harness.judges.calls import Line
-from harness.judges.circuit import Circuit
-from harness.judges.desk import Answered, Desk
-from harness.judges.pace import KNOCKING, Pace
-from harness.judges.refusals import Refusals
-from harness.secret import Secret, hush
-from harness.types import JudgeRequest
+from harness.judges import chat_format
+from harness.judges.concurrency import PROBE_LIMIT, AdaptiveConcurrency
+from harness.judges.refusals import RefusalTracker
+from harness.judges.retry import CircuitBreaker, RetryingCaller
+from harness.protocols import RequestQueue
+from harness.types import JudgeRequest, RawReply
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
-OFFICIAL = "https://api.openai.com/v1"
-CONNECT_SECONDS, GATHER_SECONDS, LOOK_SECONDS = 5.0, 0.005, 0.05
-BARE = (
+OPENAI_URL = "https://api.openai.com/v1"
+CONNECT_SECONDS, GATHER_SECONDS, POLL_SECONDS = 5.0, 0.005, 0.05
+SECRET_IN_URL = (
     "an address is shown and kept, so it must hold no name, password or query: put the key into "
     "the environment (api_key_env names the variable)"
 )
-SLEEPERS = 2
+TASKS_PER_SLOT = 2
 """How many requests may wait for their next try, as a multiple of those in flight."""
 
 
-class OpenAIJudge(Component):
+class OpenAIClient(Component):
     """Asks a model over the Chat Completions API; where it runs does not change what it says."""
 
     model: str
-    called: str | None = Field(default=None, exclude=True)
+    deployment: str | None = Field(default=None, exclude=True)
     """What this server calls the model (a deployment's name at Azure); None: the same."""
     served_as: tuple[str, ...] = Field(default=(), exclude=True)
     """Other names under which the server may serve it, e.g. the dated one behind an alias."""
@@ -62,20 +62,20 @@ class OpenAIJudge(Component):
     """Seconds without a single answer after which the run stops; more for one that thinks long."""
     attempts: int = Field(default=16, gt=0, exclude=True)
     """Tries a request before a judge that answers with faults is given up."""
-    unread_attempts: int = Field(default=5, gt=0)
+    unparsed_attempts: int = Field(default=5, gt=0)
     """How often a request is asked in all whose replies cannot be read."""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """What the server calls the length limit; OpenAI's newer models take the second name only."""
-    ask_refused: bool = Field(default=False, exclude=True)
+    retry_refused: bool = Field(default=False, exclude=True)
     """Ask once more what a server has refused before: another one may take it."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Laid over the protocol's own, e.g. reasoning_effort: none; null takes one away."""
 
     @field_validator("base_url")
     @classmethod
-    def _bare(cls, url: str | None) -> str | None:
-        if url and secretive(url):
-            raise ValueError(BARE)
+    def _reject_secrets(cls, url: str | None) -> str | None:
+        if url and has_secrets(url):
+            raise ValueError(SECRET_IN_URL)
         return url
 
     @property
@@ -85,25 +85,27 @@ class OpenAIJudge(Component):
         Raises:
             ConfigError: OPENAI_BASE_URL holds what an address must not hold.
         """
-        if not self.base_url and secretive(os.environ.get("OPENAI_BASE_URL", "")):
-            raise ConfigError(f"OPENAI_BASE_URL: {BARE}")
-        return self.base_url or os.environ.get("OPENAI_BASE_URL") or OFFICIAL
+        if not self.base_url and has_secrets(os.environ.get("OPENAI_BASE_URL", "")):
+            raise ConfigError(f"OPENAI_BASE_URL: {SECRET_IN_URL}")
+        return self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
 
     @property
-    def who(self) -> str:
+    def display_name(self) -> str:
         """The judge and its address, as errors call it."""
         key = os.environ.get(self.api_key_env, "")
-        return Secret(key).clean(f"the judge {self.model} at {self.url}")
+        return Secret(key).redact(f"the judge {self.model} at {self.url}")
 
-    def body(self, request: JudgeRequest) -> wire.Body:
+    def body(self, request: JudgeRequest) -> types.Body:
         """Return the whole request: what a verdict is kept under."""
-        asked = {**request.parameters, **self.parameters}
-        limit = asked.pop("max_tokens", None)
-        asked.setdefault(self.token_limit, limit)
-        kept = {key: value for key, value in asked.items() if value is not None}
-        return wire.body_of(self.model, JudgeRequest(request.id, request.messages, kept))
+        parameters = {**request.parameters, **self.parameters}
+        limit = parameters.pop("max_tokens", None)
+        parameters.setdefault(self.token_limit, limit)
+        sent_parameters = {key: value for key, value in parameters.items() if value is not None}
+        return chat_format.body_of(
+            self.model, JudgeRequest(request.id, request.messages, sent_parameters)
+        )
 
-    def ask(self, desk: Desk) -> None:
+    def ask(self, queue: RequestQueue) -> None:
         """Ask what the desk gives out until it is done, as many at a time as the judge bears.
 
         A request counts as in flight until its reply is kept: however the process ends, no more
@@ -114,11 +116,11 @@ class OpenAIJudge(Component):
             JudgeError: it cannot be reached, or gives no answer; what it said is kept.
         """
         try:
-            asyncio.run(self._ask(desk))
+            asyncio.run(self._ask(queue))
         except ExceptionGroup as group:
-            raise _first(group) from None
+            raise _first_error(group) from None
 
-    def connected(self, told: Callable[[Mapping[str, str]], None]) -> AsyncOpenAI:
+    def connect(self, on_headers: Callable[[Mapping[str, str]], None]) -> AsyncOpenAI:
         """Return the connection; `told` is given the headers of every response.
 
         Raises:
@@ -126,10 +128,10 @@ class OpenAIJudge(Component):
         """
         import openai
 
-        hush(self.secret())
+        redact_logs(self.secret())
 
         async def listen(response: Any) -> None:
-            told(response.headers)
+            on_headers(response.headers)
 
         return openai.AsyncOpenAI(
             base_url=self.url,
@@ -137,7 +139,7 @@ class OpenAIJudge(Component):
             max_retries=0,  # `Line` alone retries
             timeout=openai.Timeout(self.timeout, connect=CONNECT_SECONDS),
             http_client=openai.DefaultAsyncHttpxClient(
-                trust_env=not loopback(self.url), event_hooks={"response": [listen]}
+                trust_env=not is_loopback(self.url), event_hooks={"response": [listen]}
             ),
         )
 
@@ -148,9 +150,9 @@ class OpenAIJudge(Component):
             JudgeError: there is none, and the server is not on this machine.
         """
         key = os.environ.get(self.api_key_env)
-        if not key and not loopback(self.url):
+        if not key and not is_loopback(self.url):
             raise JudgeError(
-                f"{self.who} needs a key: set {self.api_key_env}, or "
+                f"{self.display_name} needs a key: set {self.api_key_env}, or "
                 "name a server on this machine with --base-url http://127.0.0.1:PORT/v1"
             )
         return key or "none"
@@ -163,93 +165,99 @@ class OpenAIJudge(Component):
         """
         return Secret(self.key())
 
-    async def _ask(self, desk: Desk) -> None:
-        pace, basket = Pace(self.concurrency), _Basket(desk)
-        async with self.connected(pace.told) as client:
-            line = Line(
+    async def _ask(self, queue: RequestQueue) -> None:
+        limiter, buffer = AdaptiveConcurrency(self.concurrency), _ReplyBuffer(queue)
+        async with self.connect(limiter.read_headers) as client:
+            caller = RetryingCaller(
                 client=client,
-                who=self.who,
+                judge_name=self.display_name,
                 secret=self.secret(),
                 timeout=self.timeout,
                 attempts=self.attempts,
-                pace=pace,
-                circuit=Circuit(self.who, self.patience),
-                refusals=Refusals(),
+                limiter=limiter,
+                breaker=CircuitBreaker(self.display_name, self.patience),
+                refusals=RefusalTracker(),
             )
             try:
                 async with asyncio.TaskGroup() as group:
-                    watch = group.create_task(line.watch())
-                    await self._give_out(desk, line, basket, group)
+                    watch = group.create_task(caller.watch())
+                    await self._dispatch(queue, caller, buffer, group)
                     watch.cancel()
             finally:
-                basket.empty()
+                buffer.flush()
 
-    async def _give_out(
-        self, desk: Desk, line: Line, basket: _Basket, group: asyncio.TaskGroup
+    async def _dispatch(
+        self,
+        queue: RequestQueue,
+        caller: RetryingCaller,
+        buffer: _ReplyBuffer,
+        group: asyncio.TaskGroup,
     ) -> None:
         """Start a task for every request; return when all are answered."""
         tasks: set[asyncio.Task[None]] = set()
-        most = max(KNOCKING, SLEEPERS * self.concurrency)
+        max_tasks = max(PROBE_LIMIT, TASKS_PER_SLOT * self.concurrency)
         while True:
-            async with line.pace.seat():
-                item = desk.next() if len(tasks) < most else None
+            async with caller.limiter.slot():
+                item = queue.next() if len(tasks) < max_tasks else None
             if item is not None:
-                place, body = item
-                sent = body if self.called is None else {**body, "model": self.called}
+                index, body = item
+                payload = body if self.deployment is None else {**body, "model": self.deployment}
                 task = group.create_task(
-                    line.ask(place, sent, basket.add, desk.failed, desk.refused)
+                    caller.ask(
+                        index, payload, buffer.add, queue.record_failure, queue.record_refusal
+                    )
                 )
                 tasks.add(task)
                 task.add_done_callback(tasks.discard)
                 await asyncio.sleep(0)
             elif tasks:
-                line.check_refusals(len(tasks))
-                await asyncio.wait(tasks, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
-            elif desk.done():
+                caller.check_refusals(len(tasks))
+                await asyncio.wait(tasks, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            elif queue.is_done():
                 return
             else:
-                line.circuit.rest()
-                await asyncio.sleep(LOOK_SECONDS)
+                caller.breaker.reset()
+                await asyncio.sleep(POLL_SECONDS)
 
 
-class _Basket:
+class _ReplyBuffer:
     """Replies that came at about the same time, kept together: flushing a disk takes its time."""
 
-    def __init__(self, desk: Desk) -> None:
-        self.desk, self.replies = desk, list[Answered]()
-        self.emptied: asyncio.Task[None] | None = None
+    def __init__(self, queue: RequestQueue) -> None:
+        self.queue, self.replies = queue, list[RawReply]()
+        self.flush_task: asyncio.Task[None] | None = None
 
-    async def add(self, reply: Answered) -> None:
+    async def add(self, reply: RawReply) -> None:
         """Return when the reply is kept."""
         self.replies.append(reply)
-        if self.emptied is None or self.emptied.done():
-            self.emptied = asyncio.create_task(self._soon())
-            self.emptied.add_done_callback(_heard)
-        await asyncio.shield(self.emptied)
+        if self.flush_task is None or self.flush_task.done():
+            self.flush_task = asyncio.create_task(self._flush_soon())
+            self.flush_task.add_done_callback(_retrieve_exception)
+        await asyncio.shield(self.flush_task)
 
-    async def _soon(self) -> None:
+    async def _flush_soon(self) -> None:
         await asyncio.sleep(GATHER_SECONDS)
-        self.empty()
+        self.flush()
 
-    def empty(self) -> None:
+    def flush(self) -> None:
         """Keep what has gathered."""
         replies, self.replies = self.replies, []
         if replies:
-            self.desk.keep(replies)
+            self.queue.keep(replies)
 
 
-def _heard(task: asyncio.Task[None]) -> None:
+def _retrieve_exception(task: asyncio.Task[None]) -> None:
     """Take note of how a task ended, though all who waited for it may be gone."""
     if not task.cancelled():
         task.exception()
 
 
-def secretive(url: str) -> bool:
+def has_secrets(url: str) -> bool:
     """Say whether an address holds more than a place: a name, a password, a query."""
     return bool(set("@?#") & set(url))
 
 
-def loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
     """Say whether an address is on this machine: no key is needed and no proxy asked."""
     host = urlsplit(url).hostname or ""
     with suppress(ValueError):
@@ -257,7 +265,7 @@ def loopback(url: str) -> bool:
     return False
 
 
-def _first(group: ExceptionGroup[Exception]) -> Exception:
+def _first_error(group: ExceptionGroup[Exception]) -> Exception:
     """Return the first of the errors that ended the tasks."""
     error = group.exceptions[0]
-    return _first(error) if isinstance(error, ExceptionGroup) else error
+    return _first_error(error) if isinstance(error, ExceptionGroup) else error

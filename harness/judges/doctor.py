@@ -10,148 +10,155 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.errors import JudgeError
-from harness.judges import identity, wire
-from harness.judges.calls import plain, refused_connection
-from harness.judges.client import OpenAIJudge
+from harness.judges import chat_format, model_check
+from harness.judges.client import OpenAIClient
+from harness.judges.retry import is_connect_failure, one_line
 from harness.types import JudgeRequest, Message
 
 QUESTION = (Message("user", "Answer with the letter A and nothing else."),)
 LIMITS = ("x-ratelimit-limit-requests", "x-ratelimit-limit-tokens")
 LOGPROBS = {"logprobs": True, "top_logprobs": 5}
-OTHER = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
-FEW = 16
+OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+REPLY_TOKENS = 16
 """Tokens that a reply may have: some servers refuse a limit of one."""
 
-State = Literal["ok", "note", "bad"]
+FindingState = Literal["ok", "note", "bad"]
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ServerFinding:
     """One thing that was looked at."""
 
-    what: str
-    state: State
-    told: str
+    subject: str
+    state: FindingState
+    detail: str
 
 
 @dataclass
-class _Visit:
+class _Examination:
     """A look at one judge, and what it has found so far."""
 
-    judge: OpenAIJudge
+    judge: OpenAIClient
     headers: dict[str, str] = field(default_factory=dict)
-    found: list[Finding] = field(default_factory=list)
+    findings: list[ServerFinding] = field(default_factory=list)
 
-    def note(self, what: str, state: State, told: str) -> None:
-        self.found.append(Finding(what, state, plain(self.judge.secret().clean(told))))
+    def add(self, subject: str, state: FindingState, detail: str) -> None:
+        self.findings.append(
+            ServerFinding(subject, state, one_line(self.judge.secret().redact(detail)))
+        )
 
 
-def examine(judge: Any) -> list[Finding]:
+def examine(judge: Any) -> list[ServerFinding]:
     """Say what a judge's server can do; a finding that is bad makes the judge unusable.
 
     Raises:
         JudgeError: the judge is of a kind that has no server of its own to ask, or has no key.
     """
-    if not isinstance(judge, OpenAIJudge):
+    if not isinstance(judge, OpenAIClient):
         raise JudgeError(
             f"{type(judge).__name__} has no address that could be asked: name a judge that is "
             "served somewhere (for a panel its members, one by one)"
         )
-    visit = _Visit(judge)
-    asyncio.run(_look(visit))
-    return visit.found
+    examination = _Examination(judge)
+    asyncio.run(_examine_server(examination))
+    return examination.findings
 
 
-async def _look(visit: _Visit) -> None:
+async def _examine_server(examination: _Examination) -> None:
     import openai
 
-    judge = visit.judge
-    async with judge.connected(visit.headers.update) as client:
+    judge = examination.judge
+    async with judge.connect(examination.headers.update) as client:
         try:
-            listed = await client.get("/models", cast_to=str)
+            listing = await client.get("/models", cast_to=str)
         except openai.APIStatusError as error:
             if error.status_code in (401, 403):
-                visit.note("reachable", "ok", judge.url)
-                visit.note("key", "bad", f"{error.status_code}: set {judge.api_key_env}")
+                examination.add("reachable", "ok", judge.url)
+                examination.add("key", "bad", f"{error.status_code}: set {judge.api_key_env}")
                 return
-            listed = "{}"
+            listing = "{}"
         except openai.APIConnectionError as error:
-            gone = "nobody listens there" if refused_connection(error) else str(error)
-            visit.note("reachable", "bad", f"{judge.url}: {gone}")
+            reason = "nobody listens there" if is_connect_failure(error) else str(error)
+            examination.add("reachable", "bad", f"{judge.url}: {reason}")
             return
-        visit.note("reachable", "ok", judge.url)
-        _models(visit, listed)
-        await _call(visit, client)
+        examination.add("reachable", "ok", judge.url)
+        _check_listing(examination, listing)
+        await _check_call(examination, client)
     limits = [
-        f"{visit.headers[name]} {name.rpartition('-')[2]}"
+        f"{examination.headers[name]} {name.rpartition('-')[2]}"
         for name in LIMITS
-        if name in visit.headers
+        if name in examination.headers
     ]
-    visit.note("rate limits", "note", f"{', '.join(limits)} a minute" if limits else "not told")
+    examination.add(
+        "rate limits", "note", f"{', '.join(limits)} a minute" if limits else "not told"
+    )
 
 
-def _models(visit: _Visit, listed: str) -> None:
+def _check_listing(examination: _Examination, listing: str) -> None:
     """Look for the model in the server's list, and for the day on which it goes."""
-    wanted = visit.judge.called or visit.judge.model
+    wanted = examination.judge.deployment or examination.judge.model
     try:
-        rows = {row["id"]: row for row in json.loads(listed)["data"]}
+        rows = {row["id"]: row for row in json.loads(listing)["data"]}
     except (ValueError, LookupError, TypeError):
-        visit.note("listed", "note", "the server lists no models")
+        examination.add("listed", "note", "the server lists no models")
         return
     if wanted not in rows:
-        visit.note("listed", "note", f"{wanted} is not among the {len(rows)} models listed")
+        examination.add("listed", "note", f"{wanted} is not among the {len(rows)} models listed")
         return
-    visit.note("listed", "ok", wanted)
+    examination.add("listed", "ok", wanted)
     if ends := rows[wanted].get("shutdown_date"):
-        visit.note("shutdown date", "note", _day(ends))
+        examination.add("shutdown date", "note", _date_text(ends))
 
 
-async def _call(visit: _Visit, client: Any) -> None:
+async def _check_call(examination: _Examination, client: Any) -> None:
     """Ask something small: with log-probabilities, then without, under either name of the limit."""
-    limit = visit.judge.token_limit
-    tries = [(name, more) for more in (LOGPROBS, {}) for name in (limit, OTHER[limit])]
-    told = ""
-    for name, more in tries:
-        body = {**visit.judge.body(JudgeRequest("doctor", QUESTION, {**more})), name: FEW}
-        body["model"] = visit.judge.called or visit.judge.model
-        text, seconds, told = await _asked(client, body)
+    limit = examination.judge.token_limit
+    tries = [(name, extra) for extra in (LOGPROBS, {}) for name in (limit, OTHER_LIMIT[limit])]
+    reason = ""
+    for name, extra in tries:
+        body = {
+            **examination.judge.body(JudgeRequest("doctor", QUESTION, {**extra})),
+            name: REPLY_TOKENS,
+        }
+        body["model"] = examination.judge.deployment or examination.judge.model
+        text, seconds, reason = await _ask(client, body)
         if text is not None:
-            _answered(visit, text, name, seconds)
+            _check_answer(examination, text, name, seconds)
             return
-    visit.note("answers", "bad", told)
+    examination.add("answers", "bad", reason)
 
 
-async def _asked(client: Any, body: Mapping[str, Any]) -> tuple[str | None, float, str]:
+async def _ask(client: Any, body: Mapping[str, Any]) -> tuple[str | None, float, str]:
     import openai
 
-    begun = time.monotonic()
+    started = time.monotonic()
     try:
         text = await client.post("/chat/completions", cast_to=str, body=body)
-        wire.reply_of(text)
+        chat_format.reply_of(text)
     except (openai.APIError, ValueError) as error:
         return None, 0.0, str(error)
-    return text, time.monotonic() - begun, ""
+    return text, time.monotonic() - started, ""
 
 
-def _answered(visit: _Visit, text: str, limit: str, seconds: float) -> None:
-    judge, reply = visit.judge, wire.reply_of(text)
-    visit.note("answers", "ok", f"{seconds:.2f} s a call")
-    fits = limit == judge.token_limit
-    mend = "" if fits else f": set judge.token_limit={limit}"
-    visit.note("length limit", "ok" if fits else "bad", f"takes {limit}{mend}")
-    name = identity.served(reply.model)
-    known = identity.acceptable(judge.model, judge.served_as, ())
-    told = name if name in known else f"{name}: say --accept-judge {name} if that is the one"
-    visit.note("serves", "ok" if name in known else "bad", told)
-    if identity.moving(judge.model, judge.url):
-        visit.note("name", "note", "an alias, which may come to mean another model")
-    has = bool(reply.top_logprobs)
-    told = "given" if has else "not given: AlpacaEval's weighted judge needs them"
-    visit.note("log-probabilities", "ok" if has else "note", told)
+def _check_answer(examination: _Examination, text: str, limit: str, seconds: float) -> None:
+    judge, reply = examination.judge, chat_format.reply_of(text)
+    examination.add("answers", "ok", f"{seconds:.2f} s a call")
+    is_expected = limit == judge.token_limit
+    remedy = "" if is_expected else f": set judge.token_limit={limit}"
+    examination.add("length limit", "ok" if is_expected else "bad", f"takes {limit}{remedy}")
+    name = model_check.served_name(reply.model)
+    known = model_check.accepted_names(judge.model, judge.served_as, ())
+    detail = name if name in known else f"{name}: say --accept-judge {name} if that is the one"
+    examination.add("serves", "ok" if name in known else "bad", detail)
+    if model_check.is_alias(judge.model, judge.url):
+        examination.add("name", "note", "an alias, which may come to mean another model")
+    has_logprobs = bool(reply.top_logprobs)
+    detail = "given" if has_logprobs else "not given: AlpacaEval's weighted judge needs them"
+    examination.add("log-probabilities", "ok" if has_logprobs else "note", detail)
 
 
-def _day(told: Any) -> str:
+def _date_text(value: Any) -> str:
     """Return a date that a server gives as text or as seconds since 1970."""
-    if isinstance(told, int | float):
-        return time.strftime("%Y-%m-%d", time.gmtime(told))
-    return str(told)
+    if isinstance(value, int | float):
+        return time.strftime("%Y-%m-%d", time.gmtime(value))
+    return str(value)

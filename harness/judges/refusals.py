@@ -13,9 +13,9 @@ import re
 from collections import deque
 from dataclasses import dataclass, field
 
-STATUSES = frozenset({400, 413, 422})
+REQUEST_STATUSES = frozenset({400, 413, 422})
 """That may be about one request."""
-CODES = frozenset(
+REQUEST_CODES = frozenset(
     {
         "array_above_max_length",
         "content_filter",
@@ -29,7 +29,7 @@ CODES = frozenset(
     }
 )
 """OpenAI, Azure OpenAI and those who speak their protocol, of a prompt they will not have."""
-WORDS = re.compile(
+REQUEST_PHRASES = re.compile(
     r"(maximum|max|available) (context|prompt) (length|window|size)|context (length|window|size)"
     r"|(prompt|input|inputs)\b.{0,60}\b(is|are) too (long|large)"
     r"|input (token count|length)|input validation error: .?inputs"
@@ -39,84 +39,88 @@ WORDS = re.compile(
 """The same in words: vLLM, llama.cpp, Text Generation Inference, Gemini, and others."""
 NEVER_PASSES = "request too large for"
 """How OpenAI begins a rate limit that one request alone exceeds, so that it never passes."""
-RECENT = 40
+RECENT_COUNT = 40
 """Of how many answers and refusals the last are looked at."""
-UNANSWERED = 10
+MAX_BEFORE_ANSWER = 10
 """Refusals without a single answer from which all would be refused."""
-UNEXPLAINED = 3
+MAX_UNEXPLAINED = 3
 """As many without a word of explanation: before the first answer, and of the recent ones."""
-MOST = 0.75
+MAX_REFUSED_SHARE = 0.75
 """The largest share of the recent ones that may be refused."""
 
 
 class Refusal(Exception):
     """A request that a server will not take."""
 
-    def __init__(self, told: str, status: int, *, explained: bool) -> None:
-        super().__init__(f"{status}: {told}")
-        self.told, self.status, self.explained = told, status, explained
+    def __init__(self, message: str, status: int, *, explained: bool) -> None:
+        super().__init__(f"{status}: {message}")
+        self.message, self.status, self.explained = message, status, explained
 
 
-def refusal(status: int, codes: tuple[object, ...], told: str) -> Refusal | None:
+def classify_refusal(status: int, codes: tuple[object, ...], message: str) -> Refusal | None:
     """Return a refusal that may be about one request alone; None: it is about all.
 
     `codes` are those that the server gives (code, type), `told` is what it says.
     """
     if status == 429:
-        large = NEVER_PASSES in told.lower()
-        return Refusal(told, status, explained=True) if large else None
-    if status not in STATUSES:
+        is_too_large = NEVER_PASSES in message.lower()
+        return Refusal(message, status, explained=True) if is_too_large else None
+    if status not in REQUEST_STATUSES:
         return None
-    named = bool(CODES & {str(code) for code in codes})
-    return Refusal(told, status, explained=named or status == 413 or bool(WORDS.search(told)))
+    has_known_code = bool(REQUEST_CODES & {str(code) for code in codes})
+    return Refusal(
+        message,
+        status,
+        explained=has_known_code or status == 413 or bool(REQUEST_PHRASES.search(message)),
+    )
 
 
-def of_all(answered: int, explained: int, unexplained: int) -> bool:
+def refuses_everything(answered: int, explained: int, unexplained: int) -> bool:
     """Say whether so many refusals beside so many answers mean that everything is refused."""
     refused, total = explained + unexplained, answered + explained + unexplained
     if not answered:
-        return unexplained >= UNEXPLAINED or refused >= UNANSWERED
-    often = total >= RECENT and refused >= MOST * total
-    return often or unexplained > max(UNEXPLAINED, total * UNEXPLAINED / RECENT)
+        return unexplained >= MAX_UNEXPLAINED or refused >= MAX_BEFORE_ANSWER
+    often = total >= RECENT_COUNT and refused >= MAX_REFUSED_SHARE * total
+    return often or unexplained > max(MAX_UNEXPLAINED, total * MAX_UNEXPLAINED / RECENT_COUNT)
 
 
 @dataclass
-class Refusals:
+class RefusalTracker:
     """What has become of a judge's requests lately; of one event loop."""
 
-    recent: deque[Refusal | None] = field(default_factory=lambda: deque(maxlen=RECENT))
+    recent: deque[Refusal | None] = field(default_factory=lambda: deque(maxlen=RECENT_COUNT))
     """None: answered."""
-    open: int = 0
+    undecided: int = 0
     """Unexplained ones that wait for the first answer to tell what they are."""
-    first: asyncio.Event = field(default_factory=asyncio.Event)
+    first_answer: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when something has been answered."""
 
-    def answered(self) -> None:
+    def record_answer(self) -> None:
         """Count an answer."""
         self.recent.append(None)
-        self.first.set()
+        self.first_answer.set()
 
-    async def weigh(self, refusal: Refusal) -> None:
+    async def resolve(self, refusal: Refusal) -> None:
         """Return once a refusal is known to be about its own request alone.
 
         Raises:
             Refusal: it is about all.
         """
         self.recent.append(refusal)
-        told = [one for one in self.recent if one is not None]
-        explained = sum(one.explained for one in told)
-        answered = len(self.recent) - len(told) or int(self.first.is_set())
-        if of_all(answered, explained, len(told) - explained):
+        refused = [entry for entry in self.recent if entry is not None]
+        explained = sum(entry.explained for entry in refused)
+        answered = len(self.recent) - len(refused) or int(self.first_answer.is_set())
+        if refuses_everything(answered, explained, len(refused) - explained):
             raise refusal
         if not refusal.explained:
-            self.open += 1
-            await self.first.wait()
+            self.undecided += 1
+            await self.first_answer.wait()
 
-    def check(self, under_way: int) -> None:
+    def check(self, in_flight: int) -> None:
         """Stop where all that is under way waits for an answer that nothing will bring.
 
         Raises:
             Refusal: that is so.
         """
-        if self.open == under_way and not self.first.is_set():
-            raise next(one for one in self.recent if one is not None)
+        if self.undecided == in_flight and not self.first_answer.is_set():
+            raise next(entry for entry in self.recent if entry is not None)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
 
-Count = Callable[[str], int]
+TokenCounter = Callable[[str], int]
 
 LONG_WORD, DIGITS = 7, 3
 """Letters that fit into a word's first token; digits that fit into a token."""
@@ -25,7 +25,7 @@ KINDS = re.compile(
     r"|(?P<gap>[^\S\n]{2,})|(?P<marks>(?:[^\w\s]|_)+)"
 )
 RUNS = re.compile(r"[A-Za-z]+|\d+|[^\W\d_]+|\s*\n\s*|[^\S\n]{2,}|(?:[^\w\s]|_)+")
-KNOWN = 1 << 16
+CACHED_RUNS = 1 << 16
 """Runs whose tokens are remembered."""
 
 
@@ -34,7 +34,7 @@ class Rates:
     """Tokens of each thing in a text."""
 
     word: float
-    further: float
+    further_letter: float
     """A letter of a word beyond the first seven."""
     capital: float
     """A word with a capital inside."""
@@ -61,47 +61,49 @@ RATES = {
     "cl100k_base": Rates(1.0, 0.08, 0.47, 1.32, 0.78, 0.065, 0.73, 2.15, 1.13, 0.97, 0.53, 1.95),
     "o200k_base": Rates(0.99, 0.08, 0.6, 1.3, 0.82, 0.065, 0.72, 2.15, 0.73, 0.47, 0.31, 1.57),
 }
-USUAL = "cl100k_base"
+DEFAULT_ENCODING = "cl100k_base"
 """Of what an unknown judge's encoding is taken to be like."""
-ERROR = "which was within 4 % in tests"
+ACCURACY = "which was within 4 % in tests"
 
 
-def counter(model: str) -> tuple[Count, str]:
+def token_counter(model: str) -> tuple[TokenCounter, str]:
     """Return what counts a text's tokens for a model, and its name.
 
     tiktoken's encodings are looked for in TIKTOKEN_CACHE_DIR, and in the protocol data.
     """
     import tiktoken
 
-    cached = Path(os.environ.get("HARNESS_ASSETS", ".")) / "tiktoken"
-    if "TIKTOKEN_CACHE_DIR" not in os.environ and cached.is_dir():
-        os.environ["TIKTOKEN_CACHE_DIR"] = str(cached)
+    cache = Path(os.environ.get("HARNESS_ASSETS", ".")) / "tiktoken"
+    if "TIKTOKEN_CACHE_DIR" not in os.environ and cache.is_dir():
+        os.environ["TIKTOKEN_CACHE_DIR"] = str(cache)
     try:
         name = tiktoken.encoding_name_for_model(model)
     except KeyError:
-        told = f"as if by {USUAL}, no tokenizer of this judge being known: it may be 20 % off"
-        return estimator(RATES[USUAL]), f"an estimate {told}"
+        description = f"as if by {DEFAULT_ENCODING}, no tokenizer of this judge being known: it may be 20 % off"
+        return estimator(RATES[DEFAULT_ENCODING]), f"an estimate {description}"
     try:
         encoding = tiktoken.get_encoding(name)
     except (OSError, ValueError):
-        told = f"an estimate of tiktoken's {name}, {ERROR} (its file is not here)"
-        return estimator(RATES.get(name, RATES[USUAL])), told
+        description = f"an estimate of tiktoken's {name}, {ACCURACY} (its file is not here)"
+        return estimator(RATES.get(name, RATES[DEFAULT_ENCODING])), description
     return lambda text: len(encoding.encode_ordinary(text)), f"tiktoken's {name}"
 
 
-def estimator(rates: Rates) -> Count:
+def estimator(rates: Rates) -> TokenCounter:
     """Return what estimates a text's tokens."""
-    known = lru_cache(maxsize=KNOWN)(partial(_run, rates))  # a text repeats most of its words
-    return lambda text: round(sum(map(known, RUNS.findall(text))))
+    run_tokens = lru_cache(maxsize=CACHED_RUNS)(
+        partial(_count_run, rates)
+    )  # a text repeats most of its words
+    return lambda text: round(sum(map(run_tokens, RUNS.findall(text))))
 
 
-def _run(rates: Rates, text: str) -> float:
+def _count_run(rates: Rates, text: str) -> float:
     """Return the tokens of a run of characters of one kind."""
     size, kind = len(text), KINDS.match(text)
     match kind and kind.lastgroup:
         case "word":
             inside = text[1:] != text[1:].lower() and size > 2
-            longer = max(0, size - LONG_WORD) * rates.further
+            longer = max(0, size - LONG_WORD) * rates.further_letter
             return rates.word + longer + inside * rates.capital
         case "digits":
             return -(-size // DIGITS) * rates.digits

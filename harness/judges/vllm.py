@@ -21,27 +21,27 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from harness.config import Component
+from harness import types
+from harness.core.config import Component
+from harness.core.hardware import has_nvidia_device
+from harness.core.io import report_disk_errors
 from harness.errors import JudgeError
-from harness.files import writing
-from harness.isolation import has_accelerator
-from harness.judges import wire
-from harness.judges.client import OpenAIJudge
-from harness.judges.desk import Desk
+from harness.judges.client import OpenAIClient
+from harness.protocols import RequestQueue
 from harness.types import JudgeRequest
 
 POLL_SECONDS, STOP_SECONDS = 0.5, 20.0
-TAIL, ATTEMPTS = 3, 6
-KEYS = "_API_KEY"
+LOG_LINES, ATTEMPTS = 3, 6
+KEY_SUFFIX = "_API_KEY"
 """How variables end that hold a key; hubs' tokens, which downloads need, are called otherwise."""
 NO_KEY = "HARNESS_LOCAL_API_KEY"
 """A variable that nobody sets: a server on this machine needs no key, and gets nobody else's."""
-ENDED = "the judge's server ended"
-PROCESSOR = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-EAGER = ("--enforce-eager", "--dtype", "float32")
+ENDED_MESSAGE = "the judge's server ended"
+CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+CPU_ARGUMENTS = ("--enforce-eager", "--dtype", "float32")
 
 
-class VLLMJudge(Component):
+class VLLMClient(Component):
     """Weights on this machine, asked over the Chat Completions API."""
 
     model: str
@@ -66,39 +66,39 @@ class VLLMJudge(Component):
     timeout: float = Field(1800.0, gt=0, exclude=True)
     patience: float = Field(600.0, gt=0, exclude=True)
     """Seconds without a single answer after which the run stops."""
-    unread_attempts: int = Field(5, gt=0)
-    ask_refused: bool = Field(False, exclude=True)
+    unparsed_attempts: int = Field(5, gt=0)
+    retry_refused: bool = Field(False, exclude=True)
     """Ask once more what was refused before, e.g. with a larger max_model_len."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Laid over the protocol's own; null takes one away."""
 
     @field_validator("arguments")
     @classmethod
-    def _keyless(cls, arguments: tuple[str, ...]) -> tuple[str, ...]:
-        if any(one.startswith(("--api-key", "--api_key")) for one in arguments):
+    def _reject_keys(cls, arguments: tuple[str, ...]) -> tuple[str, ...]:
+        if any(argument.startswith(("--api-key", "--api_key")) for argument in arguments):
             raise ValueError("leave out --api-key: a command line is shown to everybody")
         return arguments
 
-    def body(self, request: JudgeRequest) -> wire.Body:
+    def body(self, request: JudgeRequest) -> types.Body:
         """Return the whole request: what a verdict is kept under."""
         return self._client("http://127.0.0.1/v1").body(request)
 
-    def ask(self, desk: Desk) -> None:
+    def ask(self, queue: RequestQueue) -> None:
         """Serve the model, and ask what the desk gives out until it is done.
 
         Raises:
             JudgeError: the server does not start, or gives no answer.
         """
         with serving(self._command, self.log, self.start_seconds) as url:
-            self._client(url).ask(desk)
+            self._client(url).ask(queue)
 
     @property
     def url(self) -> str:
         """Where it is served: on this machine."""
         return "http://127.0.0.1/v1"
 
-    def _client(self, url: str) -> OpenAIJudge:
-        return OpenAIJudge(
+    def _client(self, url: str) -> OpenAIClient:
+        return OpenAIClient(
             model=self.model,
             base_url=url,
             api_key_env=NO_KEY,
@@ -106,7 +106,7 @@ class VLLMJudge(Component):
             timeout=self.timeout,
             patience=self.patience,
             attempts=ATTEMPTS,
-            unread_attempts=self.unread_attempts,
+            unparsed_attempts=self.unparsed_attempts,
             parameters=self.parameters,
         )
 
@@ -119,10 +119,10 @@ class VLLMJudge(Component):
             "--host": "127.0.0.1",
             "--port": port,
         }
-        told = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
+        flags = [str(part) for pair in options.items() if pair[1] is not None for part in pair]
         module = ("-m", "vllm.entrypoints.openai.api_server")
-        eager = () if has_accelerator() else EAGER
-        return [self.python or sys.executable, *module, *told, *eager, *self.arguments]
+        eager = () if has_nvidia_device() else CPU_ARGUMENTS
+        return [self.python or sys.executable, *module, *flags, *eager, *self.arguments]
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
         JudgeError: it does not come up; the log's last lines say why.
     """
     port = _free_port()
-    with writing(log), open(log, "wb") as out:
+    with report_disk_errors(log), open(log, "wb") as out:
         process = subprocess.Popen(
             command(port),
             stdout=out,
@@ -142,29 +142,31 @@ def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        _await(process, f"http://127.0.0.1:{port}", log, seconds)
+        _wait_until_ready(process, f"http://127.0.0.1:{port}", log, seconds)
         yield f"http://127.0.0.1:{port}/v1"
     except JudgeError as error:
-        if process.poll() is None or str(error).startswith(ENDED):
+        if process.poll() is None or str(error).startswith(ENDED_MESSAGE):
             raise
-        raise JudgeError(f"{ENDED} while it was asked: {_tail(log)}") from error
+        raise JudgeError(f"{ENDED_MESSAGE} while it was asked: {_tail(log)}") from error
     finally:
         _stop(process)
 
 
 def environment() -> dict[str, str]:
     """Return what the server's process is told: all but keys of servers that it is none of."""
-    told = {name: value for name, value in os.environ.items() if not name.endswith(KEYS)}
-    return {**({} if has_accelerator() else PROCESSOR), **told}
+    inherited = {name: value for name, value in os.environ.items() if not name.endswith(KEY_SUFFIX)}
+    return {**({} if has_nvidia_device() else CPU_ENVIRONMENT), **inherited}
 
 
-def _await(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float) -> None:
+def _wait_until_ready(
+    process: subprocess.Popen[bytes], url: str, log: Path, seconds: float
+) -> None:
     deadline = time.monotonic() + seconds
     while True:
-        with suppress(urllib.error.URLError, OSError), _opened(f"{url}/health"):
+        with suppress(urllib.error.URLError, OSError), _open_url(f"{url}/health"):
             return
         if process.poll() is not None:
-            raise JudgeError(f"{ENDED} ({process.returncode}): {_tail(log)}")
+            raise JudgeError(f"{ENDED_MESSAGE} ({process.returncode}): {_tail(log)}")
         if time.monotonic() > deadline:
             raise JudgeError(
                 f"the judge's server did not come up within {seconds:g} s ({_tail(log)}): see "
@@ -173,16 +175,16 @@ def _await(process: subprocess.Popen[bytes], url: str, log: Path, seconds: float
         time.sleep(POLL_SECONDS)
 
 
-def _opened(url: str) -> Any:
+def _open_url(url: str) -> Any:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     return opener.open(url, timeout=5)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End the server and the processes that it has started."""
-    for sent in (signal.SIGTERM, signal.SIGKILL):
+    for stop_signal in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, sent)
+            os.killpg(process.pid, stop_signal)
         with suppress(subprocess.TimeoutExpired):
             process.wait(STOP_SECONDS)
     with suppress(ProcessLookupError):
@@ -192,13 +194,13 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _tail(log: Path) -> str:
     """Return the last lines of a log that say something, in one."""
     lines: Sequence[str] = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    said = [line.strip() for line in lines if line.strip()]
-    told = "".join(c if c.isprintable() else " " for c in " | ".join(said[-TAIL:]))
-    return f"{told or 'it said nothing'}; the whole log is {log}"
+    nonblank = [line.strip() for line in lines if line.strip()]
+    summary = "".join(c if c.isprintable() else " " for c in " | ".join(nonblank[-LOG_LINES:]))
+    return f"{summary or 'it said nothing'}; the whole log is {log}"
 
 
 def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
     return port

@@ -19,9 +19,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.hardware import has_nvidia_device
+from harness.core.io import write_atomically
 from harness.errors import ConfigError, HarnessError
-from harness.files import write_whole
-from harness.isolation import has_accelerator
 from harness.launchers import gpus
 from harness.launchers.pulse import BEAT, Pulse, alive
 from harness.launchers.serving import END, LOST, bye, serve
@@ -83,7 +83,7 @@ def conduct(run: Run, told: Mapping[str, Any], patience: float) -> None:
 
 def take_part(run: Run, told: Mapping[str, Any], place: Place, patience: float) -> None:
     """Lead or serve."""
-    if has_accelerator():
+    if has_nvidia_device():
         gpus.keep_own(os.environ)
     hosting = place.rank == 0 and os.environ.get(HOSTED) != "True"
     store = connect(hosting)
@@ -107,7 +107,7 @@ def recorded() -> Iterator[None]:
     except HarnessError as error:
         if path := os.environ.get(WHY):
             told = {"message": str(error), "timestamp": int(time.time())}
-            write_whole(Path(path), json.dumps(told))
+            write_atomically(Path(path), json.dumps(told))
         raise
 
 

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from harness import work
+from harness.core import jobs
+from harness.core.jobs import GroupJob, ShardedJob
 from harness.errors import ConfigError, HarnessError
-from harness.launchers import failures, taking
+from harness.launchers import error_files, taking
 from harness.launchers.gang import Place, met
-from harness.launchers.member import TASK
+from harness.launchers.group_entry import GROUP_JOB_FILE
 from harness.launchers.pulse import BEAT, Pulse
 from harness.launchers.serving import Errand, Report, host, report, stopped, task
 from harness.types import Advance
-from harness.work import Task, Work
 
 GRACE = 3.0
 """Seconds that the others have to tell their errors: the first to end is not always the cause."""
@@ -68,7 +68,7 @@ class Gang:
         failed = {rank: found for rank, found in ended.reports.items() if found.code}
         for found in failed.values():
             if found.error:
-                return failures.made(found.error)
+                return error_files.from_data(found.error)
         for rank in ended.lost:
             return HarnessError(f"{self._name(rank)} gives no sign of life: {AGAIN}")
         for rank, found in sorted(failed.items(), key=lambda item: item[1].code):
@@ -111,7 +111,7 @@ def gang(patience: float) -> Iterator[Gang]:
         heard.close()
 
 
-def together(told: Task, processes: int, patience: float) -> None:
+def together(told: GroupJob, processes: int, patience: float) -> None:
     """Have so many processes call the task's function.
 
     Raises:
@@ -124,10 +124,10 @@ def together(told: Task, processes: int, patience: float) -> None:
                 f"{processes} processes are to train and {found.size} were started: leave "
                 "optimiser.processes out, or start more"
             )
-        failures.forget(told.place)
-        work.write(told.place / TASK, told.do, told.told)
+        error_files.clear(told.directory)
+        jobs.write_call(told.directory / GROUP_JOB_FILE, told.run, told.payload)
         number = found.number()
-        found.post(number, Errand("harness.launchers.member", str(told.place), processes))
+        found.post(number, Errand("harness.launchers.group_entry", str(told.directory), processes))
         ended = found.settled(number, processes, failing, lambda _: None)
         if error := found.failure(ended):
             raise error
@@ -138,7 +138,7 @@ def failing(ended: Ended) -> bool:
     return bool(ended.lost) or any(found.code for found in ended.reports.values())
 
 
-def spread(told: Work, advance: Advance, patience: float) -> None:
+def spread(told: ShardedJob, advance: Advance, patience: float) -> None:
     """Have every piece done that does not stand; what a lost process had begun, another does.
 
     Raises:
@@ -150,10 +150,10 @@ def spread(told: Work, advance: Advance, patience: float) -> None:
         return
     with gang(patience) as found:
         while missing:
-            failures.forget(told.place)
+            error_files.clear(told.directory)
             number = found.number()
-            taking.write(told.place, number, told, missing)
-            place, module = str(told.place), "harness.launchers.taking"
+            taking.write(told.directory, number, told, missing)
+            place, module = str(told.directory), "harness.launchers.taking"
             found.post(number, Errand(module, place, found.size, told.gpus))
             ended = found.settled(number, found.size, telling, advance)
             error = found.failure(ended)

@@ -1,29 +1,46 @@
-"""This machine: one worker a GPU, or as many as asked for."""
+"""This machine: one worker a GPU, or as many as asked for.
+
+Workers on this machine: a process each, with GPUs and a share of the cores of its own.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import selectors
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO, cast
 
 from pydantic import Field
 
-from harness import work
-from harness.config import Component
+from harness.core import jobs
+from harness.core.config import Component
+from harness.core.jobs import GroupJob, ShardedJob
+from harness.core.processes import die_with_parent
 from harness.errors import ConfigError, HarnessError
-from harness.isolation import end_with_parent
-from harness.launchers import failures
-from harness.launchers.crew import crew, devices, environments
-from harness.launchers.dispatch import dispatch
-from harness.launchers.member import TASK
+from harness.launchers import error_files
+from harness.launchers.group_entry import GROUP_JOB_FILE
+from harness.launchers.scheduler import (
+    ShardProgress,
+    WorkerEvent,
+    WorkerLost,
+    WorkerReady,
+    dispatch,
+)
+from harness.launchers.shard_entry import write_job
 from harness.types import Advance
-from harness.work import Task, Work
 
 
 class LocalLauncher(Component):
     """Does pieces in this process or by several workers, and together what torchrun starts."""
 
-    piece: int = Field(512, gt=0)
+    shard_size: int = Field(512, gt=0)
     """How many prompts are sampled or compared, or pairs scored, at a time."""
     workers: int | None = Field(None, gt=0)
     """Processes that take pieces from one queue, each with GPUs of its own; None: as many as there
@@ -31,36 +48,36 @@ class LocalLauncher(Component):
     restarts: int = Field(3, ge=0)
     """How many workers may be started in place of lost ones."""
 
-    def spread(self, work: Work, advance: Advance) -> None:
+    def map_shards(self, job: ShardedJob, advance: Advance) -> None:
         """Do every piece that does not stand.
 
         Raises:
             ConfigError: more workers are asked for than there are GPUs for.
             HarnessError: what a worker raised; a piece ended its worker twice; all are lost.
         """
-        workers = self._workers(work.gpus)
-        if workers == 1 or not work.missing():
-            spread(work, advance)
+        workers = self._worker_count(job.gpus)
+        if workers == 1 or not job.missing():
+            run_in_process(job, advance)
             return
-        with crew(work, environments(workers, work.gpus)) as hands:
-            dispatch(work, hands, workers, self.restarts, advance)
+        with local_pool(job, worker_environments(workers, job.gpus)) as pool:
+            dispatch(job, pool, workers, self.restarts, advance)
 
-    def _workers(self, gpus: int) -> int:
-        here = len(devices())
+    def _worker_count(self, gpus: int) -> int:
+        available = len(visible_gpus())
         if self.workers is None:
-            return max(1, here // gpus)
-        if here and self.workers * gpus > here:
+            return max(1, available // gpus)
+        if available and self.workers * gpus > available:
             raise ConfigError(
                 f"launcher.workers: {self.workers} with {gpus} GPUs each, and this machine has "
-                f"{here}; leave it out, for as many as there are GPUs for"
+                f"{available}; leave it out, for as many as there are GPUs for"
             )
         return self.workers
 
     def processes(self) -> int:
         """Return one a GPU of this machine, for a training; one where there is none."""
-        return max(1, len(devices()))
+        return max(1, len(visible_gpus()))
 
-    def together(self, task: Task, processes: int) -> None:
+    def run_group(self, job: GroupJob, processes: int) -> None:
         """Have so many processes of this machine call the task's function.
 
         All of them end with this process, so that a run that is begun again trains alone.
@@ -68,35 +85,189 @@ class LocalLauncher(Component):
         Raises:
             HarnessError: what a process raised; or one was killed.
         """
-        failures.forget(task.place)
-        work.write(task.place / TASK, task.do, task.told)
+        error_files.clear(job.directory)
+        jobs.write_call(job.directory / GROUP_JOB_FILE, job.run, job.payload)
         torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
-        member = ("-m", "harness.launchers.member", str(task.place))
-        written = task.place / "processes.log"
-        with written.open("wb") as log:
-            done = subprocess.run(
-                [sys.executable, *torchrun, *member],
+        entry_point = ("-m", "harness.launchers.group_entry", str(job.directory))
+        log_path = job.directory / "processes.log"
+        with log_path.open("wb") as log:
+            completed = subprocess.run(
+                [sys.executable, *torchrun, *entry_point],
                 stdout=subprocess.DEVNULL,
                 stderr=log,
-                preexec_fn=end_with_parent,
+                preexec_fn=die_with_parent,
             )
-        if done.returncode:
-            raise failures.left(task.place) or lost(processes, written)
+        if completed.returncode:
+            raise error_files.read(job.directory) or lost_process_error(processes, log_path)
 
 
-def spread(work_: Work, advance: Advance) -> None:
+def run_in_process(job: ShardedJob, advance: Advance) -> None:
     """Do every piece that does not stand, in this process."""
-    missing = work_.missing()
-    advance(sum(work_.sizes) - sum(work_.sizes[piece] for piece in missing))
+    missing = job.missing()
+    advance(sum(job.sizes) - sum(job.sizes[shard] for shard in missing))
     if missing:
-        with work_.open(work_.told) as do:
-            for piece in missing:
-                work.finish(work_, do, piece, advance)
+        with job.open(job.payload) as run:
+            for shard in missing:
+                jobs.run_shard(job, run, shard, advance)
 
 
-def lost(processes: int, written: Path) -> HarnessError:
+def lost_process_error(processes: int, log_path: Path) -> HarnessError:
     """Return the error that says that a process ended without a word, and where its last are."""
     return HarnessError(
         f"one of the {processes} training processes ended without a word: out of memory, or "
-        f"killed? See {written}; run the same command again, it goes on from the last checkpoint"
+        f"killed? See {log_path}; run the same command again, it goes on from the last checkpoint"
     )
+
+
+SHUTDOWN_SECONDS = 10.0
+CHUNK = 65536
+
+
+@dataclass
+class LocalWorkerPool:
+    """Processes that end with this one, spoken to over their pipes."""
+
+    directory: Path
+    """Where the work is written for them, and their logs lie."""
+    environments: Sequence[dict[str, str]]
+    """Each worker's variables."""
+    selector: selectors.BaseSelector
+    processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
+    partial_lines: dict[int, bytes] = field(default_factory=dict)
+    """The beginning of a line whose end has not come yet."""
+    ready: set[int] = field(default_factory=set)
+    """Who holds something that must be put away."""
+
+    def start(self, worker: int) -> None:
+        """Start a worker's process."""
+        with open(self.log_path(worker), "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "harness.launchers.shard_entry", str(self.directory)],
+                bufsize=0,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self.environments[worker],
+            )
+        self.processes[worker], self.partial_lines[worker] = process, b""
+        self.ready.discard(worker)
+        self.selector.register(cast("IO[bytes]", process.stdout), selectors.EVENT_READ, worker)
+
+    def assign(self, worker: int, shard: int) -> None:
+        """Name the piece; a worker that has just ended is noticed by who hears."""
+        if process := self.processes.get(worker):
+            with suppress(BrokenPipeError):
+                cast("IO[bytes]", process.stdin).write(b"%d\n" % shard)
+
+    def wait_for_events(self) -> list[WorkerEvent]:
+        """Wait until a worker says something, or its pipe ends.
+
+        Raises:
+            HarnessError: what a worker raised.
+        """
+        events: list[WorkerEvent] = []
+        for key, _ in self.selector.select():
+            worker = key.data
+            if chunk := os.read(key.fd, CHUNK):
+                *lines, self.partial_lines[worker] = (self.partial_lines[worker] + chunk).split(
+                    b"\n"
+                )
+                events += [parse_event(worker, line) for line in lines]
+            else:
+                self.selector.unregister(key.fileobj)
+                events.append(
+                    WorkerLost(worker, describe_exit(wait_or_kill(self.processes.pop(worker))))
+                )
+        self.ready |= {event.worker for event in events if isinstance(event, WorkerReady)}
+        return events
+
+    def log_path(self, worker: int) -> Path:
+        """Return where everything goes that a worker prints."""
+        return self.directory / f"worker-{worker}.log"
+
+    def shut_down(self) -> None:
+        """Have every worker put away what it holds, and end."""
+        for process in self.processes.values():
+            cast("IO[bytes]", process.stdin).close()
+        for worker in self.ready & set(self.processes):
+            wait_or_kill(self.processes.pop(worker))
+
+    def kill_all(self) -> None:
+        """End whoever is left, at once."""
+        while self.processes:
+            _, process = self.processes.popitem()
+            wait_or_kill(process, timeout=0)
+
+
+@contextmanager
+def local_pool(
+    job: ShardedJob, environments: Sequence[dict[str, str]]
+) -> Iterator[LocalWorkerPool]:
+    """Yield a crew for the work, of whom nobody outlives the block."""
+    directory = job.directory / "workers"
+    write_job(job, directory)
+    with selectors.DefaultSelector() as selector:
+        pool = LocalWorkerPool(directory, environments, selector)
+        try:
+            yield pool
+            pool.shut_down()
+        finally:
+            pool.kill_all()
+
+
+def wait_or_kill(process: subprocess.Popen[bytes], timeout: float = SHUTDOWN_SECONDS) -> int:
+    """Return the exit code of a process, which is killed if it takes longer than its patience."""
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    with process:  # closes its pipes and waits
+        return process.wait()
+
+
+def describe_exit(code: int) -> str:
+    """Say how a process ended."""
+    if code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def parse_event(worker: int, line: bytes) -> WorkerEvent:
+    """Return what a worker said.
+
+    Raises:
+        HarnessError: it said what it raised.
+    """
+    match json.loads(line):
+        case {"advance": int(count)}:
+            return ShardProgress(worker, count)
+        case {"error": dict(data)}:
+            raise error_files.from_data(data)
+    return WorkerReady(worker)
+
+
+def worker_environments(workers: int, gpus: int) -> list[dict[str, str]]:
+    """Return the variables of so many workers: so many GPUs each, and their share of the cores."""
+    import torch
+
+    visible = visible_gpus()
+    shared = os.environ | {"OMP_NUM_THREADS": str(max(1, torch.get_num_threads() // workers))}
+    gpu_groups = [
+        ",".join(visible[start : start + gpus]) for start in range(0, workers * gpus, gpus)
+    ]
+    return [
+        shared | ({"CUDA_VISIBLE_DEVICES": gpu_group} if visible else {})
+        for gpu_group in gpu_groups
+    ]
+
+
+def visible_gpus() -> list[str]:
+    """Return what CUDA calls the GPUs that this process may use."""
+    import torch
+
+    return gpu_names(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
+
+
+def gpu_names(setting: str | None, count: int) -> list[str]:
+    """Return what CUDA calls so many GPUs, some of which may have been told by name."""
+    return (setting.split(",") if setting else [str(number) for number in range(count)])[:count]

@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from harness.core.processes import die_with_parent
 from harness.errors import HarnessError
-from harness.isolation import end_with_parent
-from harness.launchers import failures, gpus
-from harness.launchers.member import GROUP
+from harness.launchers import error_files, gpus
+from harness.launchers.group_entry import GROUP
 from harness.launchers.pulse import BEAT, Pulse
 
 END = "end"
@@ -132,15 +132,15 @@ def attend(heard: Pulse, errand: Errand, number: int, rank: int) -> Report:
 
 def belong() -> None:
     """End with the parent, and leave to it what Slurm tells all of a job: that its time is up."""
-    end_with_parent()
+    die_with_parent()
     for told in (signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(told, signal.SIG_IGN)
 
 
 def reported(place: Path, written: Path, code: int) -> Report:
     """Return how a process ended: by the error that it left, or by the last line that it wrote."""
-    error = failures.left(place) if code > 0 else None
+    error = error_files.read(place) if code > 0 else None
     if error is not None and error.exit_code == code:
-        return Report(code, failures.told(error))
+        return Report(code, error_files.to_data(error))
     lines = [line for line in written.read_text(errors="replace").splitlines() if line.strip()]
     return Report(code, last=lines[-1] if lines else "")

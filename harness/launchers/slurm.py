@@ -17,16 +17,16 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness import work
-from harness.config import Component
+from harness.core import jobs
+from harness.core.config import Component
+from harness.core.io import write_atomically
+from harness.core.jobs import GroupJob, ShardedJob
 from harness.errors import HarnessError, MissingDependencyError
-from harness.files import write_whole
-from harness.launchers import failures, gang, leading
+from harness.launchers import error_files, gang, leading
 from harness.types import Advance
-from harness.work import Task, Work
 
-RUN, JOB, DONE = "run.json", "job.json", "done"
-LOOK = 5.0
+RUN_FILE, JOB_ID_FILE, DONE_FILE = "run.json", "job.json", "done"
+POLL_SECONDS = 5.0
 """Seconds between two looks at the queue."""
 
 
@@ -54,7 +54,7 @@ class SlurmLauncher(Component):
     """Lines of shell before the tasks start, e.g. `module load cuda`."""
     options: Mapping[str, str | int | bool] = {}
     """Other options of sbatch by name, e.g. `exclusive: true`."""
-    piece: int = Field(512, gt=0)
+    shard_size: int = Field(512, gt=0)
     """How many prompts a process samples or compares, or pairs it scores, at a time."""
     patience: float = Field(60.0, gt=0)
     """Seconds without a sign of life after which a process counts as lost."""
@@ -62,62 +62,64 @@ class SlurmLauncher(Component):
     """local: processes of this machine instead of a job, to try a configuration."""
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process tells the user how the run goes: the login node's does."""
         return True
 
     def processes(self) -> int:
         """Return how many processes there are for a training."""
-        return self.nodes * self.here()
+        return self.nodes * self.processes_per_node()
 
-    def here(self) -> int:
+    def processes_per_node(self) -> int:
         """Return the processes of each node."""
         return self.tasks or max(1, self.gpus)
 
-    def conduct(self, run: gang.Run, told: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    def launch(
+        self, run: gang.Run, payload: Mapping[str, Any], report: Callable[[str], None]
+    ) -> None:
         """Have a job's first task run, and the others serve it; wait for the end.
 
         Raises:
             HarnessError: what the run raised, or the job ended before its run.
             MissingDependencyError: submitit or Slurm is not here.
         """
-        place = Path(told["root"]) / "slurm" / str(told["name"])
-        job = under_way(place) if self.cluster == "slurm" else None
+        directory = Path(payload["root"]) / "slurm" / str(payload["name"])
+        job = running_job(directory) if self.cluster == "slurm" else None
         if job is None:
-            for name in (failures.FAILURE, DONE):
-                (place / name).unlink(missing_ok=True)
-            work.write(place / RUN, run, told)
-            job, ended = self._submit(place)
+            for name in (error_files.FAILURE, DONE_FILE):
+                (directory / name).unlink(missing_ok=True)
+            jobs.write_call(directory / RUN_FILE, run, payload)
+            job, has_ended = self._submit(directory)
         else:
-            ended = job_ended(job)
-        say(f"Slurm job {job}: its logs are in {place / job}")
-        say("Ctrl-C leaves it running; the same command waits for it again")
-        while not ended():
-            time.sleep(LOOK)
-        names = {path.name for path in place.iterdir()}
-        if DONE not in names:
-            raise failures.left(place) or HarnessError(
+            has_ended = end_check(job)
+        report(f"Slurm job {job}: its logs are in {directory / job}")
+        report("Ctrl-C leaves it running; the same command waits for it again")
+        while not has_ended():
+            time.sleep(POLL_SECONDS)
+        names = {path.name for path in directory.iterdir()}
+        if DONE_FILE not in names:
+            raise error_files.read(directory) or HarnessError(
                 f"Slurm job {job} ended before its run: cancelled, out of memory, or its node was "
-                f"lost? See {place / job}; the same command goes on from what stands"
+                f"lost? See {directory / job}; the same command goes on from what stands"
             )
 
-    def spread(self, work: Work, advance: Advance) -> None:
+    def map_shards(self, job: ShardedJob, advance: Advance) -> None:
         """Have every piece done that does not stand; a lost process's piece goes to another."""
-        leading.spread(work, advance, self.patience)
+        leading.spread(job, advance, self.patience)
 
-    def together(self, task: Task, processes: int) -> None:
+    def run_group(self, job: GroupJob, processes: int) -> None:
         """Have so many processes call the task's function, in one group of torch's."""
-        leading.together(task, processes, self.patience)
+        leading.together(job, processes, self.patience)
 
-    def _submit(self, place: Path) -> tuple[str, Callable[[], bool]]:
+    def _submit(self, directory: Path) -> tuple[str, Callable[[], bool]]:
         """Submit the job; return its id, and what says whether it has ended."""
-        executor = self.executor(place)
-        job = executor.submit(Part(str(place), self.patience))
-        told = str(job.job_id)
-        write_whole(place / JOB, json.dumps({"job": told}))
-        return told, job_ended(told) if self.cluster == "slurm" else job.done
+        executor = self.executor(directory)
+        job = executor.submit(SlurmTask(str(directory), self.patience))
+        job_id = str(job.job_id)
+        write_atomically(directory / JOB_ID_FILE, json.dumps({"job": job_id}))
+        return job_id, end_check(job_id) if self.cluster == "slurm" else job.done
 
-    def executor(self, place: Path) -> Any:
+    def executor(self, directory: Path) -> Any:
         """Return submitit's executor with these settings.
 
         Raises:
@@ -130,22 +132,22 @@ class SlurmLauncher(Component):
                 "the launcher slurm needs submitit: pip install 'preference-harness[cluster]'"
             ) from error
         try:
-            made = submitit.AutoExecutor(
-                folder=place / "%j", cluster=self.cluster, slurm_max_num_timeout=self.requeues
+            executor = submitit.AutoExecutor(
+                folder=directory / "%j", cluster=self.cluster, slurm_max_num_timeout=self.requeues
             )
         except RuntimeError as error:
             raise MissingDependencyError(
                 "there is no Slurm here (no srun): run the command on a login node"
             ) from error
-        made.update_parameters(**self.parameters(place))
-        return made
+        executor.update_parameters(**self.parameters(directory))
+        return executor
 
-    def parameters(self, place: Path) -> dict[str, Any]:
+    def parameters(self, directory: Path) -> dict[str, Any]:
         """Return what submitit is told of the job."""
-        told: dict[str, Any] = {
-            "name": f"harness-{place.name}",
+        settings: dict[str, Any] = {
+            "name": f"harness-{directory.name}",
             "nodes": self.nodes,
-            "tasks_per_node": self.here(),
+            "tasks_per_node": self.processes_per_node(),
             "cpus_per_task": self.cores,
             "timeout_min": max(1, round(60 * self.hours)),
             "slurm_setup": list(self.setup) or None,
@@ -154,15 +156,15 @@ class SlurmLauncher(Component):
             "mem_gb": self.memory,
         }
         for name in ("partition", "account", "qos", "constraint"):
-            told[f"slurm_{name}"] = getattr(self, name)
-        return {name: value for name, value in told.items() if value is not None}
+            settings[f"slurm_{name}"] = getattr(self, name)
+        return {name: value for name, value in settings.items() if value is not None}
 
 
 @dataclass(frozen=True)
-class Part:
+class SlurmTask:
     """What each of the job's tasks does; again from the start where the job is queued again."""
 
-    place: str
+    directory: str
     patience: float
 
     def __call__(self) -> None:
@@ -170,18 +172,18 @@ class Part:
         from submitit.helpers import TorchDistributedEnvironment
 
         os.environ.pop(gang.HOSTED, None)
-        here = TorchDistributedEnvironment()
-        here.export(set_cuda_visible_devices=False, overwrite=True)
-        place = Path(self.place)
-        run, told = work.read(place / RUN)
+        environment = TorchDistributedEnvironment()
+        environment.export(set_cuda_visible_devices=False, overwrite=True)
+        directory = Path(self.directory)
+        run, payload = jobs.read_call(directory / RUN_FILE)
         try:
-            gang.conduct(run, told, self.patience)
+            gang.conduct(run, payload, self.patience)
         except HarnessError as error:
-            if here.rank == 0:
-                failures.leave(place, error)
+            if environment.rank == 0:
+                error_files.write(directory, error)
             raise
-        if here.rank == 0:
-            write_whole(place / DONE, "")
+        if environment.rank == 0:
+            write_atomically(directory / DONE_FILE, "")
 
     def checkpoint(self) -> Any:
         """Return what the job does when it is queued again: the same, from what stands."""
@@ -190,27 +192,27 @@ class Part:
         return DelayedSubmission(self)
 
 
-def under_way(place: Path) -> str | None:
+def running_job(directory: Path) -> str | None:
     """Return the job of an earlier command that waits or runs, if there is one."""
     try:
-        job = str(json.loads((place / JOB).read_text(encoding="utf-8"))["job"])
+        job = str(json.loads((directory / JOB_ID_FILE).read_text(encoding="utf-8"))["job"])
     except (OSError, ValueError, KeyError):
         return None
-    return None if job_ended(job)() else job
+    return None if end_check(job)() else job
 
 
-def job_ended(job: str) -> Callable[[], bool]:
+def end_check(job: str) -> Callable[[], bool]:
     """Return what says whether a job has left the queue; a queue that is silent says no."""
 
-    def ended() -> bool:
-        asked = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
+    def has_ended() -> bool:
+        command = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]
         try:
-            told = subprocess.run(asked, capture_output=True, text=True)
+            completed = subprocess.run(command, capture_output=True, text=True)
         except FileNotFoundError as error:
             raise MissingDependencyError(
                 "there is no Slurm here (no squeue): run the command on a login node"
             ) from error
-        unknown = "Invalid job id" in told.stderr
-        return unknown or (told.returncode == 0 and not told.stdout.strip())
+        unknown = "Invalid job id" in completed.stderr
+        return unknown or (completed.returncode == 0 and not completed.stdout.strip())
 
-    return ended
+    return has_ended

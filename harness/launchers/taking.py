@@ -9,19 +9,19 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from harness import work
+from harness.core import jobs
+from harness.core.jobs import RunShard, ShardedJob
+from harness.core.processes import die_with_parent
 from harness.errors import HarnessError
-from harness.isolation import end_with_parent
-from harness.launchers import failures
+from harness.launchers import error_files
 from harness.launchers.gang import met
-from harness.work import Do, Work
 
 OF_A_GROUP = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def main(place: Path, number: int) -> int:
     """Do pieces of the work that lies in a folder; return the exit code."""
-    end_with_parent()
+    die_with_parent()
     store = met()
     for name in OF_A_GROUP:  # an engine is not to think that it is one of several
         os.environ.pop(name, None)
@@ -32,12 +32,12 @@ def main(place: Path, number: int) -> int:
     try:
         work_, pieces = read(place, number)
         with ExitStack() as stack:
-            do: Do | None = None
+            do: RunShard | None = None
             for piece in taken(store, number, pieces):
-                do = do or stack.enter_context(work_.open(work_.told))
-                work.finish(work_, do, piece, advance)
+                do = do or stack.enter_context(work_.open(work_.payload))
+                jobs.run_shard(work_, do, piece, advance)
     except HarnessError as error:
-        failures.leave(place, error)
+        error_files.write(place, error)
         return error.exit_code
     return 0
 
@@ -53,16 +53,16 @@ def done(number: int) -> str:
     return f"done/{number}"
 
 
-def write(place: Path, number: int, work_: Work, pieces: list[int]) -> None:
+def write(place: Path, number: int, work_: ShardedJob, pieces: list[int]) -> None:
     """Write the work for whoever takes its pieces."""
-    told = {"told": work_.told, "sizes": work_.sizes, "place": work_.place, "pieces": pieces}
-    work.write(place / f"work-{number}.json", work_.open, told)
+    told = {"told": work_.payload, "sizes": work_.sizes, "place": work_.directory, "pieces": pieces}
+    jobs.write_call(place / f"work-{number}.json", work_.open, told)
 
 
-def read(place: Path, number: int) -> tuple[Work, list[int]]:
+def read(place: Path, number: int) -> tuple[ShardedJob, list[int]]:
     """Return the work that was written, and which of its pieces are to be done."""
-    opened, told = work.read(place / f"work-{number}.json")
-    found = Work(opened, told["told"], tuple(told["sizes"]), Path(told["place"]))
+    opened, told = jobs.read_call(place / f"work-{number}.json")
+    found = ShardedJob(opened, told["told"], tuple(told["sizes"]), Path(told["place"]))
     return found, told["pieces"]
 
 

@@ -8,22 +8,22 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.config import Component
+from harness.core.config import Component
+from harness.core.jobs import GroupJob, ShardedJob
 from harness.launchers import gang, leading
 from harness.types import Advance
-from harness.work import Task, Work
 
 
 class TorchrunLauncher(Component):
     """Has all processes that torchrun started sample, compare, score and train; the first leads."""
 
-    piece: int = Field(512, gt=0)
+    shard_size: int = Field(512, gt=0)
     """How many prompts a process samples or compares, or pairs it scores, at a time."""
     patience: float = Field(60.0, gt=0)
     """Seconds without a sign of life after which a process counts as lost."""
 
     @property
-    def leads(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this process tells the user how the run goes."""
         return os.environ.get("RANK", "0") == "0"
 
@@ -31,14 +31,14 @@ class TorchrunLauncher(Component):
         """Return how many processes there are for a training."""
         return int(os.environ.get("WORLD_SIZE", "1"))
 
-    def conduct(self, run: gang.Run, told: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    def launch(self, run: gang.Run, told: Mapping[str, Any], say: Callable[[str], None]) -> None:
         """Run in the first process, and serve it in the others."""
         gang.conduct(run, told, self.patience)
 
-    def spread(self, work: Work, advance: Advance) -> None:
+    def map_shards(self, job: ShardedJob, advance: Advance) -> None:
         """Have every piece done that does not stand; a lost process's piece goes to another."""
-        leading.spread(work, advance, self.patience)
+        leading.spread(job, advance, self.patience)
 
-    def together(self, task: Task, processes: int) -> None:
+    def run_group(self, job: GroupJob, processes: int) -> None:
         """Have so many processes call the task's function, in one group of torch's."""
-        leading.together(task, processes, self.patience)
+        leading.together(job, processes, self.patience)

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.models import load_tokenizer
-from harness.oracles.rows import Row
-from harness.oracles.states import Asked, states
-from harness.oracles.weights import Weights, load_with_head, require, tensors
+from harness.core.hub import load_tokenizer
+from harness.oracles.hidden_states import StateRequest, TokenRow, hidden_states
+from harness.oracles.weights import OracleWeights, load_tensors, load_with_head, require_complete
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy, Prompt
 
@@ -39,7 +38,7 @@ class Embedding:
     """The weights of R's blocks, which depend on the prompt alone; they sum to 1, (blocks,)."""
 
 
-class EmbeddingModel(Weights):
+class EmbeddingModel(OracleWeights):
     """P(first preferred) from two embeddings; not transitive."""
 
     transitive: ClassVar[bool] = False
@@ -66,9 +65,11 @@ class EmbeddingModel(Weights):
             for c in comparisons
             for text in (c.first, c.second)
         }
-        told = dict(zip(items, self.embed(list(items.values()), advance), strict=True))
+        embeddings = dict(zip(items, self.embed(list(items.values()), advance), strict=True))
         return [
-            preference(told[c.prompt.id, c.first], told[c.prompt.id, c.second], self.tau)
+            preference(
+                embeddings[c.prompt.id, c.first], embeddings[c.prompt.id, c.second], self.tau
+            )
             for c in comparisons
         ]
 
@@ -78,52 +79,58 @@ class EmbeddingModel(Weights):
         Raises:
             PolicyError: the model cannot be used or lacks its heads.
         """
-        tokenizer, model, heads = self.loaded(self._load)
-        asked = [asked_of(tokenizer, *item, self.max_length) for item in items]
-        found = {}
-        for place, (asking, last) in states(model, asked, self.micro_tokens):
-            found[place] = embedding(heads, asking, last)
+        tokenizer, model, heads = self.load_cached(self._load)
+        requests = [state_request(tokenizer, *item, self.max_length) for item in items]
+        embeddings = {}
+        for index, (prompt_state, row_state) in hidden_states(model, requests, self.micro_tokens):
+            embeddings[index] = embed_states(heads, prompt_state, row_state)
             advance(1)
-        return [found[place] for place in range(len(items))]
+        return [embeddings[index] for index in range(len(items))]
 
     def _load(
         self, policy: Policy
     ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel, Mapping[str, Tensor]]:
         tokenizer = load_tokenizer(policy)
         model = load_with_head(policy, "AutoModel", self.dtype)
-        heads = {name: one for name, one in tensors(policy).items() if name in HEADS}
-        require(policy, set(HEADS) - set(heads))
-        return tokenizer, model, {n: one.to(model.device, model.dtype) for n, one in heads.items()}
+        heads = {name: tensor for name, tensor in load_tensors(policy).items() if name in HEADS}
+        require_complete(policy, set(HEADS) - set(heads))
+        return (
+            tokenizer,
+            model,
+            {n: tensor.to(model.device, model.dtype) for n, tensor in heads.items()},
+        )
 
 
-def asked_of(
-    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: str, longest: int
-) -> Asked:
+def state_request(
+    tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: str, max_length: int
+) -> StateRequest:
     """Render a conversation; the states of the prompt's last token and of its own are wanted.
 
     The first is the same for all responses: the model is causal.
     """
-    start = rendered(tokenizer, prompt.messages)
-    whole = rendered(tokenizer, [*prompt.messages, Message("assistant", response)])
-    row = [*whole[:longest][:-1], tokenizer.eos_token_id]
-    return Asked(row, prompt.id, (min(len(start), len(row)) - 1, len(row) - 1))
+    prompt_row = render_row(tokenizer, prompt.messages)
+    full_row = render_row(tokenizer, [*prompt.messages, Message("assistant", response)])
+    row = [*full_row[:max_length][:-1], tokenizer.eos_token_id]
+    return StateRequest(row, prompt.id, (min(len(prompt_row), len(row)) - 1, len(row) - 1))
 
 
-def rendered(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> Row:
+def render_row(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> TokenRow:
     """Render turns in the model's template, with the tokenizer's special tokens around."""
     turns = [{"role": m.role, "content": m.content} for m in messages]
-    row: Row = tokenizer(str(tokenizer.apply_chat_template(turns, tokenize=False)))["input_ids"]
+    row: TokenRow = tokenizer(str(tokenizer.apply_chat_template(turns, tokenize=False)))[
+        "input_ids"
+    ]
     return row
 
 
-def embedding(heads: Mapping[str, Tensor], asking: Tensor, last: Tensor) -> Embedding:
+def embed_states(heads: Mapping[str, Tensor], prompt_state: Tensor, row_state: Tensor) -> Embedding:
     """Return the embedding, given two states, each of shape (width,): the prompt's, the row's."""
     import torch
     import torch.nn.functional as F
 
     with torch.inference_mode():
-        value = F.normalize((heads["value_head.weight"] @ last).float(), dim=-1)
-        blocks = (heads["prompt_head.weight"] @ asking).float().softmax(-1)
+        value = F.normalize((heads["value_head.weight"] @ row_state).float(), dim=-1)
+        blocks = (heads["prompt_head.weight"] @ prompt_state).float().softmax(-1)
     return Embedding(value.cpu(), blocks.cpu())
 
 

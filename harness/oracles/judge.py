@@ -12,12 +12,12 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.errors import CheckError
 from harness.protocols import Advance, Judge
-from harness.types import Comparison, JudgeRequest, Message, Reading, Reply, Verdict
+from harness.types import Comparison, JudgeRequest, Message, ParsedVerdict, Reply, Verdict
 
-TASK = (
+SYSTEM_PROMPT = (
     "You are given a conversation and two answers, A and B, that could continue it. Decide which "
     "answer serves the user better: correct first, then helpful, then no longer than it need be. "
     "The order of the answers means nothing. Reply with one letter, A or B, and nothing else."
@@ -45,30 +45,30 @@ class JudgeOracle(Component):
             JudgeError: the judge cannot be reached, or refuses for good.
         """
         requests = [
-            JudgeRequest(f"{i}/{order}", question(asked), PARAMETERS)
+            JudgeRequest(f"{i}/{order}", question(ordered), PARAMETERS)
             for i, comparison in enumerate(comparisons)
-            for order, asked in enumerate((comparison, comparison.swap()))
+            for order, ordered in enumerate((comparison, comparison.swap()))
         ]
         verdicts = self.judge.judge(requests, self, advance)
-        lost = sum(verdict.reading is None for verdict in verdicts)
-        if lost > self.unread * len(verdicts):
+        unparsed = sum(verdict.parsed is None for verdict in verdicts)
+        if unparsed > self.unread * len(verdicts):
             raise CheckError(
-                f"{lost} of {len(verdicts)} answers of {self.judge.model} cannot be read: it must "
+                f"{unparsed} of {len(verdicts)} answers of {self.judge.model} cannot be read: it must "
                 "answer A or B; ask another judge, or allow more with --set oracle.unread=SHARE"
             )
         return [average(*both) for both in zip(verdicts[::2], verdicts[1::2], strict=True)]
 
-    def read(self, replies: Sequence[Reply]) -> Reading | None:
+    def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
         """Read P(A preferred) in the last reply; None where it says neither letter."""
         reply = replies[-1]
         if reply.top_logprobs:
-            likely = {
+            likelihoods = {
                 token.strip(): math.exp(logp) for token, logp in reversed(reply.top_logprobs[0])
             }
-            a, b = likely.get("A", 0.0), likely.get("B", 0.0)
-            return Reading(a / (a + b)) if a + b > 0 else None
+            a, b = likelihoods.get("A", 0.0), likelihoods.get("B", 0.0)
+            return ParsedVerdict(a / (a + b)) if a + b > 0 else None
         letter = reply.content.strip()[:1]
-        return Reading(float(letter == "A")) if letter in ("A", "B") else None
+        return ParsedVerdict(float(letter == "A")) if letter in ("A", "B") else None
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
         """Ask the same again."""
@@ -79,11 +79,11 @@ def question(comparison: Comparison) -> tuple[Message, ...]:
     """Render what the judge is asked."""
     turns = "\n\n".join(f"[{m.role}]\n{m.content}" for m in comparison.prompt.messages)
     text = f"{turns}\n\n[Answer A]\n{comparison.first}\n\n[Answer B]\n{comparison.second}"
-    return Message("system", TASK), Message("user", text)
+    return Message("system", SYSTEM_PROMPT), Message("user", text)
 
 
-def average(there: Verdict, back: Verdict) -> float:
+def average(forward: Verdict, swapped: Verdict) -> float:
     """Return the mean of P(first preferred) over the orders that could be read; ½ without any."""
-    told = [there.reading.value] if there.reading else []
-    told += [1 - back.reading.value] if back.reading else []
-    return sum(told) / len(told) if told else 0.5
+    probabilities = [forward.parsed.value] if forward.parsed else []
+    probabilities += [1 - swapped.parsed.value] if swapped.parsed else []
+    return sum(probabilities) / len(probabilities) if probabilities else 0.5

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from harness.core.hub import load_model, load_tokenizer, render_conversation
 from harness.errors import PolicyError
-from harness.models import load_model, load_tokenizer, render
-from harness.oracles.states import Asked, states
-from harness.oracles.weights import Weights, device
+from harness.oracles.hidden_states import StateRequest, hidden_states
+from harness.oracles.weights import OracleWeights, device
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-APART = 0.01
+MAX_DIFFERENCE = 0.01
 """Largest difference of a probability from the model's own; bfloat16 has three digits."""
 
 
-class PairModel(Weights):
+class PairModel(OracleWeights):
     """P(first preferred) as a pairwise language model says it; not transitive."""
 
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -48,15 +48,20 @@ class PairModel(Weights):
         Raises:
             PolicyError: the model cannot be used, or "A" and "B" are not single tokens of it.
         """
-        tokenizer, model, tokens = self.loaded(self._load)
-        both = [c for comparison in comparisons for c in (comparison, comparison.swap())]
-        rows = [question(tokenizer, c) for c in both]
-        asked = [Asked(r, c.prompt.id, (len(r) - 1,)) for r, c in zip(rows, both, strict=True)]
-        told: dict[int, float] = {}
-        for place, state in states(model, asked, self.micro_tokens):
-            told[place] = first_wins(model, tokens, state[0])
-            advance(int(place ^ 1 in told))  # a comparison is done with its second order
-        return [(told[i] + 1 - told[i + 1]) / 2 for i in range(0, len(both), 2)]
+        tokenizer, model, tokens = self.load_cached(self._load)
+        both_orders = [c for comparison in comparisons for c in (comparison, comparison.swap())]
+        rows = [question(tokenizer, c) for c in both_orders]
+        requests = [
+            StateRequest(r, c.prompt.id, (len(r) - 1,))
+            for r, c in zip(rows, both_orders, strict=True)
+        ]
+        probabilities: dict[int, float] = {}
+        for index, state in hidden_states(model, requests, self.micro_tokens):
+            probabilities[index] = probability_of_first(model, tokens, state[0])
+            advance(int(index ^ 1 in probabilities))  # a comparison is done with its second order
+        return [
+            (probabilities[i] + 1 - probabilities[i + 1]) / 2 for i in range(0, len(both_orders), 2)
+        ]
 
     def _load(
         self, policy: Policy
@@ -65,7 +70,7 @@ class PairModel(Weights):
 
         tokenizer = load_tokenizer(policy)
         model = load_model(policy, getattr(torch, self.dtype), device())
-        tokens = letters(tokenizer)
+        tokens = letter_tokens(tokenizer)
         check_head(model, tokens)
         return tokenizer, model, tokens
 
@@ -82,7 +87,7 @@ def question(tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> tupl
 
 def render_question(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
     """Render one user turn up to where the model answers."""
-    return render(tokenizer, [Message("user", text)]).token_ids
+    return render_conversation(tokenizer, [Message("user", text)]).token_ids
 
 
 def context(messages: Sequence[Message]) -> str:
@@ -96,15 +101,15 @@ def context(messages: Sequence[Message]) -> str:
     return f"\n{turns}\n"
 
 
-def letters(tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def letter_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the token ids of "A" and "B"."""
     ids = [tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in ("A", "B")]
-    if any(len(one) != 1 for one in ids) or ids[0] == ids[1]:
+    if any(len(token_ids) != 1 for token_ids in ids) or ids[0] == ids[1]:
         raise PolicyError("this tokenizer has no single token for 'A' and 'B': not a pair model")
-    return [one[0] for one in ids]
+    return [token_ids[0] for token_ids in ids]
 
 
-def first_wins(model: PreTrainedModel, tokens: Sequence[int], state: Tensor) -> float:
+def probability_of_first(model: PreTrainedModel, tokens: Sequence[int], state: Tensor) -> float:
     """Return the probability of the first of two tokens after a state, shape (width,)."""
     import torch
 
@@ -125,9 +130,9 @@ def check_head(model: PreTrainedModel, tokens: Sequence[int]) -> None:
 
     ids = torch.tensor([[*tokens, *tokens]], device=model.device)
     with torch.inference_mode():
-        own = model(ids, use_cache=False).logits[0, -1, list(tokens)].float().softmax(-1)[0]
+        expected = model(ids, use_cache=False).logits[0, -1, list(tokens)].float().softmax(-1)[0]
         state = model.base_model(ids, use_cache=False).last_hidden_state[0, -1]
-    if abs(float(own) - first_wins(model, tokens, state)) > APART:
+    if abs(float(expected) - probability_of_first(model, tokens, state)) > MAX_DIFFERENCE:
         raise PolicyError(
             f"{type(model).__name__} does more with its states than its head says: "
             "not supported as a pair model"

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from harness.errors import PolicyError
-from harness.models import UNUSABLE, check, first_line
-from harness.oracles.rows import Row, in_both_orders
-from harness.oracles.weights import Weights, device, require, tensors
+from harness.core.hub import LOAD_ERRORS, check_policy_path
+from harness.errors import PolicyError, first_line
+from harness.oracles.hidden_states import TokenRow, compare_both_orders
+from harness.oracles.weights import OracleWeights, device, load_tensors, require_complete
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy
 
@@ -29,7 +29,7 @@ SOURCE, FIRST, SECOND = "<|source|>", "<|candidate1|>", "<|candidate2|>"
 BODY, HEAD = "pretrained_model.", "head_layer."
 
 
-class PairRanker(Weights):
+class PairRanker(OracleWeights):
     """P(first preferred) as a pairwise ranker says it; not transitive."""
 
     transitive: ClassVar[bool] = False
@@ -51,12 +51,12 @@ class PairRanker(Weights):
         Raises:
             PolicyError: the model cannot be used or lacks its head.
         """
-        tokenizer, body, head = self.loaded(self._load)
+        tokenizer, body, head = self.load_cached(self._load)
         marks = [tokenizer.convert_tokens_to_ids(mark) for mark in (SOURCE, FIRST, SECOND)]
-        return in_both_orders(
+        return compare_both_orders(
             comparisons,
-            lambda comparison: self.row(tokenizer, comparison),
-            lambda rows: first_wins(body, head, marks, rows),
+            lambda comparison: self.render(tokenizer, comparison),
+            lambda rows: probability_of_first(body, head, marks, rows),
             self.batch_size,
             advance,
         )
@@ -64,19 +64,21 @@ class PairRanker(Weights):
     def _load(
         self, policy: Policy
     ) -> tuple[PreTrainedTokenizerBase, PreTrainedModel, Mapping[str, Tensor]]:
-        return tokenizer_of(policy), *load(policy, self.dtype)
+        return load_ranker_tokenizer(policy), *load_ranker(policy, self.dtype)
 
-    def row(self, tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> Row:
+    def render(self, tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> TokenRow:
         """Lay source and candidates side by side, each with its own special tokens and limit."""
 
-        def ids(text: str, longest: int) -> list[int]:
-            found: list[int] = tokenizer(text, truncation=True, max_length=longest)["input_ids"]
-            return found
+        def ids(text: str, max_length: int) -> list[int]:
+            token_ids: list[int] = tokenizer(text, truncation=True, max_length=max_length)[
+                "input_ids"
+            ]
+            return token_ids
 
         source = ids(SOURCE + source_text(comparison.prompt.messages), self.source_length)
-        left = self.source_length + 2 * self.candidate_length - len(source)
+        remaining = self.source_length + 2 * self.candidate_length - len(source)
         first, second = FIRST + comparison.first, SECOND + comparison.second
-        return [*source, *ids(first, left // 2), *ids(second, left // 2)]
+        return [*source, *ids(first, remaining // 2), *ids(second, remaining // 2)]
 
 
 def source_text(messages: Sequence[Message]) -> str:
@@ -86,7 +88,7 @@ def source_text(messages: Sequence[Message]) -> str:
     return "\n".join(f"{m.role.upper()}: {m.content}" for m in messages)
 
 
-def tokenizer_of(policy: Policy) -> PreTrainedTokenizerBase:
+def load_ranker_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
     """Return the ranker's tokenizer; it has no chat template.
 
     Raises:
@@ -94,16 +96,16 @@ def tokenizer_of(policy: Policy) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
-    check(policy)
+    check_policy_path(policy)
     try:
         tokenizer = AutoTokenizer.from_pretrained(policy.path, revision=policy.revision)
-    except UNUSABLE as error:
+    except LOAD_ERRORS as error:
         raise PolicyError(f"no tokenizer in {policy.path}: {first_line(error)}") from error
-    require(policy, {SOURCE, FIRST, SECOND} - set(tokenizer.get_vocab()))
+    require_complete(policy, {SOURCE, FIRST, SECOND} - set(tokenizer.get_vocab()))
     return tokenizer
 
 
-def load(policy: Policy, dtype: str) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
+def load_ranker(policy: Policy, dtype: str) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
     """Return the DeBERTa and its head's tensors, where they go.
 
     Raises:
@@ -112,19 +114,30 @@ def load(policy: Policy, dtype: str) -> tuple[PreTrainedModel, Mapping[str, Tens
     import torch
     from transformers import AutoConfig, AutoModel
 
-    found = tensors(policy)
+    loaded = load_tensors(policy)
     config = AutoConfig.from_pretrained(policy.path, revision=policy.revision)
     body = AutoModel.from_config(config)
-    state = {name.removeprefix(BODY): one for name, one in found.items() if name.startswith(BODY)}
-    head = {name.removeprefix(HEAD): one for name, one in found.items() if name.startswith(HEAD)}
+    state = {
+        name.removeprefix(BODY): tensor for name, tensor in loaded.items() if name.startswith(BODY)
+    }
+    head = {
+        name.removeprefix(HEAD): tensor for name, tensor in loaded.items() if name.startswith(HEAD)
+    }
     missing = body.load_state_dict(state, strict=False).missing_keys
-    require(policy, {*missing, *({"1.weight", "1.bias", "4.weight", "4.bias"} - set(head))})
-    kind = getattr(torch, dtype)
-    return body.to(device(), kind).eval(), {name: t.to(device(), kind) for name, t in head.items()}
+    require_complete(
+        policy, {*missing, *({"1.weight", "1.bias", "4.weight", "4.bias"} - set(head))}
+    )
+    torch_dtype = getattr(torch, dtype)
+    return body.to(device(), torch_dtype).eval(), {
+        name: t.to(device(), torch_dtype) for name, t in head.items()
+    }
 
 
-def first_wins(
-    body: PreTrainedModel, head: Mapping[str, Tensor], marks: Sequence[int], rows: Sequence[Row]
+def probability_of_first(
+    body: PreTrainedModel,
+    head: Mapping[str, Tensor],
+    marks: Sequence[int],
+    rows: Sequence[TokenRow],
 ) -> list[float]:
     """Return the probability that the first candidate of every row is the better one."""
     import torch
@@ -140,11 +153,11 @@ def first_wins(
             hidden[torch.arange(len(rows)), (ids == mark).int().argmax(-1)] for mark in marks
         )
 
-        def scored(candidate: Tensor) -> Tensor:
-            both = torch.cat([source, candidate], -1)
-            inner = torch.tanh(F.linear(both, head["1.weight"], head["1.bias"]))
+        def score_candidate(candidate: Tensor) -> Tensor:
+            pair = torch.cat([source, candidate], -1)
+            inner = torch.tanh(F.linear(pair, head["1.weight"], head["1.bias"]))
             return F.linear(inner, head["4.weight"], head["4.bias"])
 
-        first, second = (scored(candidate).float() for candidate in candidates)
-    told: list[float] = (first - second).mean(-1).sigmoid().tolist()
-    return told
+        first, second = (score_candidate(candidate).float() for candidate in candidates)
+    probabilities: list[float] = (first - second).mean(-1).sigmoid().tolist()
+    return probabilities

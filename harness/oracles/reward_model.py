@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
+from harness.core.hub import load_tokenizer
 from harness.errors import PolicyError
-from harness.models import load_tokenizer
-from harness.oracles.rows import Row
-from harness.oracles.states import Asked, states
-from harness.oracles.weights import Weights, load_with_head
+from harness.oracles.hidden_states import StateRequest, TokenRow, hidden_states
+from harness.oracles.weights import OracleWeights, load_with_head
 from harness.protocols import Advance
 from harness.types import Comparison, Policy, Prompt
 
@@ -25,10 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-Item = tuple[Prompt, str]
+PromptResponse = tuple[Prompt, str]
 
 
-class RewardModel(Weights):
+class RewardModel(OracleWeights):
     """P(first preferred) from the difference of two rewards."""
 
     transitive: ClassVar[bool] = True
@@ -37,7 +36,7 @@ class RewardModel(Weights):
     """Longer conversations, in tokens, lose their beginning."""
     micro_tokens: int = Field(8192, gt=0, exclude=True)
     """Tokens in memory at once; a longer conversation is taken alone."""
-    _known: dict[tuple[str, str], float] = PrivateAttr(default_factory=dict)
+    _rewards: dict[tuple[str, str], float] = PrivateAttr(default_factory=dict)
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
         """Return how many tokens it reads: every response once."""
@@ -53,23 +52,27 @@ class RewardModel(Weights):
         rewards = self.score(items, advance)
         return [sigmoid(a - b) for a, b in zip(rewards[::2], rewards[1::2], strict=True)]
 
-    def score(self, responses: Sequence[Item], advance: Advance) -> list[float]:
+    def score(self, responses: Sequence[PromptResponse], advance: Advance) -> list[float]:
         """Return the reward of each response to its prompt, in nats; `advance` counts new ones.
 
         Raises:
             PolicyError: the model cannot be used or has no head of one number.
         """
-        items = {key(item): item for item in responses if key(item) not in self._known}
+        items = {
+            response_key(item): item
+            for item in responses
+            if response_key(item) not in self._rewards
+        }
         if items:
-            self._ask(items, advance)
-        return [self._known[key(item)] for item in responses]
+            self._score_new(items, advance)
+        return [self._rewards[response_key(item)] for item in responses]
 
-    def _ask(self, items: dict[tuple[str, str], Item], advance: Advance) -> None:
-        tokenizer, model = self.loaded(self._load)
+    def _score_new(self, items: dict[tuple[str, str], PromptResponse], advance: Advance) -> None:
+        tokenizer, model = self.load_cached(self._load)
         keys = list(items)
-        asked = [self._asked(tokenizer, item) for item in items.values()]
-        for place, state in states(model, asked, self.micro_tokens):
-            self._known[keys[place]] = reward(model, state[0])
+        requests = [self._state_request(tokenizer, item) for item in items.values()]
+        for index, state in hidden_states(model, requests, self.micro_tokens):
+            self._rewards[keys[index]] = reward(model, state[0])
             advance(1)
 
     def _load(self, policy: Policy) -> tuple[PreTrainedTokenizerBase, PreTrainedModel]:
@@ -80,17 +83,19 @@ class RewardModel(Weights):
             raise PolicyError(f"{self.path} has {labels}: no scalar reward")
         return tokenizer, model
 
-    def _asked(self, tokenizer: PreTrainedTokenizerBase, item: Item) -> Asked:
+    def _state_request(
+        self, tokenizer: PreTrainedTokenizerBase, item: PromptResponse
+    ) -> StateRequest:
         row = conversation(tokenizer, *item)[-self.max_length :]
-        return Asked(row, item[0].id, (len(row) - 1,))
+        return StateRequest(row, item[0].id, (len(row) - 1,))
 
 
-def key(item: Item) -> tuple[str, str]:
+def response_key(item: PromptResponse) -> tuple[str, str]:
     """Return what a response is known by."""
     return item[0].id, item[1]
 
 
-def conversation(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: str) -> Row:
+def conversation(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: str) -> TokenRow:
     """Render a whole conversation in the reward model's own template.
 
     The tokenizer adds its special tokens; a beginning-of-text that the template has already written
@@ -99,7 +104,7 @@ def conversation(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: s
     turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
     turns.append({"role": "assistant", "content": response})
     text = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    row: Row = tokenizer(text.removeprefix(tokenizer.bos_token or ""))["input_ids"]
+    row: TokenRow = tokenizer(text.removeprefix(tokenizer.bos_token or ""))["input_ids"]
     return row
 
 

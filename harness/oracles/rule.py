@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Advance
 from harness.types import Comparison
 
@@ -17,6 +17,6 @@ class RuleOracle(Component):
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
         """Return P(first preferred to second), in [0, 1], for each comparison."""
-        found = [self.rule(c.prompt.text, c.first, c.second) for c in comparisons]
-        advance(len(found))
-        return found
+        probabilities = [self.rule(c.prompt.text, c.first, c.second) for c in comparisons]
+        advance(len(probabilities))
+        return probabilities

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, PrivateAttr
 
-from harness.config import Component
-from harness.errors import PolicyError
-from harness.files import folder_digest
-from harness.models import UNUSABLE, check, first_line
-from harness.shape import Shape
+from harness.core.config import Component
+from harness.core.hardware import ModelShape
+from harness.core.hub import LOAD_ERRORS, check_policy_path
+from harness.core.io import directory_digest
+from harness.errors import PolicyError, first_line
 from harness.types import Policy
 
 if TYPE_CHECKING:
@@ -29,23 +29,23 @@ Loaded = TypeVar("Loaded")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
-class Weights(Component):
+class OracleWeights(Component):
     """Weights that an oracle is made of: a folder in the Hugging Face layout, or a hub id."""
 
     name: str
     path: str
     revision: str | None = None
     """A commit; without one a hub id means whatever its main branch holds today."""
-    shape: Shape | None = Field(default=None, exclude=True)
+    shape: ModelShape | None = Field(default=None, exclude=True)
     """How large the model is, for estimates."""
-    _keeping: bool = PrivateAttr(default=False)
-    _kept: Any = PrivateAttr(default=None)
+    _keeps_loaded: bool = PrivateAttr(default=False)
+    _cached: Any = PrivateAttr(default=None)
 
     def fingerprint(self) -> str | None:
         """Return a folder's content digest; None for a hub id, which its revision identifies."""
-        return folder_digest(Path(self.path)) if Path(self.path).is_dir() else None
+        return directory_digest(Path(self.path)) if Path(self.path).is_dir() else None
 
-    def sizes(self) -> Shape | None:
+    def sizes(self) -> ModelShape | None:
         """Return the model's sizes, where the configuration tells."""
         return self.shape
 
@@ -56,21 +56,21 @@ class Weights(Component):
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Keep what is loaded from one question to the next, until the context is left."""
-        self._keeping = True
+        self._keeps_loaded = True
         try:
             yield
         finally:
-            self._keeping, self._kept = False, None
+            self._keeps_loaded, self._cached = False, None
 
-    def loaded(self, load: Callable[[Policy], Loaded]) -> Loaded:
+    def load_cached(self, load: Callable[[Policy], Loaded]) -> Loaded:
         """Return what `load` makes of the weights; where they are kept, what it made before."""
-        found: Loaded = load(self.policy()) if self._kept is None else self._kept
-        if self._keeping:
-            self._kept = found
-        return found
+        loaded: Loaded = load(self.policy()) if self._cached is None else self._cached
+        if self._keeps_loaded:
+            self._cached = loaded
+        return loaded
 
 
-def load_with_head(policy: Policy, kind: str, dtype: str) -> PreTrainedModel:
+def load_with_head(policy: Policy, class_name: str, dtype: str) -> PreTrainedModel:
     """Return a model of transformers' class `kind` in evaluation mode, where tensors go.
 
     Raises:
@@ -80,51 +80,51 @@ def load_with_head(policy: Policy, kind: str, dtype: str) -> PreTrainedModel:
     import transformers
     from safetensors import SafetensorError
 
-    check(policy)
+    check_policy_path(policy)
     try:
-        with unreported():
-            model, told = getattr(transformers, kind).from_pretrained(
+        with suppress_loading_report():
+            model, loading_info = getattr(transformers, class_name).from_pretrained(
                 policy.path,
                 revision=policy.revision,
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 output_loading_info=True,
             )
-    except (*UNUSABLE, SafetensorError) as error:
+    except (*LOAD_ERRORS, SafetensorError) as error:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
-    require(policy, told["missing_keys"])
-    moved: PreTrainedModel = model.to(device()).eval()
-    return moved
+    require_complete(policy, loading_info["missing_keys"])
+    on_device: PreTrainedModel = model.to(device()).eval()
+    return on_device
 
 
 @contextmanager
-def unreported() -> Iterator[None]:
+def suppress_loading_report() -> Iterator[None]:
     """Keep transformers from listing what is missing, or more than needed: that is seen to here."""
     from transformers.utils import logging
 
-    before = logging.get_verbosity()
+    verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logging.set_verbosity(verbosity)
 
 
-def require(policy: Policy, missing: Any) -> None:
+def require_complete(policy: Policy, missing: Any) -> None:
     """Refuse weights in which tensors are missing.
 
     Raises:
         PolicyError: some are.
     """
     if missing:
-        named = ", ".join(sorted(missing)[:3])
+        names = ", ".join(sorted(missing)[:3])
         raise PolicyError(
-            f"{policy.path} lacks {named}{', ...' if len(missing) > 3 else ''}: "
+            f"{policy.path} lacks {names}{', ...' if len(missing) > 3 else ''}: "
             "not an oracle of this kind; look at the `use` of its configuration"
         )
 
 
-def tensors(policy: Policy, prefix: str = "") -> dict[str, Tensor]:
+def load_tensors(policy: Policy, prefix: str = "") -> dict[str, Tensor]:
     """Return those tensors of a folder's or a hub id's safetensors whose names begin so.
 
     Raises:
@@ -132,29 +132,29 @@ def tensors(policy: Policy, prefix: str = "") -> dict[str, Tensor]:
     """
     from safetensors import SafetensorError, safe_open
 
-    check(policy)
-    found: dict[str, Tensor] = {}
+    check_policy_path(policy)
+    loaded: dict[str, Tensor] = {}
     try:
-        for path in _files(policy):
+        for path in _weight_files(policy):
             with safe_open(path, "pt") as file:
                 names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-                found |= {name: file.get_tensor(name) for name in names}
-    except (*UNUSABLE, SafetensorError) as error:
+                loaded |= {name: file.get_tensor(name) for name in names}
+    except (*LOAD_ERRORS, SafetensorError) as error:
         raise PolicyError(f"no safetensors in {policy.path}: {first_line(error)}") from error
-    return found
+    return loaded
 
 
-def _files(policy: Policy) -> list[str]:
+def _weight_files(policy: Policy) -> list[str]:
     from transformers.utils import cached_file
 
-    def there(name: str, **settings: Any) -> Any:
+    def fetch(name: str, **settings: Any) -> Any:
         return cached_file(policy.path, name, revision=policy.revision, **settings)
 
-    index = there(INDEX, _raise_exceptions_for_missing_entries=False)
+    index = fetch(INDEX, _raise_exceptions_for_missing_entries=False)
     if index is None:
-        return [there(WEIGHTS)]
+        return [fetch(WEIGHTS)]
     with open(index, encoding="utf-8") as file:
-        return [there(name) for name in sorted(set(json.load(file)["weight_map"].values()))]
+        return [fetch(name) for name in sorted(set(json.load(file)["weight_map"].values()))]
 
 
 def device() -> str:

@@ -9,33 +9,37 @@ ways compute the same:
 - varlen, on CUDA in half precision: one call of flash attention for all responses of the pack,
   prompts' keys and values gathered for each. Held against the first when a device is first used.
 - dense, one mask over the whole pack: quadratic in the pack, the tests' oracle.
+
+Which way of attending a device takes: flash attention where it does as the plain way does.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.scoring.packing import Packed, Span
+from harness.scoring.packing import PackedBatch, Span
 
 NAME = "packed"
-SHORT = 128
+MAX_SHORT_WIDTH = 128
 """Rows of at most so many tokens are set side by side; measured on a processor."""
 Backend = Literal["rows", "varlen", "dense"]
 
 
 @dataclass(frozen=True, slots=True)
-class SideBySide:
+class PaddedBlock:
     """Short rows as a padded block: b rows of w tokens."""
 
-    slots: Tensor
+    token_indices: Tensor
     """int64, shape (b·w,): the pack's token in each place of the block; 0 where there is none."""
-    back: Tensor
+    slot_indices: Tensor
     """int64, shape (tokens of the short rows,): the place of each, in the pack's order."""
     allowed: Tensor
     """bool, shape (b, 1, w, w): who sees whom."""
@@ -61,7 +65,7 @@ class Layout:
 
     spans: tuple[Span, ...]
     """The long rows, which come first in a pack."""
-    short: SideBySide | None
+    short: PaddedBlock | None
     varlen: Varlen | None = None
     dense: Tensor | None = None
     """bool, shape (1, 1, n, n)."""
@@ -69,18 +73,18 @@ class Layout:
     """int64, shape (1, 1, n), with `dense`."""
 
 
-def layout(packed: Packed, backend: Backend) -> Layout:
+def build_layout(packed: PackedBatch, backend: Backend) -> Layout:
     """Prepare a pack's attention, once for all layers."""
     device = packed.token_ids.device
     match backend:
         case "varlen":
-            return Layout(packed.spans, None, varlen=_varlen(packed.spans, device))
+            return Layout(packed.spans, None, varlen=_varlen_documents(packed.spans, device))
         case "dense":
-            seen = visible(packed.spans, packed.tokens).to(device)
-            return Layout(packed.spans, None, dense=seen, positions=packed.positions[:, None])
+            mask = visibility_mask(packed.spans, packed.tokens).to(device)
+            return Layout(packed.spans, None, dense=mask, positions=packed.positions[:, None])
     spans = packed.spans
     long = next((i for i, s in enumerate(spans) if _all_short(spans[i:])), len(spans))
-    return Layout(spans[:long], _side_by_side(spans[long:], device) if spans[long:] else None)
+    return Layout(spans[:long], _padded_block(spans[long:], device) if spans[long:] else None)
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -103,20 +107,20 @@ def attend(
     if packed is None:
         raise TypeError("packed attention needs the pack's layout: score through Scorer")
     query, key = query.to(value.dtype), key.to(value.dtype)
-    rule = Rule(scaling, sliding_window, softcap)
+    rule = AttentionRule(scaling, sliding_window, softcap)
     if packed.varlen is not None and softcap is None:
         return _attend_varlen(query, key, value, rule, packed.varlen)[None], None
     if packed.dense is not None:
-        seen = rule.near(packed.dense, packed.positions)
-        return rule.masked(query, key, value, seen).transpose(1, 2), None
-    parts = [part for span in packed.spans for part in _row(query, key, value, span, rule)]
+        mask = rule.within_window(packed.dense, packed.positions)
+        return rule.attend_masked(query, key, value, mask).transpose(1, 2), None
+    parts = [part for span in packed.spans for part in _attend_row(query, key, value, span, rule)]
     if packed.short is not None:
-        parts.append(_block(query, key, value, packed.short, rule))
+        parts.append(_attend_block(query, key, value, packed.short, rule))
     return torch.cat(parts, 2).transpose(1, 2), None
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class AttentionRule:
     """How one layer attends, besides who is visible."""
 
     scaling: float | None
@@ -124,63 +128,67 @@ class Rule:
     """How many of the latest tokens of its sequence a token sees, itself included."""
     softcap: float | None
 
-    def causal(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def attend_causal(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend where the queries are the last of the keys."""
         new, all_ = query.shape[2], key.shape[2]
-        bounded = self.window is not None and self.window < all_
-        if new == all_ and not bounded and self.softcap is None:
+        is_windowed = self.window is not None and self.window < all_
+        if new == all_ and not is_windowed and self.softcap is None:
             return self._sdpa(query, key, value, None)
-        seen = torch.ones(new, all_, dtype=torch.bool, device=query.device).tril(all_ - new)
-        if bounded:
-            seen = seen.triu(all_ - new - (self.window or 0) + 1)
-        return self.masked(query, key, value, seen)
+        mask = torch.ones(new, all_, dtype=torch.bool, device=query.device).tril(all_ - new)
+        if is_windowed:
+            mask = mask.triu(all_ - new - (self.window or 0) + 1)
+        return self.attend_masked(query, key, value, mask)
 
-    def near(self, seen: Tensor, positions: Tensor | None) -> Tensor:
+    def within_window(self, mask: Tensor, positions: Tensor | None) -> Tensor:
         """Narrow who sees whom, (..., w, w), to the window, given positions (..., w)."""
         if self.window is None or positions is None:
-            return seen
-        return seen & (positions[..., :, None] - positions[..., None, :] < self.window)
+            return mask
+        return mask & (positions[..., :, None] - positions[..., None, :] < self.window)
 
-    def masked(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor) -> Tensor:
+    def attend_masked(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
         """Attend where `seen` is true."""
         if self.softcap is None:
-            return self._sdpa(query, key, value, seen)
+            return self._sdpa(query, key, value, mask)
         groups = query.shape[1] // key.shape[1]
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
         scale = self.scaling if self.scaling is not None else query.shape[-1] ** -0.5
         scores = (query @ key.transpose(-1, -2)).float() * scale
         scores = self.softcap * torch.tanh(scores / self.softcap)
-        weights = scores.masked_fill(~seen, float("-inf")).softmax(-1)
+        weights = scores.masked_fill(~mask, float("-inf")).softmax(-1)
         return weights.to(value.dtype) @ value
 
-    def _sdpa(self, query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None) -> Tensor:
+    def _sdpa(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         return F.scaled_dot_product_attention(
             query,
             key,
             value,
-            attn_mask=seen,
-            is_causal=seen is None,
+            attn_mask=mask,
+            is_causal=mask is None,
             scale=self.scaling,
             enable_gqa=query.shape[1] != key.shape[1],
         )
 
 
-def visible(spans: Sequence[Span], tokens: int) -> Tensor:
+def visibility_mask(spans: Sequence[Span], tokens: int) -> Tensor:
     """Return who sees whom in a whole pack, bool, shape (1, 1, n, n); sliding windows aside."""
-    seen = torch.zeros(tokens, tokens, dtype=torch.bool)
+    mask = torch.zeros(tokens, tokens, dtype=torch.bool)
     for span in spans:
-        seen[span.start : span.start + span.width, span.start : span.start + span.width] = _tree(
-            span
+        mask[span.start : span.start + span.width, span.start : span.start + span.width] = (
+            _tree_mask(span)
         )
-    return seen[None, None]
+    return mask[None, None]
 
 
-def _row(query: Tensor, key: Tensor, value: Tensor, span: Span, rule: Rule) -> Iterator[Tensor]:
+def _attend_row(
+    query: Tensor, key: Tensor, value: Tensor, span: Span, rule: AttentionRule
+) -> Iterator[Tensor]:
     """Yield one row's output: with the prompt the first response, then the others."""
     prompt_end = span.start + span.prompt
     first_end = prompt_end + span.responses[0]
-    whole = slice(span.start, first_end)
-    yield rule.causal(query[:, :, whole], key[:, :, whole], value[:, :, whole])
+    prompt_and_first = slice(span.start, first_end)
+    yield rule.attend_causal(
+        query[:, :, prompt_and_first], key[:, :, prompt_and_first], value[:, :, prompt_and_first]
+    )
     start = first_end
     for length in span.responses[1:]:
         end = start + length
@@ -188,25 +196,27 @@ def _row(query: Tensor, key: Tensor, value: Tensor, span: Span, rule: Rule) -> I
             torch.cat([x[:, :, span.start : prompt_end], x[:, :, start:end]], 2)
             for x in (key, value)
         )
-        yield rule.causal(query[:, :, start:end], keys, values)
+        yield rule.attend_causal(query[:, :, start:end], keys, values)
         start = end
 
 
-def _block(query: Tensor, key: Tensor, value: Tensor, block: SideBySide, rule: Rule) -> Tensor:
+def _attend_block(
+    query: Tensor, key: Tensor, value: Tensor, block: PaddedBlock, rule: AttentionRule
+) -> Tensor:
     rows, _, width, _ = block.allowed.shape
 
-    def gathered(x: Tensor) -> Tensor:
-        told = x[0].index_select(1, block.slots)
-        return told.view(x.shape[1], rows, width, x.shape[3]).transpose(0, 1)
+    def gather(x: Tensor) -> Tensor:
+        selected = x[0].index_select(1, block.token_indices)
+        return selected.view(x.shape[1], rows, width, x.shape[3]).transpose(0, 1)
 
-    seen = rule.near(block.allowed, block.positions)
-    out = rule.masked(gathered(query), gathered(key), gathered(value), seen)
+    mask = rule.within_window(block.allowed, block.positions)
+    out = rule.attend_masked(gather(query), gather(key), gather(value), mask)
     flat = out.transpose(0, 1).reshape(query.shape[1], rows * width, -1)
-    return flat.index_select(1, block.back)[None]
+    return flat.index_select(1, block.slot_indices)[None]
 
 
 def _attend_varlen(
-    query: Tensor, key: Tensor, value: Tensor, rule: Rule, documents: Varlen
+    query: Tensor, key: Tensor, value: Tensor, rule: AttentionRule, documents: Varlen
 ) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
@@ -228,42 +238,42 @@ def _attend_varlen(
 
 
 def _all_short(spans: Sequence[Span]) -> bool:
-    return all(span.width <= SHORT for span in spans)
+    return all(span.width <= MAX_SHORT_WIDTH for span in spans)
 
 
-def _side_by_side(spans: Sequence[Span], device: torch.device) -> SideBySide:
+def _padded_block(spans: Sequence[Span], device: torch.device) -> PaddedBlock:
     width = max(span.width for span in spans)
-    slots = torch.zeros(len(spans), width, dtype=torch.int64)
+    token_indices = torch.zeros(len(spans), width, dtype=torch.int64)
     allowed = torch.zeros(len(spans), 1, width, width, dtype=torch.bool)
     allowed[..., 0] = True  # a place without a token must see something, or its softmax is NaN
     positions = torch.zeros(len(spans), 1, width, dtype=torch.int64)
-    back = []
+    slot_indices = []
     for i, span in enumerate(spans):
-        slots[i, : span.width] = torch.arange(span.start, span.start + span.width)
-        allowed[i, 0, : span.width, : span.width] = _tree(span)
-        positions[i, 0, : span.width] = torch.cat(list(_positions(span)))
-        back.append(torch.arange(i * width, i * width + span.width))
-    flat = slots.flatten().to(device), torch.cat(back).to(device)
-    return SideBySide(*flat, allowed.to(device), positions.to(device))
+        token_indices[i, : span.width] = torch.arange(span.start, span.start + span.width)
+        allowed[i, 0, : span.width, : span.width] = _tree_mask(span)
+        positions[i, 0, : span.width] = torch.cat(list(_row_positions(span)))
+        slot_indices.append(torch.arange(i * width, i * width + span.width))
+    flat = token_indices.flatten().to(device), torch.cat(slot_indices).to(device)
+    return PaddedBlock(*flat, allowed.to(device), positions.to(device))
 
 
-def _positions(span: Span) -> Iterator[Tensor]:
+def _row_positions(span: Span) -> Iterator[Tensor]:
     yield torch.arange(span.prompt)
     for length in span.responses:
         yield torch.arange(span.prompt, span.prompt + length)
 
 
-def _tree(span: Span) -> Tensor:
+def _tree_mask(span: Span) -> Tensor:
     """Return who sees whom within a row, bool, shape (width, width)."""
-    seen = torch.ones(span.width, span.width, dtype=torch.bool).tril()
+    mask = torch.ones(span.width, span.width, dtype=torch.bool).tril()
     start = span.prompt
     for length in span.responses:
-        seen[start + length :, start : start + length] = False
+        mask[start + length :, start : start + length] = False
         start += length
-    return seen
+    return mask
 
 
-def _varlen(spans: Sequence[Span], device: torch.device) -> Varlen:
+def _varlen_documents(spans: Sequence[Span], device: torch.device) -> Varlen:
     keys: list[Tensor] = []
     queries: list[int] = []
     for span in spans:
@@ -276,13 +286,77 @@ def _varlen(spans: Sequence[Span], device: torch.device) -> Varlen:
     lengths = [len(k) for k in keys]
     return Varlen(
         torch.cat(keys).to(device),
-        _starts(queries).to(device),
-        _starts(lengths).to(device),
+        _document_starts(queries).to(device),
+        _document_starts(lengths).to(device),
         max(queries),
         max(lengths),
     )
 
 
-def _starts(lengths: Sequence[int]) -> Tensor:
+def _document_starts(lengths: Sequence[int]) -> Tensor:
     """Return where each document begins and the last one ends, int32."""
     return F.pad(torch.tensor(lengths).cumsum(0), (1, 0)).to(torch.int32)
+
+
+pass
+from harness.scoring.packing import pack
+
+HALF = (torch.bfloat16, torch.float16)
+HEADS, KEY_HEADS = 4, 2
+TOLERANCE = 0.02
+"""Largest difference from the plain way, as a share of it; bfloat16 has three digits."""
+Gradients = tuple[Tensor, ...]
+
+
+def choose_backend(device: torch.device, dtype: torch.dtype, width: int) -> Backend:
+    """Return the backend for a device and a type, with heads of that width."""
+    if device.type != "cuda" or dtype not in HALF:
+        return "rows"
+    return "varlen" if matches_rows("varlen", str(device), dtype, width) else "rows"
+
+
+@lru_cache
+def matches_rows(backend: Backend, device: str, dtype: torch.dtype, width: int) -> bool:
+    """Say whether a backend gives what `rows` gives on a device, and the same gradients.
+
+    The probe has prompts with two responses and a document longer than its queries, which is where
+    a kernel could align its causal mask otherwise than is needed.
+    """
+    packed = pack([((0,) * 37, ((0,) * 150, (0,) * 61)), ((0,) * 5, ((0,) * 3, (0,) * 90))])
+    try:
+        tested = probe(packed.to(device), backend, dtype, width)
+    except (RuntimeError, NotImplementedError, ImportError, TypeError) as error:
+        return _reject(backend, device, str(error).partition("\n")[0])
+    expected = probe(packed.to(device), "rows", dtype, width)
+    difference = max(
+        float((a - b).norm() / b.norm()) for a, b in zip(tested, expected, strict=True)
+    )
+    return difference <= TOLERANCE or _reject(
+        backend, device, f"{difference:.2g} apart from the plain way"
+    )
+
+
+def probe(packed: PackedBatch, backend: Backend, dtype: torch.dtype, width: int) -> Gradients:
+    """Return what attention gives on a pack of random states, and its gradients, in float32."""
+    generator = torch.Generator().manual_seed(0)
+    states = [
+        torch.randn(1, heads, packed.tokens, width, generator=generator)
+        .to(packed.token_ids.device, dtype)
+        .requires_grad_()
+        for heads in (HEADS, KEY_HEADS, KEY_HEADS)
+    ]
+    layout = build_layout(packed, backend)
+    output, _ = attend(None, *states, None, packed=layout)
+    weights = torch.linspace(-1, 1, output.numel(), device=output.device).view_as(output)
+    (output * weights).sum().backward()
+    gradients = [state.grad for state in states if state.grad is not None]
+    return tuple(x.detach().float() for x in (output, *gradients))
+
+
+def _reject(backend: str, device: str, why: str) -> bool:
+    """Say once that a backend is not used."""
+    logging.getLogger(__name__).warning(
+        "attention on %s is computed row by row, which is slower: %s does not fit (%s)",
+        *(device, backend, why),
+    )
+    return False

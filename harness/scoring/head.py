@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-TILE = 2**22
+TILE_LOGITS = 2**22
 """Logits in a tile on a processor, where a tile should stay near the cache."""
-ROWS = 2048
+TILE_ROWS = 2048
 """Rows in a tile on an accelerator, where few large products are quicker."""
 
 
@@ -28,12 +28,12 @@ class Head:
 
     def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return float32 logits, shape (rows, vocabulary)."""
-        told = torch.mm(hidden, weight.T).float()
+        logits = torch.mm(hidden, weight.T).float()
         if bias is not None:
-            told += bias.float()
+            logits += bias.float()
         if self.softcap is not None:
-            told.div_(self.softcap).tanh_().mul_(self.softcap)
-        return told
+            logits.div_(self.softcap).tanh_().mul_(self.softcap)
+        return logits
 
 
 def token_logps(
@@ -48,22 +48,22 @@ def token_logps(
         targets: int64, shape (m,).
         head: how logits are made of these.
     """
-    told: Tensor = _TokenLogps.apply(hidden, weight, bias, targets, head)
-    return told
+    logps: Tensor = _TokenLogps.apply(hidden, weight, bias, targets, head)
+    return logps
 
 
 def token_entropies(hidden: Tensor, weight: Tensor, bias: Tensor | None, head: Head) -> Tensor:
     """Return the entropy of softmax(head(hidden)), in nats, float32, shape (m,); no gradient."""
-    told = []
+    entropies = []
     for rows in _tiles(len(hidden), tile_rows(len(weight), hidden.device)):
         logps = torch.log_softmax(head.logits(hidden[rows], weight, bias), -1)
-        told.append(-(logps.exp() * logps).sum(-1))
-    return torch.cat(told)
+        entropies.append(-(logps.exp() * logps).sum(-1))
+    return torch.cat(entropies)
 
 
 def tile_rows(vocabulary: int, device: torch.device) -> int:
     """Return how many positions share a tile."""
-    return ROWS if device.type != "cpu" else max(64, TILE // vocabulary)
+    return TILE_ROWS if device.type != "cpu" else max(64, TILE_LOGITS // vocabulary)
 
 
 class _TokenLogps(torch.autograd.Function):
@@ -71,50 +71,52 @@ class _TokenLogps(torch.autograd.Function):
     def forward(
         ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, head: Head
     ) -> Tensor:
-        told = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
-        spread = torch.empty_like(told)
+        logps = torch.empty(len(targets), dtype=torch.float32, device=hidden.device)
+        log_normalizers = torch.empty_like(logps)
         for rows in _tiles(len(targets), tile_rows(len(weight), hidden.device)):
             logits = head.logits(hidden[rows], weight, bias)
-            spread[rows] = torch.logsumexp(logits, -1)
-            told[rows] = logits.gather(-1, targets[rows, None]).squeeze(-1) - spread[rows]
-        ctx.save_for_backward(hidden, weight, bias, targets, spread)
+            log_normalizers[rows] = torch.logsumexp(logits, -1)
+            logps[rows] = logits.gather(-1, targets[rows, None]).squeeze(-1) - log_normalizers[rows]
+        ctx.save_for_backward(hidden, weight, bias, targets, log_normalizers)
         ctx.head = head
-        return told
+        return logps
 
     @staticmethod
-    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, bias, targets, spread = ctx.saved_tensors
-        head, needed = ctx.head, ctx.needs_input_grad
-        to_hidden = torch.empty_like(hidden)
-        to_weight = torch.zeros_like(weight, dtype=torch.float32) if needed[1] else None
-        to_bias = torch.zeros_like(bias, dtype=torch.float32) if needed[2] else None
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, bias, targets, log_normalizers = ctx.saved_tensors
+        head, needs_gradient = ctx.head, ctx.needs_input_grad
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = torch.zeros_like(weight, dtype=torch.float32) if needs_gradient[1] else None
+        grad_bias = torch.zeros_like(bias, dtype=torch.float32) if needs_gradient[2] else None
         for rows in _tiles(len(targets), tile_rows(len(weight), hidden.device)):
             logits = head.logits(hidden[rows], weight, bias)
-            slopes = _to_logits(logits, spread[rows], targets[rows], slope[rows], head)
-            to_hidden[rows] = torch.mm(slopes.to(weight.dtype), weight)
-            if to_weight is not None:
-                _accumulate(to_weight, slopes.to(weight.dtype), hidden[rows])
-            if to_bias is not None:
-                to_bias += slopes.sum(0)
-        return to_hidden, to_weight, to_bias, None, None
+            grad_logits = _logit_gradients(
+                logits, log_normalizers[rows], targets[rows], grad_output[rows], head
+            )
+            grad_hidden[rows] = torch.mm(grad_logits.to(weight.dtype), weight)
+            if grad_weight is not None:
+                _accumulate(grad_weight, grad_logits.to(weight.dtype), hidden[rows])
+            if grad_bias is not None:
+                grad_bias += grad_logits.sum(0)
+        return grad_hidden, grad_weight, grad_bias, None, None
 
 
-def _to_logits(
-    logits: Tensor, spread: Tensor, targets: Tensor, slope: Tensor, head: Head
+def _logit_gradients(
+    logits: Tensor, log_normalizers: Tensor, targets: Tensor, grad_output: Tensor, head: Head
 ) -> Tensor:
     """Turn a tile's logits, in place, into the loss's gradient with respect to the raw logits."""
-    bend = None if head.softcap is None else 1 - (logits / head.softcap).square_()
-    logits.sub_(spread[:, None]).exp_().mul_(-slope[:, None])
-    logits.scatter_add_(-1, targets[:, None], slope[:, None])
-    return logits if bend is None else logits.mul_(bend)
+    softcap_derivative = None if head.softcap is None else 1 - (logits / head.softcap).square_()
+    logits.sub_(log_normalizers[:, None]).exp_().mul_(-grad_output[:, None])
+    logits.scatter_add_(-1, targets[:, None], grad_output[:, None])
+    return logits if softcap_derivative is None else logits.mul_(softcap_derivative)
 
 
-def _accumulate(total: Tensor, slopes: Tensor, hidden: Tensor) -> None:
+def _accumulate(total: Tensor, gradients: Tensor, hidden: Tensor) -> None:
     """Add slopesᵀ · hidden to a float32 sum."""
-    if slopes.dtype == torch.float32:
-        total.addmm_(slopes.T, hidden)
+    if gradients.dtype == torch.float32:
+        total.addmm_(gradients.T, hidden)
     else:
-        total.add_(torch.mm(slopes.T, hidden))
+        total.add_(torch.mm(gradients.T, hidden))
 
 
 def _tiles(count: int, rows: int) -> list[slice]:

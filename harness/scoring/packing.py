@@ -36,7 +36,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
+class PackedBatch:
     """Rows end to end, `n` tokens in all, with `s` responses (sequences) of `m` tokens in all."""
 
     token_ids: Tensor
@@ -47,7 +47,7 @@ class Packed:
     """int64, shape (m,): the token whose hidden state predicts each response token."""
     targets: Tensor
     """int64, shape (m,): the response tokens."""
-    owners: Tensor
+    sequence_ids: Tensor
     """int64, shape (m,): the sequence that each response token belongs to."""
     ends: Tensor
     """int64, shape (s,): the last token of every sequence."""
@@ -63,13 +63,13 @@ class Packed:
         """s, the number of responses."""
         return len(self.ends)
 
-    def to(self, device: torch.device | str) -> Packed:
+    def to(self, device: torch.device | str) -> PackedBatch:
         """Return the pack on a device."""
-        names = ("token_ids", "positions", "predictors", "targets", "owners", "ends")
+        names = ("token_ids", "positions", "predictors", "targets", "sequence_ids", "ends")
         return replace(self, **{name: getattr(self, name).to(device) for name in names})
 
 
-def pack(rows: Sequence[Row]) -> Packed:
+def pack(rows: Sequence[Row]) -> PackedBatch:
     """Lay rows end to end; their sequences keep the order of the rows and of their responses.
 
     Raises:
@@ -97,49 +97,51 @@ def pack(rows: Sequence[Row]) -> Packed:
             positions += range(len(prompt), len(prompt) + len(response))
             lengths.append(len(response))
             ends.append(len(token_ids) - 1)
-    return Packed(
+    return PackedBatch(
         token_ids=torch.tensor(token_ids)[None],
         positions=torch.tensor(positions)[None],
         predictors=torch.tensor(predictors),
         targets=torch.tensor(targets),
-        owners=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
+        sequence_ids=torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)),
         ends=torch.tensor(ends),
         spans=tuple(spans),
     )
 
 
-def size(row: Row) -> int:
+def row_size(row: Row) -> int:
     """Return the tokens that a row takes in a pack."""
     prompt, responses = row
     return len(prompt) + sum(map(len, responses))
 
 
-def bins(sizes: Sequence[int], budget: int) -> list[list[int]]:
+def first_fit_decreasing(sizes: Sequence[int], budget: int) -> list[list[int]]:
     """Return which rows share a pack: first-fit decreasing, at most `budget` tokens each.
 
     A row above the budget has a pack of its own. Within a pack the longest come first.
     """
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
-    room = np.full(len(sizes), budget)
+    remaining = np.full(len(sizes), budget)
     packs: list[list[int]] = []
     for i in order:
-        place = min(len(packs), int(np.argmax(room >= sizes[i]))) if sizes[i] <= budget else -1
-        if place < 0 or place == len(packs):
-            place = len(packs)
+        bin_index = (
+            min(len(packs), int(np.argmax(remaining >= sizes[i]))) if sizes[i] <= budget else -1
+        )
+        if bin_index < 0 or bin_index == len(packs):
+            bin_index = len(packs)
             packs.append([])
-        packs[place].append(i)
-        room[place] -= sizes[i]
+        packs[bin_index].append(i)
+        remaining[bin_index] -= sizes[i]
     return packs
 
 
-def split(items: Sequence[int], sizes: Sequence[int], budget: int) -> list[list[int]]:
+def split_by_budget(items: Sequence[int], sizes: Sequence[int], budget: int) -> list[list[int]]:
     """Return a step's items in packs of at most `budget` tokens; `sizes` is by item."""
-    packs = bins([sizes[i] for i in items], budget)
-    return [[items[place] for place in pack] for pack in packs]
+    packs = first_fit_decreasing([sizes[i] for i in items], budget)
+    return [[items[index] for index in pack] for pack in packs]
 
 
-def share(packs: Sequence[Sequence[int]], rank: int, world: int) -> list[Sequence[int]]:
+def packs_of_rank(packs: Sequence[Sequence[int]], rank: int, world: int) -> list[Sequence[int]]:
     """Return a rank's packs: as many for every rank, so the last may be empty."""
     rounds = -(-len(packs) // world)
-    mine: list[Sequence[int]] = list(packs[rank::world])
-    return mine + [()] * (rounds - len(mine))
+    own: list[Sequence[int]] = list(packs[rank::world])
+    return own + [()] * (rounds - len(own))

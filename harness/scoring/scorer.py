@@ -13,16 +13,16 @@ from torch import Tensor, nn
 
 from harness.errors import PolicyError
 from harness.scoring import attention
-from harness.scoring.backends import choose
+from harness.scoring.attention import choose_backend
 from harness.scoring.head import Head, token_entropies, token_logps
-from harness.scoring.packing import Packed, pack
+from harness.scoring.packing import PackedBatch, pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PROBE = (((0, 1, 2), ((3, 1), (2, 0, 1))), ((1, 0), ((2,), (1, 3))))
+PROBE_ROWS = (((0, 1, 2), ((3, 1), (2, 0, 1))), ((1, 0), ((2,), (1, 3))))
 """Two small rows on which a model's packed answer is held against its own."""
-APART = 1e-3
+TOLERANCE_NATS = 1e-3
 """Largest difference in nats on the probe; architectures that do not fit are whole nats apart."""
 
 
@@ -53,10 +53,10 @@ class Scorer(nn.Module):
         AttentionInterface.register(attention.NAME, attention.attend)
         self.model = model
         self.dtype = model.dtype if dtype is None else getattr(torch, dtype)
-        self.backend = backend or choose(model.device, self.dtype, _width(model))
+        self.backend = backend or choose_backend(model.device, self.dtype, _head_width(model))
         self.model.set_attn_implementation(attention.NAME)
 
-    def forward(self, packed: Packed, entropy: bool = False) -> Tensor:
+    def forward(self, packed: PackedBatch, entropy: bool = False) -> Tensor:
         """Return log π(response | prompt) of every sequence, in nats, float32, shape (s,).
 
         Summed in float64: 300 tokens of 4 nats lose 5e-4 nats in float32. With `entropy` the mean
@@ -65,48 +65,48 @@ class Scorer(nn.Module):
         """
         if entropy:
             return self._entropies(packed).mean()
-        told = self.token_logps(packed).double()
-        sums = told.new_zeros(packed.sequences)
-        return sums.index_add(0, packed.owners.to(told.device), told).float()
+        logps = self.token_logps(packed).double()
+        sums = logps.new_zeros(packed.sequences)
+        return sums.index_add(0, packed.sequence_ids.to(logps.device), logps).float()
 
-    def token_logps(self, packed: Packed) -> Tensor:
+    def token_logps(self, packed: PackedBatch) -> Tensor:
         """Return the log-probability of every response token, in nats, float32, shape (m,)."""
         packed = packed.to(self.model.device)
         hidden = self.hidden(packed)[packed.predictors]
-        weight, bias = self._head()
-        return token_logps(hidden, weight, bias, packed.targets, self._logits())
+        weight, bias = self._head_weights()
+        return token_logps(hidden, weight, bias, packed.targets, self._head_settings())
 
-    def _entropies(self, packed: Packed) -> Tensor:
+    def _entropies(self, packed: PackedBatch) -> Tensor:
         packed = packed.to(self.model.device)
         hidden = self.hidden(packed)[packed.predictors]
-        return token_entropies(hidden, *self._head(), self._logits())
+        return token_entropies(hidden, *self._head_weights(), self._head_settings())
 
-    def compiled(self) -> Scorer:
+    def compile_layers(self) -> Scorer:
         """Have every layer compiled, in place; attention stays as it is."""
         for layer in self.model.base_model.layers:
             layer.compile(dynamic=True)
         return self
 
-    def hidden(self, packed: Packed) -> Tensor:
+    def hidden(self, packed: PackedBatch) -> Tensor:
         """Return the last hidden states of a pack on the model's device, shape (n, width)."""
         out: Any = self.model.base_model(
             input_ids=packed.token_ids,
             position_ids=packed.positions,
             use_cache=False,
-            packed=attention.layout(packed, self.backend),
+            packed=attention.build_layout(packed, self.backend),
         )
-        told: Tensor = out.last_hidden_state[0]
-        return told
+        states: Tensor = out.last_hidden_state[0]
+        return states
 
-    def _head(self) -> tuple[Tensor, Tensor | None]:
+    def _head_weights(self) -> tuple[Tensor, Tensor | None]:
         head: Any = self.model.get_output_embeddings()
         return head.weight, head.bias
 
-    def _logits(self) -> Head:
+    def _head_settings(self) -> Head:
         return Head(getattr(self.model.config, "final_logit_softcapping", None))
 
 
-def rounded(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
+def round_weights(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
     """Round a frozen model's weights, in place, as a sharded one's are; buffers stay."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(getattr(torch, dtype))
@@ -123,32 +123,38 @@ def check_architecture(model: PreTrainedModel) -> None:
     Raises:
         PolicyError: they differ; the model cannot be trained packed.
     """
-    before = model.eval().config._attn_implementation
+    implementation = model.eval().config._attn_implementation
     with torch.inference_mode():
-        told = Scorer(model, backend="rows")(pack(PROBE))
+        packed_logps = Scorer(model, backend="rows")(pack(PROBE_ROWS))
         model.set_attn_implementation("eager")
-        own = torch.stack(
-            [_own(model, prompt, response) for prompt, rest in PROBE for response in rest]
+        unpacked_logps = torch.stack(
+            [
+                _unpacked_logp(model, prompt, response)
+                for prompt, responses in PROBE_ROWS
+                for response in responses
+            ]
         )
-    model.set_attn_implementation(before)
-    apart = float((told - own).abs().max())
-    if not apart <= APART:
+    model.set_attn_implementation(implementation)
+    difference = float((packed_logps - unpacked_logps).abs().max())
+    if not difference <= TOLERANCE_NATS:
         raise PolicyError(
-            f"{type(model).__name__} gives log-probabilities {apart:.3g} nats away from its own "
+            f"{type(model).__name__} gives log-probabilities {difference:.3g} nats away from its own "
             "when rows are packed: this architecture is not supported by the optimiser"
         )
 
 
-def _width(model: PreTrainedModel) -> int:
+def _head_width(model: PreTrainedModel) -> int:
     """Return the width of an attention head."""
     config: Any = model.config.get_text_config()
-    told: int = (
+    width: int = (
         getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     )
-    return told
+    return width
 
 
-def _own(model: PreTrainedModel, prompt: tuple[int, ...], response: tuple[int, ...]) -> Tensor:
+def _unpacked_logp(
+    model: PreTrainedModel, prompt: tuple[int, ...], response: tuple[int, ...]
+) -> Tensor:
     ids = torch.tensor([[*prompt, *response]], device=model.device)
     logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
     targets = ids[0, len(prompt) :, None]

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from harness.statistics.resampling import Floats, stream, weights
+from harness.statistics.resampling import Floats, bit_generator, resample_weights
 from harness.types import Estimate
 
 ROUNDS = 2000
@@ -23,15 +23,15 @@ def kappa(
     1 is agreement, 0 what chance would give. Where both always say the same one thing, chance
     agrees too, and kappa is 0.
     """
-    names = sorted({*first, *second})
-    place = {name: i for i, name in enumerate(names)}
+    categories = sorted({*first, *second})
+    index = {name: i for i, name in enumerate(categories)}
     groups = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    tables = np.zeros((len(groups), len(names), len(names)))
-    for one, other, cluster in zip(first, second, clusters, strict=True):
-        tables[groups[cluster], place[one], place[other]] += 1
-    drawn = weights(len(groups), stream(seed), ROUNDS)
-    resampled = np.tensordot(drawn, tables, axes=1)
-    return _estimate(_kappa(tables.sum(axis=0)), np.array([_kappa(table) for table in resampled]))
+    tables = np.zeros((len(groups), len(categories), len(categories)))
+    for our_category, their_category, cluster in zip(first, second, clusters, strict=True):
+        tables[groups[cluster], index[our_category], index[their_category]] += 1
+    resamples = resample_weights(len(groups), bit_generator(seed), ROUNDS)
+    replicates = np.tensordot(resamples, tables, axes=1)
+    return _estimate(_kappa(tables.sum(axis=0)), np.array([_kappa(table) for table in replicates]))
 
 
 def _kappa(table: Floats) -> float:
@@ -46,31 +46,33 @@ def rank_correlation(first: Floats, second: Floats, *, seed: int) -> Estimate:
 
     A missing value is NaN and left out of its model's mean; prompts are resampled.
     """
-    drawn = weights(first.shape[1], stream(seed), ROUNDS)
-    ours, theirs = (_means(scores, drawn) for scores in (first, second))
-    whole = np.ones((1, first.shape[1]))
-    value = _tau(_means(first, whole)[0], _means(second, whole)[0])
-    found = [_tau(one, other) for one, other in zip(ours, theirs, strict=True)]
-    return _estimate(value, np.array(found))
+    resamples = resample_weights(first.shape[1], bit_generator(seed), ROUNDS)
+    ours, theirs = (_means(scores, resamples) for scores in (first, second))
+    uniform = np.ones((1, first.shape[1]))
+    value = _tau(_means(first, uniform)[0], _means(second, uniform)[0])
+    taus = [
+        _tau(our_means, their_means) for our_means, their_means in zip(ours, theirs, strict=True)
+    ]
+    return _estimate(value, np.array(taus))
 
 
-def _means(scores: Floats, drawn: Floats) -> Floats:
+def _means(scores: Floats, resamples: Floats) -> Floats:
     """Return every model's mean in every resample, shape (rounds, models)."""
     known = ~np.isnan(scores)
-    sums, counts = drawn @ np.where(known, scores, 0.0).T, drawn @ known.T
+    sums, counts = resamples @ np.where(known, scores, 0.0).T, resamples @ known.T
     return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), np.nan))
 
 
 def _tau(first: Floats, second: Floats) -> float:
     """Return Kendall's tau-b; NaN where a judge cannot tell any two models apart."""
     upper = np.triu_indices(len(first), 1)
-    one, other = (np.sign(np.subtract.outer(x, x))[upper] for x in (first, second))
-    scale = np.sqrt(np.count_nonzero(one) * np.count_nonzero(other))
-    return float(one @ other / scale) if scale else float("nan")
+    our_signs, their_signs = (np.sign(np.subtract.outer(x, x))[upper] for x in (first, second))
+    scale = np.sqrt(np.count_nonzero(our_signs) * np.count_nonzero(their_signs))
+    return float(our_signs @ their_signs / scale) if scale else float("nan")
 
 
-def _estimate(value: float, resampled: Floats) -> Estimate:
-    known = resampled[~np.isnan(resampled)]
+def _estimate(value: float, replicates: Floats) -> Estimate:
+    known = replicates[~np.isnan(replicates)]
     if not len(known):
         return Estimate(value)
     low, high = np.quantile(known, (0.025, 0.975))

@@ -15,17 +15,13 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from harness.errors import CheckError
-from harness.statistics.normal import below, quantile
-from harness.statistics.resampling import Floats, stream, weights
+from harness.statistics.intervals import PERCENTILE_LEVELS, normal_cdf, normal_quantile, t_critical
+from harness.statistics.resampling import Floats, bit_generator, resample_weights
 from harness.types import Estimate
 
-PLAIN = (0.025, 0.975)
-"""The ends of a 95 % interval."""
-EXPANDED = 40
-"""Degrees of freedom from which on Student's t is taken from its expansion."""
-SAME = 1e-12
+TIE_TOLERANCE = 1e-12
 """Relative distance within which a resample's figure is the figure itself."""
-CELLS = 4_000_000
+BLOCK_SIZE = 4_000_000
 """How many numbers a block of resamples may hold."""
 
 
@@ -46,16 +42,16 @@ def interval(
         CheckError: there are no values.
     """
     if clusters is not None:
-        return _clustered(values, clusters, seed, rounds)
-    found = ratio_interval(values, np.ones(len(values)), seed=seed, rounds=rounds)
-    if found.low is None:
-        return found
+        return _clustered_interval(values, clusters, seed, rounds)
+    estimate = ratio_interval(values, np.ones(len(values)), seed=seed, rounds=rounds)
+    if estimate.low is None:
+        return estimate
     error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
-    return Estimate(found.value, found.low, found.high, error)
+    return Estimate(estimate.value, estimate.low, estimate.high, error)
 
 
 def ratio_interval(
-    won: Sequence[float] | Floats,
+    points: Sequence[float] | Floats,
     weight: Sequence[float] | Floats,
     *,
     seed: int,
@@ -68,16 +64,23 @@ def ratio_interval(
     Raises:
         CheckError: the weights sum to nothing.
     """
-    top, bottom = np.asarray(won, dtype=np.float64), np.asarray(weight, dtype=np.float64)
-    if not bottom.sum() > 0:
+    numerator, denominator = (
+        np.asarray(points, dtype=np.float64),
+        np.asarray(weight, dtype=np.float64),
+    )
+    if not denominator.sum() > 0:
         raise CheckError("there is nothing to average: no verdict could be read")
-    value = float(top.sum() / bottom.sum())
-    if len(top) < 2:
+    value = float(numerator.sum() / denominator.sum())
+    if len(numerator) < 2:
         return Estimate(value)
-    return spread(value, _ratios(top, bottom, seed, rounds), top - value * bottom)
+    return bootstrap_interval(
+        value, _ratios(numerator, denominator, seed, rounds), numerator - value * denominator
+    )
 
 
-def spread(value: float, resampled: Floats, influence: Floats | None = None) -> Estimate:
+def bootstrap_interval(
+    value: float, replicates: Floats, influence: Floats | None = None
+) -> Estimate:
     """Return a figure with the 95 % interval and standard error that its resamples imply.
 
     Args:
@@ -86,39 +89,22 @@ def spread(value: float, resampled: Floats, influence: Floats | None = None) -> 
         influence: How far each item that is resampled moves the figure, to a common factor;
             shape (items,), two at least. None: not known, the interval is of plain percentiles.
     """
-    levels = PLAIN if influence is None else _levels(value, resampled, influence)
-    low, high = np.quantile(resampled, levels)
-    return Estimate(value, float(low), float(high), float(np.std(resampled, ddof=1)))
+    levels = PERCENTILE_LEVELS if influence is None else _levels(value, replicates, influence)
+    low, high = np.quantile(replicates, levels)
+    return Estimate(value, float(low), float(high), float(np.std(replicates, ddof=1)))
 
 
-def _levels(value: float, resampled: Floats, influence: Floats) -> Floats:
+def _levels(value: float, replicates: Floats, influence: Floats) -> Floats:
     """Return which quantiles of the resamples are the ends of the interval."""
-    n, rounds = len(influence), len(resampled)
-    tied = np.isclose(resampled, value, rtol=SAME, atol=0)
-    under = np.mean(np.where(tied, 0.5, resampled < value))
-    bias = quantile(float(np.clip(under, 1 / rounds, 1 - 1 / rounds)))
-    reach = np.sqrt(n / (n - 1)) * student(n - 1)
-    moved = bias + reach * np.array([-1.0, 1.0])
-    left = 1 - _acceleration(influence) * moved
-    ends = bias + moved / np.where(left > 0, left, 1)
-    return np.where(left > 0, [below(end) for end in ends], moved > 0)
-
-
-def student(freedom: int) -> float:
-    """Return the upper end of a 95 % interval of Student's t with so many degrees of freedom."""
-    if freedom < EXPANDED:
-        from scipy.special import stdtrit  # here, because it takes a third of a second to import
-
-        return float(stdtrit(freedom, PLAIN[1]))
-    # Abramowitz and Stegun 26.7.5: 1e-6 off at most
-    z = quantile(PLAIN[1])
-    terms = (
-        z,
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return float(sum(term / freedom**power for power, term in enumerate(terms)))
+    n, rounds = len(influence), len(replicates)
+    tied = np.isclose(replicates, value, rtol=TIE_TOLERANCE, atol=0)
+    under = np.mean(np.where(tied, 0.5, replicates < value))
+    bias = normal_quantile(float(np.clip(under, 1 / rounds, 1 - 1 / rounds)))
+    half_width = np.sqrt(n / (n - 1)) * t_critical(n - 1)
+    shifted = bias + half_width * np.array([-1.0, 1.0])
+    denominator = 1 - _acceleration(influence) * shifted
+    ends = bias + shifted / np.where(denominator > 0, denominator, 1)
+    return np.where(denominator > 0, [normal_cdf(end) for end in ends], shifted > 0)
 
 
 def _acceleration(influence: Floats) -> float:
@@ -127,21 +113,21 @@ def _acceleration(influence: Floats) -> float:
     return float(np.sum((influence / scale) ** 3) / 6) if scale > 0 else 0.0
 
 
-def _ratios(top: Floats, bottom: Floats, seed: int, rounds: int) -> Floats:
+def _ratios(numerator: Floats, denominator: Floats, seed: int, rounds: int) -> Floats:
     """Return the ratio of every resample that weighs anything."""
-    block, source = max(1, CELLS // len(top)), stream(seed)
-    sizes = [min(block, rounds - begun) for begun in range(0, rounds, block)]
-    both = np.stack([top, bottom], axis=1)
-    sums = [weights(len(top), source, size) @ both for size in sizes]
-    tops, bottoms = np.concatenate(sums).T
-    return np.asarray(tops[bottoms > 0] / bottoms[bottoms > 0])
+    block, source = max(1, BLOCK_SIZE // len(numerator)), bit_generator(seed)
+    sizes = [min(block, rounds - offset) for offset in range(0, rounds, block)]
+    columns = np.stack([numerator, denominator], axis=1)
+    sums = [resample_weights(len(numerator), source, size) @ columns for size in sizes]
+    numerators, denominators = np.concatenate(sums).T
+    return np.asarray(numerators[denominators > 0] / denominators[denominators > 0])
 
 
-def _clustered(
+def _clustered_interval(
     values: Sequence[float], clusters: Sequence[Hashable], seed: int, rounds: int
 ) -> Estimate:
-    places = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    member = np.array([places[name] for name in clusters], dtype=np.int64)
+    cluster_index = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
+    member = np.array([cluster_index[name] for name in clusters], dtype=np.int64)
     sums = np.asarray(np.bincount(member, weights=np.asarray(values)), dtype=np.float64)
     sizes = np.bincount(member).astype(np.float64)
     return ratio_interval(sums, sizes, seed=seed, rounds=rounds)

@@ -1,4 +1,6 @@
-"""Logistic regression on soft labels without a penalty, refitted for many weight vectors at once.
+"""The logistic function by numpy alone: scipy.special takes a third of a second to import.
+
+Logistic regression on soft labels without a penalty, refitted for many weight vectors at once.
 
 Newton's method on the weighted log-likelihood sum_i w_i (y_i log p_i + (1 - y_i) log(1 - p_i)),
 p = sigmoid(X beta). Where it does not settle (the labels are separable, or the features do not tell
@@ -13,26 +15,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.statistics.resampling import Floats, Mask
-from harness.statistics.sigmoid import sigmoid
+
+
+def sigmoid(logits: Floats) -> Floats:
+    """Return 1 / (1 + exp(-logits)), in the shape of the logits."""
+    with np.errstate(over="ignore"):  # exp is then infinite and the result the nought that it is
+        return np.asarray(1 / (1 + np.exp(-logits)))
+
 
 RIDGE = 1e-4
 STEPS, RIDGE_STEPS = 25, 100
-LONGEST = 4.0
+MAX_STEP = 4.0
 """The longest step, in the norm of the coefficients: far from the optimum Newton overshoots."""
-SETTLED = 1e-9
+GRADIENT_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Fits:
+class LogisticFits:
     """What was fitted, one row a weighting."""
 
     coefficients: Floats
     """Shape (rounds, k)."""
-    settled: Mask
+    converged: Mask
     """Shape (rounds,): False where only the ridge made the optimum finite and single."""
 
 
-def fit(features: Floats, labels: Floats, weights: Floats) -> Fits:
+def fit(features: Floats, labels: Floats, weights: Floats) -> LogisticFits:
     """Return the coefficients of every weighting.
 
     Args:
@@ -40,11 +48,11 @@ def fit(features: Floats, labels: Floats, weights: Floats) -> Fits:
         labels: Shape (n,), each in [0, 1].
         weights: Shape (rounds, n), not negative.
     """
-    beta, settled = _newton(features, labels, weights, 0.0, STEPS)
-    if not settled.all():
-        odd = ~settled
-        beta[odd], _ = _newton(features, labels, weights[odd], RIDGE, RIDGE_STEPS)
-    return Fits(beta, settled)
+    beta, converged = _newton(features, labels, weights, 0.0, STEPS)
+    if not converged.all():
+        unconverged = ~converged
+        beta[unconverged], _ = _newton(features, labels, weights[unconverged], RIDGE, RIDGE_STEPS)
+    return LogisticFits(beta, converged)
 
 
 def _newton(
@@ -55,28 +63,28 @@ def _newton(
     products = (features[:, :, None] * features[:, None, :]).reshape(n, k * k)
     scale = weights.sum(axis=1)
     beta = np.zeros((len(weights), k))
-    settled = np.zeros(len(weights), dtype=bool)
+    converged = np.zeros(len(weights), dtype=bool)
     for _ in range(steps):
         p = sigmoid(beta @ features.T)
-        slope = (weights * (labels - p)) @ features - ridge * beta
-        curve = ((weights * p * (1 - p)) @ products).reshape(-1, k, k) + ridge * np.eye(k)
-        usable = _invertible(curve, scale)
-        settled = usable & (np.abs(slope).max(axis=1) <= SETTLED * scale)
-        moving = usable & ~settled
-        if not moving.any():
+        gradient = (weights * (labels - p)) @ features - ridge * beta
+        hessian = ((weights * p * (1 - p)) @ products).reshape(-1, k, k) + ridge * np.eye(k)
+        usable = _is_positive_definite(hessian, scale)
+        converged = usable & (np.abs(gradient).max(axis=1) <= GRADIENT_TOLERANCE * scale)
+        active = usable & ~converged
+        if not active.any():
             break
-        beta[moving] += _step(curve[moving], slope[moving])
-    return beta, settled
+        beta[active] += _newton_step(hessian[active], gradient[active])
+    return beta, converged
 
 
-def _invertible(curve: Floats, scale: Floats) -> Mask:
+def _is_positive_definite(hessian: Floats, scale: Floats) -> Mask:
     """Say which of the matrices, shape (rounds, k, k), are safely positive definite."""
-    smallest = np.linalg.eigvalsh(curve)[:, 0]
+    smallest = np.linalg.eigvalsh(hessian)[:, 0]
     return np.asarray(smallest > 1e-10 * scale)
 
 
-def _step(curve: Floats, slope: Floats) -> Floats:
+def _newton_step(hessian: Floats, gradient: Floats) -> Floats:
     """Return Newton's step, cut to the longest that is allowed."""
-    step = np.linalg.solve(curve, slope[:, :, None])[:, :, 0]
+    step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
     length = np.linalg.norm(step, axis=1, keepdims=True)
-    return np.asarray(step * np.minimum(1.0, LONGEST / np.maximum(length, LONGEST)))
+    return np.asarray(step * np.minimum(1.0, MAX_STEP / np.maximum(length, MAX_STEP)))

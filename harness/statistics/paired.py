@@ -15,29 +15,29 @@ from statistics import NormalDist
 
 import numpy as np
 
-from harness.statistics.repeats import Repeated, freedom
-from harness.statistics.resampling import Floats, Mask, stream, weights
-from harness.statistics.student import two_sided
+from harness.statistics.intervals import t_two_sided
+from harness.statistics.resampling import Floats, Mask, bit_generator, resample_weights
+from harness.statistics.seeds import SeedVariance, effective_degrees_of_freedom
 
-FAMILY, POWER = 0.05, 0.8
+FAMILYWISE_ERROR, POWER = 0.05, 0.8
 """The error that a family of tests may make; how surely the smallest difference is found."""
-NOTHING = 1e-9
+EPSILON = 1e-9
 """What rounding leaves of a weight or of a spread that is nought."""
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class PromptTotals:
     """What every contestant has on every prompt, each field of shape (prompts, contestants)."""
 
-    top: Floats
+    points: Floats
     """Points, or values; nought where there are none."""
-    bottom: Floats
+    weight: Floats
     """What they weigh; nought where the prompt was not judged."""
 
     @property
     def known(self) -> Mask:
         """Say which prompts count for whom."""
-        return self.bottom > 0
+        return self.weight > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,163 +50,193 @@ class Differences:
     """Standard error; NaN where two share fewer than two prompts."""
     shared: Floats
     """How many prompts both have."""
-    free: Floats
+    degrees_of_freedom: Floats
     """Degrees of freedom of the error."""
     p: Floats
     """Two-sided; 1 where the data cannot tell."""
 
 
-def differences(
-    played: Played, *, seed: int, rounds: int = 1000, repeated: Repeated | None = None
+def paired_differences(
+    totals: PromptTotals,
+    *,
+    seed: int,
+    rounds: int = 1000,
+    seed_variance: SeedVariance | None = None,
 ) -> Differences:
     """Compare everybody with everybody on their shared prompts.
 
     Where contestants are means over seeds, `repeated` says what these add to the error.
     """
-    known = played.known
-    drawn = weights(len(known), stream(seed), rounds)
-    pairs = _alike if np.all(known == known[:, :1]) else _apart
-    value, error = pairs(played, drawn)
+    known = totals.known
+    resamples = resample_weights(len(known), bit_generator(seed), rounds)
+    compare = _compare_complete if np.all(known == known[:, :1]) else _compare_incomplete
+    value, error = compare(totals, resamples)
     shared = known.astype(np.float64).T @ known
     scale = np.sqrt(shared / np.maximum(shared - 1, 1))
     error = np.where(shared > 1, error * scale, np.nan)
-    free = np.maximum(shared - 1, 1)
-    if repeated is not None:
-        error, free = _with_seeds(error, free, repeated)
-    return Differences(value, error, shared, free, p_values(value, error, free))
-
-
-def _with_seeds(error: Floats, free: Floats, repeated: Repeated) -> tuple[Floats, Floats]:
-    """Return standard errors and degrees of freedom that count two contestants' seeds."""
-    own, other = np.ix_(repeated.variance, repeated.variance)
-    ones, others = np.ix_(repeated.freedom, repeated.freedom)
-    apart = ~np.eye(len(error), dtype=bool)  # nobody differs from itself, whatever its seeds
-    parts = [(error**2, free), (own * apart, ones), (other * apart, others)]
-    whole = np.sqrt(sum(variance for variance, _ in parts))
-    return whole, np.where(
-        np.isnan(whole), free, freedom([(np.nan_to_num(v), f) for v, f in parts])
+    degrees_of_freedom = np.maximum(shared - 1, 1)
+    if seed_variance is not None:
+        error, degrees_of_freedom = _add_seed_variance(error, degrees_of_freedom, seed_variance)
+    return Differences(
+        value, error, shared, degrees_of_freedom, p_values(value, error, degrees_of_freedom)
     )
 
 
-def p_values(value: Floats, error: Floats, free: Floats) -> Floats:
+def _add_seed_variance(
+    error: Floats, degrees_of_freedom: Floats, seed_variance: SeedVariance
+) -> tuple[Floats, Floats]:
+    """Return standard errors and degrees of freedom that count two contestants' seeds."""
+    row_variance, column_variance = np.ix_(seed_variance.variance, seed_variance.variance)
+    row_freedom, column_freedom = np.ix_(
+        seed_variance.degrees_of_freedom, seed_variance.degrees_of_freedom
+    )
+    off_diagonal = ~np.eye(len(error), dtype=bool)  # nobody differs from itself, whatever its seeds
+    components = [
+        (error**2, degrees_of_freedom),
+        (row_variance * off_diagonal, row_freedom),
+        (column_variance * off_diagonal, column_freedom),
+    ]
+    total_error = np.sqrt(sum(variance for variance, _ in components))
+    return total_error, np.where(
+        np.isnan(total_error),
+        degrees_of_freedom,
+        effective_degrees_of_freedom([(np.nan_to_num(v), f) for v, f in components]),
+    )
+
+
+def p_values(value: Floats, error: Floats, degrees_of_freedom: Floats) -> Floats:
     """Return the two-sided p of differences; a difference without any spread is certain."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found = two_sided(np.nan_to_num(value / error), free)
-    flat = np.where(np.abs(value) <= NOTHING, 1.0, 0.0)
-    found = np.where(error <= NOTHING, flat, found)
-    return np.where(np.isnan(error) | np.isnan(value), 1.0, found)
+        p = t_two_sided(np.nan_to_num(value / error), degrees_of_freedom)
+    certain = np.where(np.abs(value) <= EPSILON, 1.0, 0.0)
+    p = np.where(error <= EPSILON, certain, p)
+    return np.where(np.isnan(error) | np.isnan(value), 1.0, p)
 
 
 def holm(p: Floats) -> Floats:
     """Return p, shape (tests,), corrected for the number of tests by Holm's method."""
     order = np.argsort(p, kind="stable")
-    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    found = np.empty(len(p))
-    found[order] = np.minimum(stepped, 1.0)
-    return found
+    stepwise = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected = np.empty(len(p))
+    corrected[order] = np.minimum(stepwise, 1.0)
+    return corrected
 
 
-def top_group(differing: Differences, best: int) -> Mask:
+def top_group(comparison: Differences, best: int) -> Mask:
     """Say who is not told from the best, shape (contestants,).
 
     The best was chosen by looking, so the family is all pairs, not the pairs with the best alone.
     """
-    count = len(differing.p)
-    one, other = np.triu_indices(count, 1)
+    count = len(comparison.p)
+    rows, columns = np.triu_indices(count, 1)
     corrected = np.ones((count, count))
-    corrected[one, other] = holm(differing.p[one, other])
+    corrected[rows, columns] = holm(comparison.p[rows, columns])
     corrected = np.minimum(corrected, corrected.T)
-    return np.asarray(corrected[best] > FAMILY)
+    return np.asarray(corrected[best] > FAMILYWISE_ERROR)
 
 
-def unlike(differing: Differences, baseline: int) -> Mask:
+def differs_from_baseline(comparison: Differences, baseline: int) -> Mask:
     """Say who differs from a baseline that was named beforehand, shape (contestants,)."""
-    others = np.arange(len(differing.p)) != baseline
-    found = np.zeros(len(differing.p), dtype=bool)
-    found[others] = holm(differing.p[others, baseline]) <= FAMILY
-    return found
+    others = np.arange(len(comparison.p)) != baseline
+    significant = np.zeros(len(comparison.p), dtype=bool)
+    significant[others] = holm(comparison.p[others, baseline]) <= FAMILYWISE_ERROR
+    return significant
 
 
-def resolvable(error: float) -> float:
+def minimum_detectable_difference(error: float) -> float:
     """Return the difference that one two-sided test at 5 % finds four times in five."""
     normal = NormalDist()
-    return error * (normal.inv_cdf(1 - FAMILY / 2) + normal.inv_cdf(POWER))
+    return error * (normal.inv_cdf(1 - FAMILYWISE_ERROR / 2) + normal.inv_cdf(POWER))
 
 
-def _alike(played: Played, drawn: Floats) -> tuple[Floats, Floats]:
+def _compare_complete(totals: PromptTotals, resamples: Floats) -> tuple[Floats, Floats]:
     """Return differences and spreads where everybody has the same prompts."""
-    top, bottom = played.top.sum(axis=0), played.bottom.sum(axis=0)
-    figures = _ratio(top, bottom)
-    resampled = _ratio(drawn @ played.top, drawn @ played.bottom)
-    resampled = resampled[~np.isnan(resampled).any(axis=1)]
-    centred = resampled - resampled.mean(axis=0)
-    moved = centred.T @ centred / max(1, len(centred) - 1)
-    own = np.diag(moved)
-    spread = np.sqrt(np.maximum(own[:, None] + own - 2 * moved, 0.0))
-    return figures[:, None] - figures, _clean(spread)
+    points, weight = totals.points.sum(axis=0), totals.weight.sum(axis=0)
+    ratios = _ratio(points, weight)
+    replicates = _ratio(resamples @ totals.points, resamples @ totals.weight)
+    replicates = replicates[~np.isnan(replicates).any(axis=1)]
+    centered = replicates - replicates.mean(axis=0)
+    covariance = centered.T @ centered / max(1, len(centered) - 1)
+    variances = np.diag(covariance)
+    spread = np.sqrt(np.maximum(variances[:, None] + variances - 2 * covariance, 0.0))
+    return ratios[:, None] - ratios, _without_rounding(spread)
 
 
-def _apart(played: Played, drawn: Floats) -> tuple[Floats, Floats]:
+def _compare_incomplete(totals: PromptTotals, resamples: Floats) -> tuple[Floats, Floats]:
     """Return differences and spreads, every pair on the prompts of its own that it shares."""
-    count = played.top.shape[1]
+    count = totals.points.shape[1]
     value, spread = np.zeros((count, count)), np.zeros((count, count))
-    once, rounds = (_Sums.of(played, each) for each in (np.ones((1, len(played.top))), drawn))
+    observed, replicates = (
+        _ResampledSums.of(totals, row_weights)
+        for row_weights in (np.ones((1, len(totals.points))), resamples)
+    )
     for i in range(count):
-        value[i, i:] = once.less(i)[0]
-        spread[i, i:] = _deviation(rounds.less(i))
+        value[i, i:] = observed.differences_from(i)[0]
+        spread[i, i:] = _standard_deviation(replicates.differences_from(i))
     lower = np.tril_indices(count, -1)
     value[lower], spread[lower] = -value.T[lower], spread.T[lower]
     return value, spread
 
 
 @dataclass(frozen=True, slots=True)
-class _Sums:
+class _ResampledSums:
     """Sums over all prompts, from which those that a pair does not share are taken away."""
 
-    played: Played
+    incomplete: PromptTotals
     """The prompts that somebody lacks, and no others."""
-    drawn: Floats
+    resamples: Floats
     """Weights of those prompts, shape (rounds, lacked)."""
-    top: Floats
+    points: Floats
     """Weighted sums over all prompts, shape (rounds, contestants); so is `bottom`."""
-    bottom: Floats
+    weight: Floats
 
     @classmethod
-    def of(cls, played: Played, drawn: Floats) -> _Sums:
-        lacked = ~played.known.all(axis=1)
-        some = Played(played.top[lacked], played.bottom[lacked])
-        return cls(some, drawn[:, lacked], drawn @ played.top, drawn @ played.bottom)
-
-    def less(self, i: int) -> Floats:
-        """Return i's figure less that of i and all after it, shape (rounds, contestants - i)."""
-        some, rest = self.played, slice(i, None)
-        missing = (~some.known).astype(np.float64)
-        top, bottom = (self.drawn * side[:, i] for side in (some.top, some.bottom))
-        ours = _ratio(
-            self.top[:, i, None] - top @ missing[:, rest],
-            self.bottom[:, i, None] - bottom @ missing[:, rest],
+    def of(cls, totals: PromptTotals, resamples: Floats) -> _ResampledSums:
+        is_incomplete = ~totals.known.all(axis=1)
+        subset = PromptTotals(totals.points[is_incomplete], totals.weight[is_incomplete])
+        return cls(
+            subset,
+            resamples[:, is_incomplete],
+            resamples @ totals.points,
+            resamples @ totals.weight,
         )
-        own = self.drawn * missing[:, i]
+
+    def differences_from(self, i: int) -> Floats:
+        """Return i's figure less that of i and all after it, shape (rounds, contestants - i)."""
+        subset, columns = self.incomplete, slice(i, None)
+        missing = (~subset.known).astype(np.float64)
+        points, weight = (
+            self.resamples * values[:, i] for values in (subset.points, subset.weight)
+        )
+        ours = _ratio(
+            self.points[:, i, None] - points @ missing[:, columns],
+            self.weight[:, i, None] - weight @ missing[:, columns],
+        )
+        own_missing = self.resamples * missing[:, i]
         theirs = _ratio(
-            self.top[:, rest] - own @ some.top[:, rest],
-            self.bottom[:, rest] - own @ some.bottom[:, rest],
+            self.points[:, columns] - own_missing @ subset.points[:, columns],
+            self.weight[:, columns] - own_missing @ subset.weight[:, columns],
         )
         return ours - theirs
 
 
-def _deviation(moved: Floats) -> Floats:
+def _standard_deviation(replicates: Floats) -> Floats:
     """Return the standard deviation of every column, resamples without a shared prompt left out."""
-    told = ~np.isnan(moved)
-    count = np.maximum(told.sum(axis=0), 1)
-    kept = np.where(told, moved, 0.0)
-    centred = np.where(told, moved - kept.sum(axis=0) / count, 0.0)
-    return _clean(np.sqrt((centred**2).sum(axis=0) / np.maximum(count - 1, 1)))
+    valid = ~np.isnan(replicates)
+    count = np.maximum(valid.sum(axis=0), 1)
+    values = np.where(valid, replicates, 0.0)
+    centered = np.where(valid, replicates - values.sum(axis=0) / count, 0.0)
+    return _without_rounding(np.sqrt((centered**2).sum(axis=0) / np.maximum(count - 1, 1)))
 
 
-def _clean(spread: Floats) -> Floats:
-    return np.asarray(np.where(spread < NOTHING, 0.0, spread))
+def _without_rounding(spread: Floats) -> Floats:
+    return np.asarray(np.where(spread < EPSILON, 0.0, spread))
 
 
-def _ratio(top: Floats, bottom: Floats) -> Floats:
-    weighs = bottom > NOTHING
-    return np.asarray(np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=weighs))
+def _ratio(numerator: Floats, denominator: Floats) -> Floats:
+    is_weighted = denominator > EPSILON
+    return np.asarray(
+        np.divide(
+            numerator, denominator, out=np.full(np.shape(numerator), np.nan), where=is_weighted
+        )
+    )

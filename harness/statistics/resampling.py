@@ -21,7 +21,7 @@ else:  # numpy.typing takes as long to import as a thousand refits
     Floats = Indices = Mask = np.ndarray
 
 
-def stream(seed: int) -> np.random.PCG64:
+def bit_generator(seed: int) -> np.random.PCG64:
     """Return a source of random bits; who draws from it twice draws something new."""
     return np.random.PCG64(seed)
 
@@ -36,9 +36,9 @@ def indices(n: int, source: np.random.PCG64, rounds: int) -> Indices:
     return raw.view(np.int64).reshape(rounds, n)
 
 
-def weights(n: int, source: np.random.PCG64, rounds: int) -> Floats:
+def resample_weights(n: int, source: np.random.PCG64, rounds: int) -> Floats:
     """Return how often each of n items is in each resample, shape (rounds, n); rows sum to n."""
-    drawn = indices(n, source, rounds)
-    drawn += n * np.arange(rounds)[:, None]
-    counted = np.bincount(drawn.ravel(), minlength=rounds * n)
-    return counted.reshape(rounds, n).astype(np.float64)
+    draws = indices(n, source, rounds)
+    draws += n * np.arange(rounds)[:, None]
+    counts = np.bincount(draws.ravel(), minlength=rounds * n)
+    return counts.reshape(rounds, n).astype(np.float64)

@@ -15,30 +15,30 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.statistics.logistic import sigmoid
 from harness.statistics.resampling import Floats
-from harness.statistics.sigmoid import sigmoid
 
 STEPS, HALVINGS, SWEEPS = 60, 30, 500
-SETTLED = 1e-5
+STEP_TOLERANCE = 1e-5
 """The largest change of a coefficient in the last step; what is left is about its square."""
-INNER = 1e-9
+SWEEP_TOLERANCE = 1e-9
 """The largest change of a coefficient in the last sweep of a step's own problem."""
-FAR = 0.5
+LARGE_STEP = 0.5
 """The change of a coefficient from which on a step is looked at, and shortened if need be."""
-FLAT = 1e-10
+CURVATURE_FLOOR = 1e-10
 """Added to the curvature, so that a feature that is nought everywhere keeps a coefficient of 0."""
 ROUNDING = 1e-13
 """How much of itself an objective may rise by: the sum of its rounding errors."""
 
 TOLERANCE, NEWTON_STEPS, INNER_STEPS, LINE_SEARCHES = 1e-4, 100, 1000, 20
-DAMPING, DESCENT, LONGEST, STILL = 1e-12, 0.01, 10.0, 1e-12
-HIGHEST = 700.0
+DAMPING, DESCENT, MAX_STEP, MIN_STEP = 1e-12, 0.01, 10.0, 1e-12
+MAX_LOGIT = 700.0
 """The logit from which on exp would be infinite."""
 SEED = 123
 """scikit-learn's random_state in the published figures."""
 
 
-def liblinear(features: Floats, labels: Floats, weights: Floats, strength: float) -> Floats:
+def fit_liblinear(features: Floats, labels: Floats, weights: Floats, strength: float) -> Floats:
     """Return the coefficients, shape (k,), where liblinear's solver for an L1 penalty stops.
 
     After Yuan, Ho and Lin (JMLR 13, 2012), as LogisticRegression(solver="liblinear", tol=1e-4,
@@ -52,39 +52,41 @@ def liblinear(features: Floats, labels: Floats, weights: Floats, strength: float
         weights: Shape (n,), not negative.
         strength: C, the inverse of the penalty.
     """
-    ones = int(np.count_nonzero(weights * labels))
-    noughts = int(np.count_nonzero(weights * (1 - labels)))
-    tolerance = TOLERANCE * max(min(ones, noughts), 1) / max(ones + noughts, 1)
-    pulled = strength * (weights * labels) @ features
-    path = _Path(features, strength * weights, pulled, max(ones + noughts, 1))
+    positives = int(np.count_nonzero(weights * labels))
+    negatives = int(np.count_nonzero(weights * (1 - labels)))
+    tolerance = TOLERANCE * max(min(positives, negatives), 1) / max(positives + negatives, 1)
+    label_gradient = strength * (weights * labels) @ features
+    solver = _LiblinearSolver(
+        features, strength * weights, label_gradient, max(positives + negatives, 1)
+    )
     draws = _draws()
     for step in range(NEWTON_STEPS):
-        violation = path.look()
+        violation = solver.update_derivatives()
         if step == 0:
-            path.first = violation
-        if violation <= tolerance * path.first:
+            solver.initial_violation = violation
+        if violation <= tolerance * solver.initial_violation:
             break
-        if path.descend(draws) == 1:
-            path.inner /= 4
-    return path.beta
+        if solver.descend(draws) == 1:
+            solver.inner_tolerance /= 4
+    return solver.beta
 
 
 @dataclass
-class _Path:
+class _LiblinearSolver:
     """Where the solver is."""
 
     features: Floats
     weights: Floats
     """Times C."""
-    pulled: Floats
+    label_gradient: Floats
     """sum_i C w_i y_i x_i."""
     rows: int
     """How many ones and noughts have any weight."""
-    first: float = 0.0
+    initial_violation: float = 0.0
     """The violation of the optimality conditions at the start."""
-    inner: float = 1.0
+    inner_tolerance: float = 1.0
     """The tolerance of the quadratic problems, relative to the first violation."""
-    largest: float = np.inf
+    largest_violation: float = np.inf
     """The largest violation at the last look."""
 
     def __post_init__(self) -> None:
@@ -92,122 +94,124 @@ class _Path:
         self.order = list(range(len(self.beta)))
         self._move_to(np.zeros(len(self.features)))
 
-    def look(self) -> float:
+    def update_derivatives(self) -> float:
         """Take gradient and curvature; return the violation, setting idle coordinates aside."""
-        p = self.raised / (1 + self.raised)
+        p = self.exp_logits / (1 + self.exp_logits)
         pull = self.weights * p
-        self.slope: list[float] = (pull @ self.features - self.pulled).tolist()
-        curved = self.features * (pull * (1 - p))[:, None]
-        self.curve: list[list[float]] = (self.features.T @ curved).tolist()
-        idle = self.largest / self.rows
-        self.active, found = _active(self.order, self.beta.tolist(), self.slope, idle)
-        self.largest = max(found, default=0.0)
-        return sum(found)
+        self.gradient: list[float] = (pull @ self.features - self.label_gradient).tolist()
+        weighted = self.features * (pull * (1 - p))[:, None]
+        self.hessian: list[list[float]] = (self.features.T @ weighted).tolist()
+        idle_margin = self.largest_violation / self.rows
+        self.active_count, violations = _partition_active(
+            self.order, self.beta.tolist(), self.gradient, idle_margin
+        )
+        self.largest_violation = max(violations, default=0.0)
+        return sum(violations)
 
     def descend(self, draws: Iterator[int]) -> int:
         """Take a step; return how many sweeps its quadratic problem took."""
-        move, sweeps = self._target(draws)
-        gain = float(np.array(self.slope) @ move) + _norm(self.beta + move) - _norm(self.beta)
-        moved = self.features @ move
-        at, raised = self.logits, self.raised
+        move, sweeps = self._newton_direction(draws)
+        gain = float(np.array(self.gradient) @ move) + _norm(self.beta + move) - _norm(self.beta)
+        logit_step = self.features @ move
+        base_logits, base_exp = self.logits, self.exp_logits
         for _ in range(LINE_SEARCHES):
-            self._move_to(at + moved)
+            self._move_to(base_logits + logit_step)
             # of the differences, not a difference of sums: near the end rounding would decide
-            rise = float(self.weights @ np.log((1 + self.raised) / (1 + raised)))
+            rise = float(self.weights @ np.log((1 + self.exp_logits) / (1 + base_exp)))
             penalty = _norm(self.beta + move) - _norm(self.beta)
-            if rise - self.pulled @ move + penalty <= DESCENT * gain:
+            if rise - self.label_gradient @ move + penalty <= DESCENT * gain:
                 self.beta = self.beta + move
                 return sweeps
-            move, moved, gain = move / 2, moved / 2, gain / 2
-        self._move_to(at)
+            move, logit_step, gain = move / 2, logit_step / 2, gain / 2
+        self._move_to(base_logits)
         return sweeps
 
     def _move_to(self, logits: Floats) -> None:
-        self.logits, self.raised = logits, np.exp(np.minimum(logits, HIGHEST))
+        self.logits, self.exp_logits = logits, np.exp(np.minimum(logits, MAX_LOGIT))
 
-    def _target(self, draws: Iterator[int]) -> tuple[Floats, int]:
+    def _newton_direction(self, draws: Iterator[int]) -> tuple[Floats, int]:
         """Minimise the quadratic model plus the penalty, coordinate by coordinate."""
-        move, active = [0.0] * len(self.beta), self.active
+        move, active = [0.0] * len(self.beta), self.active_count
         largest, sweeps = np.inf, 0
         while sweeps < INNER_STEPS:
             self._shuffle(active, draws)
-            found, active = self._sweep(move, active, largest)
+            violations, active = self._sweep(move, active, largest)
             sweeps += 1
-            if sum(found) <= self.inner * self.first:
-                if active == self.active:
+            if sum(violations) <= self.inner_tolerance * self.initial_violation:
+                if active == self.active_count:
                     break
-                active, largest = self.active, np.inf
+                active, largest = self.active_count, np.inf
                 continue
-            largest = max(found, default=0.0)
+            largest = max(violations, default=0.0)
         return np.array(move), sweeps
 
     def _sweep(self, move: list[float], active: int, largest: float) -> tuple[list[float], int]:
         """Go once through the active coordinates; return their violations and how many stay."""
-        place, found, beta = 0, [], self.beta.tolist()
-        idle = largest / self.rows
-        while place < active:
-            j = self.order[place]
-            row = self.curve[j]
-            slope = self.slope[j] + DAMPING * move[j]
-            slope += sum(bend * moved for bend, moved in zip(row, move, strict=True))
-            violation = _violation(beta[j] + move[j], slope, idle)
+        position, violations, beta = 0, [], self.beta.tolist()
+        idle_margin = largest / self.rows
+        while position < active:
+            j = self.order[position]
+            row = self.hessian[j]
+            gradient = self.gradient[j] + DAMPING * move[j]
+            gradient += sum(curvature * step for curvature, step in zip(row, move, strict=True))
+            violation = _violation(beta[j] + move[j], gradient, idle_margin)
             if violation is None:
                 active -= 1
-                self._swap(place, active)
+                self._swap(position, active)
                 continue
-            found.append(violation)
-            move[j] += _shift(beta[j] + move[j], slope, row[j] + DAMPING)
-            place += 1
-        return found, active
+            violations.append(violation)
+            move[j] += _shift(beta[j] + move[j], gradient, row[j] + DAMPING)
+            position += 1
+        return violations, active
 
     def _shuffle(self, active: int, draws: Iterator[int]) -> None:
-        for place in range(active):
-            self._swap(place, place + _below(active - place, draws))
+        for position in range(active):
+            self._swap(position, position + _random_below(active - position, draws))
 
-    def _swap(self, one: int, other: int) -> None:
+    def _swap(self, i: int, j: int) -> None:
         order = self.order
-        order[one], order[other] = order[other], order[one]
+        order[i], order[j] = order[j], order[i]
 
 
-def _active(
-    order: list[int], beta: list[float], slope: list[float], idle: float
+def _partition_active(
+    order: list[int], beta: list[float], gradient: list[float], idle_margin: float
 ) -> tuple[int, list[float]]:
     """Move coordinates that stay at nought to the end; return how many do not, and violations."""
-    place, active, found = 0, len(order), []
-    while place < active:
-        j = order[place]
-        violation = _violation(beta[j], slope[j], idle)
+    position, active_count, violations = 0, len(order), []
+    while position < active_count:
+        j = order[position]
+        violation = _violation(beta[j], gradient[j], idle_margin)
         if violation is None:
-            active -= 1
-            order[place], order[active] = order[active], order[place]
+            active_count -= 1
+            order[position], order[active_count] = order[active_count], order[position]
             continue
-        found.append(violation)
-        place += 1
-    return active, found
+        violations.append(violation)
+        position += 1
+    return active_count, violations
 
 
-def _violation(at: float, slope: float, idle: float) -> float | None:
+def _violation(coefficient: float, gradient: float, idle_margin: float) -> float | None:
     """Return how far a coordinate is from its optimality condition; None: it is idle at nought."""
-    if at > 0:
-        return abs(slope + 1)
-    if at < 0:
-        return abs(slope - 1)
-    if slope + 1 < 0:
-        return -slope - 1
-    if slope - 1 > 0:
-        return slope - 1
-    return None if slope + 1 > idle and slope - 1 < -idle else 0.0
+    if coefficient > 0:
+        return abs(gradient + 1)
+    if coefficient < 0:
+        return abs(gradient - 1)
+    if gradient + 1 < 0:
+        return -gradient - 1
+    if gradient - 1 > 0:
+        return gradient - 1
+    return None if gradient + 1 > idle_margin and gradient - 1 < -idle_margin else 0.0
 
 
-def _shift(at: float, slope: float, curve: float) -> float:
+def _shift(coefficient: float, gradient: float, curvature: float) -> float:
     """Return the step to a coordinate's own minimum, cut to the longest that is allowed."""
-    if slope + 1 < curve * at:
-        step = -(slope + 1) / curve
-    elif slope - 1 > curve * at:
-        step = -(slope - 1) / curve
+    if gradient + 1 < curvature * coefficient:
+        step = -(gradient + 1) / curvature
+    elif gradient - 1 > curvature * coefficient:
+        step = -(gradient - 1) / curvature
     else:
-        step = -at
-    return 0.0 if abs(step) < STILL else min(max(step, -LONGEST), LONGEST)
+        step = -coefficient
+    return 0.0 if abs(step) < MIN_STEP else min(max(step, -MAX_STEP), MAX_STEP)
 
 
 def _norm(beta: Floats) -> float:
@@ -222,12 +226,12 @@ def _draws() -> Iterator[int]:
         yield from source.randint(0, 1 << 32, size=256, dtype=np.uint32).tolist()
 
 
-def _below(limit: int, draws: Iterator[int]) -> int:
+def _random_below(limit: int, draws: Iterator[int]) -> int:
     """Return a number below the limit, each equally likely (Lemire, arXiv 1805.10941)."""
-    rest = ((1 << 32) - limit) % limit
+    threshold = ((1 << 32) - limit) % limit
     while True:
         product = next(draws) * limit
-        if product & 0xFFFFFFFF >= rest:
+        if product & 0xFFFFFFFF >= threshold:
             return product >> 32
 
 
@@ -247,64 +251,70 @@ def refit(
     products = (features[:, :, None] * features[:, None, :]).reshape(n, k * k)
     beta = np.tile(start, (len(weights), 1))
     scaled = strength * weights
-    pulled = (scaled * labels) @ features
-    moving = np.arange(len(weights))
+    label_gradient = (scaled * labels) @ features
+    active = np.arange(len(weights))
     for _ in range(STEPS):
-        at, own = beta[moving], scaled[moving]
-        p = sigmoid(at @ features.T)
-        own = own * p
-        slope = own @ features - pulled[moving]
-        own -= own * p
-        curve = (own @ products).reshape(-1, k, k) + FLAT * np.eye(k)
-        step = _proximal(at, slope, curve) - at
+        current, row_weights = beta[active], scaled[active]
+        p = sigmoid(current @ features.T)
+        row_weights = row_weights * p
+        gradient = row_weights @ features - label_gradient[active]
+        row_weights -= row_weights * p
+        hessian = (row_weights @ products).reshape(-1, k, k) + CURVATURE_FLOOR * np.eye(k)
+        step = _proximal_minimum(current, gradient, hessian) - current
         size = np.abs(step).max(axis=1)
-        far = size > FAR
-        beta[moving] = at + step
-        if far.any():
-            some = moving[far]
-            beta[some] = _lower(features, scaled[some], pulled[some], at[far], step[far])
-        moving = moving[size > SETTLED]
-        if not len(moving):
+        is_large = size > LARGE_STEP
+        beta[active] = current + step
+        if is_large.any():
+            large = active[is_large]
+            beta[large] = _line_search(
+                features, scaled[large], label_gradient[large], current[is_large], step[is_large]
+            )
+        active = active[size > STEP_TOLERANCE]
+        if not len(active):
             break
     return beta
 
 
-def _proximal(at: Floats, slope: Floats, curve: Floats) -> Floats:
+def _proximal_minimum(current: Floats, gradient: Floats, hessian: Floats) -> Floats:
     """Return the minima of slope (t - at) + (t - at) curve (t - at) / 2 + |t|_1, shape (rounds, k).
 
     Coordinate by coordinate, each to its own minimum.
     """
-    found = at.copy()
+    minimum = current.copy()
     for _ in range(SWEEPS):
-        before = found.copy()
-        for j in range(at.shape[1]):
-            tilt = slope[:, j] + np.einsum("rk,rk->r", curve[:, j], found - at)
-            bend = curve[:, j, j]
-            free = found[:, j] - tilt / bend
-            found[:, j] = np.sign(free) * np.maximum(np.abs(free) - 1 / bend, 0)
-        if np.abs(found - before).max() <= INNER:
+        previous = minimum.copy()
+        for j in range(current.shape[1]):
+            tilt = gradient[:, j] + np.einsum("rk,rk->r", hessian[:, j], minimum - current)
+            curvature = hessian[:, j, j]
+            unpenalized = minimum[:, j] - tilt / curvature
+            minimum[:, j] = np.sign(unpenalized) * np.maximum(
+                np.abs(unpenalized) - 1 / curvature, 0
+            )
+        if np.abs(minimum - previous).max() <= SWEEP_TOLERANCE:
             break
-    return found
+    return minimum
 
 
-def _lower(features: Floats, weights: Floats, pulled: Floats, at: Floats, step: Floats) -> Floats:
+def _line_search(
+    features: Floats, weights: Floats, label_gradient: Floats, current: Floats, step: Floats
+) -> Floats:
     """Return `at` plus the step, halved where the objective would rise."""
-    start = _objective(features, weights, pulled, at)
+    start = _objective(features, weights, label_gradient, current)
     allowed = start + ROUNDING * np.abs(start)
-    taken = at + step
-    rising = np.arange(len(at))
+    candidate = current + step
+    rising = np.arange(len(current))
     for halving in range(1, HALVINGS):
-        now = _objective(features, weights[rising], pulled[rising], taken[rising])
-        rising = rising[now > allowed[rising]]
+        objective = _objective(features, weights[rising], label_gradient[rising], candidate[rising])
+        rising = rising[objective > allowed[rising]]
         if not len(rising):
             break
-        taken[rising] = at[rising] + step[rising] / 2**halving
-    return taken
+        candidate[rising] = current[rising] + step[rising] / 2**halving
+    return candidate
 
 
-def _objective(features: Floats, weights: Floats, pulled: Floats, beta: Floats) -> Floats:
+def _objective(features: Floats, weights: Floats, label_gradient: Floats, beta: Floats) -> Floats:
     """Return the penalised loss, shape (rounds,); `pulled` is sum_i C w_i y_i x_i."""
     logits = beta @ features.T
     softplus = np.log1p(np.exp(-np.abs(logits))) + np.maximum(logits, 0)
-    loss = np.einsum("rn,rn->r", weights, softplus) - np.einsum("rk,rk->r", pulled, beta)
+    loss = np.einsum("rn,rn->r", weights, softplus) - np.einsum("rk,rk->r", label_gradient, beta)
     return np.asarray(loss + np.abs(beta).sum(axis=1))

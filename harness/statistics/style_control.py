@@ -19,40 +19,39 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.errors import CheckError
-from harness.statistics.logistic import fit
-from harness.statistics.resampling import Floats, Indices, stream, weights
-from harness.statistics.sigmoid import sigmoid
+from harness.statistics.logistic import fit, sigmoid
+from harness.statistics.resampling import Floats, Indices, bit_generator, resample_weights
 
 RATE, STEPS, START = 0.1, 50, 0.5
-SMALL, CURVED = 1e-9, 1e-10
+TOLERANCE, MIN_CURVATURE = 1e-9, 1e-10
 HISTORY = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class StyleGames:
     """Games against the baseline, each field of shape (rows,) or (rows, features)."""
 
     model: Indices
-    won: Floats
+    points: Floats
     """What the model won: 0, ½ or 1."""
     weight: Floats
     """How often the game counts."""
-    apart: Floats
+    style_difference: Floats
     """Differences of style, (rows, features); see `differences`."""
     prompt: Indices
     """Whose games stay together in a resample."""
-    models: int
+    model_count: int
 
 
 @dataclass(frozen=True, slots=True)
-class Controlled:
+class StyleControlFit:
     """Win rates at equal style, as shares."""
 
     win_rate: Floats
     """Shape (models,)."""
     style: Floats
     """The weights of the standardised features, shape (features,)."""
-    resampled: Floats | None = None
+    replicates: Floats | None = None
     """Shape (rounds, models)."""
     contributions: Floats | None = None
     """Of every prompt to each win rate, shape (prompts, models), NaN where a model has no game:
@@ -60,7 +59,7 @@ class Controlled:
     prompts, see `influence`."""
 
 
-def differences(ours: Floats, theirs: Floats) -> Floats:
+def style_differences(ours: Floats, theirs: Floats) -> Floats:
     """Return what upstream compares of two answers' style, shape (answers, 4).
 
     Both hold tokens, headers, lists, bold (answers, 4). Length is (a - b) / (a + b), nought where
@@ -71,83 +70,87 @@ def differences(ours: Floats, theirs: Floats) -> Floats:
     length = np.divide(
         ours[:, :1] - theirs[:, :1], total, out=np.zeros_like(total), where=total > 0
     )
-    dense, other = (side[:, 1:] / (side[:, :1] + 1) for side in (ours, theirs))
-    return np.hstack([length, (dense - other) / (dense + other + 1)])
+    our_density, their_density = (side[:, 1:] / (side[:, :1] + 1) for side in (ours, theirs))
+    return np.hstack([length, (our_density - their_density) / (our_density + their_density + 1)])
 
 
-def exact(rows: Rows, *, seed: int = 0, rounds: int = 0) -> Controlled:
+def fit_exact(rows: StyleGames, *, seed: int = 0, rounds: int = 0) -> StyleControlFit:
     """Return the maximum of the likelihood, and its resamples over prompts.
 
     Raises:
         CheckError: the games do not tell style from strength.
     """
-    features = np.hstack([_own(rows), _divided(rows.apart, _spread(rows))])
-    told = np.asarray(features.any(axis=0))  # a style that no two answers differ in has no weight
-    features = features[:, told]
-    found = fit(features, rows.won, rows.weight[None, :])
-    if not found.settled[0]:
+    features = np.hstack(
+        [_model_indicators(rows), _divide(rows.style_difference, _standard_deviation(rows))]
+    )
+    varies = np.asarray(features.any(axis=0))  # a style that no two answers differ in has no weight
+    features = features[:, varies]
+    fitted = fit(features, rows.points, rows.weight[None, :])
+    if not fitted.converged[0]:
         raise CheckError("wins follow the style of the answers without an exception: no control")
-    drawn = _resamples(rows, seed, rounds) if rounds else None
-    beta = np.zeros(len(told))
-    beta[told] = found.coefficients[0]
-    return Controlled(
-        np.asarray(sigmoid(beta[: rows.models])),
-        beta[rows.models :],
+    resamples = _resamples(rows, seed, rounds) if rounds else None
+    beta = np.zeros(len(varies))
+    beta[varies] = fitted.coefficients[0]
+    return StyleControlFit(
+        np.asarray(sigmoid(beta[: rows.model_count])),
+        beta[rows.model_count :],
         None
-        if drawn is None
-        else sigmoid(fit(features, rows.won, drawn).coefficients)[:, : rows.models],
-        _contributions(rows, features, found.coefficients[0]),
+        if resamples is None
+        else sigmoid(fit(features, rows.points, resamples).coefficients)[:, : rows.model_count],
+        _contributions(rows, features, fitted.coefficients[0]),
     )
 
 
-def _contributions(rows: Rows, features: Floats, beta: Floats) -> Floats:
+def _contributions(rows: StyleGames, features: Floats, beta: Floats) -> Floats:
     """Return every prompt's contribution to each win rate, shape (prompts, models)."""
     p = sigmoid(features @ beta)
-    curve = (features * (rows.weight * p * (1 - p))[:, None]).T @ features
-    slope = features * (rows.weight * (rows.won - p))[:, None]
-    moved = slope @ np.linalg.solve(curve, np.eye(len(beta), rows.models))
+    hessian = (features * (rows.weight * p * (1 - p))[:, None]).T @ features
+    gradients = features * (rows.weight * (rows.points - p))[:, None]
+    influence = gradients @ np.linalg.solve(hessian, np.eye(len(beta), rows.model_count))
     prompts = int(rows.prompt.max()) + 1
-    found = np.full((prompts, rows.models), np.nan)
-    for model in range(rows.models):
-        own = np.unique(rows.prompt[rows.model == model])
-        pull = np.bincount(rows.prompt, weights=moved[:, model], minlength=prompts)[own]
+    table = np.full((prompts, rows.model_count), np.nan)
+    for model in range(rows.model_count):
+        own_prompts = np.unique(rows.prompt[rows.model == model])
+        pull = np.bincount(rows.prompt, weights=influence[:, model], minlength=prompts)[own_prompts]
         value = float(sigmoid(beta[model]))
-        found[own, model] = value + len(own) * value * (1 - value) * (pull - pull.mean())
-    return found
+        table[own_prompts, model] = value + len(own_prompts) * value * (1 - value) * (
+            pull - pull.mean()
+        )
+    return table
 
 
-def truncated(rows: Rows, weight: Floats) -> Controlled:
+def fit_truncated(rows: StyleGames, weight: Floats) -> StyleControlFit:
     """Return where upstream's optimiser stands after its steps; the baseline has a coefficient.
 
     `weight`, shape (rows,), is how often each row counts; the features stay standardised over all.
     """
-    against = np.full((len(rows.model), 1), -1.0)
-    z = _divided(rows.apart - _mean(rows), _spread(rows))
-    features = np.hstack([_own(rows), against, z])
-    beta = lbfgs(features, rows.won, weight)
-    strength = beta[: rows.models] - beta[rows.models]
-    return Controlled(np.asarray(sigmoid(strength)), beta[rows.models + 1 :])
+    baseline_column = np.full((len(rows.model), 1), -1.0)
+    z = _divide(rows.style_difference - _mean(rows), _standard_deviation(rows))
+    features = np.hstack([_model_indicators(rows), baseline_column, z])
+    beta = lbfgs(features, rows.points, weight)
+    strength = beta[: rows.model_count] - beta[rows.model_count]
+    return StyleControlFit(np.asarray(sigmoid(strength)), beta[rows.model_count + 1 :])
 
 
 def lbfgs(features: Floats, labels: Floats, weight: Floats) -> Floats:
     """Return the coefficients after torch's L-BFGS without a line search, in double precision."""
     beta = np.full(features.shape[1], START)
-    loss, slope = _objective(features, labels, weight, beta)
-    step, rate = -slope, min(1.0, 1 / np.abs(slope).sum()) * RATE
-    moved: list[tuple[Floats, Floats]] = []
+    loss, gradient = _objective(features, labels, weight, beta)
+    step, rate = -gradient, min(1.0, 1 / np.abs(gradient).sum()) * RATE
+    history: list[tuple[Floats, Floats]] = []
     for number in range(1, STEPS + 1):
-        if float(slope @ step) > -SMALL:
+        if float(gradient @ step) > -TOLERANCE:
             break
         beta = beta + rate * step
         if number == STEPS:
             break
-        before, last = slope, loss
-        loss, slope = _objective(features, labels, weight, beta)
-        small = np.abs(rate * step).max() <= SMALL or abs(loss - last) < SMALL
-        if np.abs(slope).max() <= SMALL or small:
+        last_gradient, last_loss = gradient, loss
+        loss, gradient = _objective(features, labels, weight, beta)
+        is_small_step = np.abs(rate * step).max() <= TOLERANCE or abs(loss - last_loss) < TOLERANCE
+        if np.abs(gradient).max() <= TOLERANCE or is_small_step:
             break
-        moved = _remembered(moved, rate * step, slope - before)
-        step, rate = _direction(moved, slope), RATE
+        history = _remember(history, rate * step, gradient - last_gradient)
+        step, rate = _direction(history, gradient), RATE
     return beta
 
 
@@ -160,51 +163,53 @@ def _objective(
     return float(loss), np.asarray((weight * (sigmoid(logits) - labels)) @ features)
 
 
-def _remembered(
-    moved: list[tuple[Floats, Floats]], step: Floats, change: Floats
+def _remember(
+    history: list[tuple[Floats, Floats]], step: Floats, change: Floats
 ) -> list[tuple[Floats, Floats]]:
-    curved = float(step @ change) > CURVED
-    return [*moved, (step, change)][-HISTORY:] if curved else moved
+    is_curved = float(step @ change) > MIN_CURVATURE
+    return [*history, (step, change)][-HISTORY:] if is_curved else history
 
 
-def _direction(moved: list[tuple[Floats, Floats]], slope: Floats) -> Floats:
+def _direction(history: list[tuple[Floats, Floats]], gradient: Floats) -> Floats:
     """Return minus the inverse curvature times the gradient, by the two-loop recursion."""
-    found = -slope
+    direction = -gradient
     shares = []
-    for step, change in reversed(moved):
-        share = float(step @ found) / float(step @ change)
-        found = found - share * change
+    for step, change in reversed(history):
+        share = float(step @ direction) / float(step @ change)
+        direction = direction - share * change
         shares.append(share)
-    if moved:
-        step, change = moved[-1]
-        found = found * (float(step @ change) / float(change @ change))
-    for (step, change), share in zip(moved, reversed(shares), strict=True):
-        found = found + step * (share - float(change @ found) / float(step @ change))
-    return found
+    if history:
+        step, change = history[-1]
+        direction = direction * (float(step @ change) / float(change @ change))
+    for (step, change), share in zip(history, reversed(shares), strict=True):
+        direction = direction + step * (share - float(change @ direction) / float(step @ change))
+    return direction
 
 
-def _own(rows: Rows) -> Floats:
+def _model_indicators(rows: StyleGames) -> Floats:
     """Return one column a model, 1 in its rows."""
-    own = np.zeros((len(rows.model), rows.models))
-    own[np.arange(len(own)), rows.model] = 1
-    return own
+    indicators = np.zeros((len(rows.model), rows.model_count))
+    indicators[np.arange(len(indicators)), rows.model] = 1
+    return indicators
 
 
-def _mean(rows: Rows) -> Floats:
-    return np.asarray(rows.weight @ rows.apart / rows.weight.sum())
+def _mean(rows: StyleGames) -> Floats:
+    return np.asarray(rows.weight @ rows.style_difference / rows.weight.sum())
 
 
-def _spread(rows: Rows) -> Floats:
+def _standard_deviation(rows: StyleGames) -> Floats:
     """Return the weighted standard deviation (n - 1) of every difference."""
-    squares = rows.weight @ (rows.apart - _mean(rows)) ** 2
+    squares = rows.weight @ (rows.style_difference - _mean(rows)) ** 2
     return np.asarray(np.sqrt(squares / max(1.0, rows.weight.sum() - 1)))
 
 
-def _divided(apart: Floats, spread: Floats) -> Floats:
-    return np.asarray(np.divide(apart, spread, out=np.zeros_like(apart), where=spread > 0))
+def _divide(difference: Floats, spread: Floats) -> Floats:
+    return np.asarray(
+        np.divide(difference, spread, out=np.zeros_like(difference), where=spread > 0)
+    )
 
 
-def _resamples(rows: Rows, seed: int, rounds: int) -> Floats:
+def _resamples(rows: StyleGames, seed: int, rounds: int) -> Floats:
     """Return every row's weight in each resample of prompts, shape (rounds, rows)."""
-    drawn = weights(int(rows.prompt.max()) + 1, stream(seed), rounds)
-    return np.asarray(drawn[:, rows.prompt] * rows.weight)
+    prompt_weights = resample_weights(int(rows.prompt.max()) + 1, bit_generator(seed), rounds)
+    return np.asarray(prompt_weights[:, rows.prompt] * rows.weight)

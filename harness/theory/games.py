@@ -14,10 +14,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from pydantic import Field
 
-from harness.config import Component
+from harness.core.config import Component
+from harness.core.io import sha256
+from harness.core.seeds import derive
 from harness.errors import InputError
-from harness.files import sha256
-from harness.seeds import derive
 from harness.statistics.resampling import Floats
 
 TOLERANCE = 1e-9
@@ -42,15 +42,15 @@ class Games:
         actions = self.reference.shape[-1]
         return self.preference.reshape(-1, actions, actions), self.reference.reshape(-1, actions)
 
-    def mean(self, figures: Floats) -> Floats:
+    def mean(self, values: Floats) -> Floats:
         """Return the mean over prompts, shape (..., games), of one figure a row."""
         games, prompts = self.reference.shape[:2]
-        found: Floats = figures.reshape(*figures.shape[:-1], games, prompts).mean(-1)
-        return found
+        means: Floats = values.reshape(*values.shape[:-1], games, prompts).mean(-1)
+        return means
 
 
 @runtime_checkable
-class Game(Protocol):
+class GameSource(Protocol):
     """A recipe for games."""
 
     name: str
@@ -59,7 +59,7 @@ class Game(Protocol):
         """Return the games; the same ones for the same seed."""
 
 
-class Matrix(Component):
+class MatrixGame(Component):
     """One game, written out."""
 
     name: str
@@ -70,7 +70,7 @@ class Matrix(Component):
 
     def draw(self, seed: int) -> Games:
         """Return the game, which no seed changes."""
-        return one_game(self.preference, self.reference)
+        return single_game(self.preference, self.reference)
 
 
 class MatrixFile(Component):
@@ -97,10 +97,10 @@ class MatrixFile(Component):
             raise InputError(
                 f"{self.path}: expected a square of numbers, commas between them: {error}"
             ) from error
-        return one_game(cells, self.reference)
+        return single_game(cells, self.reference)
 
 
-class Drawn(Component):
+class GameDistribution(Component):
     """What random games have in common: how many, how large, and how their references are drawn."""
 
     name: str
@@ -111,28 +111,28 @@ class Drawn(Component):
     concentration: float = Field(default=5.0, gt=0)
     """The references are Dirichlet draws; large is near uniform."""
 
-    def references(self, rng: np.random.Generator) -> Floats:
+    def draw_references(self, rng: np.random.Generator) -> Floats:
         """Draw π_ref, shape (games, prompts, actions)."""
         alpha = np.full(self.actions, self.concentration)
         return rng.dirichlet(alpha, size=(self.games, self.prompts))
 
-    def stream(self, seed: int) -> np.random.Generator:
+    def generator(self, seed: int) -> np.random.Generator:
         """Return the random numbers of a seed."""
         return np.random.default_rng(derive(seed, "games", type(self).__name__))
 
 
-class Random(Drawn):
+class Random(GameDistribution):
     """P(i ≻ j) uniform on (0, 1) for every pair, each on its own: hardly ever transitive."""
 
     def draw(self, seed: int) -> Games:
         """Return the games."""
-        rng = self.stream(seed)
+        rng = self.generator(seed)
         shape = (self.games, self.prompts, self.actions, self.actions)
         upper = np.triu(rng.random(shape), 1)
-        return Games(completed(upper), self.references(rng))
+        return Games(complete(upper), self.draw_references(rng))
 
 
-class BradleyTerry(Drawn):
+class BradleyTerry(GameDistribution):
     """P(i ≻ j) = σ(r_i − r_j), with normally distributed rewards: always transitive."""
 
     spread: float = Field(default=1.0, gt=0)
@@ -140,13 +140,13 @@ class BradleyTerry(Drawn):
 
     def draw(self, seed: int) -> Games:
         """Return the games."""
-        rng = self.stream(seed)
+        rng = self.generator(seed)
         rewards = self.spread * rng.standard_normal((self.games, self.prompts, self.actions))
-        apart = rewards[..., :, None] - rewards[..., None, :]
-        return Games(1 / (1 + np.exp(-apart)), self.references(rng))
+        difference = rewards[..., :, None] - rewards[..., None, :]
+        return Games(1 / (1 + np.exp(-difference)), self.draw_references(rng))
 
 
-class Cyclic(Drawn):
+class Cyclic(GameDistribution):
     """Each action beats the half of the others that follow it: rock, paper, scissors at large."""
 
     actions: int = Field(default=3, gt=2)
@@ -159,22 +159,22 @@ class Cyclic(Drawn):
 
         With an even number of actions, opposite ones are even.
         """
-        rng, n = self.stream(seed), self.actions
+        rng, n = self.generator(seed), self.actions
         wins = rng.uniform(self.weakest, self.strongest, (self.games, self.prompts, n, n))
         ahead = (np.arange(n) - np.arange(n)[:, None]) % n
         matrix = np.where(ahead * 2 < n, wins, 1 - np.swapaxes(wins, -1, -2))
-        return Games(np.where(ahead * 2 % n == 0, 0.5, matrix), self.references(rng))
+        return Games(np.where(ahead * 2 % n == 0, 0.5, matrix), self.draw_references(rng))
 
 
-def completed(upper: Floats) -> Floats:
+def complete(upper: Floats) -> Floats:
     """Return the preference matrix of its part above the diagonal."""
     actions = upper.shape[-1]
     below = np.tril(np.ones((actions, actions)), -1) * (1 - np.swapaxes(upper, -1, -2))
-    found: Floats = upper + below + np.eye(actions) / 2
-    return found
+    matrix: Floats = upper + below + np.eye(actions) / 2
+    return matrix
 
 
-def one_game(preference: Sequence[Sequence[float]], reference: Sequence[float] | None) -> Games:
+def single_game(preference: Sequence[Sequence[float]], reference: Sequence[float] | None) -> Games:
     """Return a single game of one prompt.
 
     Raises:
@@ -203,17 +203,17 @@ def check_preference(preference: Floats) -> None:
         *_, i, j = np.argwhere(outside)[0]
         value = preference[outside][0]
         raise InputError(f"P({i}, {j}) is {value:g}: a preference lies in [0, 1]")
-    apart = np.abs(preference + np.swapaxes(preference, -1, -2) - 1)
-    if apart.max() > TOLERANCE:
-        *where, i, j = np.unravel_index(int(apart.argmax()), apart.shape)
-        here = preference[tuple(where)]
+    deviation = np.abs(preference + np.swapaxes(preference, -1, -2) - 1)
+    if deviation.max() > TOLERANCE:
+        *location, i, j = np.unravel_index(int(deviation.argmax()), deviation.shape)
+        matrix = preference[tuple(location)]
         raise InputError(
-            f"P({i}, {j}) = {here[i, j]:g} and P({j}, {i}) = {here[j, i]:g}: in a preference "
+            f"P({i}, {j}) = {matrix[i, j]:g} and P({j}, {i}) = {matrix[j, i]:g}: in a preference "
             "matrix they sum to 1, and the diagonal is 0.5"
         )
 
 
-def check_policy(policy: Floats, what: str = "the policy") -> None:
+def check_policy(policy: Floats, label: str = "the policy") -> None:
     """Check that policies are distributions with full support, shape (..., actions).
 
     Raises:
@@ -222,8 +222,8 @@ def check_policy(policy: Floats, what: str = "the policy") -> None:
     if not (policy > 0).all():
         action = int(np.argwhere(~(policy > 0))[0][-1])
         raise InputError(
-            f"{what} gives action {action} the probability {policy[~(policy > 0)][0]:g}: "
+            f"{label} gives action {action} the probability {policy[~(policy > 0)][0]:g}: "
             "KL needs every action's to be positive, e.g. 1e-9"
         )
     if np.abs(policy.sum(-1) - 1).max() > TOLERANCE:
-        raise InputError(f"{what} sums to {policy.sum(-1).ravel()[0]:g}: probabilities sum to 1")
+        raise InputError(f"{label} sums to {policy.sum(-1).ravel()[0]:g}: probabilities sum to 1")

@@ -12,37 +12,37 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from pydantic import Field
 
-from harness.config import Component
-from harness.models import end_ids, load_tokenizer, render
+from harness.core.config import Component
+from harness.core.hub import end_token_ids, load_tokenizer, render_conversation
 from harness.statistics.resampling import Floats
-from harness.theory.games import Game, Games
-from harness.theory.measures import duality_gap
-from harness.theory.report import Cell, Findings
+from harness.theory.games import Games, GameSource
+from harness.theory.nash import duality_gap
+from harness.theory.results import Cell, ResultTable
 from harness.types import Message, Pair, Policy, Prompt
 
-Score = Callable[[Policy, Sequence[Pair]], Sequence[float]]
+PairScorer = Callable[[Policy, Sequence[Pair]], Sequence[float]]
 
 
-def words_of(action: int, actions: int) -> str:
+def response_for(action: int, actions: int) -> str:
     """Return the response that is an action."""
     return " ".join(["on"] * action + ["stop"] * (action < actions - 1))
 
 
-def action_of(response: str, actions: int) -> int | None:
+def parse_action(response: str, actions: int) -> int | None:
     """Return the action that a response is, or None."""
-    spoken = {words_of(action, actions): action for action in range(actions)}
-    return spoken.get(" ".join(response.split()))
+    actions_by_response = {response_for(action, actions): action for action in range(actions)}
+    return actions_by_response.get(" ".join(response.split()))
 
 
-def prompt_of(number: int) -> str:
+def prompt_text(number: int) -> str:
     """Return the text of a prompt of the game."""
     return f"play {number}"
 
 
-class GameTexts(Component):
+class GameCorpus(Component):
     """What the policy is first fine-tuned on: responses as often as the reference has them."""
 
-    game: Game
+    game: GameSource
     count: int = Field(default=1000, gt=0)
     """Texts a prompt."""
 
@@ -53,8 +53,8 @@ class GameTexts(Component):
     def _examples(self, games: Games) -> Iterator[tuple[str, str]]:
         for number, reference in enumerate(games.reference[0]):
             for action, share in enumerate(reference):
-                spoken = words_of(action, len(reference))
-                yield from [(prompt_of(number), spoken)] * round(share * self.count)
+                response = response_for(action, len(reference))
+                yield from [(prompt_text(number), response)] * round(share * self.count)
 
     def words(self) -> list[str]:
         """Return every word that prompts and responses hold."""
@@ -64,14 +64,14 @@ class GameTexts(Component):
 class GamePrompts(Component):
     """The game's prompts over and over; each is asked `count` times an iteration."""
 
-    game: Game
+    game: GameSource
     count: int | None = Field(default=512, gt=0)
 
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return prompts that differ in their ids alone, so that samples differ."""
         numbers = range(self.game.draw(0).reference.shape[1])
         return [
-            Prompt(f"{iteration}-{number}-{i}", (Message("user", prompt_of(number)),))
+            Prompt(f"{iteration}-{number}-{i}", (Message("user", prompt_text(number)),))
             for number in numbers
             for i in range(self.count or 1)
         ]
@@ -80,36 +80,42 @@ class GamePrompts(Component):
 class GamePreference(Component):
     """The rule of the game's oracle; what is no action loses to every action."""
 
-    game: Game
+    game: GameSource
 
     def __call__(self, prompt: str, first: str, second: str) -> float:
         """Return P(first ≻ second)."""
-        preference = self._preferences()[int(prompt.split()[-1])]
-        one, other = (action_of(spoken, len(preference)) for spoken in (first, second))
-        if one is None or other is None:
-            return ((one is not None) - (other is not None) + 1) / 2
-        return float(preference[one, other])
+        preference = self._preference_matrices()[int(prompt.split()[-1])]
+        first_action, second_action = (
+            parse_action(response, len(preference)) for response in (first, second)
+        )
+        if first_action is None or second_action is None:
+            return ((first_action is not None) - (second_action is not None) + 1) / 2
+        return float(preference[first_action, second_action])
 
-    def _preferences(self) -> Floats:
-        found: Floats = self.game.draw(0).preference[0]
-        return found
+    def _preference_matrices(self) -> Floats:
+        matrices: Floats = self.game.draw(0).preference[0]
+        return matrices
 
 
-def every_response(policy: Policy, game: Game) -> list[Pair]:
+def enumerate_responses(policy: Policy, game: GameSource) -> list[Pair]:
     """Return each prompt with each action as a row to be scored: both of a pair are the same."""
     tokenizer = load_tokenizer(policy)
-    end = end_ids(tokenizer, policy.path)[0]
+    end = end_token_ids(tokenizer, policy.path)[0]
     _, prompts, actions = game.draw(0).reference.shape
-    found = []
+    pairs = []
     for number in range(prompts):
-        ids = render(tokenizer, [Message("user", prompt_of(number))]).token_ids
+        ids = render_conversation(tokenizer, [Message("user", prompt_text(number))]).token_ids
         for action in range(actions):
-            told = tokenizer(words_of(action, actions), add_special_tokens=False)["input_ids"]
-            found.append(Pair(prompt_of(number), ids, (*told, end), (*told, end), 0.5))
-    return found
+            response_ids = tokenizer(response_for(action, actions), add_special_tokens=False)[
+                "input_ids"
+            ]
+            pairs.append(
+                Pair(prompt_text(number), ids, (*response_ids, end), (*response_ids, end), 0.5)
+            )
+    return pairs
 
 
-def exact_policy(logps: Sequence[float], game: Game) -> tuple[Floats, float]:
+def exact_policy(logps: Sequence[float], game: GameSource) -> tuple[Floats, float]:
     """Return the policy, shape (prompts, actions), and the largest mass outside the actions.
 
     Args:
@@ -121,17 +127,19 @@ def exact_policy(logps: Sequence[float], game: Game) -> tuple[Floats, float]:
     return mass / total, float(1 - total.min())
 
 
-def played(policies: Sequence[Policy], game: Game, score: Score) -> Findings:
+def tabulate_policies(
+    policies: Sequence[Policy], game: GameSource, score: PairScorer
+) -> ResultTable:
     """Tell what policies play, from π_1 on; `score` gives log π of every pair's chosen response."""
     preference, reference = game.draw(0).rows()
     rows: list[tuple[Cell, ...]] = []
     for t, policy in enumerate(policies):
-        found, outside = exact_policy(score(policy, every_response(policy, game)), game)
-        gap = float(duality_gap(preference, found, reference, 0.0).mean())
-        shares = " / ".join(" ".join(f"{p:.3f}" for p in row) for row in found)
+        exact, outside = exact_policy(score(policy, enumerate_responses(policy, game)), game)
+        gap = float(duality_gap(preference, exact, reference, 0.0).mean())
+        shares = " / ".join(" ".join(f"{p:.3f}" for p in row) for row in exact)
         rows.append((str(t), shares, gap, outside))
     start = float(duality_gap(preference, reference, reference, 0.0).mean())
-    return Findings(
+    return ResultTable(
         f"{game.name}, played by a transformer",
         ("iteration", "policy", "gap", "outside"),
         tuple(rows),

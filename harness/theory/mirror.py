@@ -3,6 +3,15 @@
 π_{t+1}(y) ∝ exp(P(y ≻ π_t)/η) π_ref(y)^{τ/η} π_t(y)^{1 − τ/η}
 
 With τ = 0 it is multiplicative weights, in the paper's table "INPO without KL".
+
+Whether the last iterate settles: the exact condition on a constant η, near the Nash policy.
+
+With A = P − ½ and S = diag(π*) − π*π*ᵀ, equation 5 moves a small displacement of log π by
+(1 − τ/η) I + A S/η. A S has the eigenvalues ±iω of an antisymmetric matrix, so that the largest
+modulus is √((1 − τ/η)² + ρ²/η²) with ρ = max ω, which is below 1 just where η > (τ² + ρ²)/(2τ).
+
+Theorem 4 (arXiv 2407.00617) promises a neighbourhood of the Nash policy for a constant η, and
+convergence for η_t = τ(t + 2)/2, which passes this threshold in the end.
 """
 
 from __future__ import annotations
@@ -14,7 +23,7 @@ import numpy as np
 
 from harness.errors import ConfigError
 from harness.statistics.resampling import Floats
-from harness.theory.measures import softmax, win_rates
+from harness.theory.nash import softmax, win_rates
 from harness.types import Advance
 
 StepSizes = Callable[[int], float]
@@ -37,12 +46,12 @@ class Trajectory:
     """The mean of KL(π_t ‖ π_ref) over t ≤ T, shape (records, rows)."""
 
 
-def constant(eta: float) -> StepSizes:
+def constant_eta(eta: float) -> StepSizes:
     """Return the same η for every t."""
     return lambda _: eta
 
 
-def shrinking(tau: float) -> StepSizes:
+def shrinking_eta(tau: float) -> StepSizes:
     """Return η_t = τ(t + 2)/2, theorem 4's."""
     return lambda t: tau * (t + 2) / 2
 
@@ -52,8 +61,8 @@ def omd_step(
 ) -> Floats:
     """Return π_{t+1}, shape (..., actions): equation 5, written for reading."""
     check_constants(eta, tau)
-    kept = tau / eta * np.log(reference) + (1 - tau / eta) * np.log(policy)
-    return softmax(win_rates(preference, policy) / eta + kept)
+    anchored_logits = tau / eta * np.log(reference) + (1 - tau / eta) * np.log(policy)
+    return softmax(win_rates(preference, policy) / eta + anchored_logits)
 
 
 def mirror_descent(
@@ -80,19 +89,19 @@ def mirror_descent(
     Raises:
         ConfigError: τ is negative or above an η_t.
     """
-    begun = reference if start is None else start
+    initial = reference if start is None else start
     etas = [eta(t) for t in range(1, record[-1])]
     check_constants(min(etas, default=tau or 1.0), tau)
     rows, actions = reference.shape
-    kept = np.empty((2, len(record), actions, rows))
+    policies = np.empty((2, len(record), actions, rows))
     pull = np.empty((len(record), rows))
     for first in range(0, rows, BLOCK):
         block = slice(first, min(first + BLOCK, rows))
         matrix = np.ascontiguousarray(np.moveaxis(preference[block], 0, -1))
-        found = kept[..., block], pull[:, block]
-        _run(matrix, reference[block].T, begun[block].T, etas, tau, record, found)
+        outputs = policies[..., block], pull[:, block]
+        _run(matrix, reference[block].T, initial[block].T, etas, tau, record, outputs)
         advance(block.stop - first)
-    last, mixture = np.ascontiguousarray(np.moveaxis(kept, -1, 2))
+    last, mixture = np.ascontiguousarray(np.moveaxis(policies, -1, 2))
     return Trajectory(record, last, mixture, pull)
 
 
@@ -103,17 +112,17 @@ def _run(
     etas: Sequence[float],
     tau: float,
     record: Sequence[int],
-    found: tuple[Floats, Floats],
+    outputs: tuple[Floats, Floats],
 ) -> None:
     """Run a block, actions first and games last, so that every operation is on long rows."""
-    kept, pull = found
+    policies, pull = outputs
     anchor, policy = np.log(reference), np.array(start)
     ratio = np.log(policy) - anchor  # log π_t/π_ref, up to a constant
-    total, pulled = np.zeros_like(policy), np.zeros(policy.shape[1])
-    level = (policy * ratio).sum(0)
-    rates, ended = np.empty_like(policy), 0
+    total, pull_total = np.zeros_like(policy), np.zeros(policy.shape[1])
+    divergence = (policy * ratio).sum(0)
+    rates, completed = np.empty_like(policy), 0
     for k, end in enumerate(record):
-        for t in range(ended + 1, end + 1):
+        for t in range(completed + 1, end + 1):
             if t > 1:
                 np.einsum("ijn,jn->in", matrix, policy, out=rates)
                 ratio *= 1 - tau / etas[t - 2]
@@ -122,11 +131,11 @@ def _run(
                 np.exp(ratio + anchor, out=policy)
                 mass = policy.sum(0)
                 policy /= mass
-                level = (policy * ratio).sum(0) - np.log(mass)
+                divergence = (policy * ratio).sum(0) - np.log(mass)
             total += policy
-            pulled += level
-        kept[0, k], kept[1, k], pull[k] = policy, total / end, pulled / end
-        ended = end
+            pull_total += divergence
+        policies[0, k], policies[1, k], pull[k] = policy, total / end, pull_total / end
+        completed = end
 
 
 def check_constants(eta: float, tau: float) -> None:
@@ -139,3 +148,22 @@ def check_constants(eta: float, tau: float) -> None:
         raise ConfigError(f"tau is {tau:g}: it must be 0 (no pull to the reference) or more")
     if not (eta > 0 and eta >= tau):
         raise ConfigError(f"eta is {eta:g}: it must be positive and at least tau ({tau:g})")
+
+
+def rotation(preference: Floats, policy: Floats) -> Floats:
+    """Return ρ, how fast best responses circle around the policy, shape (rows,).
+
+    It is 0 where no response to the policy changes with it, and √3/6 ≈ 0.289 in
+    rock-paper-scissors.
+    """
+    covariance = policy[..., :, None] * (np.eye(policy.shape[-1]) - policy[..., None, :])
+    rho: Floats = np.abs(np.linalg.eigvals((preference - 0.5) @ covariance)).max(-1)
+    return rho
+
+
+def min_stable_eta(rho: Floats, tau: float) -> Floats:
+    """Return the η above which the last iterate settles, shape of ρ.
+
+    It is below τ, so that every η of the method settles, where ρ < τ.
+    """
+    return (tau**2 + rho**2) / (2 * tau)

@@ -1,4 +1,9 @@
-"""The Nash policy of a game, certified: of the KL-regularised game, and of the original one."""
+"""How far policies are from a game's solution; all arrays have any leading axes, figures in nats.
+
+J(π, π') = P(π ≻ π') − τ KL(π ‖ π_ref) + τ KL(π' ‖ π_ref)    (arXiv 2407.00617, equation 3)
+
+The Nash policy of a game, certified: of the KL-regularised game, and of the original one.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +13,67 @@ import numpy as np
 
 from harness.errors import CheckError, ConfigError
 from harness.statistics.resampling import Floats
-from harness.theory.measures import exploitability, softmax, win_rates
 
-RESIDUAL = 1e-10
+
+def softmax(logits: Floats) -> Floats:
+    """Return the policies of logits, shape (..., actions)."""
+    exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+    policy: Floats = exponentials / exponentials.sum(-1, keepdims=True)
+    return policy
+
+
+def win_rates(preference: Floats, policy: Floats) -> Floats:
+    """Return P(y ≻ π) of every action y, shape (..., actions)."""
+    rates: Floats = np.matmul(preference, policy[..., None])[..., 0]
+    return rates
+
+
+def kl(policy: Floats, other: Floats) -> Floats:
+    """Return KL(policy ‖ other), shape (...); an action that `policy` never takes adds nothing."""
+    safe = np.where(policy > 0, policy, 1.0)
+    divergence: Floats = (policy * (np.log(safe) - np.log(other))).sum(-1)
+    return divergence
+
+
+def exploitability(preference: Floats, policy: Floats) -> Floats:
+    """Return how much more than a half the best response wins against the policy, shape (...)."""
+    excess: Floats = win_rates(preference, policy).max(-1) - 0.5
+    return excess
+
+
+def duality_gap(preference: Floats, policy: Floats, reference: Floats, tau: float) -> Floats:
+    """Return max J(·, π) − min J(π, ·), shape (...); with τ = 0 twice the exploitability.
+
+    The best response is π_ref(y) exp(P(y ≻ π)/τ) / Z, which makes the maximum
+    τ log Z + τ KL(π ‖ π_ref); J(π, π') = 1 − J(π', π) makes the minimum one minus it.
+    """
+    if tau == 0:
+        return 2 * exploitability(preference, policy)
+    best = best_response_value(preference, policy, reference, tau) + tau * kl(policy, reference)
+    gap: Floats = 2 * (best - 0.5)
+    return gap
+
+
+def best_response_value(
+    preference: Floats, policy: Floats, reference: Floats, tau: float
+) -> Floats:
+    """Return max over π' of P(π' ≻ π) − τ KL(π' ‖ π_ref), which is τ log Z, shape (...)."""
+    if tau == 0:
+        best: Floats = win_rates(preference, policy).max(-1)
+        return best
+    logits = np.log(reference) + win_rates(preference, policy) / tau
+    top = logits.max(-1)
+    log_partition: Floats = tau * (top + np.log(np.exp(logits - top[..., None]).sum(-1)))
+    return log_partition
+
+
+MAX_RESIDUAL = 1e-10
 """What a certified Nash policy's residual may be at most."""
 STEPS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Nash:
+class NashPolicies:
     """The Nash policies of games, with the proof that they are."""
 
     policy: Floats
@@ -26,7 +83,7 @@ class Nash:
     Original: the exploitability."""
 
 
-def nash(preference: Floats, reference: Floats, tau: float) -> Nash:
+def solve_nash(preference: Floats, reference: Floats, tau: float) -> NashPolicies:
     """Return the Nash policies of games, shapes (rows, actions, actions) and (rows, actions).
 
     Raises:
@@ -35,16 +92,16 @@ def nash(preference: Floats, reference: Floats, tau: float) -> Nash:
     """
     if not tau >= 0:
         raise ConfigError(f"tau is {tau:g}: it must be 0 (the original game) or more")
-    found = regularised(preference, reference, tau) if tau else original(preference)
-    worst = float(found.residual.max())
-    if not worst <= RESIDUAL:
+    solution = solve_regularized(preference, reference, tau) if tau else solve_original(preference)
+    worst = float(solution.residual.max())
+    if not worst <= MAX_RESIDUAL:
         raise CheckError(
-            f"the Nash policy's residual is {worst:.1e}, above {RESIDUAL:g}: choose a larger tau"
+            f"the Nash policy's residual is {worst:.1e}, above {MAX_RESIDUAL:g}: choose a larger tau"
         )
-    return found
+    return solution
 
 
-def regularised(preference: Floats, reference: Floats, tau: float) -> Nash:
+def solve_regularized(preference: Floats, reference: Floats, tau: float) -> NashPolicies:
     """Solve log π = log π_ref + P(· ≻ π)/τ + const by Newton's method with halved steps.
 
     With A = P − ½ antisymmetric and S the covariance of π's one-hot vectors, the Jacobian
@@ -54,72 +111,72 @@ def regularised(preference: Floats, reference: Floats, tau: float) -> Nash:
     logits = start.copy()
     for _ in range(STEPS):
         policy = softmax(logits)
-        apart = logits - start - win_rates(skew, policy) / tau
-        if np.abs(apart).max() <= RESIDUAL / 100:
+        residual = logits - start - win_rates(skew, policy) / tau
+        if np.abs(residual).max() <= MAX_RESIDUAL / 100:
             break
         covariance = policy[:, :, None] * (np.eye(policy.shape[1]) - policy[:, None, :])
         jacobian = np.eye(policy.shape[1]) - skew @ covariance / tau
         try:
-            step = np.linalg.solve(jacobian, apart[..., None])[..., 0]
+            step = np.linalg.solve(jacobian, residual[..., None])[..., 0]
         except np.linalg.LinAlgError:  # rounding, at a tiny τ: the residual tells
             break
-        logits = _shortened(skew, start, tau, logits, step, apart)
+        logits = _damped_update(skew, start, tau, logits, step, residual)
     policy = softmax(logits)
-    apart = logits - start - win_rates(skew, policy) / tau
-    return Nash(policy, np.ptp(apart, axis=-1) / 2)
+    residual = logits - start - win_rates(skew, policy) / tau
+    return NashPolicies(policy, np.ptp(residual, axis=-1) / 2)
 
 
-def _shortened(
-    skew: Floats, start: Floats, tau: float, logits: Floats, step: Floats, apart: Floats
+def _damped_update(
+    skew: Floats, start: Floats, tau: float, logits: Floats, step: Floats, residual: Floats
 ) -> Floats:
     """Take each game's step, halved until the equation's error falls."""
-    size, before = np.ones((len(logits), 1)), (apart**2).sum(-1)
+    size, previous_error = np.ones((len(logits), 1)), (residual**2).sum(-1)
     for _ in range(40):
-        tried = logits - size * step
-        error = tried - start - win_rates(skew, softmax(tried)) / tau
-        worse = (error**2).sum(-1) > (1 - size[:, 0] / 4) * before
-        if not worse.any():
+        candidate = logits - size * step
+        error = candidate - start - win_rates(skew, softmax(candidate)) / tau
+        is_worse = (error**2).sum(-1) > (1 - size[:, 0] / 4) * previous_error
+        if not is_worse.any():
             break
-        size = np.where(worse[:, None], size / 2, size)
+        size = np.where(is_worse[:, None], size / 2, size)
     return logits - size * step
 
 
-def original(preference: Floats) -> Nash:
+def solve_original(preference: Floats) -> NashPolicies:
     """Solve each game's linear programme, then its support's equations to full precision."""
-    policies = np.array([_polished(matrix, _programme(matrix)) for matrix in preference])
-    return Nash(policies, np.maximum(exploitability(preference, policies), 0.0))
+    policies = np.array([_polish(matrix, _linear_program(matrix)) for matrix in preference])
+    return NashPolicies(policies, np.maximum(exploitability(preference, policies), 0.0))
 
 
-def _programme(preference: Floats) -> Floats:
+def _linear_program(preference: Floats) -> Floats:
     """Return a policy that no action beats: π ≥ 0, Σπ = 1, (P − ½)π ≤ 0."""
     from scipy.optimize import linprog
 
     actions = len(preference)
-    tight = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-    found = linprog(
+    tolerances = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    result = linprog(
         np.zeros(actions),
         A_ub=preference - 0.5,
         b_ub=np.zeros(actions),
         A_eq=np.ones((1, actions)),
         b_eq=[1.0],
         method="highs-ds",
-        options=tight,
+        options=tolerances,
     )
-    rough = np.clip(found.x, 0.0, None)
-    policy: Floats = rough / rough.sum()
+    clipped = np.clip(result.x, 0.0, None)
+    policy: Floats = clipped / clipped.sum()
     return policy
 
 
-def _polished(preference: Floats, policy: Floats) -> Floats:
+def _polish(preference: Floats, policy: Floats) -> Floats:
     """Solve (P − ½)π = 0 on the support; keep the rough policy where that is no better."""
     support = policy > 1e-8
     inner = (preference - 0.5)[np.ix_(support, support)]
     system = np.vstack([inner, np.ones(support.sum())])
     target = np.append(np.zeros(support.sum()), 1.0)
-    exact = np.zeros_like(policy)
-    exact[support] = policy[support]
-    exact[support] += np.linalg.lstsq(system, target - system @ policy[support], rcond=None)[0]
-    exact = np.clip(exact, 0.0, None)
-    exact /= exact.sum()
-    better = exploitability(preference, exact) <= exploitability(preference, policy)
-    return exact if better else policy
+    refined = np.zeros_like(policy)
+    refined[support] = policy[support]
+    refined[support] += np.linalg.lstsq(system, target - system @ policy[support], rcond=None)[0]
+    refined = np.clip(refined, 0.0, None)
+    refined /= refined.sum()
+    better = exploitability(preference, refined) <= exploitability(preference, policy)
+    return refined if better else policy

@@ -12,20 +12,20 @@ from typing import Annotated, Literal, Protocol, runtime_checkable
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Match, Pairing
 from harness.statistics.resampling import Floats
 
 Labels = Literal["bernoulli", "argmax"]
 
 
-def _power(samples: int) -> int:
+def _check_power_of_two(samples: int) -> int:
     if samples < 2 or samples & (samples - 1):
         raise ValueError("a bracket needs 2, 4, 8, ... responses")
     return samples
 
 
-PowerOfTwo = Annotated[int, AfterValidator(_power)]
+PowerOfTwo = Annotated[int, AfterValidator(_check_power_of_two)]
 
 
 @runtime_checkable
@@ -36,7 +36,7 @@ class PairSource(Protocol):
         """Return how often each (chosen, rejected) comes up, shape (rows, actions, actions)."""
 
 
-class Independent(Component):
+class IndependentPairs(Component):
     """Two independent responses of π_t: proposition 6's law, or its argmax-labelled kin."""
 
     labels: Labels = "bernoulli"
@@ -45,11 +45,11 @@ class Independent(Component):
 
     def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
         """Return π_t(i) π_t(j) P(i ≻ j), with P rounded where labels are argmax."""
-        met = policy[:, :, None] * policy[:, None, :]
+        pair_probability = policy[:, :, None] * policy[:, None, :]
         # 2 of the ordered pairs (i, j) and (j, i) meet; one of both is chosen
-        law = 2 * met * labelled(preference, self.labels)
+        law = 2 * pair_probability * label_probability(preference, self.labels)
         law /= law.sum((1, 2), keepdims=True)
-        return law if self.prompts is None else sampled(law, self.prompts, rng)
+        return law if self.prompts is None else sample_pairs(law, self.prompts, rng)
 
 
 class BestAndWorst(Component):
@@ -66,16 +66,16 @@ class BestAndWorst(Component):
 
     def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
         """Return the law of (best, worst), relabelled with P where labels are Bernoulli."""
-        rounded = preference >= 0.5  # a tie counts for the first
+        wins = preference >= 0.5  # a tie counts for the first
         block = policy[:, :, None] * np.eye(policy.shape[1])
         for _ in range(int(np.log2(self.samples))):
-            block = _merged(block, rounded)
-        kept = block * (preference > 0.5)
-        kept /= kept.sum((1, 2), keepdims=True)
-        return kept if self.labels == "argmax" else relabelled(kept, preference)
+            block = _merge_blocks(block, wins)
+        law = block * (preference > 0.5)
+        law /= law.sum((1, 2), keepdims=True)
+        return law if self.labels == "argmax" else relabel(law, preference)
 
 
-class Selected(Component):
+class SampledPairing(Component):
     """What a pairing of `harness train` makes of K responses to each of many sampled prompts."""
 
     pairing: Pairing
@@ -86,18 +86,18 @@ class Selected(Component):
 
     def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
         """Return the share of each pair among all that were kept."""
-        found = np.zeros_like(preference)
+        shares = np.zeros_like(preference)
         for row, (matrix, probabilities) in enumerate(zip(preference, policy, strict=True)):
             size = (self.prompts, self.samples)
-            drawn = rng.choice(len(probabilities), size=size, p=probabilities)
-            for responses in drawn.tolist():
-                for chosen, rejected in played(self.pairing, matrix, responses):
-                    found[row, responses[chosen], responses[rejected]] += 1
-        found /= np.maximum(found.sum((1, 2), keepdims=True), 1)
-        return found if self.labels == "argmax" else relabelled(found, preference)
+            draws = rng.choice(len(probabilities), size=size, p=probabilities)
+            for responses in draws.tolist():
+                for chosen, rejected in run_pairing(self.pairing, matrix, responses):
+                    shares[row, responses[chosen], responses[rejected]] += 1
+        shares /= np.maximum(shares.sum((1, 2), keepdims=True), 1)
+        return shares if self.labels == "argmax" else relabel(shares, preference)
 
 
-class Preferences(Mapping[Match, float]):
+class ResponsePreferences(Mapping[Match, float]):
     """P(i preferred to j) of a prompt's responses, looked up in the game's matrix."""
 
     def __init__(self, matrix: Floats, responses: Sequence[int]) -> None:
@@ -108,8 +108,8 @@ class Preferences(Mapping[Match, float]):
         return float(self._matrix[self._responses[first], self._responses[second]])
 
     def __iter__(self) -> Iterator[Match]:
-        players = range(len(self._responses))
-        return ((i, j) for i in players for j in players if i != j)
+        positions = range(len(self._responses))
+        return ((i, j) for i in positions for j in positions if i != j)
 
     def __len__(self) -> int:
         return len(self._responses) * (len(self._responses) - 1)
@@ -118,44 +118,44 @@ class Preferences(Mapping[Match, float]):
         return True
 
 
-def played(pairing: Pairing, matrix: Floats, responses: Sequence[int]) -> list[Match]:
+def run_pairing(pairing: Pairing, matrix: Floats, responses: Sequence[int]) -> list[Match]:
     """Return the pairs that a pairing makes of a prompt's responses (actions, one a response)."""
-    known = Preferences(matrix, responses)
+    preferences = ResponsePreferences(matrix, responses)
     rounds = pairing.rounds(len(responses))
     try:
         next(rounds)
         while True:
-            rounds.send(known)
+            rounds.send(preferences)
     except StopIteration as end:
         return list(end.value)
 
 
-def labelled(preference: Floats, labels: Labels) -> Floats:
+def label_probability(preference: Floats, labels: Labels) -> Floats:
     """Return how often the first of two wins: P itself, or P rounded, a tie both ways."""
     return preference if labels == "bernoulli" else (np.sign(preference - 0.5) + 1) / 2
 
 
-def relabelled(weights: Floats, preference: Floats) -> Floats:
+def relabel(weights: Floats, preference: Floats) -> Floats:
     """Return the same pairs with labels drawn with P: in the mean, a soft label."""
-    met = weights + np.swapaxes(weights, -1, -2)
-    return met * preference
+    pair_probability = weights + np.swapaxes(weights, -1, -2)
+    return pair_probability * preference
 
 
-def sampled(law: Floats, count: int, rng: np.random.Generator) -> Floats:
+def sample_pairs(law: Floats, count: int, rng: np.random.Generator) -> Floats:
     """Return the shares in a sample of `count` pairs."""
-    drawn = rng.multinomial(count, law.reshape(len(law), -1) / law.sum((1, 2))[:, None])
-    found: Floats = drawn.reshape(law.shape) / count
-    return found
+    counts = rng.multinomial(count, law.reshape(len(law), -1) / law.sum((1, 2))[:, None])
+    shares: Floats = counts.reshape(law.shape) / count
+    return shares
 
 
-def _merged(block: Floats, rounded: np.ndarray) -> Floats:
+def _merge_blocks(block: Floats, wins: np.ndarray) -> Floats:
     """Return the law of (best, worst) of two blocks from that of one, shape (rows, n, n)."""
     eye = np.eye(block.shape[-1])
-    first = np.broadcast_to(eye[:, None, :], (*rounded.shape[-2:], len(eye)))
+    first = np.broadcast_to(eye[:, None, :], (*wins.shape[-2:], len(eye)))
     second = np.broadcast_to(eye[None, :, :], first.shape)
-    winner = np.where(rounded[..., None], first, second)
-    loser = np.where(rounded[..., None], second, first)
+    winner = np.where(wins[..., None], first, second)
+    loser = np.where(wins[..., None], second, first)
     upper = np.einsum("gac,gabe->gcbe", block, winner)
-    joined = np.einsum("gcbe,gbd->gcde", upper, block)
-    found: Floats = np.einsum("gcde,gcdf->gef", joined, loser)
-    return found
+    both_sides = np.einsum("gcbe,gbd->gcde", upper, block)
+    merged: Floats = np.einsum("gcde,gcdf->gef", both_sides, loser)
+    return merged

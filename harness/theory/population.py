@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 import numpy as np
 from pydantic import Field
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.errors import CheckError
 from harness.protocols import Anchor, Objective
 from harness.statistics.resampling import Floats
@@ -22,11 +22,11 @@ from harness.types import Logps, PairBatch
 if TYPE_CHECKING:
     from torch import Tensor
 
-RARE = 1e-13
+MIN_SHARE = 1e-13
 """Share of all pairs below which a pair does not come up."""
-EXACT = 1e-12
+ZERO_LOSS = 1e-12
 """A loss below this is 0."""
-FLAT = 1e-11
+FLAT_CURVATURE = 1e-11
 """Share of the largest curvature below which a direction is one that the loss does not see."""
 
 
@@ -48,24 +48,24 @@ class Population:
         """Return the weighted mean of the objective's losses, shape (rows,)."""
         import torch
 
-        policy = _pairs(torch.log_softmax(logits, -1))
-        ones = Logps(torch.ones_like(policy.chosen), torch.ones_like(policy.chosen))
-        anchors = {name: _pairs(torch.from_numpy(p).log()) for name, p in self.anchors.items()}
+        policy = _pair_logps(torch.log_softmax(logits, -1))
+        lengths = Logps(torch.ones_like(policy.chosen), torch.ones_like(policy.chosen))
+        anchors = {name: _pair_logps(torch.from_numpy(p).log()) for name, p in self.anchors.items()}
         probability = torch.from_numpy(self.preference).reshape(-1)
-        rates = _pairs(torch.from_numpy(self.rates))
-        losses = self.objective(PairBatch(policy, anchors, ones, probability, rates))
-        weights = torch.from_numpy(np.where(self.weights < RARE, 0.0, self.weights))
+        rates = _pair_logps(torch.from_numpy(self.rates))
+        losses = self.objective(PairBatch(policy, anchors, lengths, probability, rates))
+        weights = torch.from_numpy(np.where(self.weights < MIN_SHARE, 0.0, self.weights))
         return (weights * losses.reshape(weights.shape)).sum((1, 2))
 
     def exposure(self) -> Floats:
         """Return how often each action is in a pair with another one, shape (rows, actions)."""
-        other = 1 - np.eye(self.weights.shape[-1])
-        apart = np.where(self.weights < RARE, 0.0, self.weights) * other
-        found: Floats = apart.sum(-1) + apart.sum(-2)
-        return found
+        off_diagonal = 1 - np.eye(self.weights.shape[-1])
+        weights = np.where(self.weights < MIN_SHARE, 0.0, self.weights) * off_diagonal
+        exposure: Floats = weights.sum(-1) + weights.sum(-2)
+        return exposure
 
 
-def _pairs(logps: Tensor) -> Logps:
+def _pair_logps(logps: Tensor) -> Logps:
     """Lay the log-probabilities of all ordered pairs in one row, games one after the other."""
     square = (*logps.shape, logps.shape[-1])
     chosen = logps[:, :, None].expand(square)
@@ -85,7 +85,7 @@ class Newton(Component):
     """To the minimiser: Newton's method along the directions that the pairs say something of."""
 
     steps: int = Field(default=50, gt=0)
-    furthest: float = Field(default=20.0, gt=0)
+    max_step: float = Field(default=20.0, gt=0)
     """The longest step, in nats."""
     tolerance: float = Field(default=1e-16, gt=0)
     """A step that promises to lower the loss by no more than this share of it is the last one."""
@@ -104,12 +104,12 @@ class Newton(Component):
         for _ in range(self.steps):
             step, slope = _newton_step(population, logits, scale)
             longest = step.abs().amax(-1, keepdim=True)
-            step = step * (self.furthest / longest.clamp(min=self.furthest))
-            logits = logits + step * _halved(population, logits, step, slope)
-            least = population.loss(logits).abs().clamp(min=EXACT)
-            if bool((-slope <= self.tolerance * least).all()):
-                found: Floats = logits.numpy()
-                return found
+            step = step * (self.max_step / longest.clamp(min=self.max_step))
+            logits = logits + step * _step_fraction(population, logits, step, slope)
+            loss_scale = population.loss(logits).abs().clamp(min=ZERO_LOSS)
+            if bool((-slope <= self.tolerance * loss_scale).all()):
+                minimizer: Floats = logits.numpy()
+                return minimizer
         raise CheckError(
             f"the population loss has no minimiser within {self.steps} Newton steps; use pairs "
             "with Bernoulli labels, or fit by gradient descent, which stops after its steps"
@@ -123,34 +123,36 @@ def _newton_step(population: Population, logits: Tensor, scale: Tensor) -> tuple
     """
     import torch
 
-    at = logits.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(population.loss(at).sum(), at, create_graph=True)
+    point = logits.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(population.loss(point).sum(), point, create_graph=True)
     actions = range(logits.shape[1])
-    bends = [torch.autograd.grad(slope[:, k].sum(), at, retain_graph=True)[0] for k in actions]
-    slope = slope.detach()
-    bend = torch.stack(bends, 1) * scale[:, :, None] * scale[:, None, :]
-    curvature, directions = torch.linalg.eigh((bend + bend.mT) / 2)
-    seen = curvature.abs() > FLAT * curvature.abs().amax(-1, keepdim=True)
-    inverse = torch.where(seen, 1 / curvature.abs().clamp(min=1e-300), 0.0)
-    along = (directions.mT @ (slope * scale)[..., None])[..., 0]
-    step = -scale * (directions @ (inverse * along)[..., None])[..., 0]
-    return step, (step * slope).sum(-1)
+    hessian_rows = [
+        torch.autograd.grad(gradient[:, k].sum(), point, retain_graph=True)[0] for k in actions
+    ]
+    gradient = gradient.detach()
+    hessian = torch.stack(hessian_rows, 1) * scale[:, :, None] * scale[:, None, :]
+    curvature, directions = torch.linalg.eigh((hessian + hessian.mT) / 2)
+    is_curved = curvature.abs() > FLAT_CURVATURE * curvature.abs().amax(-1, keepdim=True)
+    inverse = torch.where(is_curved, 1 / curvature.abs().clamp(min=1e-300), 0.0)
+    projected = (directions.mT @ (gradient * scale)[..., None])[..., 0]
+    step = -scale * (directions @ (inverse * projected)[..., None])[..., 0]
+    return step, (step * gradient).sum(-1)
 
 
-def _halved(population: Population, logits: Tensor, step: Tensor, slope: Tensor) -> Tensor:
+def _step_fraction(population: Population, logits: Tensor, step: Tensor, slope: Tensor) -> Tensor:
     """Return each game's share of its step, halved until its loss falls, shape (rows, 1)."""
     import torch
 
     size = torch.ones(len(logits), dtype=logits.dtype)
     with torch.inference_mode():
-        before = population.loss(logits)
-        rounding = 1e-13 * (1 + before.abs())
+        initial_loss = population.loss(logits)
+        rounding = 1e-13 * (1 + initial_loss.abs())
         for _ in range(30):
-            told = population.loss(logits + size[:, None] * step)
-            worse = ~(told <= before + 1e-4 * size * slope + rounding)
-            if not worse.any():
+            loss = population.loss(logits + size[:, None] * step)
+            is_worse = ~(loss <= initial_loss + 1e-4 * size * slope + rounding)
+            if not is_worse.any():
                 break
-            size = torch.where(worse, size / 2, size)
+            size = torch.where(is_worse, size / 2, size)
     return size.clone()[:, None]
 
 
@@ -167,7 +169,7 @@ class GradientDescent(Component):
 
         logits = torch.from_numpy(start).clone().requires_grad_()
         for _ in range(self.steps):
-            (slope,) = torch.autograd.grad(population.loss(logits).sum(), logits)
-            logits = (logits - self.rate * slope).detach().requires_grad_()
-        found: Floats = logits.detach().numpy()
-        return found
+            (gradient,) = torch.autograd.grad(population.loss(logits).sum(), logits)
+            logits = (logits - self.rate * gradient).detach().requires_grad_()
+        result: Floats = logits.detach().numpy()
+        return result

@@ -2,23 +2,36 @@
 
 An instruction names a task and some letters (`sort d b a`); an answer gives the letters that the
 task asks for, then a style word, then any number of filler words (`a b d . warm indeed thus`).
+
+The toy world's exact preference: right answers first, then a cycle of styles, and length.
+
+P(y ≻ y' | x) = σ(correctness · Δcorrect + style · cycle(y, y') + length · clip(Δlength, ±span))
+
+It is not transitive: plain beats warm, warm beats bold, bold beats plain. The pull towards length
+is what an honest evaluation must control for.
+
+The text that the toy policy is first fine-tuned on: answers right half of the time.
 """
 
+import math
 import random
 from dataclasses import dataclass
+
+from harness.core.config import Component
+from harness.core.seeds import derive
 
 TASKS = ("sort", "largest", "smallest", "first")
 LETTERS = tuple("abcdefgh")
 STYLES = ("plain", "warm", "bold")
 FILLERS = ("indeed", "thus", "quite", "truly")
-BAR = "."
-WORDS = (*TASKS, *LETTERS, BAR, *STYLES, *FILLERS)
-SIZES = (3, 4)
-LONGEST = 6
+SEPARATOR = "."
+WORDS = (*TASKS, *LETTERS, SEPARATOR, *STYLES, *FILLERS)
+LETTER_COUNTS = (3, 4)
+MAX_FILLERS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ParsedAnswer:
     """What an answer says."""
 
     correct: bool
@@ -28,9 +41,9 @@ class Reading:
     """Words in the whole answer."""
 
 
-def instruction(rng: random.Random) -> str:
+def draw_instruction(rng: random.Random) -> str:
     """Draw an instruction."""
-    letters = rng.sample(LETTERS, rng.choice(SIZES))
+    letters = rng.sample(LETTERS, rng.choice(LETTER_COUNTS))
     return f"{rng.choice(TASKS)} {' '.join(letters)}"
 
 
@@ -54,15 +67,15 @@ def solution(text: str) -> list[str]:
             return [max(letters)]
 
 
-def answer(text: str, rng: random.Random, *, correct: float) -> str:
+def draw_answer(text: str, rng: random.Random, *, correct: float) -> str:
     """Draw an answer to an instruction: right with probability `correct`, any style and length."""
     right = solution(text)
-    letters = right if rng.random() < correct else spoiled(right, text, rng)
-    fillers = [rng.choice(FILLERS) for _ in range(rng.randint(0, LONGEST))]
-    return " ".join([*letters, BAR, rng.choice(STYLES), *fillers])
+    letters = right if rng.random() < correct else draw_wrong_letters(right, text, rng)
+    fillers = [rng.choice(FILLERS) for _ in range(rng.randint(0, MAX_FILLERS))]
+    return " ".join([*letters, SEPARATOR, rng.choice(STYLES), *fillers])
 
 
-def spoiled(right: list[str], text: str, rng: random.Random) -> list[str]:
+def draw_wrong_letters(right: list[str], text: str, rng: random.Random) -> list[str]:
     """Draw letters that are not the right ones but look like an answer to the task."""
     letters = text.split()[1:]
     while True:
@@ -71,26 +84,88 @@ def spoiled(right: list[str], text: str, rng: random.Random) -> list[str]:
             return wrong
 
 
-def read(text: str, reply: str) -> Reading:
+def parse_answer(text: str, reply: str) -> ParsedAnswer:
     """Read an answer; one that breaks the grammar is not correct and has no style."""
     words = reply.split()
-    letters, bar, rest = _split(words)
-    grammatical = bar and bool(rest) and rest[0] in STYLES and set(rest[1:]) <= set(FILLERS)
+    letters, has_separator, rest = _split(words)
+    grammatical = (
+        has_separator and bool(rest) and rest[0] in STYLES and set(rest[1:]) <= set(FILLERS)
+    )
     correct = grammatical and letters == solution(text)
-    return Reading(correct, rest[0] if grammatical else None, len(words))
+    return ParsedAnswer(correct, rest[0] if grammatical else None, len(words))
 
 
 def _split(words: list[str]) -> tuple[list[str], bool, list[str]]:
-    if BAR not in words:
+    if SEPARATOR not in words:
         return words, False, []
-    at = words.index(BAR)
-    return words[:at], True, words[at + 1 :]
+    index = words.index(SEPARATOR)
+    return words[:index], True, words[index + 1 :]
 
 
-def held_out(count: int = 1000) -> list[str]:
+def held_out_instructions(count: int = 1000) -> list[str]:
     """Return the instructions that are kept for evaluation: training never sees them."""
     rng = random.Random("toy evaluation")
-    found: dict[str, None] = {}
-    while len(found) < count:
-        found[instruction(rng)] = None
-    return list(found)
+    instructions: dict[str, None] = {}
+    while len(instructions) < count:
+        instructions[draw_instruction(rng)] = None
+    return list(instructions)
+
+
+class ToyPreference(Component):
+    """P(first preferred), with the weights of its three parts (in nats)."""
+
+    correctness: float = 4.0
+    style: float = 1.2
+    length: float = 0.25
+    span: int = 4
+    """Words beyond which more length wins nothing more."""
+
+    def __call__(self, prompt: str, first: str, second: str) -> float:
+        """Return P(first preferred to second), in (0, 1).
+
+        Raises:
+            ValueError: the prompt is no instruction of the toy world.
+        """
+        a, b = parse_answer(prompt, first), parse_answer(prompt, second)
+        difference = max(-self.span, min(self.span, a.length - b.length))
+        logit = (
+            self.correctness * (a.correct - b.correct)
+            + self.style * cycle(a, b)
+            + self.length * difference
+        )
+        return 1 / (1 + math.exp(-logit))
+
+
+def cycle(a: ParsedAnswer, b: ParsedAnswer) -> int:
+    """Return 1 where a's style beats b's, -1 where it loses, else 0; no style loses to any."""
+    if a.style is None or b.style is None:
+        return (a.style is not None) - (b.style is not None)
+    step = (STYLES.index(b.style) - STYLES.index(a.style)) % len(STYLES)
+    return (0, 1, -1)[step]
+
+
+pass
+
+
+class ToyCorpus(Component):
+    """Instructions with answers of varying correctness, style and length."""
+
+    count: int
+    correct: float = 0.5
+    """Share of right answers."""
+    seed: int = 0
+
+    def examples(self) -> list[tuple[str, str]]:
+        """Return (instruction, answer) pairs; none of the held-out instructions is among them."""
+        rng = random.Random(derive(self.seed, "toy texts"))
+        excluded = set(held_out_instructions())
+        pairs: list[tuple[str, str]] = []
+        while len(pairs) < self.count:
+            text = draw_instruction(rng)
+            if text not in excluded:
+                pairs.append((text, draw_answer(text, rng, correct=self.correct)))
+        return pairs
+
+    def words(self) -> list[str]:
+        """Return every word that the texts can hold."""
+        return list(WORDS)

@@ -21,12 +21,12 @@ import torch
 from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 
+from harness.core.io import flush_directory, flush_tree, report_disk_errors
+from harness.core.seeds import digest
 from harness.errors import CheckError
-from harness.files import flush, flush_directory, writing
-from harness.seeds import digest
-from harness.training.distributed import ALONE, World
+from harness.training.distributed import SINGLE_PROCESS, World
 
-STATE = "training.json"
+STATE_FILE = "training.json"
 
 
 @dataclass
@@ -38,11 +38,11 @@ class Checkpoints:
     """Plain data: all that changes the training's result."""
     minutes: float
     """A checkpoint is due so long after the last one."""
-    keep: int
-    world: World = ALONE
-    _written: float = field(default_factory=time.monotonic)
+    max_kept: int
+    world: World = SINGLE_PROCESS
+    _last_written: float = field(default_factory=time.monotonic)
 
-    def newest(self) -> int:
+    def latest_step(self) -> int:
         """Return the step of the last whole checkpoint; 0 where there is none."""
         return max(self._steps(), default=0)
 
@@ -55,65 +55,65 @@ class Checkpoints:
             CheckError: it belongs to a training of another configuration, or cannot be read by this
                 number of processes.
         """
-        step = self.world.agreed(self.newest())
+        step = self.world.broadcast(self.latest_step())
         if not step:
             return 0
         self._check(step)
         try:
             _load(self._path(step), model, optimiser)
         except CheckpointException as error:
-            raise CheckError(self._unreadable(step)) from error
+            raise CheckError(self._unreadable_message(step)) from error
         return step
 
-    def offer(self, step: int, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+    def write_if_due(self, step: int, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint after a step if one is due."""
-        due = time.monotonic() - self._written >= 60 * self.minutes
-        if self.world.agreed(int(due)):
+        is_due = time.monotonic() - self._last_written >= 60 * self.minutes
+        if self.world.broadcast(int(is_due)):
             self.write(step, model, optimiser)
-            self._written = time.monotonic()
+            self._last_written = time.monotonic()
 
     def write(self, step: int, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint and remove those that are no longer kept."""
-        aside = self.folder / f".making-{step}"
-        with writing(self.folder):
-            if self.world.first:
-                shutil.rmtree(aside, ignore_errors=True)
-                aside.mkdir(parents=True)
-            self.world.wait()
-            _save(aside, model, optimiser)
-            self.world.wait()
-            if self.world.first:
-                told = {"step": step, "identity": self.identity, "processes": self.world.size}
-                (aside / STATE).write_text(json.dumps(told, indent=1, sort_keys=True))
-                flush(aside)
-                aside.rename(self._path(step))
+        temporary = self.folder / f".making-{step}"
+        with report_disk_errors(self.folder):
+            if self.world.is_main:
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir(parents=True)
+            self.world.barrier()
+            _save(temporary, model, optimiser)
+            self.world.barrier()
+            if self.world.is_main:
+                state = {"step": step, "identity": self.identity, "processes": self.world.size}
+                (temporary / STATE_FILE).write_text(json.dumps(state, indent=1, sort_keys=True))
+                flush_tree(temporary)
+                temporary.rename(self._path(step))
                 flush_directory(self.folder)
-                for old in self._steps()[: -self.keep]:
-                    shutil.rmtree(self._path(old))
-        self.world.wait()
+                for old_step in self._steps()[: -self.max_kept]:
+                    shutil.rmtree(self._path(old_step))
+        self.world.barrier()
 
     def _check(self, step: int) -> None:
-        told = json.loads((self._path(step) / STATE).read_text())["identity"]
-        if digest(told) != digest(self.identity):
-            names = sorted({*told, *self.identity})
-            apart = [name for name in names if told.get(name) != self.identity.get(name)]
+        stored = json.loads((self._path(step) / STATE_FILE).read_text())["identity"]
+        if digest(stored) != digest(self.identity):
+            names = sorted({*stored, *self.identity})
+            changed = [name for name in names if stored.get(name) != self.identity.get(name)]
             raise CheckError(
-                f"{self._path(step)} is of a training with another {' and '.join(apart)}: "
+                f"{self._path(step)} is of a training with another {' and '.join(changed)}: "
                 "remove it to begin anew"
             )
 
-    def _unreadable(self, step: int) -> str:
-        written = json.loads((self._path(step) / STATE).read_text())["processes"]
+    def _unreadable_message(self, step: int) -> str:
+        processes = json.loads((self._path(step) / STATE_FILE).read_text())["processes"]
         return (
-            f"{self._path(step)}, written by {written} processes, cannot be read by "
-            f"{self.world.size}: go on with {written}, or remove it to begin anew"
+            f"{self._path(step)}, written by {processes} processes, cannot be read by "
+            f"{self.world.size}: go on with {processes}, or remove it to begin anew"
         )
 
     def _steps(self) -> list[int]:
-        return sorted(int(p.parent.name.removeprefix("step-")) for p in self._found())
+        return sorted(int(p.parent.name.removeprefix("step-")) for p in self._state_files())
 
-    def _found(self) -> list[Path]:
-        return list(self.folder.glob(f"step-*/{STATE}"))
+    def _state_files(self) -> list[Path]:
+        return list(self.folder.glob(f"step-*/{STATE_FILE}"))
 
     def _path(self, step: int) -> Path:
         return self.folder / f"step-{step}"
@@ -122,7 +122,7 @@ class Checkpoints:
 def _save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
     from torch.distributed.checkpoint import state_dict_saver
 
-    with _alone_is_meant():
+    with _silence_single_process_warning():
         state_dict_saver.save(_state(model, optimiser), checkpoint_id=path)
 
 
@@ -130,7 +130,7 @@ def _load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Non
     from torch.distributed.checkpoint import state_dict, state_dict_loader
 
     state = _state(model, optimiser)
-    with _alone_is_meant():
+    with _silence_single_process_warning():
         state_dict_loader.load(state, checkpoint_id=path)
     state_dict.set_state_dict(
         model,
@@ -142,7 +142,7 @@ def _load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Non
 
 
 @contextmanager
-def _alone_is_meant() -> Iterator[None]:
+def _silence_single_process_warning() -> Iterator[None]:
     """Silence torch where it warns that there is one process only."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")
@@ -153,6 +153,6 @@ def _state(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]
     """Return what is kept, by name; of adapted models the adapters only."""
     from torch.distributed.checkpoint import state_dict
 
-    trained = state_dict.StateDictOptions(ignore_frozen_params=True)
-    weights, moments = state_dict.get_state_dict(model, optimiser, options=trained)
-    return {"model": weights, "optimiser": moments}
+    options = state_dict.StateDictOptions(ignore_frozen_params=True)
+    weights, optimiser_state = state_dict.get_state_dict(model, optimiser, options=options)
+    return {"model": weights, "optimiser": optimiser_state}

@@ -34,46 +34,46 @@ class World:
     size: int = 1
 
     @staticmethod
-    def here() -> World:
+    def current() -> World:
         """Return the place of this process in the default group, if there is one."""
         if not dist.is_initialized():
-            return ALONE
+            return SINGLE_PROCESS
         return World(dist.get_rank(), dist.get_world_size())
 
     @property
-    def first(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process is the one that writes files."""
         return self.rank == 0
 
-    def agreed(self, number: int) -> int:
+    def broadcast(self, number: int) -> int:
         """Return what the first process says, in every process."""
         if self.size == 1:
             return number
-        told = torch.tensor(number, device=device())
-        dist.broadcast(told, 0)
-        return int(told.item())
+        shared = torch.tensor(number, device=device())
+        dist.broadcast(shared, 0)
+        return int(shared.item())
 
-    def total(self, sums: Tensor) -> Tensor:
+    def all_reduce(self, sums: Tensor) -> Tensor:
         """Return sums over all processes."""
         if self.size > 1:
             dist.all_reduce(sums)
         return sums
 
-    def joined(self, names: list[str]) -> list[str]:
+    def all_gather(self, names: list[str]) -> list[str]:
         """Return the names of all processes, in every process."""
         if self.size == 1:
             return names
-        found: list[list[str]] = [[] for _ in range(self.size)]
-        dist.all_gather_object(found, names)
-        return [name for some in found for name in some]
+        gathered_lists: list[list[str]] = [[] for _ in range(self.size)]
+        dist.all_gather_object(gathered_lists, names)
+        return [name for part in gathered_lists for name in part]
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Wait until every process has come here."""
         if self.size > 1:
             dist.barrier()
 
 
-ALONE = World()
+SINGLE_PROCESS = World()
 
 
 def device() -> str:
@@ -83,24 +83,24 @@ def device() -> str:
     return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
 
 
-def machines() -> int:
+def node_count() -> int:
     """Return on how many machines this group's processes are, each with as many of them.
 
     The variables are those that torchrun sets; 1 where a machine has another number than the rest.
     """
     size = dist.get_world_size()
-    here = min(size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
-    return size // here if size % here == 0 else 1
+    local_size = min(size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    return size // local_size if size % local_size == 0 else 1
 
 
 @contextmanager
-def group() -> Iterator[None]:
+def process_group() -> Iterator[None]:
     """Have this process be in a group: the one that it was started in, or one of its own."""
     if dist.is_initialized():
         yield
         return
-    stores: Any = dist  # torch's types do not tell of this one
-    dist.init_process_group(backend(), store=stores.HashStore(), rank=0, world_size=1)
+    untyped_dist: Any = dist  # torch's types do not tell of this one
+    dist.init_process_group(backend(), store=untyped_dist.HashStore(), rank=0, world_size=1)
     try:
         yield
     finally:
@@ -112,7 +112,7 @@ def backend() -> str:
     return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
 
 
-def summing(model: nn.Module, last: bool) -> None:
+def set_gradient_sync(model: nn.Module, is_last: bool) -> None:
     """Have gradients summed over machines at the step's last micro-batch only.
 
     Within a machine they are summed and sharded at each: a whole gradient would take as much memory
@@ -122,10 +122,10 @@ def summing(model: nn.Module, last: bool) -> None:
         from torch.distributed.fsdp import FSDPModule
 
         if isinstance(model, FSDPModule):
-            model.set_requires_all_reduce(last)
+            model.set_requires_all_reduce(is_last)
 
 
-def resharded(model: nn.Module) -> nn.Module:
+def reshard(model: nn.Module) -> nn.Module:
     """Return the model with its parameters as shards.
 
     A forward without a backward leaves the outermost ones whole, and an optimiser that is made
@@ -161,16 +161,16 @@ def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:
     size = dist.get_world_size()
     shape, names = ((size,), ("shard",)) if nodes == 1 else ((nodes, size // nodes), HYBRID)
     mesh = init_device_mesh(device().partition(":")[0], shape, mesh_dim_names=names)
-    pinned = torch.cuda.is_available()
-    kept = CPUOffloadPolicy(pin_memory=pinned) if offload else OffloadPolicy()
-    low = MixedPrecisionPolicy(param_dtype=scorer.dtype, reduce_dtype=torch.float32)
+    pin_memory = torch.cuda.is_available()
+    offload_policy = CPUOffloadPolicy(pin_memory=pin_memory) if offload else OffloadPolicy()
+    precision_policy = MixedPrecisionPolicy(param_dtype=scorer.dtype, reduce_dtype=torch.float32)
     body: Any = scorer.model.base_model
     for layer in body.layers:
-        fully_shard(layer, mesh=mesh, mp_policy=low, offload_policy=kept)
-    fully_shard(scorer, mesh=mesh, mp_policy=low, offload_policy=kept)
+        fully_shard(layer, mesh=mesh, mp_policy=precision_policy, offload_policy=offload_policy)
+    fully_shard(scorer, mesh=mesh, mp_policy=precision_policy, offload_policy=offload_policy)
 
 
-def fill(scorer: Scorer, weights: Mapping[str, Tensor]) -> None:
+def load_full_weights(scorer: Scorer, weights: Mapping[str, Tensor]) -> None:
     """Put whole weights into a sharded model; called by every process, the first one's count.
 
     Args:
@@ -183,16 +183,16 @@ def fill(scorer: Scorer, weights: Mapping[str, Tensor]) -> None:
     state_dict.set_model_state_dict(scorer, dict(weights), options=options)
 
 
-def gathered(scorer: Scorer) -> dict[str, Tensor]:
+def gather_full_weights(scorer: Scorer) -> dict[str, Tensor]:
     """Return a sharded model's whole weights by name, in the first process; empty in the others."""
     from torch.distributed.checkpoint import state_dict
 
     options = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
-    told: dict[str, Any] = state_dict.get_model_state_dict(scorer, options=options)
-    return {name.removeprefix("model."): weight for name, weight in told.items()}
+    state: dict[str, Any] = state_dict.get_model_state_dict(scorer, options=options)
+    return {name.removeprefix("model."): weight for name, weight in state.items()}
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """Return a tensor with all its shards."""
     if not dist.is_initialized():
         return tensor

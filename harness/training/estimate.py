@@ -1,4 +1,8 @@
-"""What a method costs before anything is run: comparisons, tokens, memory a GPU, hours.
+"""What training takes of a GPU's memory: weights, gradients and moments, and a micro-batch.
+
+Rules of thumb, each named where it stands.
+
+What a method costs before anything is run: comparisons, tokens, memory a GPU, hours.
 
 Rules of thumb, each named where it stands. Lengths are assumptions, told with the result.
 """
@@ -9,20 +13,60 @@ from dataclasses import dataclass
 
 from pydantic import Field
 
-from harness.config import Component
-from harness.shape import Priced, Shape, Shaped
-from harness.training.footprint import activations, state, trained
-from harness.training.optimisers import Optimiser
-from harness.training.pairing import BestWorst, MaxRandom, Tournament, comparisons
+from harness.core.config import Component
+from harness.core.hardware import ModelShape
+from harness.protocols import HasModelShape, TokenEstimator
+from harness.training import lora
+from harness.training.optimisers import OptimiserSettings
+from harness.training.pairing import BestWorst, MaxRandom, Tournament, comparison_count
 from harness.training.spec import TrainSpec
 
-PROMPT, RESPONSE = 200, 400
+MASTER_BYTES = GRADIENT_BYTES = 4
+"""Bytes a parameter: float32."""
+OPTIMISER_STATE_BYTES = {"adamw": 2 * 4.0, "adamw-8bit": 2 * (1 + 4 / 256), "rmsprop": 4.0}
+"""Bytes a trained parameter: two moments, or one in RMSprop. Of 8 bits a block of 256 has a scale
+in float32 (arXiv 2110.02861, section 2.1)."""
+
+
+def trained_parameters(shape: ModelShape, settings: OptimiserSettings) -> int:
+    """Return how many parameters are trained: the adapters' where there are some, or all."""
+    return lora.adapter_parameters(shape, settings.lora) if settings.lora else shape.parameters
+
+
+def state_bytes(shape: ModelShape, settings: OptimiserSettings) -> float:
+    """Return the bytes of weights, gradients and moments on all GPUs together.
+
+    Frozen weights are float32 as trained ones, and have neither gradient nor moments.
+    """
+    frozen = shape.parameters if settings.lora else 0
+    bytes_per_parameter = MASTER_BYTES + GRADIENT_BYTES + OPTIMISER_STATE_BYTES[settings.algorithm]
+    return MASTER_BYTES * frozen + bytes_per_parameter * trained_parameters(shape, settings)
+
+
+def activation_bytes(shape: ModelShape, spec: TrainSpec) -> float:
+    """Return the bytes that a micro-batch keeps for its gradient in bfloat16.
+
+    A layer keeps about 8 × hidden + 4 × intermediate values a token, or its input alone where the
+    rest is computed again, a layer at a time. Besides, one layer's weights stand whole (twice: the
+    next one is fetched), the embedding and head too, and 512 rows of logits in float32 with their
+    gradient.
+    """
+    tokens = max(spec.optimiser.micro_tokens, 2 * spec.max_length)
+    layer = 8 * shape.hidden + 4 * shape.intermediate
+    recompute = spec.optimiser.gradient_checkpointing
+    values_per_token = shape.layers * shape.hidden + layer if recompute else shape.layers * layer
+    full_weights = 2 * (2 * shape.layer_parameters + 2 * shape.vocabulary * shape.hidden)
+    logits = 2 * 4 * 512 * shape.vocabulary
+    return 2 * tokens * values_per_token + full_weights + logits
+
+
+PROMPT_TOKENS, RESPONSE_TOKENS = 200, 400
 """Mean tokens of a prompt and of a response; chosen here, between UltraFeedback's medians (121 and
 288) and the longer answers of trained policies."""
-FORWARD, BACKWARD = 2, 4
+FORWARD_FLOPS, BACKWARD_FLOPS = 2, 4
 """Operations a parameter and token: a multiplication and a sum; twice as many backwards, for the
 gradients of what went in and of the weights."""
-FROZEN = 2
+FROZEN_BACKWARD_FLOPS = 2
 """Backwards where the weights are frozen: what went in has a gradient, they have none."""
 GB = 1e9
 
@@ -35,9 +79,9 @@ class GPU(Component):
     """GB."""
     teraflops: float = Field(gt=0)
     """Peak in bfloat16, 10¹² operations a second."""
-    training: float = Field(gt=0, le=1)
-    reading: float = Field(gt=0, le=1)
-    generating: float = Field(gt=0, le=1)
+    training_utilization: float = Field(gt=0, le=1)
+    forward_utilization: float = Field(gt=0, le=1)
+    generation_utilization: float = Field(gt=0, le=1)
     dollars: float | None = Field(None, ge=0)
     """What an hour of one costs; None: not known."""
 
@@ -49,14 +93,14 @@ class StageCost:
     stage: str
     count: int
     """How many `what`."""
-    what: str
+    unit: str
     tokens: int
     hours: float | None
     """On all GPUs; None where a model's size is not known, or somebody else computes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
+class TrainingCost:
     """What a method costs."""
 
     gpus: str
@@ -68,7 +112,7 @@ class Cost:
     """What a micro-batch keeps on a GPU for its gradient, and a layer made whole, in GB."""
     memory_gb: float
     """What a GPU has, in GB."""
-    hourly: float | None
+    dollars_per_hour: float | None
     """Dollars for an hour of all GPUs; None: not known."""
     assumptions: tuple[str, ...]
 
@@ -80,89 +124,109 @@ class Cost:
     @property
     def dollars(self) -> float | None:
         """What those hours cost; None where no price is known."""
-        return None if self.hourly is None else self.hours * self.hourly
+        return None if self.dollars_per_hour is None else self.hours * self.dollars_per_hour
 
 
-def estimate(spec: TrainSpec, gpu: GPU, gpus: int) -> Cost | None:
+def estimate_training(spec: TrainSpec, gpu: GPU, gpus: int) -> TrainingCost | None:
     """Return what a method costs on so many GPUs; None where prompts are not counted beforehand."""
     if spec.prompts.count is None:
         return None
-    policy = sizes(spec.policy)
-    return Cost(
+    policy = model_shape(spec.policy)
+    return TrainingCost(
         gpus=f"{gpus} × {gpu.name}",
         stages=(
-            generation(spec, spec.prompts.count, policy, gpu, gpus),
-            labelling(spec, spec.prompts.count, gpu, gpus),
-            *fitting(spec, spec.prompts.count, policy, gpu, gpus),
+            generation_cost(spec, spec.prompts.count, policy, gpu, gpus),
+            comparison_cost(spec, spec.prompts.count, gpu, gpus),
+            *fit_costs(spec, spec.prompts.count, policy, gpu, gpus),
         ),
-        comparisons_per_prompt=comparisons(spec.pairing, spec.samples),
-        state_gb=state(policy, spec.optimiser) / gpus / GB if policy else None,
-        activations_gb=activations(policy, spec) / GB if policy else None,
+        comparisons_per_prompt=comparison_count(spec.pairing, spec.samples),
+        state_gb=state_bytes(policy, spec.optimiser) / gpus / GB if policy else None,
+        activations_gb=activation_bytes(policy, spec) / GB if policy else None,
         memory_gb=gpu.memory,
-        hourly=None if gpu.dollars is None else gpus * gpu.dollars,
+        dollars_per_hour=None if gpu.dollars is None else gpus * gpu.dollars,
         assumptions=(
-            f"{PROMPT} tokens a prompt, {response(spec)} a response",
-            f"{gpu.training:.0%} of {gpu.teraflops:g} teraflops in training, "
-            f"{gpu.reading:.0%} in reading, {gpu.generating:.0%} in generating",
+            f"{PROMPT_TOKENS} tokens a prompt, {response_tokens(spec)} a response",
+            f"{gpu.training_utilization:.0%} of {gpu.teraflops:g} teraflops in training, "
+            f"{gpu.forward_utilization:.0%} in reading, {gpu.generation_utilization:.0%} in generating",
         ),
     )
 
 
-def sizes(component: object) -> Shape | None:
+def model_shape(component: object) -> ModelShape | None:
     """Return how large a component's model is, where it can tell."""
-    return component.sizes() if isinstance(component, Shaped) else None
+    return component.sizes() if isinstance(component, HasModelShape) else None
 
 
-def response(spec: TrainSpec) -> int:
+def response_tokens(spec: TrainSpec) -> int:
     """Return the mean length that is assumed of a response, in tokens."""
-    return min(RESPONSE, spec.sampling.max_tokens)
+    return min(RESPONSE_TOKENS, spec.sampling.max_tokens)
 
 
-def generation(
-    spec: TrainSpec, prompts: int, policy: Shape | None, gpu: GPU, gpus: int
+def generation_cost(
+    spec: TrainSpec, prompts: int, policy: ModelShape | None, gpu: GPU, gpus: int
 ) -> StageCost:
     """Return what sampling costs: K responses a prompt, every iteration."""
     count = spec.iterations * prompts * spec.samples
-    tokens = count * response(spec)
-    work = FORWARD * policy.parameters * tokens if policy else None
-    return StageCost("generate", count, "responses", tokens, hours(work, gpu.generating, gpu, gpus))
-
-
-def labelling(spec: TrainSpec, prompts: int, gpu: GPU, gpus: int) -> StageCost:
-    """Return what comparing costs; a rule reads nothing, and a judge computes elsewhere."""
-    each = comparisons(spec.pairing, spec.samples)
-    times = spec.iterations * prompts
-    tokens, work = 0, None
-    if isinstance(spec.oracle, Priced):
-        tokens = times * spec.oracle.tokens(PROMPT, response(spec), spec.samples, each)
-        oracle = spec.oracle.sizes()
-        work = FORWARD * oracle.parameters * tokens if oracle else None
-    spent = hours(work, gpu.reading, gpu, gpus)
-    return StageCost("compare", times * each, "comparisons", tokens, spent)
-
-
-def fitting(
-    spec: TrainSpec, prompts: int, policy: Shape | None, gpu: GPU, gpus: int
-) -> tuple[StageCost, StageCost]:
-    """Return what anchors and optimising cost; a prompt is read once for both of its responses."""
-    pairs = spec.iterations * prompts * pairs_per_prompt(spec)
-    tokens = pairs * (PROMPT + 2 * response(spec))
-    anchors = tokens * len({"previous", *spec.objective.anchors}) * len(spec.fits)
-    learnt = tokens * spec.optimiser.epochs * len(spec.fits)
-    read = FORWARD * policy.parameters * anchors if policy else None
-    fitted = operations(policy, spec.optimiser) * learnt if policy else None
-    return (
-        StageCost("anchor", pairs, "pairs", anchors, hours(read, gpu.reading, gpu, gpus)),
-        StageCost("optimise", pairs, "pairs", learnt, hours(fitted, gpu.training, gpu, gpus)),
+    tokens = count * response_tokens(spec)
+    flops = FORWARD_FLOPS * policy.parameters * tokens if policy else None
+    return StageCost(
+        "generate",
+        count,
+        "responses",
+        tokens,
+        wall_clock_hours(flops, gpu.generation_utilization, gpu, gpus),
     )
 
 
-def operations(policy: Shape, settings: Optimiser) -> int:
+def comparison_cost(spec: TrainSpec, prompts: int, gpu: GPU, gpus: int) -> StageCost:
+    """Return what comparing costs; a rule reads nothing, and a judge computes elsewhere."""
+    per_prompt = comparison_count(spec.pairing, spec.samples)
+    prompt_count = spec.iterations * prompts
+    tokens, flops = 0, None
+    if isinstance(spec.oracle, TokenEstimator):
+        tokens = prompt_count * spec.oracle.tokens(
+            PROMPT_TOKENS, response_tokens(spec), spec.samples, per_prompt
+        )
+        oracle_shape = spec.oracle.sizes()
+        flops = FORWARD_FLOPS * oracle_shape.parameters * tokens if oracle_shape else None
+    wall_clock = wall_clock_hours(flops, gpu.forward_utilization, gpu, gpus)
+    return StageCost("compare", prompt_count * per_prompt, "comparisons", tokens, wall_clock)
+
+
+def fit_costs(
+    spec: TrainSpec, prompts: int, policy: ModelShape | None, gpu: GPU, gpus: int
+) -> tuple[StageCost, StageCost]:
+    """Return what anchors and optimising cost; a prompt is read once for both of its responses."""
+    pairs = spec.iterations * prompts * pairs_per_prompt(spec)
+    tokens = pairs * (PROMPT_TOKENS + 2 * response_tokens(spec))
+    anchor_tokens = tokens * len({"previous", *spec.objective.anchors}) * len(spec.fits)
+    trained_tokens = tokens * spec.optimiser.epochs * len(spec.fits)
+    anchor_flops = FORWARD_FLOPS * policy.parameters * anchor_tokens if policy else None
+    training_flops = flops_per_token(policy, spec.optimiser) * trained_tokens if policy else None
+    return (
+        StageCost(
+            "anchor",
+            pairs,
+            "pairs",
+            anchor_tokens,
+            wall_clock_hours(anchor_flops, gpu.forward_utilization, gpu, gpus),
+        ),
+        StageCost(
+            "optimise",
+            pairs,
+            "pairs",
+            trained_tokens,
+            wall_clock_hours(training_flops, gpu.training_utilization, gpu, gpus),
+        ),
+    )
+
+
+def flops_per_token(policy: ModelShape, settings: OptimiserSettings) -> int:
     """Return the operations that training on a token takes."""
-    forward = (2 if settings.gradient_checkpointing else 1) * FORWARD
-    learning = trained(policy, settings)
+    forward = (2 if settings.gradient_checkpointing else 1) * FORWARD_FLOPS
+    trainable = trained_parameters(policy, settings)
     frozen = policy.parameters if settings.lora else 0
-    return (forward + BACKWARD) * learning + (forward + FROZEN) * frozen
+    return (forward + BACKWARD_FLOPS) * trainable + (forward + FROZEN_BACKWARD_FLOPS) * frozen
 
 
 def pairs_per_prompt(spec: TrainSpec) -> int:
@@ -171,11 +235,11 @@ def pairs_per_prompt(spec: TrainSpec) -> int:
         case Tournament() | BestWorst() | MaxRandom():
             return 1
         case _:
-            return comparisons(spec.pairing, spec.samples)
+            return comparison_count(spec.pairing, spec.samples)
 
 
-def hours(work: float | None, share: float, gpu: GPU, gpus: int) -> float | None:
+def wall_clock_hours(flops: float | None, utilization: float, gpu: GPU, gpus: int) -> float | None:
     """Return how long so many operations take on all GPUs."""
-    if work is None:
+    if flops is None:
         return None
-    return work / (share * gpu.teraflops * 1e12 * gpus) / 3600
+    return flops / (utilization * gpu.teraflops * 1e12 * gpus) / 3600

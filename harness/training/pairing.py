@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 from pydantic import Field
 
-from harness.config import Component
+from harness.core.config import Component
 from harness.protocols import Match, Matrix, Pairing
 from harness.types import Comparison, Completion, Prompt
 
@@ -35,13 +35,13 @@ class Tournament(Component):
         players = list(range(k))
         if k < 2:
             return []
-        first = _neighbours(players)
+        first = _neighbor_matches(players)
         matrix = yield first
         bye = players[len(first) * 2 :]
         best = [_winner(match, matrix) for match in first] + bye
         worst = [_loser(match, matrix) for match in first] + bye
         while len(best) > 1:
-            upper, lower = _neighbours(best), _neighbours(worst)
+            upper, lower = _neighbor_matches(best), _neighbor_matches(worst)
             matrix = yield [*upper, *lower]
             best = [_winner(m, matrix) for m in upper] + best[len(upper) * 2 :]
             worst = [_loser(m, matrix) for m in lower] + worst[len(lower) * 2 :]
@@ -50,7 +50,7 @@ class Tournament(Component):
             return []
         if k > 2:
             matrix = yield [final]
-        return _clear([final], matrix, self.margin)
+        return _decisive([final], matrix, self.margin)
 
 
 class BestWorst(Component):
@@ -67,9 +67,9 @@ class BestWorst(Component):
         """Yield all matches; return [(best, worst)] or nothing."""
         if k < 2:
             return []
-        matrix = yield _all(k)
+        matrix = yield _all_matches(k)
         rates = [win_rate(i, k, matrix) for i in range(k)]
-        return _clear([(rates.index(max(rates)), rates.index(min(rates)))], matrix, self.margin)
+        return _decisive([(rates.index(max(rates)), rates.index(min(rates)))], matrix, self.margin)
 
 
 class MaxRandom(Component):
@@ -85,10 +85,10 @@ class MaxRandom(Component):
         """Yield all matches; return [(best, other)] or nothing."""
         if k < 2:
             return []
-        matrix = yield _all(k)
+        matrix = yield _all_matches(k)
         rates = [win_rate(i, k, matrix) for i in range(k)]
         best = rates.index(max(rates))
-        return _clear([(best, (best + 1) % k)], matrix, self.margin)
+        return _decisive([(best, (best + 1) % k)], matrix, self.margin)
 
 
 class AllPairs(Component):
@@ -101,20 +101,20 @@ class AllPairs(Component):
         """Yield all matches; return those that are decided."""
         if k < 2:
             return []
-        matrix = yield _all(k)
-        turned = [(_winner(match, matrix), _loser(match, matrix)) for match in _all(k)]
-        return _clear(turned, matrix, self.margin)
+        matrix = yield _all_matches(k)
+        ordered = [(_winner(match, matrix), _loser(match, matrix)) for match in _all_matches(k)]
+        return _decisive(ordered, matrix, self.margin)
 
 
-def _all(k: int) -> list[Match]:
+def _all_matches(k: int) -> list[Match]:
     return list(itertools.combinations(range(k), 2))
 
 
-def _clear(matches: Sequence[Match], matrix: Matrix, margin: float) -> list[Match]:
+def _decisive(matches: Sequence[Match], matrix: Matrix, margin: float) -> list[Match]:
     return [m for m in matches if m[0] != m[1] and probability(m, matrix) > 0.5 + margin]
 
 
-def _neighbours(players: Sequence[int]) -> list[Match]:
+def _neighbor_matches(players: Sequence[int]) -> list[Match]:
     return list(zip(players[::2], players[1::2], strict=False))
 
 
@@ -142,7 +142,7 @@ def win_rate(i: int, k: int, matrix: Matrix) -> float:
 
 def is_complete(k: int, matrix: Matrix) -> bool:
     """Say whether all k responses were compared with each other."""
-    return all((i, j) in matrix or (j, i) in matrix for i, j in _all(k))
+    return all((i, j) in matrix or (j, i) in matrix for i, j in _all_matches(k))
 
 
 def compares_all(pairing: Pairing, k: int) -> bool:
@@ -150,7 +150,7 @@ def compares_all(pairing: Pairing, k: int) -> bool:
     return is_complete(k, dict.fromkeys(next(pairing.rounds(k)), 0.5))
 
 
-def comparisons(pairing: Pairing, k: int) -> int:
+def comparison_count(pairing: Pairing, k: int) -> int:
     """Return how many comparisons a pairing asks for where the first response always wins."""
     rounds = pairing.rounds(k)
     matrix: dict[Match, float] = {}
@@ -174,13 +174,13 @@ def replay(pairing: Pairing, k: int, matrix: Matrix) -> list[Match]:
         return list(end.value)
 
 
-def seated(players: Sequence[Completion], matrix: Matrix) -> dict[Match, float]:
+def index_by_position(players: Sequence[Completion], matrix: Matrix) -> dict[Match, float]:
     """Return a matrix that is keyed by the indices of completions keyed by their places instead."""
-    places = {completion.index: place for place, completion in enumerate(players)}
-    return {(places[i], places[j]): p for (i, j), p in matrix.items()}
+    positions = {completion.index: position for position, completion in enumerate(players)}
+    return {(positions[i], positions[j]): p for (i, j), p in matrix.items()}
 
 
-class Table:
+class ComparisonRounds:
     """The comparisons of many prompts, played round by round so that an oracle sees batches."""
 
     def __init__(
@@ -190,21 +190,23 @@ class Table:
         players: Mapping[str, Sequence[Completion]],
     ) -> None:
         self.players, self.prompts = players, prompts
-        self.open: dict[str, list[Match]] = {}
+        self.pending: dict[str, list[Match]] = {}
         self._matrices: dict[str, dict[Match, float]] = {key: {} for key in players}
         self._rounds = {key: pairing.rounds(len(c)) for key, c in players.items()}
         for key in players:
-            self._step(key, begin=True)
+            self._step(key, is_first=True)
 
-    def questions(self) -> list[Comparison]:
+    def next_comparisons(self) -> list[Comparison]:
         """Return what the oracle is asked next, in order; identical responses are not asked."""
-        return [self._comparison(key, match) for key, match in self._asked()]
+        return [self._comparison(key, match) for key, match in self._matches_to_compare()]
 
-    def answer(self, probabilities: Sequence[float]) -> None:
+    def record_answers(self, probabilities: Sequence[float]) -> None:
         """Enter the oracle's answers, P(first preferred), and let every prompt go on."""
-        for (key, match), probability in zip(self._asked(), probabilities, strict=True):
+        for (key, match), probability in zip(
+            self._matches_to_compare(), probabilities, strict=True
+        ):
             self._matrices[key][match] = probability
-        for key, matches in list(self.open.items()):
+        for key, matches in list(self.pending.items()):
             for match in matches:
                 self._matrices[key].setdefault(match, 0.5)
             self._step(key)
@@ -218,22 +220,22 @@ class Table:
             for players in [self.players[key]]
         }
 
-    def _asked(self) -> list[tuple[str, Match]]:
+    def _matches_to_compare(self) -> list[tuple[str, Match]]:
         return [
             (key, match)
-            for key, matches in self.open.items()
+            for key, matches in self.pending.items()
             for match in matches
-            if not self._identical(key, match)
+            if not self._is_identical(key, match)
         ]
 
-    def _step(self, key: str, *, begin: bool = False) -> None:
+    def _step(self, key: str, *, is_first: bool = False) -> None:
         rounds = self._rounds[key]
         try:
-            self.open[key] = list(next(rounds) if begin else rounds.send(self._matrices[key]))
+            self.pending[key] = list(next(rounds) if is_first else rounds.send(self._matrices[key]))
         except StopIteration:
-            self.open.pop(key, None)
+            self.pending.pop(key, None)
 
-    def _identical(self, key: str, match: Match) -> bool:
+    def _is_identical(self, key: str, match: Match) -> bool:
         first, second = (self.players[key][i] for i in match)
         return first.text == second.text
 

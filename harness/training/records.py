@@ -36,15 +36,17 @@ def read_table(path: Path, **wanted: Iterable[str]) -> dict[str, list[Any]]:
     return columns
 
 
-def join(parts: Sequence[Path], folder: Path) -> None:
+def join_tables(directories: Sequence[Path], folder: Path) -> None:
     """Write the tables of several folders, one after the other, as one table of each name."""
     import pyarrow
     import pyarrow.parquet as parquet
 
-    for name in sorted({file.name for part in parts for file in part.glob("*.parquet")}):
-        tables = [parquet.read_table(part / name) for part in parts]
-        whole = pyarrow.concat_tables(tables, promote_options="default").combine_chunks()
-        parquet.write_table(whole, folder / name, compression="zstd")
+    for name in sorted(
+        {file.name for directory in directories for file in directory.glob("*.parquet")}
+    ):
+        tables = [parquet.read_table(directory / name) for directory in directories]
+        joined = pyarrow.concat_tables(tables, promote_options="default").combine_chunks()
+        parquet.write_table(joined, folder / name, compression="zstd")
 
 
 def write_prompts(folder: Path, prompts: Sequence[Prompt]) -> None:
@@ -115,13 +117,13 @@ def write_pairs(folder: Path, pairs: Sequence[Pair]) -> None:
 
 def read_pairs(folder: str) -> list[Pair]:
     """Read training pairs in their order."""
-    found = []
+    pairs = []
     for row in _rows(read_table(Path(folder) / PAIRS)):
         for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
             row[name] = tuple(row[name])
         row["win_rates"] = row["win_rates"] and tuple(row["win_rates"])
-        found.append(Pair(**row))
-    return found
+        pairs.append(Pair(**row))
+    return pairs
 
 
 def write_logps(folder: Path, chosen: Sequence[float], rejected: Sequence[float]) -> None:
@@ -129,15 +131,15 @@ def write_logps(folder: Path, chosen: Sequence[float], rejected: Sequence[float]
     write_table(folder / LOGPS, {"chosen": list(chosen), "rejected": list(rejected)})
 
 
-def write_some_logps(folder: Path, logps: Mapping[int, Sequence[float]]) -> None:
+def write_logps_shard(folder: Path, logps: Mapping[int, Sequence[float]]) -> None:
     """Write some pairs' (chosen, rejected) log-probabilities, in nats, by the pairs' places."""
     chosen, rejected = _transposed(list(logps.values()), 2)
     write_table(folder / LOGPS, {"pair": list(logps), "chosen": chosen, "rejected": rejected})
 
 
-def join_logps(parts: Sequence[Path], folder: Path) -> None:
+def join_logps_shards(directories: Sequence[Path], folder: Path) -> None:
     """Write what several folders hold of an anchor, in the order of the pairs."""
-    tables = [read_table(part / LOGPS) for part in parts]
+    tables = [read_table(directory / LOGPS) for directory in directories]
     rows = sorted(
         row for table in tables for row in zip(*(table[name] for name in table), strict=True)
     )

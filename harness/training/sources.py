@@ -9,13 +9,15 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.config import Component
-from harness.errors import InputError, MissingDependencyError
-from harness.files import folder_digest, sha256
-from harness.models import check, first_line
-from harness.runs import Given, Node
-from harness.seeds import derive, digest
-from harness.shape import Shape
+from harness.core.config import Component, build
+from harness.core.hardware import ModelShape
+from harness.core.hub import check_policy_path
+from harness.core.io import directory_digest, sha256
+from harness.core.seeds import derive, digest
+from harness.core.stages import ExternalInput, Node, read_manifest
+from harness.core.workspace import Run
+from harness.errors import InputError, MissingDependencyError, first_line
+from harness.protocols import PolicySource
 from harness.toy import world
 from harness.types import Message, Policy, Prompt
 
@@ -29,10 +31,10 @@ class Pretrained(Component):
     """A commit; without one a hub id means whatever its main branch holds today."""
     chat_template: str | None = None
     """A Jinja file that replaces the tokenizer's own template."""
-    shape: Shape | None = Field(default=None, exclude=True)
+    shape: ModelShape | None = Field(default=None, exclude=True)
     """How large it is, for estimates."""
 
-    def sizes(self) -> Shape | None:
+    def sizes(self) -> ModelShape | None:
         """Return the model's sizes, where the configuration tells."""
         return self.shape
 
@@ -42,14 +44,14 @@ class Pretrained(Component):
         Raises:
             PolicyError: the path is a folder without a model, or looks local and is not there.
         """
-        policy = self.at(self.path)
-        check(policy)
+        policy = self.with_weights(self.path)
+        check_policy_path(policy)
         folder = Path(self.path)
-        name = folder_digest(folder) if folder.is_dir() else f"{self.path}@{self.revision}"
+        name = directory_digest(folder) if folder.is_dir() else f"{self.path}@{self.revision}"
         template = Path(self.chat_template).read_text("utf-8") if self.chat_template else None
-        return Given(self.path, digest([name, template]))
+        return ExternalInput(self.path, digest([name, template]))
 
-    def at(self, path: str) -> Policy:
+    def with_weights(self, path: str) -> Policy:
         """Return the policy whose weights lie at `path`, with this one's chat template."""
         revision = self.revision if path == self.path else None
         return Policy(self.name, path, revision, self.chat_template)
@@ -64,13 +66,13 @@ class ToyPrompts(Component):
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return `count` different instructions that `held_out` does not hold."""
         rng = random.Random(derive(self.seed, "toy prompts"))
-        excluded = set(world.held_out())
-        found: dict[str, None] = {}
-        while len(found) < self.count * iteration:
-            text = world.instruction(rng)
+        excluded = set(world.held_out_instructions())
+        unique: dict[str, None] = {}
+        while len(unique) < self.count * iteration:
+            text = world.draw_instruction(rng)
             if text not in excluded:
-                found[text] = None
-        texts = list(found)[self.count * (iteration - 1) :]
+                unique[text] = None
+        texts = list(unique)[self.count * (iteration - 1) :]
         return [Prompt(id=text, messages=(Message("user", text),)) for text in texts]
 
 
@@ -125,7 +127,9 @@ class HubPrompts(Component):
         import datasets
 
         splits = [self.split] if isinstance(self.split, str) else self.split
-        name, split = (them[min(iteration, len(them)) - 1] for them in (self.datasets, splits))
+        name, split = (
+            values[min(iteration, len(values)) - 1] for values in (self.datasets, splits)
+        )
         try:
             table = datasets.load_dataset(name, revision=self.revision, split=split)
         except (OSError, ValueError, RuntimeError) as error:
@@ -143,3 +147,61 @@ def _prompt(row: dict[str, Any]) -> Prompt:
     messages = tuple(Message(str(turn["role"]), str(turn["content"])) for turn in turns)
     name = row.get("id") or digest([[m.role, m.content] for m in messages])[:16]
     return Prompt(id=str(name), messages=messages)
+
+
+class Origin(Component):
+    """Which run has made a policy."""
+
+    name: str
+    method: str
+    iteration: int
+    base: str
+    """The policy that training began with."""
+    seed: int
+    setting: str
+    """A digest of the run's configuration without the seed: runs that share it are repeats."""
+
+
+class TrainedPolicy(Component):
+    """A policy that a run has made: a stage, known by its manifest."""
+
+    name: str
+    path: str
+    origin: Origin = Field(exclude=True)
+
+    def run(self) -> dict[str, Any]:
+        """Return the run's name and method, the iteration, where it began, seed and setting."""
+        return self.origin.model_dump()
+
+    def weights(self) -> Node:
+        """Return the stage's directory."""
+        return ExternalInput(self.path, read_manifest(Path(self.path))["digest"])
+
+    def with_weights(self, path: str) -> Policy:
+        """Return the policy whose weights lie at `path`; its tokenizer lies with them."""
+        return Policy(self.name, path)
+
+
+def trained_policy(run: Run, iteration: int | None) -> PolicySource:
+    """Return the policy of a run after an iteration; 0 is the start, None the last.
+
+    Raises:
+        StoreError: the run has not come that far.
+    """
+    path, start = run.policy(iteration), run.config["policy"]
+    if iteration == 0:
+        source: PolicySource = build(start, "policy")
+        return source
+    seed, rest = run.config["seed"], {k: v for k, v in run.config.items() if k != "seed"}
+    qualifiers = [f"seed {seed}"] if seed else []
+    qualifiers += [f"iteration {iteration}"] if iteration is not None else []
+    origin = Origin(
+        name=run.name,
+        method=run.method,
+        iteration=len(run.policies) - 1 if iteration is None else iteration,
+        base=start.get("name", ""),
+        seed=seed,
+        setting=digest(rest),
+    )
+    label = f"{run.method} ({', '.join(qualifiers)})" if qualifiers else run.method
+    return TrainedPolicy(name=label, path=path, origin=origin)

@@ -8,39 +8,23 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.config import Component, build, built, load, merge, written
+from harness.core.config import Component, build, from_data, load, merge, to_data
 from harness.protocols import (
+    Fit,
     GenerationEngine,
     Launcher,
     Objective,
     Pairing,
+    PeriodicReference,
     PolicySource,
     PreferenceOracle,
     PromptSource,
     Sampling,
 )
-from harness.training.optimisers import Optimiser
+from harness.training.optimisers import OptimiserSettings
 from harness.training.pairing import compares_all
 
 ANCHOR = re.compile(r"reference|previous(-[2-9]\d*|-1\d+)?")
-
-
-class Every(Component):
-    """A reference that is moved up to the newest policy every so many iterations."""
-
-    every: int = Field(gt=0)
-
-
-class Fit(Component):
-    """One minimisation of the objective over an iteration's pairs.
-
-    Policies have names; a name means its newest policy, or π_1 where there is none yet.
-    """
-
-    start: str = "policy"
-    """Where the fit begins: what its objective calls `previous`."""
-    makes: str = "policy"
-    """What its result is called; `policy` is the one that the next iteration samples."""
 
 
 class TrainSpec(Component):
@@ -51,7 +35,7 @@ class TrainSpec(Component):
     objective: Objective
     iterations: int = Field(gt=0)
     """T: how often the policy is sampled, compared and optimised."""
-    reference: Literal["initial", "previous"] | Every = "initial"
+    reference: Literal["initial", "previous"] | PeriodicReference = "initial"
     """π_ref: the policy that training began with, the one that each fit begins with, or the newest
     one at every so many iterations."""
     fits: list[Fit] = Field([Fit()], min_length=1)
@@ -69,10 +53,10 @@ class TrainSpec(Component):
     """Pairs with a longer sequence, in tokens with the prompt, are left out and counted."""
     keep_truncated: bool = False
     """Whether responses that were cut off at `max_tokens` take part; they are counted if not."""
-    contest_prompts: int = Field(0, ge=0)
+    head_to_head_prompts: int = Field(0, ge=0)
     """Prompts of each iteration that are not trained on; there the oracle compares a response of
     the policy that was made with one of the policy before. 0: no contest."""
-    optimiser: Optimiser
+    optimiser: OptimiserSettings
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What the model computes in; the masters are float32."""
     tolerance: float = Field(1e-4, gt=0)
@@ -86,7 +70,7 @@ class TrainSpec(Component):
     """Where it is done; it changes no result."""
 
     @model_validator(mode="after")
-    def _the_schedule_gives_what_the_objective_reads(self) -> TrainSpec:
+    def _check_objective(self) -> TrainSpec:
         unknown = sorted(name for name in self.objective.anchors if not ANCHOR.fullmatch(name))
         if unknown:
             raise ValueError(f"objective: no anchor is called {', '.join(unknown)}")
@@ -95,37 +79,41 @@ class TrainSpec(Component):
                 "objective: it reads win rates, for which the pairing must compare all responses "
                 "with each other: use BestWorst, MaxRandom or AllPairs of harness.training.pairing"
             )
-        if self.fits[-1].makes != "policy":
+        if self.fits[-1].result != "policy":
             raise ValueError("fits: the last one must make `policy`")
         return self
 
     @model_validator(mode="after")
-    def _a_contest_leaves_prompts_to_train_on(self) -> TrainSpec:
+    def _check_head_to_head_prompts(self) -> TrainSpec:
         count = self.prompts.count
-        if count is not None and self.contest_prompts >= count:
+        if count is not None and self.head_to_head_prompts >= count:
             raise ValueError(f"contest_prompts: of {count} prompts some must be left to train on")
         return self
 
     @model_validator(mode="after")
-    def _the_changes_can_be_made(self) -> TrainSpec:
-        late = [t for t in self.changes if not 1 < t <= self.iterations]
-        if late:
+    def _check_changes(self) -> TrainSpec:
+        outside = [t for t in self.changes if not 1 < t <= self.iterations]
+        if outside:
             raise ValueError(
-                f"changes: {late[0]} is no iteration of 2 to {self.iterations}, from which on "
+                f"changes: {outside[0]} is no iteration of 2 to {self.iterations}, from which on "
                 "something could be set otherwise"
             )
         for t in self.changes:
-            self.at(t)
+            self.for_iteration(t)
         return self
 
-    def at(self, t: int) -> TrainSpec:
+    def for_iteration(self, t: int) -> TrainSpec:
         """Return what holds in iteration t.
 
         Raises:
             ConfigError: a change sets what is not there.
         """
-        told: dict[str, Any] = {}
-        for begun, changed in sorted(self.changes.items()):
-            told = merge(told, {str(k): v for k, v in changed.items()}) if begun <= t else told
-        made = {name: built(merge(written(getattr(self, name)), told[name])) for name in told}
-        return self.model_copy(update=made)
+        changes: dict[str, Any] = {}
+        for start, change in sorted(self.changes.items()):
+            changes = (
+                merge(changes, {str(k): v for k, v in change.items()}) if start <= t else changes
+            )
+        updates = {
+            name: from_data(merge(to_data(getattr(self, name)), changes[name])) for name in changes
+        }
+        return self.model_copy(update=updates)

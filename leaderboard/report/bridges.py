@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from leaderboard import columns
-from leaderboard.measured import BRIDGES
+from leaderboard.measurements import BRIDGES
 
 Data = Mapping[str, Any]
-Figure = dict[str, float | None]
+EstimateData = dict[str, float | None]
 PERCENT = 100.0
-COSTS = {
+COST_LABELS = {
     "calls": "calls",
     "unread": "of them not read",
     "failed": "of them without a reply",
@@ -27,41 +27,41 @@ COSTS = {
 }
 
 
-def bridges(workspace: Path) -> tuple[list[dict[str, Any]], list[str]]:
+def read_bridges(workspace: Path) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the bridges of a workspace by name, and what must be told of files that hold none."""
-    found, told = [], []
+    entries, messages = [], []
     for path in sorted((workspace / "results" / BRIDGES).glob("*.json")):
         try:
-            found.append(_bridge(path.stem, json.loads(path.read_text(encoding="utf-8"))))
+            entries.append(_bridge(path.stem, json.loads(path.read_text(encoding="utf-8"))))
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            told.append(
+            messages.append(
                 f"{BRIDGES}/{path.name} is no bridge from judge to judge ({error!r}) and is left "
                 "out; run `harness judge bridge` again"
             )
-    return found, told
+    return entries, messages
 
 
-def _bridge(name: str, told: Data) -> dict[str, Any]:
-    metrics = {m: None for row in told["models"] for m in _metrics(row)}
-    rows = [_row(row, list(metrics)) for row in told["models"]]
+def _bridge(name: str, data: Data) -> dict[str, Any]:
+    metrics = {m: None for row in data["models"] for m in _metrics(row)}
+    rows = [_row(row, list(metrics)) for row in data["models"]]
     return {
         "name": name,
-        "old": _text(told["from"]),
-        "new": _text(told["to"]),
-        "benchmark": _text(told["benchmark"]),
-        "prompts": int(told["prompts"]),
-        "verdicts": int(told["verdicts"]),
+        "old": _text(data["from"]),
+        "new": _text(data["to"]),
+        "benchmark": _text(data["benchmark"]),
+        "prompts": int(data["prompts"]),
+        "verdicts": int(data["verdicts"]),
         "metrics": [
-            {"name": m, "heading": columns.heading(m), "digits": columns.METRICS[m][1]}
+            {"name": m, "heading": columns.column_heading(m), "digits": columns.METRICS[m][1]}
             for m in metrics
         ],
         "rows": rows,
-        "order": _figure(told["rank_correlation"]),
-        "kappa": _figure(told["kappa"]),
-        "bias": _figure(told["bias"], PERCENT),
-        "shares": _shares(told),
-        "moved": _figure((told.get("self_consistency") or {}).get("mean_difference"), PERCENT),
-        "cost": _cost(told.get("cost") or {}),
+        "order": _estimate(data["rank_correlation"]),
+        "kappa": _estimate(data["kappa"]),
+        "bias": _estimate(data["bias"], PERCENT),
+        "shares": _shares(data),
+        "moved": _estimate((data.get("self_consistency") or {}).get("mean_difference"), PERCENT),
+        "cost": _cost(data.get("cost") or {}),
     }
 
 
@@ -76,48 +76,48 @@ def _row(row: Data, metrics: Sequence[str]) -> dict[str, Any]:
         "label": _text(row["label"]),
         "unread": int(row["unread"]),
         "figures": {
-            name: {side: _figure(both.get(side)) for side in ("old", "new")}
-            for name, both in sides.items()
+            name: {side: _estimate(estimates.get(side)) for side in ("old", "new")}
+            for name, estimates in sides.items()
         },
     }
 
 
-def _shares(told: Data) -> list[dict[str, Any]]:
+def _shares(data: Data) -> list[dict[str, Any]]:
     """Return what is a share of verdicts, in percent; `judge` is whose figure it is."""
-    first = told["first_slot"]
-    found = [
+    first = data["first_slot"]
+    shares = [
         ("first", "old", first["old"], None),
         ("first", "new", first["new"], None),
-        ("same", "new", told["same_verdict"], told["verdicts"]),
+        ("same", "new", data["same_verdict"], data["verdicts"]),
     ]
-    for name, asked in (("again", "self_consistency"), ("swapped", "order_consistency")):
-        if one := told.get(asked):
-            found.append((name, "new", one["same_verdict"], one["requests"]))
+    for name, key in (("again", "self_consistency"), ("swapped", "order_consistency")):
+        if consistency := data.get(key):
+            shares.append((name, "new", consistency["same_verdict"], consistency["requests"]))
     return [
-        {"name": name, "judge": judge, "figure": _figure(one, PERCENT), "n": n and int(n)}
-        for name, judge, one, n in found
+        {"name": name, "judge": judge, "figure": _estimate(share, PERCENT), "n": n and int(n)}
+        for name, judge, share, n in shares
     ]
 
 
-def _cost(told: Data) -> dict[str, Any]:
-    known = [[called, int(told[name])] for name, called in COSTS.items() if told.get(name)]
-    dollars = told.get("dollars")
+def _cost(data: Data) -> dict[str, Any]:
+    counts = [[label, int(data[name])] for name, label in COST_LABELS.items() if data.get(name)]
+    dollars = data.get("dollars")
     return {
-        "counts": known,
+        "counts": counts,
         "dollars": None if dollars is None else float(dollars),
-        "price": _text(told.get("price") or ""),
+        "price": _text(data.get("price") or ""),
     }
 
 
-def _figure(told: Data | None, scale: float = 1.0) -> Figure | None:
+def _estimate(data: Data | None, scale: float = 1.0) -> EstimateData | None:
     """Return a figure with its interval; None where it is not known."""
-    if told is None or told["value"] is None:
+    if data is None or data["value"] is None:
         return None
-    parts = {name: told.get(name) for name in ("value", "low", "high")}
-    found = {name: None if part is None else scale * float(part) for name, part in parts.items()}
-    if not all(math.isfinite(part) for part in found.values() if part is not None):
-        raise ValueError(f"{told} is no figure")
-    return found
+    parts = {name: data.get(name) for name in ("value", "low", "high")}
+    estimate = {name: None if part is None else scale * float(part) for name, part in parts.items()}
+    if not all(math.isfinite(part) for part in estimate.values() if part is not None):
+        raise ValueError(f"{data} is no figure")
+    return estimate
 
 
 def _text(value: Any) -> str:

@@ -1,26 +1,180 @@
-"""All that the report shows, as plain data: figures at once, texts of comparisons apart."""
+"""What the report says of one result, as plain data.
+
+The texts of comparisons as plain data under short names: there are thousands of them.
+
+All that the report shows, as plain data: figures at once, texts of comparisons apart.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.errors import StoreError
+from harness.types import Estimate
 from leaderboard import columns
-from leaderboard.groups import Group, grouped
-from leaderboard.report import curves
-from leaderboard.report.agreement import Winners, agreement, disagreed, rivals, winners
-from leaderboard.report.beside import beside, with_published
-from leaderboard.report.breakdown import breakdowns
-from leaderboard.report.bridges import bridges
-from leaderboard.report.compared import compared
-from leaderboard.report.facts import fitting, metric
-from leaderboard.report.filed import Filed, Found, filed
-from leaderboard.report.order import order
-from leaderboard.report.seen import Texts, seen
-from leaderboard.report.texts import compact, shared_texts
-from leaderboard.report.trained import trained
+from leaderboard.groups import Group, group_rows
+from leaderboard.report import training
+from leaderboard.report.analysis import (
+    Winners,
+    breakdowns,
+    compare_pairs,
+    disagreements,
+    judge_agreement,
+    position_bias,
+    rejudged_pairs,
+    winners_by_prompt,
+)
+from leaderboard.report.bridges import read_bridges
+from leaderboard.report.comparisons import (
+    ComparisonGame,
+    PromptComparison,
+    SharedTexts,
+    load_comparisons,
+)
+from leaderboard.report.published import group_with_published, published_figures
+from leaderboard.report.results import LoadedResult, ResultSet, load_results
+from leaderboard.report.training import training_curves
+
+CONTROL_NAME = re.compile(r"null.?model", re.IGNORECASE)
+"""What a contestant is called that answers nothing: a control of the judge, not a method."""
+IDENTICAL_SHARE = 0.99
+"""The share of answers that equal another prompt's from which on nothing is answered."""
+OUTCOME_COUNTS = ("n_wins", "n_draws", "n_wins_base")
+PROVENANCE = (
+    "judge",
+    "judges_served",
+    "judged_with",
+    "answered",
+    "sources",
+    "answers_sha256",
+    "versions",
+    "schema",
+)
+"""The fields of a result that say how it came about."""
+
+
+def metric_format(name: str, results: Sequence[LoadedResult]) -> dict[str, Any]:
+    """Return what a metric is called and how it is printed."""
+    digits, rating = columns.metric_digits(name, results[0].row), name in columns.RATINGS
+    return {
+        "name": name,
+        "heading": columns.column_heading(name),
+        "digits": digits,
+        "rating": rating,
+    }
+
+
+def result_facts(loaded: LoadedResult) -> dict[str, Any]:
+    """Return a result's facts.
+
+    Raises:
+        StoreError: a field of the result or of its items has another form.
+    """
+    try:
+        return collect_facts(loaded)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise StoreError(
+            f"{loaded.row.source} does not fit ({error!r}); remove it and run `harness eval` again"
+        ) from error
+
+
+def collect_facts(loaded: LoadedResult) -> dict[str, Any]:
+    """Return who it is, its figures, lengths, counts, cost and provenance."""
+    row, record = loaded.row, loaded.record
+    lengths = [item["length"] for item in loaded.items if item.get("length") is not None]
+    return {
+        "label": row.label,
+        "source": row.source,
+        "base": row.base,
+        "method": row.method,
+        "iteration": row.iteration,
+        "run": row.run,
+        "baseline": row.baseline,
+        "control": _is_control(loaded),
+        "figures": {name: _estimate_data(estimate) for name, estimate in row.estimates.items()},
+        "length": row.mean_length,
+        "length_error": _standard_error(lengths),
+        "tokens": row.tokens,
+        "truncated": None if row.truncated is None else 100 * row.truncated,
+        "judged": row.judged_count,
+        "asked": row.prompt_count,
+        "dollars": row.dollars,
+        "gpu_hours": row.gpu_hours,
+        "decided": _outcome_counts(loaded),
+        "unread": loaded.counts.get("unread", 0),
+        "notes": [str(note) for note in row.notes],
+        "provenance": {key: record[key] for key in PROVENANCE if record.get(key)},
+    }
+
+
+def _is_control(loaded: LoadedResult) -> bool:
+    """Say whether a contestant answers nothing: by its name, or because all answers are equal."""
+    audit = (loaded.record["score"].get("details") or {}).get("screen") or {}
+    identical_share = audit.get("identical_answers") or 0.0
+    return bool(CONTROL_NAME.search(loaded.row.label)) or identical_share >= IDENTICAL_SHARE
+
+
+def _estimate_data(estimate: Estimate) -> dict[str, float | None]:
+    bounds = {"low": estimate.low, "high": estimate.high}
+    return {"value": float(estimate.value), **bounds, "error": estimate.standard_error}
+
+
+def _standard_error(lengths: Sequence[int]) -> float | None:
+    if len(lengths) < 2:
+        return None
+    mean = sum(lengths) / len(lengths)
+    variance = sum((length - mean) ** 2 for length in lengths) / (len(lengths) - 1)
+    return float((variance / len(lengths)) ** 0.5)
+
+
+def _outcome_counts(loaded: LoadedResult) -> list[int] | None:
+    """Return what was won, drawn and lost: the protocol's own count, or else of the prompts."""
+    if all(name in loaded.counts for name in OUTCOME_COUNTS):
+        return [loaded.counts[name] for name in OUTCOME_COUNTS]
+    shares = [i["won"] / i["weight"] for i in loaded.items if i.get("weight")]
+    shares += [i["preference"] for i in loaded.items if i.get("preference") is not None]
+    if not shares:
+        return None
+    won, drawn = sum(s > 0.5 for s in shares), sum(s == 0.5 for s in shares)
+    return [won, drawn, len(shares) - won - drawn]
+
+
+def shared_texts(texts: SharedTexts) -> dict[str, Any]:
+    """Return a group's prompts and the baseline's answers by prompt id."""
+    return {"prompts": dict(texts.prompts), "baseline": dict(texts.baseline)}
+
+
+def compact_comparison(
+    comparison: PromptComparison, texts: SharedTexts, shared: SharedTexts, disagreed: set[str]
+) -> dict[str, Any]:
+    """Return a comparison under short names; what is shared by the group is left out."""
+    flags = {
+        "disagree": comparison.prompt_id in disagreed,
+        "inconsistent": comparison.is_inconsistent,
+        "unread": comparison.is_unparsed,
+        "truncated": comparison.is_truncated,
+    }
+    entry = {
+        "id": comparison.prompt_id,
+        "a": comparison.answer,
+        "o": comparison.outcome,
+        "r": comparison.rating,
+        "f": [name for name, holds in flags.items() if holds],
+        "g": [_compact_game(game) for game in comparison.games],
+    }
+    baseline = texts.baseline.get(comparison.prompt_id)
+    return (
+        entry if baseline == shared.baseline.get(comparison.prompt_id) else {**entry, "b": baseline}
+    )
+
+
+def _compact_game(game: ComparisonGame) -> list[Any]:
+    return [game.first_answer, game.own_score, game.label, game.text, game.model]
+
 
 RAW = ("win_rate", "score")
 CONTROLLED = ("length_controlled_win_rate", "style_controlled_win_rate")
@@ -34,11 +188,11 @@ class Content:
     """All but the texts."""
     texts: tuple[Any, ...]
     """What is read when it is looked at: `figures` names each by its place here."""
-    told: tuple[str, ...]
+    messages: tuple[str, ...]
     """What a user must know of results that are left out or incomplete."""
 
 
-def content(workspace: Path, *, comparisons: bool = True) -> Content:
+def build_content(workspace: Path, *, include_comparisons: bool = True) -> Content:
     """Read a workspace for its report.
 
     Args:
@@ -48,119 +202,130 @@ def content(workspace: Path, *, comparisons: bool = True) -> Content:
     Raises:
         StoreError: there are no results, or a file is damaged.
     """
-    found = filed(workspace)
-    between, damaged = bridges(workspace)
-    told = [*found.told, *damaged]
-    builder = _Builder(found, comparisons)
+    result_set = load_results(workspace)
+    bridge_data, bridge_messages = read_bridges(workspace)
+    messages = [*result_set.messages, *bridge_messages]
+    builder = _ContentBuilder(result_set, include_comparisons)
     figures = {
-        "groups": [builder.group(group) for group in grouped([f.row for f in found.results])],
-        "agreement": builder.agreement(),
-        "training": trained(workspace),
-        "bridges": between,
-        "told": told,
+        "groups": [
+            builder.group(group) for group in group_rows([f.row for f in result_set.results])
+        ],
+        "agreement": builder.agreements(),
+        "training": training_curves(workspace),
+        "bridges": bridge_data,
+        "told": messages,
     }
-    return Content(finite(figures), tuple(builder.texts), tuple(told))
+    return Content(replace_nonfinite(figures), tuple(builder.texts), tuple(messages))
 
 
-def finite(data: Any) -> Any:
+def replace_nonfinite(data: Any) -> Any:
     """Return plain data in which what is no number (NaN, infinity) is None."""
     if isinstance(data, float):
         return data if abs(data) < float("inf") else None
     if isinstance(data, Mapping):
-        return {str(key): finite(value) for key, value in data.items()}
+        return {str(key): replace_nonfinite(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [finite(value) for value in data]
+        return [replace_nonfinite(value) for value in data]
     return data
 
 
-class _Builder:
+class _ContentBuilder:
     """Reads every result's comparisons once, and makes the figures of groups."""
 
-    def __init__(self, found: Found, comparisons: bool) -> None:
-        self.by_source = {one.row.source: one for one in found.results}
-        self.results = found.results
-        self.facts = {one.row.source: fitting(one) for one in found.results}
-        self.comparisons = comparisons
+    def __init__(self, result_set: ResultSet, include_comparisons: bool) -> None:
+        self.by_source = {result.row.source: result for result in result_set.results}
+        self.results = result_set.results
+        self.facts = {result.row.source: result_facts(result) for result in result_set.results}
+        self.include_comparisons = include_comparisons
         self.texts: list[Any] = []
-        self.seen = [seen(one) for one in found.results]
-        self.place = {one.row.source: at for at, one in enumerate(found.results)}
-        self.winners: list[Winners] = [winners(told) for told, _ in self.seen]
-        self.rivals = rivals(found.results)
-        self.published = with_published([one.row for one in found.results])
+        self.loaded = [load_comparisons(result) for result in result_set.results]
+        self.index_by_source = {
+            result.row.source: index for index, result in enumerate(result_set.results)
+        }
+        self.winners: list[Winners] = [
+            winners_by_prompt(comparisons) for comparisons, _ in self.loaded
+        ]
+        self.rejudged = rejudged_pairs(result_set.results)
+        self.published = group_with_published([result.row for result in result_set.results])
 
     def group(self, group: Group) -> dict[str, Any]:
         """Return what is shown of results that may share a column."""
-        own = _sorted([self.by_source[row.source] for row in group.rows])
-        metrics = _shown(columns.metrics(group.rows))
+        results = _rank_results([self.by_source[row.source] for row in group.rows])
+        metrics = _default_metrics(columns.metric_names(group.rows))
         raw = next((name for name in RAW if name in metrics), metrics[0])
-        shared = self._shared(own)
+        shared = self._shared_texts(results)
         return {
             "title": group.title,
             "benchmark": group.benchmark,
             "judge": group.judge,
             "raw": raw,
             "controlled": next((name for name in CONTROLLED if name in metrics), None),
-            "metrics": [metric(name, own) for name in metrics],
-            "rows": [self._row(one, shared) for one in own],
-            "compared": [found for name in metrics if (found := compared(own, name))],
-            "breakdowns": breakdowns(own, raw),
-            "curves": curves.measured(own),
-            "published": beside(group, self.published),
-            "texts": self._filed(shared_texts(shared)) if self.comparisons else None,
+            "metrics": [metric_format(name, results) for name in metrics],
+            "rows": [self._row(result, shared) for result in results],
+            "compared": [
+                comparison for name in metrics if (comparison := compare_pairs(results, name))
+            ],
+            "breakdowns": breakdowns(results, raw),
+            "curves": training.iteration_curves(results),
+            "published": published_figures(group, self.published),
+            "texts": self._store_texts(shared_texts(shared)) if self.include_comparisons else None,
         }
 
-    def agreement(self) -> list[dict[str, Any]]:
+    def agreements(self) -> list[dict[str, Any]]:
         """Return how judges agree who grade the same answers."""
-        found = []
-        for i, j in self.rivals:
-            if told := agreement(self.winners[i], self.winners[j]):
-                rows = [self.results[at].row for at in (i, j)]
+        entries = []
+        for i, j in self.rejudged:
+            if shares := judge_agreement(self.winners[i], self.winners[j]):
+                rows = [self.results[index].row for index in (i, j)]
                 names = {"label": rows[0].label, "benchmark": rows[0].benchmark}
-                found.append({**names, "judges": [row.judge for row in rows], **told})
-        return found
+                entries.append({**names, "judges": [row.judge for row in rows], **shares})
+        return entries
 
-    def _shared(self, own: Sequence[Filed]) -> Texts:
+    def _shared_texts(self, results: Sequence[LoadedResult]) -> SharedTexts:
         """Return the prompts and the baseline's answers of a group; the first told count."""
         prompts: dict[str, Sequence[tuple[str, str]]] = {}
         baseline: dict[str, str] = {}
-        for one in own:
-            texts = self.seen[self.place[one.row.source]][1]
+        for result in results:
+            texts = self.loaded[self.index_by_source[result.row.source]][1]
             prompts = {**texts.prompts, **prompts}
             baseline = {**texts.baseline, **baseline}
-        return Texts(prompts, baseline)
+        return SharedTexts(prompts, baseline)
 
-    def _row(self, one: Filed, shared: Texts) -> dict[str, Any]:
-        at = self.place[one.row.source]
-        told, texts = self.seen[at]
-        games = [compact(each, texts, shared, self._disagreed(at)) for each in told]
-        kept = self._filed(games) if self.comparisons and games else None
+    def _row(self, result: LoadedResult, shared: SharedTexts) -> dict[str, Any]:
+        index = self.index_by_source[result.row.source]
+        comparisons, texts = self.loaded[index]
+        entries = [
+            compact_comparison(comparison, texts, shared, self._disagreements(index))
+            for comparison in comparisons
+        ]
+        texts_index = self._store_texts(entries) if self.include_comparisons and entries else None
         return {
-            **self.facts[one.row.source],
-            "order": order(told),
-            "texts": kept,
-            "comparisons": len(games),
+            **self.facts[result.row.source],
+            "order": position_bias(comparisons),
+            "texts": texts_index,
+            "comparisons": len(entries),
         }
 
-    def _disagreed(self, at: int) -> set[str]:
-        others = [j if i == at else i for i, j in self.rivals if at in (i, j)]
-        return {key for j in others for key in disagreed(self.winners[at], self.winners[j])}
+    def _disagreements(self, index: int) -> set[str]:
+        others = [j if i == index else i for i, j in self.rejudged if index in (i, j)]
+        return {key for j in others for key in disagreements(self.winners[index], self.winners[j])}
 
-    def _filed(self, texts: Any) -> int:
+    def _store_texts(self, texts: Any) -> int:
         self.texts.append(texts)
         return len(self.texts) - 1
 
 
-def _shown(metrics: Sequence[str]) -> list[str]:
+def _default_metrics(metrics: Sequence[str]) -> list[str]:
     """Return the metrics that have a column by default; all where none has."""
     return [name for name in metrics if name in columns.METRICS] or list(metrics)
 
 
-def _sorted(results: Sequence[Filed]) -> list[Filed]:
+def _rank_results(results: Sequence[LoadedResult]) -> list[LoadedResult]:
     """Return results by their first controlled figure, or else the raw one, highest first."""
 
-    def rank(one: Filed) -> tuple[float, str]:
-        known = one.row.estimates
-        name = next((n for n in (*CONTROLLED, *RAW, *known) if n in known), None)
-        return (-known[name].value if name else 0.0, one.row.label)
+    def rank(result: LoadedResult) -> tuple[float, str]:
+        estimates = result.row.estimates
+        name = next((n for n in (*CONTROLLED, *RAW, *estimates) if n in estimates), None)
+        return (-estimates[name].value if name else 0.0, result.row.label)
 
     return sorted(results, key=rank)

@@ -1,4 +1,12 @@
-"""A folder that GitHub Pages or a Space serves as it stands.
+"""What goes to a model's own page on the hub: text for its card, and its evaluation results.
+
+Results are YAML in the model repository's folder `.eval_results`, as the hub's documentation has it
+(docs/hub/eval-results and eval_results.yaml of huggingface/hub-docs): data set, task, value, notes.
+A task is a leaderboard there, so that its name holds the judge: figures of different judges never
+meet. The hub shows those whose data set is registered as a benchmark with such a task in its
+eval.yaml, and keeps the others; none of these four data sets was known to be when this was written.
+
+A folder that GitHub Pages or a Space serves as it stands.
 
 DIR/index.html                              the report
 DIR/README.md  .nojekyll                    what a Space and GitHub Pages want to find
@@ -10,48 +18,138 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import yaml
 
-from harness.files import write_whole
-from leaderboard.report.card import by_label, card, results
+from harness.core.io import write_atomically
+from harness.types import Estimate
+from leaderboard.columns import METRICS, column_heading, format_interval
+from leaderboard.formats import escape_markdown, printable_text
 from leaderboard.report.content import Content
 
-LONGEST = 120
+DATASETS = {
+    "alpaca-eval": "tatsu-lab/alpaca_eval",
+    "arena-hard": "lmarena-ai/arena-hard-auto-v0.1",
+    "arena-hard-v2": "lmarena-ai/arena-hard-auto",
+    "mt-bench": "HuggingFaceH4/mt_bench_prompts",
+}
+"""By benchmark: the data set on the hub that holds its questions."""
+
+RowData = Mapping[str, Any]
 
 
-def publish(content: Content, page: str, folder: Path) -> list[Path]:
+def group_by_label(
+    groups: Sequence[Mapping[str, Any]],
+) -> dict[str, list[tuple[Mapping[str, Any], RowData]]]:
+    """Return (group, row) of every contestant, in the order of first sight."""
+    rows_by_label: dict[str, list[tuple[Mapping[str, Any], RowData]]] = {}
+    for group in groups:
+        for row in group["rows"]:
+            rows_by_label.setdefault(row["label"], []).append((group, row))
+    return rows_by_label
+
+
+def model_card(label: str, rows: Sequence[tuple[Mapping[str, Any], RowData]]) -> str:
+    """Return the section of a model's card that tells its figures and what they rest on."""
+    lines = [
+        f"## Evaluation of {escape_markdown(label)}",
+        "",
+        "| benchmark | figure | value, 95 % interval | judge | against | judged |",
+        "| --- | --- | ---: | --- | --- | ---: |",
+    ]
+    for group, row in rows:
+        for name in _shown_metrics(row):
+            facts = (
+                group["benchmark"],
+                column_heading(name),
+                _format_value(row, name),
+                group["judge"],
+            )
+            rest = (row["baseline"], f"{row['judged']} of {row['asked']}")
+            lines.append(
+                f"| {' | '.join(escape_markdown(str(cell)) for cell in (*facts, *rest))} |"
+            )
+    notes = dict.fromkeys(note for _, row in rows for note in row["notes"])
+    return "\n".join([*lines, "", *(f"- {escape_markdown(note)}" for note in notes), ""])
+
+
+def hub_results(rows: Sequence[tuple[Mapping[str, Any], RowData]]) -> Iterator[tuple[str, str]]:
+    """Yield (file name, YAML) of a model's results, a file for each benchmark and judge."""
+    counts: Counter[str] = Counter()
+    for group, row in rows:
+        dataset, figures = DATASETS.get(group["benchmark"]), _shown_metrics(row)
+        if dataset and figures:
+            entries = [_result(dataset, group, row, name) for name in figures]
+            counts[group["benchmark"]] += 1
+            number = counts[group["benchmark"]]
+            name = f"{group['benchmark']}{f'-{number}' if number > 1 else ''}.yaml"
+            yield name, yaml.safe_dump(entries, sort_keys=False, allow_unicode=True)
+
+
+def _result(dataset: str, group: Mapping[str, Any], row: RowData, name: str) -> dict[str, Any]:
+    judged = f"judged by {group['judge']} against {row['baseline'] or 'nobody'}"
+    notes = f"{column_heading(name)}: {_format_value(row, name)}, 95 % interval; {judged}; {row['judged']} of "
+    return {
+        "dataset": {"id": dataset, "task_id": _task(name, group["judge"])},
+        "value": round(row["figures"][name]["value"], 2),
+        "notes": printable_text(f"{notes}{row['asked']} judged"),
+    }
+
+
+def _task(metric: str, judge: str) -> str:
+    """Return a task's name: letters, digits and what stands in names of models."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{metric}_by_{judge}" if judge else metric)
+
+
+def _shown_metrics(row: RowData) -> list[str]:
+    """Return a row's metrics: those that a table shows."""
+    return [name for name in row["figures"] if name in METRICS]
+
+
+def _format_value(row: RowData, name: str) -> str:
+    figure = row["figures"][name]
+    return format_interval(
+        Estimate(figure["value"], figure["low"], figure["high"]), METRICS[name][1]
+    )
+
+
+MAX_NAME_LENGTH = 120
+
+
+def publish_site(content: Content, page: str, folder: Path) -> list[Path]:
     """Write the site, the page last; return its files.
 
     Raises:
         StoreError: the disk is full or not writable.
     """
-    found = []
-    for name, text in (*files(content), ("index.html", page)):
-        write_whole(folder / name, text)
-        found.append(folder / name)
-    return found
+    paths = []
+    for name, text in (*site_files(content), ("index.html", page)):
+        write_atomically(folder / name, text)
+        paths.append(folder / name)
+    return paths
 
 
-def files(content: Content) -> Iterator[tuple[str, str]]:
+def site_files(content: Content) -> Iterator[tuple[str, str]]:
     """Yield (path within the site, text) of all but the page."""
     yield ".nojekyll", ""
-    yield "README.md", _space()
-    for label, told in by_label(content.figures["groups"]).items():
-        place = f"models/{folder_of(label)}"
-        yield f"{place}/README.md", card(label, told)
-        for name, text in results(told):
-            yield f"{place}/.eval_results/{name}", text
+    yield "README.md", _space_readme()
+    for label, rows in group_by_label(content.figures["groups"]).items():
+        folder = f"models/{folder_name(label)}"
+        yield f"{folder}/README.md", model_card(label, rows)
+        for name, text in hub_results(rows):
+            yield f"{folder}/.eval_results/{name}", text
 
 
-def folder_of(label: str) -> str:
+def folder_name(label: str) -> str:
     """Return a name for a contestant's folder: percent-encoded, so that none leaves the site."""
     name = re.sub(r"^\.", "%2E", quote(label, safe=" +,@()=", errors="replace"))
-    if len(name) > LONGEST or not name.strip():
-        return f"{name[:LONGEST].strip()}-{hashlib.sha256(_bytes(label)).hexdigest()[:12]}"
+    if len(name) > MAX_NAME_LENGTH or not name.strip():
+        return f"{name[:MAX_NAME_LENGTH].strip()}-{hashlib.sha256(_bytes(label)).hexdigest()[:12]}"
     return name
 
 
@@ -59,7 +157,7 @@ def _bytes(label: str) -> bytes:
     return label.encode(errors="replace")
 
 
-def _space() -> str:
-    told = {"title": "Preference optimisation", "sdk": "static", "app_file": "index.html"}
+def _space_readme() -> str:
+    header = {"title": "Preference optimisation", "sdk": "static", "app_file": "index.html"}
     text = "The report is index.html; models/ holds text and results for the models' own pages."
-    return f"---\n{yaml.safe_dump(told, sort_keys=False)}---\n\n{text}\n"
+    return f"---\n{yaml.safe_dump(header, sort_keys=False)}---\n\n{text}\n"

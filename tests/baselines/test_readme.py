@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness import config
+from harness.core import config
 
 ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "baselines/README.md").read_text()

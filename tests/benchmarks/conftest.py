@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.benchmarks import mt_bench_data as data
-from harness.config import build, load
+from harness.benchmarks.mt_bench import data as data
+from harness.core.config import build, load
 
 QUESTIONS = {
     n: data.Question(n, data.category_of(n), (f"What is {n}?", f"And {n} + 1?"))
@@ -26,6 +26,6 @@ REFERENCES = {n: (f"it is {n}", f"it is {n + 1}") for n in range(101, 131)}
 @pytest.fixture
 def mt_bench(monkeypatch, tmp_path):
     """The benchmark."""
-    monkeypatch.setattr(data, "texts", lambda _: data.Texts(QUESTIONS, TEMPLATES))
+    monkeypatch.setattr(data, "texts", lambda _: data.ProtocolTexts(QUESTIONS, TEMPLATES))
     monkeypatch.setattr(data, "references", lambda name, folder: REFERENCES)
     return build({**load("bench", "mt-bench"), "assets": str(tmp_path)})

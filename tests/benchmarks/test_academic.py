@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import config
-from harness.benchmarks.academic import Academic
-from harness.benchmarks.academic_process import refusal
-from harness.benchmarks.academic_score import Examined, check, score
+from harness.benchmarks.academic.benchmark import Academic
+from harness.benchmarks.academic.process import task_error
+from harness.benchmarks.academic.score import TaskResult, check, score
+from harness.core import config
 from harness.engines.canned import CannedEngine
 from harness.errors import AssetError, CheckError, ConfigError
 from harness.training.sources import Pretrained
@@ -65,7 +65,11 @@ def tasks(tmp_path_factory) -> Path:
 def bench(place: Path, include: Path, **changes) -> Path:
     choice = {"task": "own_choice", "version": 1.0, "shots": 0, "metric": "acc", "items": 8}
     writing = {"task": "own_writing", "version": 2.0, "shots": 0, "metric": "exact_match"}
-    told = {"use": "harness.benchmarks.academic:Academic", "chat_template": False, "seed": 1}
+    told = {
+        "use": "harness.benchmarks.academic.benchmark:Academic",
+        "chat_template": False,
+        "seed": 1,
+    }
     told |= {"include": str(include), "tasks": {"choice": choice, "writing": writing}}
     path = place / "own.yaml"
     path.write_text(json.dumps(config.merge(told, changes)))
@@ -156,12 +160,12 @@ def test_an_engine_without_log_probabilities_is_refused(tiny_policy):
         pass
 
 
-def examined(key: str, values: list, figure: float | None = None) -> Examined:
+def examined(key: str, values: list, figure: float | None = None) -> TaskResult:
     asked = {"task": key, "version": 1, "shots": 0, "metric": "acc", "filter": "none"}
     facts = {"figure": figure, "items": len(values), "scored": len(values)}
     facts |= {"lm_eval": "0", "figures": {}, "configs": {}}
     records = tuple({"id": str(i), "value": v, "doc": ""} for i, v in enumerate(values))
-    return Examined(key, Path(), asked | {"chat": False, "limit": None}, facts, records)
+    return TaskResult(key, Path(), asked | {"chat": False, "limit": None}, facts, records)
 
 
 def test_the_average_weighs_tasks_alike_and_items_tell_what_they_add():
@@ -186,6 +190,6 @@ def test_a_figure_that_is_no_mean_over_items_is_refused():
 
 
 def test_a_data_sets_error_is_one_line():
-    error = refusal("mmlu", {"task": "mmlu"}, "data", "cais/mmlu\nno\nconnection")
+    error = task_error("mmlu", {"task": "mmlu"}, "data", "cais/mmlu\nno\nconnection")
     assert isinstance(error, AssetError)
     assert "\n" not in str(error)

@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from harness.benchmarks import alpaca_eval, alpaca_eval_files, assets
-from harness.benchmarks.alpaca_eval import AlpacaEval, prompt_id, switched
-from harness.config import build, load
+from harness.benchmarks import assets
+from harness.benchmarks.alpaca_eval import benchmark as alpaca_eval
+from harness.benchmarks.alpaca_eval import files, judge_prompt
+from harness.benchmarks.alpaca_eval.benchmark import AlpacaEval, is_ours_first, prompt_id
+from harness.core.config import build, load
 from harness.errors import AssetError, CheckError, MissingDependencyError
 from harness.protocols import Benchmark
-from harness.types import Answer, Graded, Reading, Reply, Verdict
+from harness.types import Answer, Graded, ParsedVerdict, Reply, Verdict
 
 ROWS = [
     {"instruction": text, "output": f"base {text}", "generator": "base", "dataset": "d"}
@@ -27,7 +29,7 @@ def kept(_):
 @pytest.fixture
 def benchmark(monkeypatch, tmp_path):
     monkeypatch.setattr(alpaca_eval, "_rows", kept)
-    monkeypatch.setenv(assets.FOLDER, str(tmp_path))
+    monkeypatch.setenv(assets.FOLDER_VARIABLE, str(tmp_path))
     return build(load("bench", "alpaca-eval"))
 
 
@@ -55,11 +57,11 @@ def test_a_prompts_id_does_not_depend_on_its_place(benchmark, monkeypatch):
 
 
 def test_the_order_is_drawn_from_the_instruction_alone():
-    drawn = [switched(f"instruction {i}") for i in range(1000)]
-    assert drawn == [switched(f"instruction {i}") for i in range(1000)]
+    drawn = [is_ours_first(f"instruction {i}") for i in range(1000)]
+    assert drawn == [is_ours_first(f"instruction {i}") for i in range(1000)]
     assert 430 < sum(drawn) < 570
     rng = random.Random("is_switched_outputsinstruction 70")
-    assert switched("instruction 7") is rng.choices([False, True], k=1)[0]
+    assert is_ours_first("instruction 7") is rng.choices([False, True], k=1)[0]
 
 
 def test_a_request_is_the_official_one(benchmark):
@@ -84,7 +86,7 @@ def test_the_drawn_order_decides_who_is_m(benchmark):
     for row, request in zip(ROWS[:3], requests, strict=False):
         text = request.messages[1].content
         ours_first = text.index("ours") < text.index("base")
-        assert ours_first is switched(row["instruction"])
+        assert ours_first is is_ours_first(row["instruction"])
 
 
 def score_of(benchmark, ours, theirs, verdicts):
@@ -117,7 +119,7 @@ def test_equal_answers_are_not_asked_and_are_draws(benchmark):
     ],
 )
 def test_a_preference_is_read_from_the_log_probabilities(benchmark, top, value):
-    assert benchmark.read([reply(*top)]) == Reading(pytest.approx(value, abs=1e-15))
+    assert benchmark.read([reply(*top)]) == ParsedVerdict(pytest.approx(value, abs=1e-15))
 
 
 @pytest.mark.parametrize(
@@ -143,9 +145,9 @@ def test_the_figures_are_the_published_ones(benchmark):
     wanted = {0: 0.9, 1: 0.4, 2: None}
     verdicts = []
     for i, value in wanted.items():
-        turned = value if value is None or switched(ROWS[i]["instruction"]) else 1 - value
-        verdicts.append(Verdict(ours[i].prompt_id, turned and Reading(turned), "j"))
-    verdicts.append(Verdict(ours[4].prompt_id, Reading(float(switched("é"))), "j"))
+        turned = value if value is None or is_ours_first(ROWS[i]["instruction"]) else 1 - value
+        verdicts.append(Verdict(ours[i].prompt_id, turned and ParsedVerdict(turned), "j"))
+    verdicts.append(Verdict(ours[4].prompt_id, ParsedVerdict(float(is_ours_first("é"))), "j"))
     score = score_of(benchmark, ours, benchmark.baseline_answers(), verdicts)
     # judged: 0.9, 0.4, the draw 0.5, and 1; the third could not be read
     rate = score.estimates["win_rate"]
@@ -184,23 +186,23 @@ def test_missing_data_is_told_with_the_command_that_brings_it(tmp_path):
 
 @pytest.fixture
 def _forget():
-    alpaca_eval.template.cache_clear()
+    judge_prompt.template.cache_clear()
     yield
-    alpaca_eval.template.cache_clear()
+    judge_prompt.template.cache_clear()
 
 
 @pytest.mark.usefixtures("_forget")
 def test_without_alpaca_eval_the_install_command_is_told(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"pip install alpaca-eval==0\.6\.6"):
-        alpaca_eval.template()
+        judge_prompt.template()
 
 
 @pytest.mark.usefixtures("_forget")
 def test_another_prompt_is_refused(monkeypatch):
-    monkeypatch.setattr(alpaca_eval, "TEMPLATE_SHA256", "x")
+    monkeypatch.setattr(judge_prompt, "TEMPLATE_SHA256", "x")
     with pytest.raises(AssetError, match=r"not the prompt of alpaca-eval 0\.6\.6"):
-        alpaca_eval.template()
+        judge_prompt.template()
 
 
 def test_in_both_orders_every_comparison_is_asked_twice_and_the_mean_counts(shared):
@@ -216,16 +218,17 @@ def test_in_both_orders_every_comparison_is_asked_twice_and_the_mean_counts(shar
         assert sorted(drawn.messages[-1].content) == sorted(swapped.messages[-1].content)
     # P(first preferred) is 0.9 as drawn and 0.3 the other way round: (0.9 + 0.7) / 2 = 0.8
     verdicts = [
-        Verdict(one.id, Reading(0.9 if i % 2 == 0 else 0.3), "j") for i, one in enumerate(requests)
+        Verdict(one.id, ParsedVerdict(0.9 if i % 2 == 0 else 0.3), "j")
+        for i, one in enumerate(requests)
     ]
     prompts = bench.prompts()[:2]
     graded = Graded("mine", "j", tuple(ours), tuple(theirs), tuple(verdicts), tuple(prompts))
-    found = alpaca_eval_files.preferences(graded)
+    found = files.preferences(graded)
     for prompt in prompts:
-        first = alpaca_eval_files.switched(prompt.text)
+        first = files.is_ours_first(prompt.text)
         assert found[prompt.id] == pytest.approx(0.8 if first else 0.2)
     unread = replace(
         graded, verdicts=(*verdicts[:1], replace(verdicts[1], reading=None), *verdicts[2:])
     )
-    assert alpaca_eval_files.preferences(unread)[prompts[0].id] is None
+    assert files.preferences(unread)[prompts[0].id] is None
     assert any("both orders" in note for note in bench.score([graded])[0].notes)

@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from harness.benchmarks import alpaca_eval_files
-from harness.benchmarks.alpaca_eval_files import files, preferences, read_verdicts
+from harness.benchmarks.alpaca_eval import files as module
+from harness.benchmarks.alpaca_eval.files import files, preferences, read_verdicts
 from harness.errors import InputError
-from harness.types import Answer, Answers, Graded, Message, Prompt, Reading, Verdict
+from harness.types import Answer, Answers, Graded, Message, ParsedVerdict, Prompt, Verdict
 
 PROMPTS = [
     Prompt(f"id {text}", (Message("user", text),), {"dataset": "d"}) for text in ("one", "two")
@@ -17,7 +17,7 @@ PROMPTS = [
 
 def read_answers(path, prompts):
     """Read the one contestant of an answers file."""
-    (found,) = alpaca_eval_files.read_answers(path, prompts)
+    (found,) = module.read_answers(path, prompts)
     return found
 
 
@@ -44,7 +44,7 @@ def graded(label="me", readings=(0.25, None)):
     ours = (Answer("id one", "ü\n"), Answer("id two", ""))
     theirs = (Answer("id one", "base"), Answer("id two", "base"))
     told = zip(("id one", "id two"), readings, strict=True)
-    verdicts = tuple(Verdict(i, None if r is None else Reading(r), "j") for i, r in told)
+    verdicts = tuple(Verdict(i, None if r is None else ParsedVerdict(r), "j") for i, r in told)
     return Graded(label, "j", ours, theirs, verdicts, tuple(PROMPTS), "b")
 
 
@@ -64,7 +64,7 @@ def test_what_was_written_is_read_again(tmp_path):
 def test_verdicts_that_were_written_are_read_again(tmp_path):
     (tmp_path / "a.json").write_text(files(graded())["annotations.json"])
     (found,) = read_verdicts(tmp_path / "a.json")
-    again = alpaca_eval_files.renamed(found, lambda prompt: f"id {prompt.text}")
+    again = module.rename_prompts(found, lambda prompt: f"id {prompt.text}")
     assert again == graded()
     assert list(preferences(again).values()) == list(preferences(graded()).values())
 

@@ -5,17 +5,17 @@ import json
 
 import pytest
 
-from harness.benchmarks import arena_hard_files as files
-from harness.benchmarks import arena_hard_verdicts as rules
-from harness.benchmarks.arena_hard import GO_ON, ArenaHard
+from harness.benchmarks.arena_hard import files as files
+from harness.benchmarks.arena_hard import verdicts as rules
+from harness.benchmarks.arena_hard.v01 import CONTINUE_REQUEST, ArenaHard
 from harness.errors import CheckError, InputError
 from harness.types import (
     Answer,
     Graded,
     JudgeRequest,
     Message,
+    ParsedVerdict,
     Prompt,
-    Reading,
     Reply,
     Verdict,
 )
@@ -43,14 +43,14 @@ def reply(text):
     ],
 )
 def test_one_label_is_read_and_two_that_differ_are_not(texts, label):
-    found = BENCH.read([reply(text) for text in texts])
+    found = BENCH.parse([reply(text) for text in texts])
     assert (found.label if found else None) == label
 
 
 def test_the_judge_is_asked_to_go_on_once_and_only_where_it_gave_no_label():
     request = JudgeRequest("q1#1", (Message("system", "s"), Message("user", "u")), {"t": 0})
     more = BENCH.follow_up(request, [reply("hm")])
-    assert more.messages[2:] == (Message("assistant", "hm"), Message("user", GO_ON))
+    assert more.messages[2:] == (Message("assistant", "hm"), Message("user", CONTINUE_REQUEST))
     assert (more.id, more.parameters) == ("q1#1", {"t": 0})
     assert BENCH.follow_up(request, [reply("hm"), reply("hm")]) is None
     assert BENCH.follow_up(request, [reply("[[A>B]] [[B>A]]")]) is None
@@ -60,9 +60,11 @@ def test_the_judge_is_asked_to_go_on_once_and_only_where_it_gave_no_label():
 def graded(labels, **fields):
     """A contestant with the labels of its games by prompt: game 1 shows the baseline first."""
     verdicts = tuple(
-        Verdict(name + game, rules.reading(label, rules.WORTH_V2), "j", f"so [[{label}]]")
+        Verdict(
+            name + game, rules.parse_label(label, rules.LABEL_SCORES_V2), "j", f"so [[{label}]]"
+        )
         for name, pair in labels.items()
-        for game, label in zip(rules.GAMES, pair, strict=False)
+        for game, label in zip(rules.GAME_SUFFIXES, pair, strict=False)
     )
     return Graded("me", "j", (), (), verdicts, baseline_label="gpt-4-0314", **fields)
 
@@ -173,7 +175,7 @@ A, B, T = "model_a", "model_b", "tie"
 def test_battles_are_decoded_and_written_again(tmp_path, rows, games):
     told = [battle(winner) for winner in rows]
     (found,) = files.read_verdicts(lines(tmp_path / "b.jsonl", told))
-    assert [(g.won, g.weight) for g in rules.games(found.verdicts)] == games
+    assert [(g.won, g.weight) for g in rules.parse_games(found.verdicts)] == games
     assert files.battle_rows(found) == told
 
 
@@ -182,7 +184,7 @@ def test_a_migrated_judgment_and_a_game_that_is_null_are_read(tmp_path):
     row["games"] = [{"user_prompt": "x", "judgment": "\nso [[A>B]]", "score": "A>B"}, None]
     (found,) = files.read_verdicts(lines(tmp_path / "j.jsonl", [row]))
     assert found.verdicts == (
-        Verdict("q1#1", Reading(1.0, "A>B"), "j", "so [[A>B]]"),
+        Verdict("q1#1", ParsedVerdict(1.0, "A>B"), "j", "so [[A>B]]"),
         Verdict("q1#2", None, "j", ""),
     )
 
@@ -196,8 +198,8 @@ def test_a_label_that_v01_does_not_count_is_counted_as_unread(tmp_path, label):
     # the other game of the prompt is kept: game 2, in which ours was first
     assert (score.counts["games"], score.counts["unread"]) == (2, 1)
     assert score.estimates["win_rate"].value == 100
-    (newer,) = files.read_verdicts(path, rules.WORTH_V2)
-    assert (newer.verdicts[0].reading is not None) is (label in ("A<B", "B=A"))
+    (newer,) = files.read_verdicts(path, rules.LABEL_SCORES_V2)
+    assert (newer.verdicts[0].parsed is not None) is (label in ("A<B", "B=A"))
 
 
 def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
@@ -206,7 +208,7 @@ def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
         for label in ("A>B", "B>A")
     ]
     (found,) = files.read_verdicts(lines(tmp_path / "j.jsonl", rows))
-    assert [v.reading.label for v in found.verdicts] == ["B>A"]
+    assert [v.parsed.label for v in found.verdicts] == ["B>A"]
     assert found.notes == ("1 judgments of j.jsonl were there twice: the last counts",)
 
 
@@ -245,7 +247,7 @@ def test_answers_that_do_not_fit_are_told(tmp_path, row, told):
 
 @pytest.mark.parametrize("label", ["A<B", "A>>A", "A", "B=A", ""])
 def test_a_label_that_v01_does_not_know_is_no_verdict(label):
-    assert rules.reading(label, rules.WORTH) is None
+    assert rules.parse_label(label, rules.LABEL_SCORES) is None
 
 
 def test_no_name_leaves_its_folder():

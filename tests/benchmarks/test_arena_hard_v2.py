@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from harness.benchmarks import arena_hard_data, text_measures
-from harness.benchmarks import arena_hard_verdicts as rules
-from harness.benchmarks.arena_hard_v2 import ArenaHardV2
+from harness.benchmarks.arena_hard import data, style
+from harness.benchmarks.arena_hard import verdicts as rules
+from harness.benchmarks.arena_hard.v2 import ArenaHardV2
 from harness.errors import AssetError, CheckError
 from harness.types import Answer, Graded, Reply, Verdict
 
@@ -38,8 +38,8 @@ def contestant(ids, label="me", longer=0, seed=0, answers=True):
         wins = rng.random() < 1 / (1 + np.exp(-(length - 30) / 15))
         pair = ("B>A", "A>>B") if wins else ("A>B", "B>A")
         verdicts += [
-            Verdict(name + game, rules.reading(told, rules.WORTH_V2), "j")
-            for game, told in zip(rules.GAMES, pair, strict=True)
+            Verdict(name + game, rules.parse_label(told, rules.LABEL_SCORES_V2), "j")
+            for game, told in zip(rules.GAME_SUFFIXES, pair, strict=True)
         ]
     sides = (tuple(ours), tuple(theirs)) if answers else ((), ())
     return Graded(label, "j", *sides, tuple(verdicts))
@@ -155,7 +155,7 @@ def test_upstreams_figures_lie_within_the_tolerance_that_is_told(bench, ids):
 
 
 def test_nothing_that_could_be_read_is_an_error(bench):
-    unread = tuple(Verdict(f"q{game}", None, "j") for game in rules.GAMES)
+    unread = tuple(Verdict(f"q{game}", None, "j") for game in rules.GAME_SUFFIXES)
     with pytest.raises(CheckError, match="no prompt of which both games"):
         bench.score([Graded("me", "j", (), (), unread)])
 
@@ -176,16 +176,16 @@ def test_zero_length_answers_have_a_style(bench, ids):
 
 def test_markdown_is_counted_outside_code(shared):
     text = "# Head\n- one\n 2. two\n**bold** and __this__\n```\n# no\n- no\n```\n####### no\n* x"
-    found = text_measures.style(text, "o200k_base", shared / "assets")
+    found = style.measure_style(text, "o200k_base", shared / "assets")
     assert (found.header, found.list, found.bold) == (1, 3, 2)
 
 
 def test_special_tokens_in_an_answer_are_text(shared):
-    count = text_measures.tokens("<|endoftext|>", "cl100k_base", shared / "assets")
+    count = style.count_tokens("<|endoftext|>", "cl100k_base", shared / "assets")
     assert count > 1
 
 
 def test_text_in_braces_is_never_a_place():
     template = "{QUESTION}|{ANSWER_A}|{ANSWER_B}"
     values = ("{ANSWER_A} {0.__class__}", "{ANSWER_B}", "{QUESTION}")
-    assert arena_hard_data.filled(template, values) == "|".join(values)
+    assert data.fill_template(template, values) == "|".join(values)

@@ -29,7 +29,7 @@ def _sets(tmp_path, monkeypatch):
     registry.mkdir(parents=True)
     (registry / "tiny.yaml").write_text(yaml.safe_dump({**data, "revision": "r", "files": files}))
     monkeypatch.chdir(tmp_path)
-    for name in (assets.FOLDER, assets.MIRROR):
+    for name in (assets.FOLDER_VARIABLE, assets.MIRROR_VARIABLE):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -49,7 +49,7 @@ def home(tmp_path, monkeypatch, _sets):
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
-    monkeypatch.setenv(assets.MIRROR, f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setenv(assets.MIRROR_VARIABLE, f"http://127.0.0.1:{server.server_port}/")
     yield folder
     server.shutdown()
     server.server_close()
@@ -62,10 +62,10 @@ pytestmark = pytest.mark.usefixtures("_sets")
 def test_the_folder_is_the_one_given_or_named_or_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert str(assets.folder()) == "/cache/preference-harness/assets"
-    monkeypatch.setenv(assets.FOLDER, "/named")
+    monkeypatch.setenv(assets.FOLDER_VARIABLE, "/named")
     assert str(assets.folder()) == "/named"
     assert assets.folder(tmp_path) == tmp_path
-    monkeypatch.delenv(assets.FOLDER)
+    monkeypatch.delenv(assets.FOLDER_VARIABLE)
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/someone")
     assert str(assets.folder()) == "/home/someone/.cache/preference-harness/assets"
@@ -206,8 +206,8 @@ def test_the_judges_texts_are_made_of_the_repositorys_settings(tmp_path, shared,
         folder = home.parent / kind
         folder.mkdir()
         (folder / "judge_config.yaml").write_text(yaml.safe_dump(settings))
-        file = assets._set(kind).file("protocol.json")
+        file = assets._asset_set(kind).file("protocol.json")
         path = tmp_path / kind / "protocol.json"
-        assets._download(assets._url(kind, assets._set(kind), file), file, path)
+        assets._download(assets._url(kind, assets._asset_set(kind), file), file, path)
         wanted = json.loads((shared / f"assets/{kind}/protocol.json").read_text())
         assert json.loads(path.read_text()) == wanted

@@ -3,20 +3,20 @@
 import pytest
 
 from harness.benchmarks import assets
-from harness.benchmarks import mt_bench_data as data
-from harness.config import Component, build, load
+from harness.benchmarks.mt_bench import data as data
+from harness.core.config import Component, build, load
+from harness.core.stages import ExternalInput
 from harness.errors import AssetError, CheckError, ConfigError, InputError
-from harness.evaluation.answering import answer_stage, read_stage
+from harness.evaluation.submissions import answer_stage, load_answers
 from harness.protocols import Benchmark
-from harness.runs import Given
 from harness.types import (
     Answer,
     Completion,
     Graded,
     Message,
+    ParsedVerdict,
     Policy,
     Prompt,
-    Reading,
     Reply,
     Verdict,
 )
@@ -34,7 +34,7 @@ def answered(bench, text="a {brace}"):
 
 
 def verdicts(ratings):
-    return tuple(Verdict(i, None if r is None else Reading(r), "j") for i, r in ratings)
+    return tuple(Verdict(i, None if r is None else ParsedVerdict(r), "j") for i, r in ratings)
 
 
 def score_of(bench, ratings, **fields):
@@ -90,15 +90,15 @@ class Weights(Component):
     name: str
 
     def weights(self):
-        return Given(self.name, self.name)
+        return ExternalInput(self.name, self.name)
 
-    def at(self, path):
+    def with_weights(self, path):
         return Policy(self.name, path)
 
 
 def test_a_policy_answers_both_turns_at_the_categorys_temperature(mt_bench, workspace):
     stage = answer_stage(Weights(name="w"), mt_bench, Counting(), 0)
-    found = read_stage(workspace.stages.realise(stage).path)
+    found = load_answers(workspace.stages.realise(stage).path)
     assert [a.prompt_id for a in found] == [f"{n}#{t}" for t in (1, 2) for n in range(81, 161)]
     said = {answer.prompt_id: answer.text for answer in found}
     assert (said["81#1"], said["81#2"]) == ("1 0.7 1024", "3 0.7 1024")
@@ -144,13 +144,13 @@ def test_each_kind_of_question_and_turn_has_its_prompt(mt_bench):
     ],
 )
 def test_the_first_rating_of_1_to_10_is_read(mt_bench, text, rating):
-    assert mt_bench.read([reply(text)]) == (None if rating is None else Reading(rating))
+    assert mt_bench.read([reply(text)]) == (None if rating is None else ParsedVerdict(rating))
 
 
 def test_a_reply_without_a_rating_is_asked_again_and_the_last_reply_counts(mt_bench):
     (request,) = mt_bench.requests([Answer("81#1", "x")], ())
     assert mt_bench.follow_up(request, [reply("hm")]) is request
-    assert mt_bench.read([reply("hm"), reply("[[4]]")]) == Reading(4)
+    assert mt_bench.read([reply("hm"), reply("[[4]]")]) == ParsedVerdict(4)
 
 
 def whole(rating=lambda number, turn: 5.0):
@@ -243,17 +243,17 @@ def test_without_a_rating_there_is_no_figure(mt_bench):
 
 def test_references_of_another_judge_come_from_its_file(tmp_path):
     with pytest.raises(AssetError, match=r"no reference answers of 'mine'.*references=FILE"):
-        data.references("mine", tmp_path)
+        data.load_references("mine", tmp_path)
     row = '{"question_id": 101, "choices": [{"turns": ["one", "two"]}]}\n'
     own = tmp_path / "mt_bench/reference_answer/mine.jsonl"
     own.parent.mkdir(parents=True)
     own.write_text(row)
-    assert data.references("mine", tmp_path) == {101: ("one", "two")}
+    assert data.load_references("mine", tmp_path) == {101: ("one", "two")}
     (tmp_path / "other.jsonl").write_text(row.replace("101", "102"))
-    assert data.references(str(tmp_path / "other.jsonl"), tmp_path) == {102: ("one", "two")}
+    assert data.load_references(str(tmp_path / "other.jsonl"), tmp_path) == {102: ("one", "two")}
     (tmp_path / "bad.jsonl").write_text('{"question_id": 101, "choices": []}\n')
     with pytest.raises(InputError, match="a reference has another form"):
-        data.references(str(tmp_path / "bad.jsonl"), tmp_path)
+        data.load_references(str(tmp_path / "bad.jsonl"), tmp_path)
 
 
 def test_a_question_without_a_reference_cannot_be_judged(mt_bench, monkeypatch):
@@ -264,7 +264,7 @@ def test_a_question_without_a_reference_cannot_be_judged(mt_bench, monkeypatch):
 
 
 def test_missing_data_is_told_with_the_command_that_brings_it(tmp_path, monkeypatch):
-    monkeypatch.setenv(assets.FOLDER, str(tmp_path))
+    monkeypatch.setenv(assets.FOLDER_VARIABLE, str(tmp_path))
     bench = build(load("bench", "mt-bench"))
     with pytest.raises(AssetError, match="harness assets pull mt_bench"):
         bench.prompts()

@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from harness.benchmarks import mt_bench_files
+from harness.benchmarks.mt_bench import files
 from harness.errors import AssetError, InputError
-from harness.types import Answer, Answers, Graded, Reading, Verdict
+from harness.types import Answer, Answers, Graded, ParsedVerdict, Verdict
 
 
 def answer_row(number=81, turns=("one", "two"), **more):
@@ -36,19 +36,19 @@ def written(tmp_path, rows, name="rows.jsonl"):
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 def test_answers_come_in_the_order_of_the_turns(tmp_path, name):
     rows = [answer_row(82, ["c", ""]), answer_row(81, [{"content": "a"}, {"content": "b"}])]
-    (found,) = mt_bench_files.read_answers(written(tmp_path, rows, name))
+    (found,) = files.read_answers(written(tmp_path, rows, name))
     said = (Answer("81#1", "a"), Answer("82#1", "c"), Answer("81#2", "b"), Answer("82#2", ""))
     assert found == Answers("m", said, missing=156)
 
 
 def test_contestants_of_one_answers_file_are_told_apart(tmp_path):
     rows = [answer_row(), answer_row(model_id="n"), answer_row(83, model_id=None)]
-    found = mt_bench_files.read_answers(written(tmp_path, rows))
+    found = files.read_answers(written(tmp_path, rows))
     assert [one.name for one in found] == ["m", "n", "rows"]
 
 
 def test_a_turn_that_is_not_there_is_missing(tmp_path):
-    (found,) = mt_bench_files.read_answers(written(tmp_path, [answer_row(turns=["one"])]))
+    (found,) = files.read_answers(written(tmp_path, [answer_row(turns=["one"])]))
     assert found == Answers("m", (Answer("81#1", "one"),), missing=159)
 
 
@@ -60,11 +60,16 @@ def graded(bench, label="me"):
     prompts = (*bench.prompts(), *asked)
     told = [None, 1.0, 8.5, 10.0]
     verdicts = [
-        Verdict(a.prompt_id, None if (r := told[i % 4]) is None else Reading(r), "gpt-4-0613", text)
+        Verdict(
+            a.prompt_id,
+            None if (r := told[i % 4]) is None else ParsedVerdict(r),
+            "gpt-4-0613",
+            text,
+        )
         for i, a in enumerate(answers)
         for text in [f"so: [[{told[i % 4]}]]\n"]
     ]
-    verdicts.append(Verdict("81#1", Reading(2.0), "gpt-4", ""))
+    verdicts.append(Verdict("81#1", ParsedVerdict(2.0), "gpt-4", ""))
     return Graded(label, "gpt-4", answers, (), tuple(verdicts), prompts, "none")
 
 
@@ -99,7 +104,7 @@ def test_verdicts_alone_are_read_without_the_protocols_texts(mt_bench, monkeypat
     def absent(_):
         raise AssetError("none")
 
-    monkeypatch.setattr("harness.benchmarks.mt_bench_data.texts", absent)
+    monkeypatch.setattr("harness.benchmarks.mt_bench.data.texts", absent)
     (found,) = mt_bench.read_verdicts(path)
     assert (found.verdicts, found.answers, found.prompts) == (one.verdicts, (), ())
     assert '"user_prompt": ""' in mt_bench.files(found)["model_judgment/gpt-4_single.jsonl"]

@@ -6,10 +6,11 @@ import math
 
 import pytest
 
-from harness import config
-from harness.benchmarks import alpaca_eval_files, toy
-from harness.toy import judging
-from harness.types import Answer, Graded, Reading, Reply, Verdict
+from harness.benchmarks.alpaca_eval import files
+from harness.benchmarks.toy import benchmark
+from harness.core import config
+from harness.toy import judge
+from harness.types import Answer, Graded, ParsedVerdict, Reply, Verdict
 
 
 def bench(name: str):
@@ -20,7 +21,7 @@ def answers(prompts, *texts: str) -> list[Answer]:
     return [Answer(p.id, text) for p, text in zip(prompts, texts, strict=True)]
 
 
-def verdict(name: str, reading: Reading | None) -> Verdict:
+def verdict(name: str, reading: ParsedVerdict | None) -> Verdict:
     return Verdict(name, reading, "toy-judge")
 
 
@@ -37,10 +38,10 @@ def test_weighted_turns_a_preference_back_to_the_order_that_was_shown():
     requests = weighted.requests(ours, theirs)
     assert [r.id for r in requests] == [p.id for p in prompts[:2]]
     for request, mine, other in zip(requests, ("a", "b"), ("c", "d"), strict=True):
-        shown = (other, mine) if not alpaca_eval_files.switched(request.id) else (mine, other)
+        shown = (other, mine) if not files.is_ours_first(request.id) else (mine, other)
         assert "[Answer m]\n{}\n[Answer M]\n{}\n".format(*shown) in request.messages[1].content
-    told = [0.1 if not alpaca_eval_files.switched(p.id) else 0.9 for p in prompts[:2]]
-    verdicts = [verdict(p.id, Reading(x)) for p, x in zip(prompts, told, strict=False)]
+    told = [0.1 if not files.is_ours_first(p.id) else 0.9 for p in prompts[:2]]
+    verdicts = [verdict(p.id, ParsedVerdict(x)) for p, x in zip(prompts, told, strict=False)]
     score = score_of(weighted, prompts, ours, theirs, verdicts)
     # our answer is preferred with 0.9 twice, and the equal answers are a draw
     assert score.estimates["win_rate"].value == pytest.approx(100 * (0.9 + 0.9 + 0.5) / 3)
@@ -51,8 +52,8 @@ def test_an_unread_verdict_is_counted_and_left_out():
     weighted = bench("toy-weighted")
     prompts = weighted.prompts()
     ours, theirs = answers(prompts, "a", "b", "same"), answers(prompts, "c", "d", "same")
-    told = 0.2 if not alpaca_eval_files.switched(prompts[0].id) else 0.8
-    verdicts = [verdict(prompts[0].id, Reading(told)), verdict(prompts[1].id, None)]
+    told = 0.2 if not files.is_ours_first(prompts[0].id) else 0.8
+    verdicts = [verdict(prompts[0].id, ParsedVerdict(told)), verdict(prompts[1].id, None)]
     score = score_of(weighted, prompts, ours, theirs, verdicts)
     assert score.estimates["win_rate"].value == pytest.approx(100 * (0.8 + 0.5) / 2)
     assert score.counts == {"asked": 3, "judged": 2, "unread": 1}
@@ -71,9 +72,9 @@ def test_labels_count_strong_verdicts_three_times_and_equal_answers_as_a_draw():
     ]
     verdicts = [
         # game 1 shows the baseline first: B>>A is a strong win of ours, worth 3 of 3
-        verdict(prompts[0].id + "#1", Reading(0.0, "B>>A")),
-        verdict(prompts[0].id + "#2", Reading(1.0, "A>B")),
-        verdict(prompts[1].id + "#1", Reading(1.0, "A>B")),
+        verdict(prompts[0].id + "#1", ParsedVerdict(0.0, "B>>A")),
+        verdict(prompts[0].id + "#2", ParsedVerdict(1.0, "A>B")),
+        verdict(prompts[1].id + "#1", ParsedVerdict(1.0, "A>B")),
         verdict(prompts[1].id + "#2", None),
     ]
     score = score_of(labels, prompts, ours, theirs, verdicts)
@@ -91,7 +92,7 @@ def test_labels_count_strong_verdicts_three_times_and_equal_answers_as_a_draw():
     ],
 )
 def test_the_last_label_counts(text, value, label):
-    assert bench("toy-labels").read([reply(text)]) == Reading(value, label)
+    assert bench("toy-labels").read([reply(text)]) == ParsedVerdict(value, label)
 
 
 @pytest.mark.parametrize("text", ["", "A>B", "[[A>A]]", "[[C>B]]", "[[B=A]]"])
@@ -108,7 +109,7 @@ def test_log_probabilities_are_read_as_a_share_of_both_identifiers():
 
 
 def test_settings_are_chosen_and_figures_reported_on_other_prompts():
-    chosen = {p.id for p in toy.held_out(0, 400)}
+    chosen = {p.id for p in benchmark.held_out(0, 400)}
     for name in ("toy-weighted", "toy-labels"):
         reported = config.build(config.load("bench", name)).prompts()
         assert len(reported) == 400
@@ -116,4 +117,4 @@ def test_settings_are_chosen_and_figures_reported_on_other_prompts():
 
 
 def reply(content: str, top=None) -> Reply:
-    return Reply(content, top, "stop", judging.MODEL, 0, 1)
+    return Reply(content, top, "stop", judge.MODEL, 0, 1)

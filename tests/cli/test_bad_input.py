@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import config, errors
+from harness import errors
+from harness.core import config
 
 
 def harness(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess[str]:

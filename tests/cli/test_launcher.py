@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from harness import config
-from harness.cli.screen import launched
+from harness.cli.options import with_launcher
+from harness.core import config
 from harness.errors import ConfigError
 from harness.launchers.local import LocalLauncher
 from harness.launchers.ray import RayLauncher
@@ -16,8 +16,8 @@ from harness.training.spec import TrainSpec
 
 
 def launcher(name: str | None, *overrides: str):
-    data = config.load("train", "toy/inpo", launched(name, list(overrides)))
-    return config.make(TrainSpec, data).launcher
+    data = config.load("train", "toy/inpo", with_launcher(name, list(overrides)))
+    return config.construct(TrainSpec, data).launcher
 
 
 def test_the_launcher_is_the_named_one_and_its_keys_can_be_set():

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import benches
+from harness.cli import factory
 from harness.cli.main import app
 from harness.errors import CheckError, ConfigError, InputError
 
@@ -73,8 +73,11 @@ def test_everything_published_is_verified(run):
 
 def test_a_benchmark_without_protocol_data_does_not_mind_a_folder_with_some(shared, monkeypatch):
     monkeypatch.setenv("HARNESS_ASSETS", "elsewhere")  # so that it is as before afterwards
-    assert benches.benchmark("toy-labels", [], shared / "assets", None).name == "toy-labels"
-    found = benches.benchmark("mt-bench", [], shared / "assets", None)
+    assert (
+        factory.build_judged_benchmark("toy-labels", [], shared / "assets", None).name
+        == "toy-labels"
+    )
+    found = factory.build_judged_benchmark("mt-bench", [], shared / "assets", None)
     assert len(found.prompts()) == 80
 
 

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.errors import BudgetError, ConfigError, JudgeError, StoreError
-from harness.judges.store import Attempt, Call, key_of, opened
+from harness.judges.store.database import Attempt, Call, key_of, open_store
 
 BODY = {"model": "j", "messages": [{"role": "user", "content": "a"}], "max_tokens": 1}
 
@@ -24,7 +24,7 @@ def run(tmp_path):
 @pytest.fixture
 def path(tmp_path):
     path = tmp_path / "runs" / "verdicts.sqlite"
-    with opened(path) as store:
+    with open_store(path) as store:
         call = Call(key_of(BODY), "read", "j", 100, 1, False, 0.5, 1.0)
         store.add([Attempt(BODY, '{"a": 1}', "j", True)], [call])
         store.add([Attempt({**BODY, "seed": 1}, "{}", "k", True, quarantined=True)])

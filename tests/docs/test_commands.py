@@ -12,14 +12,14 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from harness import config
-from harness.cli import benches, grading, sources
+from harness.cli import factory
 from harness.cli.main import app
+from harness.core import config
 from harness.errors import ConfigError
-from harness.judges.choice import remembering
-from harness.judges.stored import Terms
+from harness.judges.batch import cached_judge
+from harness.judges.cached import JudgeOptions
 from harness.training.spec import TrainSpec
-from leaderboard import published
+from leaderboard import publications
 from tests.docs import pages
 
 OTHERS = ("make", "source", "cd", "export", "pip", "python", "python3", "sudo", "kill")
@@ -50,10 +50,10 @@ def check(name: str, given: Mapping[str, Any]) -> None:
     """Build everything that a command names."""
     overrides = given.get("overrides") or []
     if name == "train":
-        config.make(TrainSpec, config.load("train", given["name"], overrides))
+        config.construct(TrainSpec, config.load("train", given["name"], overrides))
         config.build(config.load("gpu", given["gpu"]))
     elif name == "judge doctor":
-        grading.component("judge", given["name"], [f"judge.{one}" for one in overrides])
+        factory.build_component("judge", given["name"], [f"judge.{one}" for one in overrides])
     elif name == "config show":
         config.load(*given["target"].split("/", 1), overrides)
     elif name == "theory run":
@@ -62,7 +62,7 @@ def check(name: str, given: Mapping[str, Any]) -> None:
         assert given["kind"] in {None, "runs", *config.kinds()}
     elif name == "leaderboard":
         named = {given["paper"], *(given["published"] or ())} - {None, ""}
-        assert named <= {*published.documents(), published.ALL}
+        assert named <= {*publications.document_names(), publications.ALL}
     else:
         build(given, overrides)
 
@@ -71,14 +71,16 @@ def build(given: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Build the benchmark, judge, engine and policy that a command names."""
     judge = given.get("judge") or given.get("to")
     if bench := given.get("bench"):
-        found = benches.of_any_kind(bench, overrides, None, given.get("compat"))
-        judge = judge or getattr(found, "usual_judge", None)  # nobody judges tasks
+        found = factory.build_benchmark(bench, overrides, None, given.get("compat"))
+        judge = judge or getattr(found, "default_judge", None)  # nobody judges tasks
     if judge:
-        remembering(grading.component("judge", judge, overrides), Path("nowhere"), Terms())
+        cached_judge(
+            factory.build_component("judge", judge, overrides), Path("nowhere"), JudgeOptions()
+        )
     if engine := given.get("engine"):
-        grading.component("engine", engine, overrides)
+        factory.build_component("engine", engine, overrides)
     if policy := given.get("policy"):
-        sources.policy(policy)
+        factory.policy_source(policy)
     if run := given.get("run"):
         assert run.partition("@")[0] in RUNS
 

@@ -56,7 +56,7 @@ def test_a_row_by_hand(costs):
 
 def test_what_is_shared_is_counted_once(costs):
     # of the first iteration: INPO, INPO without KL and iterative DPO sample and compare the same
-    from harness.training.iterate import Schedule
+    from harness.training.schedule import Schedule
     from harness.training.spec import TrainSpec
 
     def keys(recipe, stage):

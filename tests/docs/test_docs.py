@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from harness import errors
-from harness.config import build, load, make
+from harness.core.config import build, construct, load
 from harness.evaluation.run import Evaluation, evaluate
-from harness.judges.stored import StoredJudge
+from harness.judges.cached import CachedJudge
 from harness.training.spec import TrainSpec
 from harness.types import Comparison, Message, Prompt
 from tests.docs import pages
@@ -21,12 +21,12 @@ from tests.docs.pages import ROOT
 @pytest.mark.parametrize("shown", pages.configurations(), ids=lambda c: f"{c.kind}/{c.name}")
 def test_a_configuration_that_is_shown_is_built(shown, reader):
     told = load(shown.kind, shown.name)
-    assert make(TrainSpec, told) if shown.kind == "train" else build(told)
+    assert construct(TrainSpec, told) if shown.kind == "train" else build(told)
 
 
 @pytest.mark.usefixtures("reader")
 def test_the_examples_are_what_their_configurations_say():
-    spec = make(TrainSpec, load("train", "hinge"))
+    spec = construct(TrainSpec, load("train", "hinge"))
     assert (spec.method, spec.objective.beta) == ("SLiC", 0.1)
     assert build(load("judge", "mine")).model == "my-judge"
     oracle = build(load("oracle", "shorter"))
@@ -45,7 +45,7 @@ def test_the_objective_that_is_shown_is_a_hinge():
         return Logps(torch.tensor([chosen]), torch.tensor([rejected]))
 
     half = logps(0.5, 0.5)
-    hinge = make(TrainSpec, load("train", "hinge")).objective
+    hinge = construct(TrainSpec, load("train", "hinge")).objective
     reference = {"reference": logps(0.0, 0.0)}
     batch = PairBatch(logps(3.0, 1.0), reference, logps(1.0, 1.0), torch.tensor([1.0]), half)
     assert hinge(batch).item() == pytest.approx(1 - 0.1 * (3 - 1))
@@ -59,13 +59,13 @@ def test_the_benchmark_engine_and_judge_that_are_shown_run(workspace):
     spec = load("bench", "spelling") | {"baseline": {**source, "name": "base"}}
     evaluation = Evaluation(
         build(spec),
-        StoredJudge(coin.Coin(label="A>B"), workspace.verdicts),
+        CachedJudge(coin.Coin(label="A>B"), workspace.verdicts),
         policy=build({**source, "name": "me"}),
         engine=build(load("engine", "upper")),
     )
     result = evaluate(evaluation, workspace)
     assert result.score.estimates["win_rate"].value == 100
-    assert (result.label, result.judges_served, result.asked) == ("me", ("coin",), 3)
+    assert (result.label, result.judges_served, result.new_requests) == ("me", ("coin",), 3)
 
 
 def test_the_pages_are_built(tmp_path):

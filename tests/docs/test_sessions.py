@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 from harness.cli.main import app
-from harness.judges.server import serving
+from harness.judges.toy_server import serving
 from harness.types import Reply
 from tests.docs import pages
 

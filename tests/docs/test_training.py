@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from harness.training import alarms, pairing
-from harness.training.optimisers import Optimiser
+from harness.training import metrics, pairing
+from harness.training.optimisers import OptimiserSettings
 from tests.docs.pages import ROOT
 
 PAGE = (ROOT / "docs/training.md").read_text("utf-8")
@@ -29,17 +29,17 @@ def test_every_oracle_that_ships_is_told():
 @pytest.mark.parametrize("cells", rows("Pairing"), ids=lambda cells: cells[0])
 def test_a_pairing_asks_for_as_many_comparisons_as_the_page_says(cells):
     name = re.search(r"`(\w+)`", cells[0])[1]
-    assert pairing.comparisons(getattr(pairing, name)(), 8) == int(cells[1])
+    assert pairing.comparison_count(getattr(pairing, name)(), 8) == int(cells[1])
 
 
 def test_every_alarm_is_told():
     told = {cells[0] for cells in rows("The log and its alarms")}
-    code = inspect.getsource(alarms)
+    code = inspect.getsource(metrics)
     assert told == set(re.findall(r'f?"([a-z][a-z -]+):', code))
 
 
 def test_every_setting_of_memory_is_one():
-    fields = Optimiser.model_fields
+    fields = OptimiserSettings.model_fields
     for cells in rows("Memory"):
         name, _, value = re.search(r"optimiser\.([\w-]+)(=([\w-]+))?", cells[0]).groups("")
         assert name in fields

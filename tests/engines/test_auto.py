@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness.config import build, identity, load, names
+from harness.core.config import build, identity, load, names
 from harness.engines import auto
 from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
@@ -51,7 +51,7 @@ def test_a_wrong_key_is_told() -> None:
 
 def test_building_imports_nothing_heavy() -> None:
     script = (
-        "import sys; from harness.config import build, load, names\n"
+        "import sys; from harness.core.config import build, load, names\n"
         "for name in names('engine'): build(load('engine', name))\n"
         "heavy = {'transformers', 'vllm', 'openai', 'tokenizers'} & set(sys.modules)\n"
         "sys.exit(str(heavy) if heavy else 0)"

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 
 import pytest
 
+from harness.core.hub import load_tokenizer, render_conversation
 from harness.engines.canned import CannedEngine
 from harness.engines.openai import OpenAIEngine
 from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
-from harness.models import load_tokenizer, render
-from harness.protocols import GenerationEngine, Sampling
-from harness.training.pieces import Resident
+from harness.protocols import GenerationEngine, KeepsPolicy, Sampling
 from harness.types import Completion, Policy, Request
 
 ENGINES = ("canned", "transformers", pytest.param("vllm", marks=pytest.mark.vllm), "openai")
@@ -87,14 +86,14 @@ def runs(
             decode=(lambda ids: tokenizer.decode(ids, skip_special_tokens=True))
             if local
             else (lambda ids: bytes(i for i in ids if i < 256).decode()),
-            prompt_ids=(lambda r: render(tokenizer, r.prompt.messages).token_ids)
+            prompt_ids=(lambda r: render_conversation(tokenizer, r.prompt.messages).token_ids)
             if local
             else (lambda r: tuple(r.prompt.text.encode())),
         )
 
 
 def in_parts(engine: GenerationEngine, policy: Policy, requests: list[Request]) -> list[Completion]:
-    if not isinstance(engine, Resident):
+    if not isinstance(engine, KeepsPolicy):
         return []
     told: list[int] = []
     with engine.resident(policy, requests, Sampling(max_tokens=12)) as answer:

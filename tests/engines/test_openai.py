@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from harness.core.seeds import derive
 from harness.engines.canned import CannedEngine
 from harness.engines.openai import OpenAIEngine
 from harness.errors import EngineError
 from harness.protocols import Sampling
-from harness.seeds import derive
 from harness.types import Completion, Policy, Request
 
 Ask = Callable[..., Request]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from harness.engines.streams import uniforms
+from harness.engines.transformers import uniforms
 
 
 def test_stream_zero_is_splitmix64_from_state_zero() -> None:

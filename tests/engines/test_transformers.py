@@ -11,11 +11,10 @@ import torch
 from scipy import stats
 from transformers import LlamaForCausalLM
 
-from harness.config import identity
-from harness.engines.streams import uniforms
-from harness.engines.transformers import TransformersEngine
+from harness.core.config import identity
+from harness.core.hub import load_tokenizer, render_conversation
+from harness.engines.transformers import TransformersEngine, uniforms
 from harness.errors import EngineError, PolicyError
-from harness.models import load_tokenizer, render
 from harness.protocols import Sampling
 from harness.types import Completion, Policy, Request
 
@@ -147,10 +146,12 @@ def test_the_prompt_is_rendered_once_and_for_all(policy: Policy, ask: Ask) -> No
     (found,) = generate(policy, [request], Sampling(max_tokens=1))
     tokenizer = load_tokenizer(policy)
     assert tokenizer.decode(found.prompt_token_ids) == "<user> w1 w2 <assistant>"
-    assert found.prompt_token_ids == render(tokenizer, request.prompt.messages).token_ids
+    assert (
+        found.prompt_token_ids == render_conversation(tokenizer, request.prompt.messages).token_ids
+    )
 
 
 def test_only_what_changes_samples_is_part_of_the_identity() -> None:
-    other = TransformersEngine(batch_size=3, device="cpu", chosen_because="there is no GPU")
+    other = TransformersEngine(batch_size=3, device="cpu", selection_reason="there is no GPU")
     assert identity(other) == identity(TransformersEngine())
     assert identity(TransformersEngine(dtype="bfloat16")) != identity(other)

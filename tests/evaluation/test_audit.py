@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.evaluation import audit
+from harness.evaluation import input_audit
 from harness.types import Answer, Message, Policy, Prompt
 
 PROMPTS = [Prompt("sort b a", (Message("user", "sort b a"),))]
@@ -25,12 +25,12 @@ def levels(findings):
 
 
 def test_a_sound_policy_has_no_findings(policy):
-    facts = audit.rendering(policy, PROMPTS)
+    facts = input_audit.rendering_facts(policy, PROMPTS)
     assert facts["own_template"]
     assert facts["bos_count"] == 0
     assert len(facts["ends"]) == 1
     assert facts["longest_prompt"] > 3
-    assert audit.of_rendering(facts) == []
+    assert input_audit.check_rendering(facts) == []
 
 
 def test_two_beginnings_of_text_stop_it(policy):
@@ -40,29 +40,32 @@ def test_two_beginnings_of_text_stop_it(policy):
     tokenizer.add_special_tokens({"bos_token": "<|user|>"})
     tokenizer.chat_template = BOS_TWICE
     tokenizer.save_pretrained(policy.path)
-    (found,) = audit.of_rendering(audit.rendering(policy, PROMPTS))
+    (found,) = input_audit.check_rendering(input_audit.rendering_facts(policy, PROMPTS))
     assert found.level == "stop"
-    assert "2 beginning-of-text tokens" in found.told
-    assert "chat_template" in found.told
+    assert "2 beginning-of-text tokens" in found.message
+    assert "chat_template" in found.message
 
 
 def test_no_end_of_text_stops_it(policy):
-    facts = audit.rendering(policy, PROMPTS) | {"ends": []}
-    assert levels(audit.of_rendering(facts)) == ["stop"]
+    facts = input_audit.rendering_facts(policy, PROMPTS) | {"ends": []}
+    assert levels(input_audit.check_rendering(facts)) == ["stop"]
 
 
 def test_another_template_is_told(policy, tmp_path):
     template = tmp_path / "t.jinja"
     template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
     changed = Policy("tiny", policy.path, chat_template=str(template))
-    facts = audit.rendering(changed, PROMPTS)
-    assert levels(audit.of_rendering(facts)) == ["warning"]
-    assert facts["chat_template_sha256"] != audit.rendering(policy, PROMPTS)["chat_template_sha256"]
+    facts = input_audit.rendering_facts(changed, PROMPTS)
+    assert levels(input_audit.check_rendering(facts)) == ["warning"]
+    assert (
+        facts["chat_template_sha256"]
+        != input_audit.rendering_facts(policy, PROMPTS)["chat_template_sha256"]
+    )
 
 
 def test_what_has_no_tokenizer_cannot_be_looked_at():
-    assert audit.rendering(Policy("canned", "canned"), PROMPTS) is None
-    assert audit.of_rendering(None) == []
+    assert input_audit.rendering_facts(Policy("canned", "canned"), PROMPTS) is None
+    assert input_audit.check_rendering(None) == []
     assert not Path("canned").exists()
 
 
@@ -72,27 +75,27 @@ def answers(*endings):
 
 def test_empty_and_truncated_answers_are_counted():
     said = answers(("a", "stop"), ("", "stop"), ("b", "length"), ("c", None))
-    found = audit.of_answers(said)
+    found = input_audit.check_answers(said)
     assert levels(found) == ["warning", "warning"]
-    assert "1 of 4 answers are empty" in found[0].told
-    assert audit.truncated(said) == pytest.approx(1 / 3)
-    assert audit.finish_reasons(said) == {"length": 1, "stop": 2, "unknown": 1}
+    assert "1 of 4 answers are empty" in found[0].message
+    assert input_audit.truncated_share(said) == pytest.approx(1 / 3)
+    assert input_audit.finish_reasons(said) == {"length": 1, "stop": 2, "unknown": 1}
 
 
 def test_nothing_but_empty_answers_stops_it():
-    assert levels(audit.of_answers(answers(("", "stop"), (" ", "length"))))[0] == "stop"
+    assert levels(input_audit.check_answers(answers(("", "stop"), (" ", "length"))))[0] == "stop"
 
 
 def test_a_file_that_does_not_tell_how_answers_ended_has_no_share():
-    assert audit.truncated(answers(("a", None))) is None
-    assert audit.of_answers(answers(("a", None))) == []
+    assert input_audit.truncated_share(answers(("a", None))) is None
+    assert input_audit.check_answers(answers(("a", None))) == []
 
 
 def test_another_judges_references_stop_it():
     prompts = [Prompt("81#1", (), {"references": "gpt-4"}), Prompt("82#1", (), {"category": "x"})]
-    assert audit.of_references(prompts, "gpt-4") == []
-    assert audit.of_references(prompts[1:], "mine") == []
-    (found,) = audit.of_references(prompts, "mine")
+    assert input_audit.check_references(prompts, "gpt-4") == []
+    assert input_audit.check_references(prompts[1:], "mine") == []
+    (found,) = input_audit.check_references(prompts, "mine")
     assert found.level == "stop"
-    assert found.told.startswith("mine would judge against the reference answers of gpt-4")
-    assert "--set references=FILE" in found.told
+    assert found.message.startswith("mine would judge against the reference answers of gpt-4")
+    assert "--set references=FILE" in found.message

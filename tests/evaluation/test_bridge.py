@@ -8,9 +8,9 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.errors import AssetError
-from harness.judges.server import serving
+from harness.judges.toy_server import serving
 from harness.types import Reply
-from leaderboard.report.bridges import bridges
+from leaderboard.report.bridges import read_bridges
 
 TOP = ((("m", math.log(0.8)), ("M", math.log(0.2))),)
 PROMPTS = 30
@@ -67,7 +67,7 @@ def test_it_is_shown_and_filed(bridge, tmp_path):
     assert "kappa: 0.000" in shown
     path = tmp_path / "runs/results/bridge/gpt-4-1106-preview--slot-judge--alpaca-eval.json"
     assert json.loads(path.read_text())["to"] == "slot-judge"
-    ((told,), notes) = bridges(tmp_path / "runs")
+    ((told,), notes) = read_bridges(tmp_path / "runs")
     assert (told["new"], len(told["rows"]), len(told["shares"]), notes) == ("slot-judge", 3, 5, [])
 
 

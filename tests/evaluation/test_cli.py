@@ -5,11 +5,11 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import grading
+from harness.cli import factory
 from harness.cli.main import app
 from harness.errors import AssetError, ConfigError, InputError, JudgeError
-from harness.judges.server import serving
-from harness.toy import judging
+from harness.judges.toy_server import serving
+from harness.toy import judge
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_without_a_key_nothing_is_asked(run, shared, answers):
 
 
 PARROT = """
-from harness.config import Component
-from harness.runs import Given
+from harness.core.config import Component
+from harness.core.stages import Given
 from harness.types import Completion, Policy
 
 class Weights(Component):
@@ -91,7 +91,7 @@ def test_a_policys_answers_are_judged_and_shown(run):
     planned = run(*options, "--dry-run")
     assert "0 of 2 stages stand, 2 would run." in planned
     assert "once the answers are there" in planned
-    with serving(judging.grade, model=judging.MODEL) as url:
+    with serving(judge.grade, model=judge.MODEL) as url:
         options += ("--base-url", url, "--label", "mine")
         shown = run(*options)
         data = json.loads(run(*options, "--json"))
@@ -121,9 +121,9 @@ def test_what_does_not_fit_is_told(run, shared, options, error, told):
 
 def test_overrides_go_to_the_judge_the_engine_or_the_benchmark():
     given = ["judge.timeout=1", "engine.batch=2", "seed=3", "judges=4", "score.C=1"]
-    assert grading.overriding(given, "judge") == ["timeout=1"]
-    assert grading.overriding(given, "engine") == ["batch=2"]
-    assert grading.overriding(given, None) == ["seed=3", "judges=4", "scoring.C=1"]
+    assert factory.select_overrides(given, "judge") == ["timeout=1"]
+    assert factory.select_overrides(given, "engine") == ["batch=2"]
+    assert factory.select_overrides(given, None) == ["seed=3", "judges=4", "scoring.C=1"]
 
 
 def test_assets_are_listed(run, shared, tmp_path):

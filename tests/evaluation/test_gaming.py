@@ -6,8 +6,8 @@ import json
 import pytest
 
 from harness.evaluation import gaming
-from harness.evaluation.scoring import score_file
-from harness.types import Answer, Estimate, Graded, Reading, Verdict
+from harness.evaluation.verdict_files import score_file
+from harness.types import Answer, Estimate, Graded, ParsedVerdict, Verdict
 
 HONEST = [
     "FuseChat-Llama-3.1-8B-Instruct",
@@ -23,7 +23,7 @@ HONEST = [
 
 @pytest.fixture(scope="module")
 def bench(shared):
-    from harness.config import build, load
+    from harness.core.config import build, load
 
     overrides = ["scoring.rounds=0"]
     return build({**load("bench", "alpaca-eval", overrides), "assets": str(shared / "assets")})
@@ -74,7 +74,7 @@ def test_the_answers_of_the_other_benchmarks_are_honest_too(shared):
 
 def graded(texts, unread=0):
     verdicts = tuple(
-        Verdict(str(i), None if i < unread else Reading(1.0), "j") for i in range(len(texts))
+        Verdict(str(i), None if i < unread else ParsedVerdict(1.0), "j") for i in range(len(texts))
     )
     answers = tuple(Answer(str(i), text) for i, text in enumerate(texts))
     return Graded("m", "j", answers, (), verdicts)
@@ -88,7 +88,7 @@ def test_every_sign_by_hand():
     assert found["judge_text_in_answers"] == pytest.approx(1 / 6)
     assert found["replies_without_a_verdict"] == 0.5
     assert found["length_control_jump"] is None
-    jumped = {gaming.RAW: Estimate(40.0), gaming.CONTROLLED: Estimate(60.0)}
+    jumped = {gaming.WIN_RATE: Estimate(40.0), gaming.LENGTH_CONTROLLED: Estimate(60.0)}
     found = gaming.screen(graded([f"text {i}" for i in range(99)]), jumped)
     assert found["flagged"] == ["length_control_jump"]
     assert found["length_control_jump"] == 20

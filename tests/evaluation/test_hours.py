@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from harness import accelerators
-from harness.evaluation.hours import spent
-from harness.runs import MANIFEST, Given, Stage, StageStore, tell_work
+from harness.core import hardware
+from harness.core.hours import compute_hours
+from harness.core.stages import MANIFEST, ExternalInput, Stage, StageStore, record_timing
 
 GPU = "NVIDIA H100 80GB HBM3"
 
 
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch) -> StageStore:
-    monkeypatch.setattr(accelerators, "kind", lambda: GPU)
+    monkeypatch.setattr(hardware, "device_name", lambda: GPU)
     return StageStore(tmp_path / "stages")
 
 
@@ -32,7 +32,7 @@ def stage(name: str, text: str, inputs=None, *, takes: int | None = None) -> Sta
 
 def timed(store: StageStore, found: Stage, seconds: float) -> Path:
     """Make a stage; let its manifest say that it took so long."""
-    path = Path(store.realise(found).path)
+    path = Path(store.materialize(found).path)
     told = json.loads((path / MANIFEST).read_text())
     told["made"]["seconds"] = seconds
     told["made"]["accelerator_seconds"] = seconds * told["made"]["accelerators"]
@@ -42,7 +42,7 @@ def timed(store: StageStore, found: Stage, seconds: float) -> Path:
 
 def trained(store: StageStore) -> tuple[Stage, Path]:
     """π_1's sample (1 GPU, 1 h), its pairs (no device, ½ h), two fits (4 GPUs, 2 h and 3 h)."""
-    base = Given("org/model", "digest")
+    base = ExternalInput("org/model", "digest")
     sample = stage("generate", "", {"policy": base}, takes=1)
     pair = stage("pair", "", {"generate": sample})
     one, other = (
@@ -58,7 +58,7 @@ def trained(store: StageStore) -> tuple[Stage, Path]:
 
 def test_hours_are_wall_clock_times_accelerators_of_all_that_the_answers_rest_on(store):
     _, answer = trained(store)
-    assert spent(answer) == {
+    assert compute_hours(answer) == {
         "training": {GPU: pytest.approx(1 * 1 + 4 * 2), "processor": pytest.approx(0.5)},
         "answering": {GPU: pytest.approx(2 * 0.25)},
     }
@@ -66,7 +66,7 @@ def test_hours_are_wall_clock_times_accelerators_of_all_that_the_answers_rest_on
 
 def test_a_shared_stage_counts_in_full_for_both_and_once_for_each(store):
     rival, _ = trained(store)
-    found = spent(Path(store.realise(rival).path))
+    found = compute_hours(Path(store.realise(rival).path))
     # the sample is shared with the other method, and reached by two ways from this one
     assert found["training"][GPU] == pytest.approx(1 * 1 + 4 * 3)
     assert found["answering"][GPU] == pytest.approx(2)
@@ -74,9 +74,9 @@ def test_a_shared_stage_counts_in_full_for_both_and_once_for_each(store):
 
 def test_a_store_that_was_moved_tells_the_same(store, tmp_path):
     _, answer = trained(store)
-    before = spent(answer)
+    before = compute_hours(answer)
     store.root.rename(tmp_path / "moved")
-    assert spent(tmp_path / "moved" / answer.name) == before
+    assert compute_hours(tmp_path / "moved" / answer.name) == before
 
 
 def test_an_older_stage_or_one_that_is_gone_makes_the_sum_unknown_and_no_nought(store):
@@ -85,29 +85,31 @@ def test_an_older_stage_or_one_that_is_gone_makes_the_sum_unknown_and_no_nought(
     told = json.loads((sample / MANIFEST).read_text())
     del told["made"]["accelerators"]
     (sample / MANIFEST).write_text(json.dumps(told))
-    assert spent(answer) is None
+    assert compute_hours(answer) is None
     (sample / MANIFEST).unlink()
-    assert spent(answer) is None
+    assert compute_hours(answer) is None
 
 
 def test_workers_side_by_side_count_for_as_long_as_each_was_at_it(store):
     def make(out, paths, track):
-        tell_work(
+        record_timing(
             out, seconds=8 * 3600
         )  # eight workers for an hour each, within this wall clock's second
 
     found = store.realise(Stage("generate", 1, {}, {}, make, device=True, accelerators=2))
     made = json.loads((Path(found.path) / MANIFEST).read_text())["made"]
     assert made["accelerator_seconds"] == 2 * 8 * 3600
-    answer = timed(store, stage("answer", "", {"samples": Given(found.path, "x")}, takes=1), 0)
-    assert spent(answer)["training"] == {GPU: pytest.approx(16)}
+    answer = timed(
+        store, stage("answer", "", {"samples": ExternalInput(found.path, "x")}, takes=1), 0
+    )
+    assert compute_hours(answer)["training"] == {GPU: pytest.approx(16)}
 
 
 def test_who_trained_tells_on_how_many_of_what_wherever_that_was(store, monkeypatch):
     def make(out, paths, track):
-        tell_work(out, accelerators=8, accelerator=GPU)  # 8 processes, on machines of a cluster
+        record_timing(out, accelerators=8, accelerator=GPU)  # 8 processes, on machines of a cluster
 
-    monkeypatch.setattr(accelerators, "kind", lambda: accelerators.PROCESSOR)  # there is none here
+    monkeypatch.setattr(hardware, "device_name", lambda: hardware.CPU)  # there is none here
     found = store.realise(Stage("optimise", 1, {}, {}, make, device=True, accelerators=1))
     made = json.loads((Path(found.path) / MANIFEST).read_text())["made"]
     assert (made["accelerator"], made["accelerators"]) == (GPU, 8)
@@ -116,12 +118,12 @@ def test_who_trained_tells_on_how_many_of_what_wherever_that_was(store, monkeypa
 
 def test_what_takes_no_accelerator_is_of_the_processor(store):
     answer = timed(store, stage("answer", "", takes=0), 1800)
-    assert spent(answer) == {"training": {}, "answering": {"processor": 0.5}}
+    assert compute_hours(answer) == {"training": {}, "answering": {"processor": 0.5}}
 
 
 def test_the_digest_does_not_depend_on_what_was_computed_on(store, tmp_path, monkeypatch):
     one = store.realise(stage("answer", "", takes=1))
-    monkeypatch.setattr(accelerators, "kind", lambda: accelerators.PROCESSOR)
-    other = StageStore(tmp_path / "other").realise(stage("answer", "", takes=1))
+    monkeypatch.setattr(hardware, "device_name", lambda: hardware.CPU)
+    other = StageStore(tmp_path / "other").materialize(stage("answer", "", takes=1))
     assert one.digest == other.digest
     assert Path(one.path).name == Path(other.path).name

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from harness.config import build, load
+from harness.core.config import build, load
+from harness.core.workspace import result_path
 from harness.engines.canned import CannedEngine
-from harness.evaluation import results
 from harness.evaluation.run import Evaluation, evaluate, plan
-from harness.judges.server import serving
-from harness.judges.stored import StoredJudge
+from harness.judges.cached import CachedJudge
+from harness.judges.toy_server import serving
 from harness.training.sources import Pretrained
 from harness.types import Reply
 
@@ -31,44 +31,44 @@ def test_a_policy_answers_is_graded_and_filed_with_everything_that_made_it(name,
         return Reply(content, top, "stop", "j", prompt_tokens=1, completion_tokens=1)
 
     with serving(grade, model="j") as url:
-        client = build({"use": "harness.judges.client:OpenAIJudge", "model": "j", "base_url": url})
+        client = build({"use": "harness.judges.client:OpenAIClient", "model": "j", "base_url": url})
         evaluation = Evaluation(
             bench,
-            StoredJudge(client, workspace.verdicts),
+            CachedJudge(client, workspace.verdicts),
             policy=Pretrained(name="canned", path="canned"),
             engine=CannedEngine(text="An answer.", variants=("", " Indeed.")),
             accept_input=name == "mt-bench",  # of a judge that has no reference answers of its own
         )
         assert plan(evaluation, workspace).requests is None
         result = evaluate(evaluation, workspace)
-        assert plan(evaluation, workspace).asked == 0
-    assert (result.requests, result.asked) == (REQUESTS[name],) * 2
+        assert plan(evaluation, workspace).new_requests == 0
+    assert (result.requests, result.new_requests) == (REQUESTS[name],) * 2
     assert result.judges_served == ("j",)
     assert result.finish_reasons == {"stop": result.answers}
     assert result.truncated == 0
-    assert result.judged_with["temperature"] == (1 if name == "alpaca-eval" else 0)
-    samplings = result.answered["sampling"]
+    assert result.judge_settings["temperature"] == (1 if name == "alpaca-eval" else 0)
+    samplings = result.generation["sampling"]
     assert len(samplings) == (3 if name == "mt-bench" else 1)
-    assert result.answered["seed"] == 0
+    assert result.generation["seed"] == 0
     assert all(len(digest) == 64 for digest in result.sources.values())
     assert FIGURES[name] in result.score.estimates
-    path = results.path_of(workspace, name, "canned")
-    assert results.read(path).score.estimates == result.score.estimates
-    graded = results.read_graded(path)
+    path = result_path(workspace, name, "canned")
+    assert workspace.read_result(path).score.estimates == result.score.estimates
+    graded = workspace.read_graded(path)
     assert len(graded.verdicts) == REQUESTS[name]
     assert graded.verdicts[0].text == content
     assert len(graded.prompts) == len(graded.answers) == result.answers
-    assert json.loads(path.read_text())["schema"] == results.SCHEMA
+    assert json.loads(path.read_text())["schema"] == workspace.RESULT_SCHEMA
 
 
 def test_the_first_game_is_won_by_whom_the_judge_sees_first(shared, workspace):
     """A judge that always prefers the first answer: every prompt is won once and lost once."""
     bench = build({**load("bench", "arena-hard"), "assets": str(shared / "assets")})
     with serving(lambda *_: Reply("[[A>B]]", None, "stop", "j", 1, 1), model="j") as url:
-        client = build({"use": "harness.judges.client:OpenAIJudge", "model": "j", "base_url": url})
+        client = build({"use": "harness.judges.client:OpenAIClient", "model": "j", "base_url": url})
         evaluation = Evaluation(
             bench,
-            StoredJudge(client, workspace.verdicts),
+            CachedJudge(client, workspace.verdicts),
             policy=Pretrained(name="canned", path="canned"),
             engine=CannedEngine(),
         )

@@ -5,19 +5,18 @@ import json
 import pytest
 from pydantic import Field
 
-from harness.benchmarks.toy import ToyLabels, ToyWeighted
-from harness.config import Component
+from harness.benchmarks.toy.benchmark import ToyLabels, ToyWeighted
+from harness.core.config import Component
+from harness.core.stages import ExternalInput
+from harness.core.workspace import read_result, result_path
 from harness.errors import CheckError, ConfigError, InputError, StoreError
-from harness.evaluation import results
-from harness.evaluation.answering import answer_stage, read_stage
 from harness.evaluation.run import Evaluation, evaluate, plan
-from harness.judges import wire
-from harness.judges.desk import Answered
-from harness.judges.stored import StoredJudge
+from harness.evaluation.submissions import answer_stage, load_answers
+from harness.judges import chat_format
+from harness.judges.cached import CachedJudge
 from harness.protocols import Sampling
-from harness.runs import Given
-from harness.toy import judging
-from harness.types import Completion, Estimate, Policy
+from harness.toy import judge
+from harness.types import Completion, Estimate, Policy, RawReply
 
 COUNT = 12
 
@@ -28,9 +27,9 @@ class Weights(Component):
     name: str
 
     def weights(self):
-        return Given(self.name, self.name)
+        return ExternalInput(self.name, self.name)
 
-    def at(self, path):
+    def with_weights(self, path):
         return Policy(self.name, path)
 
 
@@ -55,20 +54,20 @@ class Parrot(Component):
 class ToyClient:
     """Grades in the process, as the toy judge's server would."""
 
-    model, served_as, unread_attempts = judging.MODEL, (), 2
+    model, served_as, unparsed_attempts = judge.MODEL, (), 2
 
     def __init__(self):
-        self.asked, self.grade = 0, judging.grade
+        self.asked, self.grade = 0, judge.grade
 
     def body(self, request):
-        return wire.body_of(self.model, request)
+        return chat_format.body_of(self.model, request)
 
-    def ask(self, desk):
-        while (given := desk.next()) is not None:
+    def ask(self, queue):
+        while (given := queue.next()) is not None:
             place, body = given
             self.asked += 1
-            reply = self.grade(wire.messages_of(body), body)
-            desk.keep([Answered(place, json.dumps(wire.completion_of(reply, body)), 0.1)])
+            reply = self.grade(chat_format.messages_of(body), body)
+            queue.keep([RawReply(place, json.dumps(chat_format.completion_of(reply, body)), 0.1)])
 
 
 def bench(kind=ToyWeighted, count=COUNT):
@@ -82,7 +81,7 @@ def client():
 
 @pytest.fixture
 def evaluation(client, workspace):
-    judge = StoredJudge(client, workspace.verdicts)
+    judge = CachedJudge(client, workspace.verdicts)
     return Evaluation(bench(), judge, policy=Weights(name="ours"), engine=Parrot(calls=[]))
 
 
@@ -93,15 +92,15 @@ def change(evaluation, **fields):
 def test_a_policy_answers_is_judged_and_leaves_a_result(evaluation, client, workspace):
     result = evaluate(evaluation, workspace)
     assert (result.benchmark, result.label, result.baseline) == ("toy-weighted", "ours", "base")
-    assert result.judges_served == (judging.MODEL,)
-    assert result.asked == result.requests == client.asked
+    assert result.judges_served == (judge.MODEL,)
+    assert result.new_requests == result.requests == client.asked
     assert result.answers == COUNT
     assert evaluation.engine.calls == ["ours", "base"]
     path = workspace.root / "results" / "toy-weighted" / "ours.json"
-    stored = results.read(path)
+    stored = read_result(path)
     assert stored.score.estimates == result.score.estimates
     assert isinstance(stored.score.estimates["win_rate"], Estimate)
-    assert stored.judge == judging.MODEL
+    assert stored.judge == judge.MODEL
     assert len(json.loads((path.with_suffix("") / "items.json").read_text())) == COUNT
 
 
@@ -115,7 +114,7 @@ def test_a_result_tells_the_hours_and_an_older_one_tells_nothing_of_them(evaluat
     assert told["hours"] == result.hours
     del told["hours"], told["run"]
     path.write_text(json.dumps({**told, "schema": 2}))
-    older = results.read(path)
+    older = read_result(path)
     assert (older.hours, older.run, older.schema) == (None, None, 2)
 
 
@@ -140,11 +139,11 @@ def test_a_result_names_the_run_that_made_its_policy(evaluation, workspace):
 
 
 def test_what_the_judge_is_asked_with_holds_its_own_settings(evaluation, client, workspace):
-    plain = evaluate(evaluation, workspace).judged_with
+    plain = evaluate(evaluation, workspace).judge_settings
     assert plain == dict(ToyWeighted.parameters)
     body = client.body
     client.body = lambda request: {**body(request), "reasoning_effort": "low"}
-    assert evaluate(evaluation, workspace).judged_with == {**plain, "reasoning_effort": "low"}
+    assert evaluate(evaluation, workspace).judge_settings == {**plain, "reasoning_effort": "low"}
 
 
 def test_answers_and_verdicts_leave_in_alpaca_evals_formats(evaluation, workspace):
@@ -168,7 +167,7 @@ def test_the_answers_that_left_come_in_again(evaluation, workspace):
     second = evaluate(again, workspace)
     assert second.score.estimates == first.score.estimates
     assert second.answers_sha256 == first.answers_sha256
-    assert (second.asked, second.label) == (0, "again")
+    assert (second.new_requests, second.label) == (0, "again")
 
 
 def test_a_second_time_nothing_is_made_or_asked(evaluation, client, workspace):
@@ -177,7 +176,7 @@ def test_a_second_time_nothing_is_made_or_asked(evaluation, client, workspace):
     second = evaluate(evaluation, workspace)
     assert client.asked == asked
     assert evaluation.engine.calls == ["ours", "base"]
-    assert second.asked == 0
+    assert second.new_requests == 0
     assert second.score == first.score
 
 
@@ -192,12 +191,12 @@ def test_two_benchmarks_share_the_answers_to_the_same_prompts(evaluation, worksp
 def test_a_plan_makes_nothing(evaluation, client, workspace):
     before = plan(evaluation, workspace)
     assert [path for _, path in before.stages] == [None, None]
-    assert (before.requests, before.asked) == (None, None)
+    assert (before.requests, before.new_requests) == (None, None)
     assert not workspace.root.exists()
     evaluate(evaluation, workspace)
     after = plan(evaluation, workspace)
     assert all(path for _, path in after.stages)
-    assert (after.requests, after.asked) == (client.asked, 0)
+    assert (after.requests, after.new_requests) == (client.asked, 0)
 
 
 def test_an_answer_depends_on_its_own_prompt_only(evaluation, workspace):
@@ -213,14 +212,14 @@ def test_an_answer_depends_on_its_own_prompt_only(evaluation, workspace):
 
     for n in (4, 9):
         stage = answer_stage(evaluation.policy, bench(count=n), Spy(calls=[]), 7)
-        assert len(read_stage(workspace.stages.realise(stage).path)) == n
+        assert len(load_answers(workspace.stages.realise(stage).path)) == n
     assert seeds[1][:4] == seeds[0]
     assert len({seed for _, seed, _ in seeds[1]}) == 9
     assert few.config != many.config
 
 
 def test_a_judge_whose_replies_say_nothing_makes_no_figure(evaluation, client, workspace):
-    good, client.grade = client.grade, lambda *_: judging.reply("I cannot judge this.", None)
+    good, client.grade = client.grade, lambda *_: judge.reply("I cannot judge this.", None)
     with pytest.raises(CheckError, match=r"none of its \d+ replies .*judge\.unread_attempts=9"):
         evaluate(evaluation, workspace)
     assert not (workspace.root / "results").exists()
@@ -272,22 +271,22 @@ def test_missing_answers_are_left_out_of_both_sides_and_told(evaluation, workspa
     ],
 )
 def test_no_label_leaves_the_folder_or_meets_another(workspace, label):
-    path = results.path_of(workspace, "b", label)
+    path = result_path(workspace, "b", label)
     assert path.parent == workspace.root / "results" / "b"
     assert path.name.isascii()
     assert path.name.isprintable()
     assert not path.name.startswith(".")
     assert len(path.name) < 200
-    assert path.with_suffix("").name != results.path_of(workspace, "b", "x").name
+    assert path.with_suffix("").name != result_path(workspace, "b", "x").name
 
 
 def test_labels_that_differ_have_files_that_differ(workspace):
     labels = ["", "%", "a/b", "a-b", "a%2Fb", "a b", "a_b", "A/B", "x" * 300, "x" * 301]
-    assert len({results.path_of(workspace, "b", label) for label in labels}) == len(labels)
+    assert len({result_path(workspace, "b", label) for label in labels}) == len(labels)
 
 
 def test_a_damaged_result_is_told(tmp_path):
     path = tmp_path / "r.json"
     path.write_text('{"score": {}}')
     with pytest.raises(StoreError, match="run the evaluation again"):
-        results.read(path)
+        read_result(path)

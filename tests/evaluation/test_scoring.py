@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from harness.config import build, load
+from harness.core.config import build, load
+from harness.core.workspace import read_graded, read_result
 from harness.errors import CheckError, ConfigError, InputError
-from harness.evaluation import results
-from harness.evaluation.scoring import export, import_file, score_file
+from harness.evaluation.verdict_files import export, import_file, score_file
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,18 @@ def test_a_file_becomes_a_result_and_leaves_again(alpaca, shared, workspace, tmp
     (one,) = score_file(alpaca, path)
     graded, score = one.graded, one.score
     (filed,) = import_file(alpaca, path, workspace)
-    result = results.read(filed)
-    assert (result.label, result.answers, result.missing, result.asked) == ("phi-2", 803, 2, 0)
+    result = read_result(filed)
+    assert (result.label, result.answers, result.missing, result.new_requests) == (
+        "phi-2",
+        803,
+        2,
+        0,
+    )
     assert "2 prompts are without an answer and are left out" in result.score.notes
     assert result.score.estimates == score.estimates
     assert result.score.details["length_controlled_win_rate"]["difficulty_by"] == "instruction"
     assert result.sources["alpaca_eval_clf.txt"]
-    assert results.read_graded(filed) == graded
+    assert read_graded(filed) == graded
     written = export(alpaca, workspace, "phi-2", tmp_path / "out")
     assert sorted(p.name for p in written) == ["annotations.json", "model_outputs.json"]
     (again,) = score_file(alpaca, tmp_path / "out/annotations.json")
@@ -44,7 +49,7 @@ def test_every_contestant_of_a_battles_file_is_filed(arena, shared, workspace):
     path = shared / "assets/arena_hard_v0.1/battles/dw_0815.jsonl.gz"
     filed = import_file(arena, path, workspace)
     assert len(filed) == 8
-    first = results.read(filed[0])
+    first = read_result(filed[0])
     assert first.mean_length is None
     assert first.missing + first.score.counts["asked"] == 500
     only = import_file(arena, path, workspace, "llama3_70b")
@@ -132,7 +137,7 @@ def test_an_older_result_is_refused_by_name(tmp_path):
     path = tmp_path / "r.json"
     path.write_text(json.dumps({"score": {"estimates": {}, "notes": []}, "judges_served": []}))
     with pytest.raises(Exception, match=r"schema is 1, this version reads 2 to 3"):
-        results.read(path)
+        read_result(path)
 
 
 def test_a_scoring_key_that_is_not_known_is_told():

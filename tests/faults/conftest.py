@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from harness.judges.server import serving
+from harness.judges.toy_server import serving
 from harness.types import Reply
 
 

@@ -223,10 +223,10 @@ JUDGE = """
 import logging, sys, traceback
 from pathlib import Path
 from harness.judges import upkeep
-from harness.judges.choice import remembering
-from harness.judges.client import OpenAIJudge
+from harness.judges.batch import remembering
+from harness.judges.client import OpenAIClient
 from harness.judges.panel import Panel
-from harness.judges.stored import terms_of
+from harness.judges.cached import terms_of
 from harness.types import JudgeRequest, Message, Reading
 
 from rich.console import Console
@@ -257,7 +257,7 @@ def told(error):
         error = error.__cause__ or error.__context__
 
 def judged(url, mode, path, count, **terms):
-    client = OpenAIJudge(model="gpt-4-0613", base_url=f"{url}/{mode}/v1", timeout=0.4, attempts=3,
+    client = OpenAIClient(model="gpt-4-0613", base_url=f"{url}/{mode}/v1", timeout=0.4, attempts=3,
                          patience=2, concurrency=8)
     asked = client
     if mode == "panel":

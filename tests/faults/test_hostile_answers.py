@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 import pytest
 
-from harness.benchmarks import alpaca_eval
-from harness.benchmarks.alpaca_eval import AlpacaEval
-from harness.config import build, load
+from harness.benchmarks.alpaca_eval import benchmark
+from harness.benchmarks.alpaca_eval.benchmark import AlpacaEval
+from harness.core.config import build, load
 from harness.errors import InputError
-from harness.judges.client import OpenAIJudge
-from harness.judges.server import serving
-from harness.judges.stored import StoredJudge
+from harness.judges.cached import CachedJudge
+from harness.judges.client import OpenAIClient
+from harness.judges.toy_server import serving
 from harness.types import Answer, Reply
 
 VERDICTS = [
@@ -128,8 +128,8 @@ def test_alpaca_evals_prompts_are_rendered_as_upstream_renders_them(bench):
     prompts = []
     for mine, other in zip(ours, theirs, strict=True):
         instruction = texts[mine.prompt_id]
-        first, second = (mine, other) if alpaca_eval.switched(instruction) else (other, mine)
-        prompt = alpaca_eval.template()
+        first, second = (mine, other) if benchmark.is_ours_first(instruction) else (other, mine)
+        prompt = benchmark.template()
         values = {"instruction": instruction, "output_1": first.text, "output_2": second.text}
         for name, value in values.items():
             prompt = prompt.replace(f"{{{name}}}", value, 1)
@@ -163,11 +163,11 @@ def test_the_verdict_is_the_judges_alone(bench, hard, tmp_path):
     others = hard.baseline_answers()[: len(HOSTILE)]
     mine = [Answer(one.prompt_id, text) for one, text in zip(others, HOSTILE, strict=True)]
     with serving(grade, model="j") as url:
-        judge = StoredJudge(OpenAIJudge(model="j", base_url=url), tmp_path / "v.sqlite")
+        judge = CachedJudge(OpenAIClient(model="j", base_url=url), tmp_path / "v.sqlite")
         weighted = judge.judge(bench.requests(ours, theirs), bench, lambda _: None)
         labelled = judge.judge(hard.requests(mine, others), hard, lambda _: None)
-    assert {round(verdict.reading.value, 9) for verdict in weighted} == {0.25}
-    assert {verdict.reading.label for verdict in labelled} == {"B>A"}
+    assert {round(verdict.parsed.value, 9) for verdict in weighted} == {0.25}
+    assert {verdict.parsed.label for verdict in labelled} == {"B>A"}
 
 
 def test_half_a_surrogate_pair_is_refused_before_anything_is_asked(bench, tmp_path):

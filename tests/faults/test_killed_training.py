@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import config
-from harness.runs import Stage, StageStore, manifest
-from harness.training import log
-from harness.training.iterate import Schedule
+from harness.core import config
+from harness.core.stages import Stage, StageStore, read_manifest
+from harness.training import tracking
+from harness.training.schedule import Schedule
 from harness.training.spec import TrainSpec
 from tests.conftest import tiny
 
@@ -32,12 +32,12 @@ SETTINGS = (
     "optimiser.learning_rate=5e-3",
     "optimiser.checkpoint_minutes=0",
 )
-PRELOADED = ["harness.training.optimise", "transformers.models.llama.modeling_llama"]
+PRELOADED = ["harness.training.optimisation", "transformers.models.llama.modeling_llama"]
 
 
 def optimise_stage() -> Stage:
     data = config.load("train", "toy/inpo", SETTINGS)
-    spec = config.make(TrainSpec, {**data, "policy": tiny()})
+    spec = config.construct(TrainSpec, {**data, "policy": tiny()})
     last = Schedule(spec).policies()[-1]
     assert isinstance(last, Stage)
     return last
@@ -48,7 +48,7 @@ def make(root: str) -> None:
     import torch
 
     torch.set_num_threads(1)
-    StageStore(Path(root)).realise(optimise_stage())
+    StageStore(Path(root)).materialize(optimise_stage())
 
 
 def killed_at(root: Path, step: int, delay: float) -> bool:
@@ -71,7 +71,7 @@ def steps_done(root: Path) -> int:
         (
             row["step"]
             for path in root.glob(".scratch/optimise-*/log.jsonl")
-            for row in log.read(path)
+            for row in tracking.read_rows(path)
         ),
         default=0,
     )
@@ -91,17 +91,17 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> tuple[Path, str]:
     root = tmp_path_factory.mktemp("whole")
-    return root, StageStore(root).realise(optimise_stage()).path
+    return root, StageStore(root).materialize(optimise_stage()).path
 
 
 def test_a_killed_training_ends_in_the_same_weights_and_the_same_log(whole, tmp_path):
     _, path = whole
     rng = random.Random(KILLS)
-    total = len(log.read(Path(path) / log.LOG))
+    total = len(tracking.read_rows(Path(path) / tracking.LOG))
     moments = sorted(rng.randint(1, total - 1) for _ in range(KILLS))
     assert all([killed_at(tmp_path, step, rng.uniform(0, 0.02)) for step in moments])
-    made = StageStore(tmp_path).realise(optimise_stage())
-    assert manifest(Path(made.path))["digest"] == manifest(Path(path))["digest"]
-    told = [log.read(Path(p) / log.LOG) for p in (made.path, path)]
+    made = StageStore(tmp_path).materialize(optimise_stage())
+    assert read_manifest(Path(made.path))["digest"] == read_manifest(Path(path))["digest"]
+    told = [tracking.read_rows(Path(p) / tracking.LOG) for p in (made.path, path)]
     assert told[0] == told[1]
     assert not list(tmp_path.glob(".scratch/optimise-*"))

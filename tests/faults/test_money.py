@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from harness.config import build, load
+from harness.core.config import build, load
 from harness.errors import BudgetError
-from harness.judges.stored import StoredJudge, terms_of
+from harness.judges.cached import CachedJudge, judge_options
 
 MODELS = [
     "NullModel",
@@ -27,7 +27,7 @@ def requests(bench, shared, model, count=None):
 
 def judge(url, path, **terms):
     client = build({**load("judge", "gpt-4-1106-preview"), "base_url": url, "timeout": 2})
-    return StoredJudge(client, path, terms_of(**terms))
+    return CachedJudge(client, path, judge_options(**terms))
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -37,9 +37,9 @@ def test_a_forecast_is_within_a_tenth_of_the_bill(
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(shared / "assets/tiktoken"))
     asked = requests(bench, shared, model)
     one = judge(replay_for_long().url, tmp_path / "v.sqlite")
-    told = one.forecast(asked, bench)
+    told = one.estimate_cost(asked, bench)
     one.judge(asked, bench, lambda _: None)
-    bill = one.bill(asked, bench)
+    bill = one.usage(asked, bench)
     assert (told.calls, bill.calls, bill.estimated) == (len(asked), len(asked), 0)
     assert told.dollars == pytest.approx(bill.dollars, rel=0.1)
     figure("forecast and bill", f"${told.dollars:.3f} ${bill.dollars:.3f}")
@@ -53,9 +53,9 @@ def test_a_forecast_without_the_encodings_file_holds_as_well(
     monkeypatch.setattr("tiktoken.get_encoding", _not_here)
     asked = requests(bench, shared, model)
     one = judge(replay_for_long().url, tmp_path / "v.sqlite")
-    told = one.forecast(asked, bench)
+    told = one.estimate_cost(asked, bench)
     one.judge(asked, bench, lambda _: None)
-    bill = one.bill(asked, bench)
+    bill = one.usage(asked, bench)
     assert "an estimate of tiktoken's cl100k_base" in told.grounds
     assert told.prompt_tokens == pytest.approx(bill.prompt_tokens, rel=0.05)
     assert told.dollars == pytest.approx(bill.dollars, rel=0.1)
@@ -84,7 +84,7 @@ def test_a_budget_holds_with_many_requests_in_flight(bench, shared, replay, tmp_
     one = judge(server.url, tmp_path / "v.sqlite", budget=budget)
     with pytest.raises(BudgetError, match=f"budget of \\${budget:g} is spent"):
         one.judge(asked, bench, lambda _: None)
-    bill = one.bill(asked, bench)
+    bill = one.usage(asked, bench)
     # what may be spent beyond it is less than a call: what is in flight has been set aside
     assert budget - 0.03 < bill.dollars <= budget + 0.01
     assert server.stats()["requests"] >= bill.calls
@@ -95,7 +95,7 @@ def test_what_was_asked_again_and_what_was_lost_is_on_the_bill(bench, shared, re
     server = replay("--faults", "empty=0.2,cut=0.2", "--seed", "3", "--fault-once")
     one = judge(server.url, tmp_path / "v.sqlite")
     one.judge(asked, bench, lambda _: None)
-    counts, bill = server.stats(), one.bill(asked, bench)
-    assert bill.unread == counts["fault empty"] > 5
+    counts, bill = server.stats(), one.usage(asked, bench)
+    assert bill.unparsed == counts["fault empty"] > 5
     assert bill.failed == bill.estimated == counts["fault cut"] > 5
-    assert bill.calls == len(asked) + bill.unread + bill.failed == counts["requests"]
+    assert bill.calls == len(asked) + bill.unparsed + bill.failed == counts["requests"]

@@ -9,8 +9,8 @@ import pytest
 RUN = """
 import json, sys, time
 from pathlib import Path
-from harness.judges.client import OpenAIJudge
-from harness.judges.stored import StoredJudge
+from harness.judges.client import OpenAIClient
+from harness.judges.cached import CachedJudge
 from harness.types import JudgeRequest, Message, Reading
 
 url, path, count, concurrency = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
@@ -29,7 +29,7 @@ class Reader:
         return request
 
 begun = time.monotonic()
-judge = StoredJudge(OpenAIJudge(model="j", base_url=url, concurrency=concurrency), path)
+judge = CachedJudge(OpenAIClient(model="j", base_url=url, concurrency=concurrency), path)
 verdicts = judge.judge(Requests(), Reader(), lambda _: None)
 seconds = time.monotonic() - begun
 right = sum(v.reading.value == i % 10 for i, v in enumerate(verdicts))
@@ -40,7 +40,7 @@ print(json.dumps({"seconds": seconds, "right": right, "peak": peak}))
 """
 SERVER = """
 import sys, time
-from harness.judges.server import serving
+from harness.judges.toy_server import serving
 from harness.types import Reply
 latency = float(sys.argv[1])
 def grade(messages, request):

@@ -10,14 +10,14 @@ import time
 
 import pytest
 
-from harness.judges import upkeep
-from harness.judges.store import opened
+from harness.judges.store import maintenance
+from harness.judges.store.database import open_store
 
 JUDGE = """
 import json, random, sys, threading
 from harness.errors import HarnessError
-from harness.judges.client import OpenAIJudge
-from harness.judges.stored import StoredJudge
+from harness.judges.client import OpenAIClient
+from harness.judges.cached import CachedJudge
 from harness.types import JudgeRequest, Message, Reading
 from pathlib import Path
 
@@ -41,9 +41,9 @@ found, errors = [], []
 def work(seed):
     order = requests[:]
     random.Random(seed).shuffle(order)
-    client = OpenAIJudge(model="j", base_url=url, concurrency=concurrency)
+    client = OpenAIClient(model="j", base_url=url, concurrency=concurrency)
     try:
-        verdicts = StoredJudge(client, path).judge(order, Reader(), lambda _: None)
+        verdicts = CachedJudge(client, path).judge(order, Reader(), lambda _: None)
         found.append(sorted((int(v.request_id), v.reading.value) for v in verdicts))
     except HarnessError as error:
         errors.append(str(error))
@@ -74,7 +74,7 @@ def expected(count):
 
 def committed(path):
     """Return what stands in the store, by what was asked."""
-    with opened(path) as store:
+    with open_store(path) as store:
         rows = store.connection.execute("SELECT request FROM attempt").fetchall()
     return [json.loads(row[0])["messages"][-1]["content"] for row in rows]
 
@@ -106,7 +106,7 @@ def test_killed_at_random_moments(counting, tmp_path, figure, kills, count):
     figure("paid twice", twice)
     assert twice <= kills * 64
     assert max(judge.asked.values()) <= 1 + kills
-    assert upkeep.verify(path).faults == ()
+    assert maintenance.verify(path).faults == ()
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ def test_many_processes_ask_every_key_once(counting, tmp_path, figure, processes
         assert told["found"] == [expected(count)] * threads
     assert sum(judge.asked.values()) == len(judge.asked) == count
     figure("requests", sum(judge.asked.values()))
-    assert upkeep.verify(path) == upkeep.Health(count, ())
+    assert maintenance.verify(path) == maintenance.StoreHealth(count, ())
 
 
 OFFSETS = [4_096, 200_000] + [
@@ -144,7 +144,7 @@ def test_a_full_disk_is_told_and_damages_nothing(counting, tmp_path, limit):
     before = dict(judge.asked)
     assert finish(start(judge.url, path, count))["found"] == [expected(count)]
     assert all(judge.asked[what] == before[what] for what in stood)
-    assert upkeep.verify(path) == upkeep.Health(count, ())
+    assert maintenance.verify(path) == maintenance.StoreHealth(count, ())
 
 
 def test_the_command_names_the_path_of_a_full_disk(shared, replay, tmp_path):

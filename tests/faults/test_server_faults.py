@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from harness.config import build, load
+from harness.core.config import build, load
 from harness.errors import JudgeError
-from harness.judges.client import OpenAIJudge
-from harness.judges.stored import StoredJudge
+from harness.judges.cached import CachedJudge
+from harness.judges.client import OpenAIClient
 
 FAULTS = ("429", "500", "503", "hang", "reset", "cut", "garbage", "empty", "refuse", "nologp")
 PROTOCOLS = ("refuse", "nologp")
@@ -42,8 +42,8 @@ def judged(contests, path, url, count=None, **fields):
     found, seconds = {}, {}
     for name, (bench, requests) in contests.items():
         begun = time.monotonic()
-        verdicts = StoredJudge(client, path).judge(requests[:count], bench, lambda _: None)
-        found[name] = [verdict.reading for verdict in verdicts]
+        verdicts = CachedJudge(client, path).judge(requests[:count], bench, lambda _: None)
+        found[name] = [verdict.parsed for verdict in verdicts]
         seconds[name] = time.monotonic() - begun
     return found, seconds
 
@@ -120,5 +120,5 @@ def test_a_judge_that_only_fails_stops_the_command_within_a_minute(
 
 
 def test_defaults_are_what_the_figures_were_measured_with():
-    judge = OpenAIJudge(model="j")
-    assert (judge.patience, judge.unread_attempts, judge.concurrency) == (45, 5, 64)
+    judge = OpenAIClient(model="j")
+    assert (judge.patience, judge.unparsed_attempts, judge.concurrency) == (45, 5, 64)

@@ -7,8 +7,8 @@ import shutil
 import pytest
 
 from harness.errors import StoreError
-from harness.judges import seal, upkeep
-from harness.judges.store import Attempt, Call, key_of, opened
+from harness.judges.store import integrity, maintenance
+from harness.judges.store.database import Attempt, Call, key_of, open_store
 
 COUNT = 200
 
@@ -25,7 +25,7 @@ def reply(i):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "v.sqlite"
-    with opened(path) as store:
+    with open_store(path) as store:
         for i in range(COUNT):
             call = Call(key_of(body(i)), "read", "j", 100, 1, False, 0.25, 1.5)
             store.add([Attempt(body(i), reply(i), "j", True)], [call])
@@ -34,7 +34,7 @@ def whole(tmp_path_factory):
 
 def spoilt(whole, path, data):
     path.write_bytes(data)
-    shutil.copy(seal.seal_of(whole), seal.seal_of(path))
+    shutil.copy(integrity.seal_of(whole), integrity.seal_of(path))
     return path
 
 
@@ -42,7 +42,7 @@ def served(path):
     """Check that what a store serves is right; return how much that is, None where it refuses."""
     keys = {key_of(body(i)): reply(i) for i in range(COUNT)}
     try:
-        with opened(path) as store:
+        with open_store(path) as store:
             found = store.replies(keys)
     except StoreError:
         return None
@@ -58,12 +58,12 @@ def test_single_bytes_that_change(whole, tmp_path, figure, flips):
         at = rng.randrange(len(data))
         changed = data[:at] + bytes([data[at] ^ rng.randrange(1, 256)]) + data[at + 1 :]
         path = spoilt(whole, tmp_path / f"{i}.sqlite", changed)
-        unseen += not upkeep.verify(path).faults
+        unseen += not maintenance.verify(path).faults
         served(path)
         path = spoilt(whole, tmp_path / f"{i}.sqlite", changed)
-        kept, aside = upkeep.repair(path)
+        kept, aside = maintenance.repair(path)
         assert served(path) == kept
-        assert upkeep.verify(path).faults == ()
+        assert maintenance.verify(path).faults == ()
         lost.append(COUNT - kept)
         for file in tmp_path.iterdir():
             file.unlink()
@@ -79,10 +79,10 @@ def test_files_that_are_cut(whole, tmp_path, figure, cuts):
     for i in range(cuts):
         at = rng.randrange(1, len(data))
         path = spoilt(whole, tmp_path / f"{i}.sqlite", data[:at])
-        assert upkeep.verify(path).faults
+        assert maintenance.verify(path).faults
         served(path)
         path = spoilt(whole, tmp_path / f"{i}.sqlite", data[:at])
-        kept, _ = upkeep.repair(path)
+        kept, _ = maintenance.repair(path)
         assert served(path) == kept
         kepts.append((at / len(data), kept))
     figure(
@@ -93,11 +93,11 @@ def test_files_that_are_cut(whole, tmp_path, figure, cuts):
 def test_two_rows_that_change_places(whole, tmp_path):
     path = tmp_path / "v.sqlite"
     shutil.copy(whole, path)
-    with opened(path) as store:
+    with open_store(path) as store:
         ask = store.connection.execute
         ask("UPDATE attempt SET attempt = -1 WHERE key = ?", (key_of(body(1)),))
         ask("UPDATE attempt SET key = ? WHERE key = ?", (key_of(body(1)), key_of(body(2))))
         ask("UPDATE attempt SET key = ?, attempt = 1 WHERE attempt = -1", (key_of(body(2)),))
-    assert len(upkeep.verify(path).faults) == 2
+    assert len(maintenance.verify(path).faults) == 2
     assert served(path) is None
-    assert upkeep.repair(path)[0] == COUNT - 2
+    assert maintenance.repair(path)[0] == COUNT - 2

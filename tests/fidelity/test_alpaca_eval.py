@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from harness.benchmarks.alpaca_eval import AlpacaEval, prompt_id
-from harness.config import build, load
+from harness.benchmarks.alpaca_eval.benchmark import AlpacaEval, prompt_id
+from harness.core.config import build, load
+from harness.core.workspace import Workspace
 from harness.errors import JudgeError
 from harness.evaluation.run import Evaluation, evaluate, plan
-from harness.judges.store import opened
-from harness.judges.stored import StoredJudge
-from harness.runs import Workspace
+from harness.judges.cached import CachedJudge
+from harness.judges.store.database import open_store
 
 ASKED = {
     "claude-2.1": 803,
@@ -54,7 +54,7 @@ def graded(shared, workspace):
         client = build({**load("judge", "gpt-4-1106-preview"), "base_url": url, **judge})
         return Evaluation(
             benchmark=bench,
-            judge=StoredJudge(client, workspace.verdicts),
+            judge=CachedJudge(client, workspace.verdicts),
             answers=shared / f"replay/alpaca_eval/answers/{model}.json.gz",
             label=model,
             allow_missing=model == "phi-2",
@@ -84,15 +84,15 @@ def test_the_published_row_comes_out(graded, workspace, alpaca_replay, published
     # phi-2 was published with two empty answers that its file does not hold: 628.05 without them
     lost = 2 if model == "phi-2" else 0
     assert first.score.counts["avg_length"] - int(published[model]["avg_length"]) == lost
-    assert first.asked == ASKED[model]
+    assert first.new_requests == ASKED[model]
     assert first.judges_served == ("gpt-4-1106-preview",)
     after = alpaca_replay.stats()
     assert after["requests"] - before == ASKED[model]
     assert after.get("unknown", 0) == 0
 
-    assert plan(evaluation, workspace).asked == 0
+    assert plan(evaluation, workspace).new_requests == 0
     second = evaluate(evaluation, workspace)
-    assert (second.asked, second.score) == (0, first.score)
+    assert (second.new_requests, second.score) == (0, first.score)
     assert alpaca_replay.stats()["requests"] == after["requests"]
 
 
@@ -100,7 +100,7 @@ def test_the_baseline_against_itself_is_half_and_asks_nothing(shared, workspace,
     bench = AlpacaEval(sampling={}, assets=shared / "assets")
     answers = shared / "assets/alpaca_eval/alpaca_eval_gpt4_baseline.json"
     client = build(load("judge", "gpt-4-1106-preview"))
-    judge = StoredJudge(client, workspace.verdicts)
+    judge = CachedJudge(client, workspace.verdicts)
     result = evaluate(Evaluation(bench, judge, answers=answers), workspace)
     check(result, published["gpt4_1106_preview"])
     assert (result.label, result.requests) == ("gpt4_1106_preview", 0)
@@ -133,7 +133,7 @@ def test_a_request_that_is_not_official_stops_the_run_and_keeps_the_rest(
     changed = Evaluation(evaluation.benchmark, evaluation.judge, answers=path)
     with pytest.raises(JudgeError, match="404: no_recorded_verdict"):
         evaluate(changed, workspace)
-    assert plan(changed, workspace).asked == 1
+    assert plan(changed, workspace).new_requests == 1
     assert prompt_id(rows[0]["instruction"]) == evaluation.benchmark.prompts()[0].id
 
 
@@ -165,7 +165,7 @@ def test_a_run_that_was_stopped_goes_on(shared, workspace, replay, published, se
     assert "Traceback" not in err
     if sent == signal.SIGINT:
         assert process.returncode == 130
-    with opened(workspace.verdicts) as verdicts:
+    with open_store(workspace.verdicts) as verdicts:
         stored = verdicts.connection.execute("SELECT count(*) FROM attempt").fetchone()[0]
     assert 30 <= stored < 805
     done = subprocess.run(line, capture_output=True, text=True, check=True)

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from harness.benchmarks import alpaca_eval_length
-from harness.benchmarks.alpaca_eval import AlpacaEval
-from harness.statistics.length_controlled_glm import STRENGTHS, length_controlled_win_rate
+from harness.benchmarks.alpaca_eval import length_control
+from harness.benchmarks.alpaca_eval.benchmark import AlpacaEval
+from harness.statistics.length_control_glm import STRENGTHS, length_controlled_win_rate
 
 MODELS = [
     "claude-2.1",
@@ -40,7 +40,7 @@ def places(shared):
 
 @pytest.fixture(scope="module")
 def gamed(shared):
-    return alpaca_eval_length.read(shared / "assets/alpaca_eval/df_gamed.csv")
+    return length_control.read_gamed(shared / "assets/alpaca_eval/df_gamed.csv")
 
 
 def annotations(shared, model):
@@ -64,7 +64,7 @@ def fitted(shared, gamed, places):
         ]
         at = range(len(rows)) if upstream else [places[row["instruction"]] for row in rows]
         held, difficulty = gamed
-        judged = alpaca_eval_length.judged(items, at, difficulty)
+        judged = length_control.judged_rows(items, at, difficulty)
         return length_controlled_win_rate(judged, held, seed=0, rounds=0, **options)
 
     return fit

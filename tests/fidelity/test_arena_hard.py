@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from harness.benchmarks import arena_hard_verdicts as rules
-from harness.config import build, load
+from harness.benchmarks.arena_hard import battles
+from harness.benchmarks.arena_hard import verdicts as rules
+from harness.core.config import build, load
 from harness.errors import JudgeError
 from harness.evaluation.run import Evaluation, evaluate, plan
-from harness.judges.stored import StoredJudge
-from harness.statistics import battles
+from harness.judges.cached import CachedJudge
 from harness.statistics.bootstrap import ratio_interval
 
 
@@ -33,21 +33,21 @@ def test_the_official_score_over_http(bench, shared, workspace, replay):
     server = replay("arena_hard")
     client = build({**load("judge", "gpt-4-1106-preview"), "base_url": server.url})
     answers = shared / "assets/arena_hard_v0.1/model_answer/gpt-3.5-turbo-0125.jsonl"
-    evaluation = Evaluation(bench, StoredJudge(client, workspace.verdicts), answers=answers)
+    evaluation = Evaluation(bench, CachedJudge(client, workspace.verdicts), answers=answers)
     result = evaluate(evaluation, workspace)
     rate = result.score.estimates["win_rate"]
     assert round(rate.value, 2) == 23.34
     assert rate.low < rate.value < rate.high
     counts = result.score.counts
     assert (counts["games"], counts["unread"], counts["judged"]) == (1000, 0, 500)
-    assert (result.requests, result.asked, result.baseline) == (1000, 1000, "gpt-4-0314")
+    assert (result.requests, result.new_requests, result.baseline) == (1000, 1000, "gpt-4-0314")
     stats = server.stats()
     assert (stats["requests"], stats.get("unknown", 0)) == (1000, 0)
     with open(shared / "assets/arena_hard_v0.1/leaderboard_20240731.csv", newline="") as file:
         row = next(r for r in csv.DictReader(file) if r["model"] == "gpt-3.5-turbo-0125")
     assert counts["avg_tokens"] == float(row["avg_tokens"])
     assert result.sources["arena_hard_v0.1/protocol.json"].startswith("1c37d1d7c987")
-    assert plan(evaluation, workspace).asked == 0
+    assert plan(evaluation, workspace).new_requests == 0
     beside = workspace.root / "results/arena-hard/gpt-3.5-turbo-0125"
     (again,) = bench.read_verdicts(beside / "model_judgment")
     assert bench.score([again])[0].estimates == result.score.estimates
@@ -57,7 +57,7 @@ def test_a_judge_that_gives_no_label_at_first_is_asked_to_go_on(bench, shared, w
     server = replay("arena_hard", "--faults", "refuse=0.05", "--seed", "3")
     client = build({**load("judge", "gpt-4-1106-preview"), "base_url": server.url})
     answers = shared / "assets/arena_hard_v0.1/model_answer/gpt-3.5-turbo-0125.jsonl"
-    evaluation = Evaluation(bench, StoredJudge(client, workspace.verdicts), answers=answers)
+    evaluation = Evaluation(bench, CachedJudge(client, workspace.verdicts), answers=answers)
     # what follows on a refusal was never asked of the real judge: the server does not know it
     with pytest.raises(JudgeError, match="no_recorded_verdict"):
         evaluate(evaluation, workspace)
@@ -70,9 +70,9 @@ def test_raw_judgments_are_read_as_they_were(shared):
         with gzip.open(path, "rt") as file:
             for row in map(json.loads, file):
                 for game in row["games"]:
-                    found = rules.read_v01([game["judgment"]])
+                    found = rules.parse_v01([game["judgment"]])
                     assert (found.label if found else None) == game["score"]
-                    last = rules.read_v2(game["judgment"])
+                    last = rules.parse_v2(game["judgment"])
                     assert (last.label if last else None) == game["score"]
                     seen += 1
     assert seen == 2 * (5 + 17 + 212)
@@ -92,8 +92,10 @@ def test_the_interval_by_prompt_is_wider_than_upstreams(bench, shared):
     path = shared / "assets/arena_hard_v0.1/battles/official_gpt-3.5-turbo-0125.jsonl"
     graded = bench.read_verdicts(path)
     own = bench.score(graded)[0].estimates["win_rate"]
-    pooled = battles.pooled([[(g.won, g.weight) for g in rules.games(graded[0].verdicts)]])
-    low, high = battles.upstream(pooled, "gpt-4-0314")
+    pooled = battles.pool_battles(
+        [[(g.won, g.weight) for g in rules.parse_games(graded[0].verdicts)]]
+    )
+    low, high = battles.upstream_bounds(pooled, "gpt-4-0314")
     assert own.high - own.low > 1.2 * (high[0] - low[0])
 
 

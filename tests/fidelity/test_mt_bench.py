@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from harness.benchmarks import mt_bench_data as data
-from harness.benchmarks.mt_bench import rating_of
-from harness.config import build, load
+from harness.benchmarks.mt_bench import data as data
+from harness.benchmarks.mt_bench.benchmark import parse_rating
+from harness.core.config import build, load
 from harness.errors import CheckError
 from harness.evaluation.run import Evaluation, evaluate, plan
-from harness.evaluation.scoring import score_file
-from harness.judges.stored import StoredJudge
+from harness.evaluation.verdict_files import score_file
+from harness.judges.cached import CachedJudge
 
 SCORES = {"mamba_0_5_dpo_ep1": 7.121875, "mamba_0_875_dpo_ep3": 6.36875}
 VERDICTS = "assets/mt_bench/model_judgment/gpt-4_single.jsonl.gz"
@@ -35,7 +35,7 @@ def graded(bench, shared, workspace):
     def evaluation(contestant, url, **judge):
         client = build({**load("judge", "gpt-4"), "base_url": url, **judge})
         answers = shared / f"replay/mt_bench/answers/{contestant}.jsonl.gz"
-        return Evaluation(bench, StoredJudge(client, workspace.verdicts), answers=answers)
+        return Evaluation(bench, CachedJudge(client, workspace.verdicts), answers=answers)
 
     return evaluation
 
@@ -50,11 +50,11 @@ def test_every_published_score_comes_out(bench):
 
 def test_every_stored_judgment_is_read_as_it_was_scored(rows):
     assert len(rows) == 320
-    assert all(rating_of(row["judgment"]).value == row["score"] for row in rows)
+    assert all(parse_rating(row["judgment"]).value == row["score"] for row in rows)
 
 
 def test_a_questions_number_tells_its_category_and_its_prompt(bench, shared, rows):
-    asked = data.texts(shared / "assets").questions
+    asked = data.load_texts(shared / "assets").questions
     assert {n: q.category for n, q in asked.items()} == {
         n: data.category_of(n) for n in range(81, 161)
     }
@@ -86,7 +86,7 @@ def test_the_published_score_over_http(bench, graded, workspace, replay, model):
     assert score.low < score.value < score.high
     counts = result.score.counts
     assert (counts["asked"], counts["judged"], counts["unread"]) == (160, 160, 0)
-    assert (result.requests, result.asked, result.label) == (160, 160, model)
+    assert (result.requests, result.new_requests, result.label) == (160, 160, model)
     assert result.score.notes == ()
     stats = server.stats()
     assert (stats["requests"], stats.get("unknown", 0)) == (160, 0)
@@ -95,7 +95,7 @@ def test_the_published_score_over_http(bench, graded, workspace, replay, model):
         "mt_bench/judge_prompts.jsonl",
         "references gpt-4",
     }
-    assert plan(evaluation, workspace).asked == 0
+    assert plan(evaluation, workspace).new_requests == 0
     beside = workspace.root / "results/mt-bench" / model
     (again,) = bench.read_verdicts(beside / "model_judgment/gpt-4_single.jsonl")
     assert bench.score([again])[0].estimates == result.score.estimates

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import BatchPendingError, JudgeError, JudgeIdentityError, JudgeRefusedError
-from harness.judges import batch_api, batched
-from harness.judges.choice import remembering
-from harness.judges.client import OpenAIJudge
-from harness.judges.stored import StoredJudge, terms_of
-from harness.types import JudgeRequest, Message, Reading
+from harness.judges import batch, batch_api
+from harness.judges.batch import cached_judge
+from harness.judges.cached import CachedJudge, judge_options
+from harness.judges.client import OpenAIClient
+from harness.types import JudgeRequest, Message, ParsedVerdict
 
 HERE = Path(__file__).parent
 SPEC = importlib.util.spec_from_file_location("batch_server", HERE / "batch_server.py")
@@ -23,9 +23,9 @@ COUNT = 20
 
 
 class Reader:
-    def read(self, replies):
+    def parse(self, replies):
         said = replies[-1].content
-        return Reading(float(said)) if said.replace(".", "").isdigit() else None
+        return ParsedVerdict(float(said)) if said.replace(".", "").isdigit() else None
 
     def follow_up(self, request, replies):
         return request
@@ -36,7 +36,7 @@ READER = Reader()
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(batched, "FIRST_LOOK", 0.01)
+    monkeypatch.setattr(batch, "FIRST_POLL_SECONDS", 0.01)
     monkeypatch.setattr(batch_api, "FIRST_PAUSE", 0.01)
 
 
@@ -53,8 +53,8 @@ def requests(count=COUNT):
 
 
 def judge(api, path, *, resume=False, **terms):
-    client = OpenAIJudge(model="j", base_url=api.url, timeout=5)
-    return remembering(client, path, terms_of(batch=True, resume=resume, **terms))
+    client = OpenAIClient(model="j", base_url=api.url, timeout=5)
+    return cached_judge(client, path, judge_options(batch=True, resume=resume, **terms))
 
 
 def submit(api, path):
@@ -66,7 +66,7 @@ def fetch(api, path, **terms):
     steps = []
     found = judge(api, path, resume=True, **terms).judge(requests(), READER, steps.append)
     assert sum(steps) == COUNT
-    assert [verdict.reading.value for verdict in found] == list(range(COUNT))
+    assert [verdict.parsed.value for verdict in found] == list(range(COUNT))
 
 
 def sent(api):
@@ -88,9 +88,9 @@ def test_submitted_now_and_fetched_later(path):
 def test_who_asks_call_by_call_is_told_of_the_batch(path):
     with serving() as api:
         submit(api, path)
-        client = OpenAIJudge(model="j", base_url=api.url)
+        client = OpenAIClient(model="j", base_url=api.url)
         with pytest.raises(BatchPendingError, match="20 requests are in a batch"):
-            StoredJudge(client, path).judge(requests(), READER, lambda _: None)
+            CachedJudge(client, path).judge(requests(), READER, lambda _: None)
 
 
 @pytest.mark.parametrize(
@@ -146,11 +146,11 @@ def test_requests_that_are_refused_by_themselves_leave_the_others_alone(path, co
         submit(api, path)
         for _ in range(2):  # the second time nothing is asked
             found = judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
-            refused = [verdict for verdict in found if verdict.reading is None]
+            refused = [verdict for verdict in found if verdict.parsed is None]
             assert {verdict.refusal for verdict in refused} == {f"400: {code}: no"}
             assert len(refused) == count
         assert sent(api) == (COUNT, 1)
-        bill = judge(api, path).bill(requests(), READER)
+        bill = judge(api, path).usage(requests(), READER)
         assert (bill.calls, bill.refused, bill.failed) == (COUNT, count, 0)
 
 
@@ -202,23 +202,23 @@ def test_another_models_batch_is_in_quarantine(path):
 
 def test_a_batch_costs_half(path):
     with serving(model="gpt-4.1-2025-04-14") as api:
-        client = OpenAIJudge(model="gpt-4.1-2025-04-14", base_url=api.url)
+        client = OpenAIClient(model="gpt-4.1-2025-04-14", base_url=api.url)
         for resume in (False, True):
-            asked = remembering(client, path, terms_of(batch=True, resume=resume))
+            asked = cached_judge(client, path, judge_options(batch=True, resume=resume))
             if not resume:
                 with pytest.raises(BatchPendingError):
                     asked.judge(requests(), READER, lambda _: None)
         asked.judge(requests(), READER, lambda _: None)
         # 20 calls of 100 tokens at $2 a million and one at $8, halved
-        assert asked.bill(requests(), READER).dollars == pytest.approx(20 * 0.000208 / 2)
+        assert asked.usage(requests(), READER).dollars == pytest.approx(20 * 0.000208 / 2)
 
 
 def test_large_runs_are_divided(monkeypatch):
-    monkeypatch.setattr(batched, "LARGEST_LINES", 8)
+    monkeypatch.setattr(batch, "LARGEST_LINES", 8)
     bodies = {str(i): {"x": i} for i in range(COUNT)}
-    assert [len(part) for part in batched.parts(bodies)] == [8, 8, 4]
-    monkeypatch.setattr(batched, "LARGEST_BYTES", 300)
-    assert [len(part) for part in batched.parts(bodies)] == [1] * COUNT
+    assert [len(part) for part in batch.split_batches(bodies)] == [8, 8, 4]
+    monkeypatch.setattr(batch, "LARGEST_BYTES", 300)
+    assert [len(part) for part in batch.split_batches(bodies)] == [1] * COUNT
 
 
 PROGRAM = """
@@ -228,8 +228,8 @@ sys.path.insert(0, sys.argv[3])
 import test_batched
 from types import SimpleNamespace
 from harness.errors import BatchPendingError, JudgeError, JudgeIdentityError, JudgeRefusedError
-from harness.judges import batched, batch_api
-batched.FIRST_LOOK = batch_api.FIRST_PAUSE = 0.01
+from harness.judges import batch, batch_api
+batch.FIRST_POLL_SECONDS = batch_api.FIRST_PAUSE = 0.01
 api = SimpleNamespace(url=sys.argv[1])
 print("go", flush=True)
 sys.stdin.readline()

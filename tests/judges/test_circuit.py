@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import JudgeError
-from harness.judges.circuit import Circuit
+from harness.judges.retry import CircuitBreaker
 
 
 class Clock:
@@ -19,10 +19,10 @@ def clock():
 
 
 def test_it_opens_after_the_patience_and_says_why(clock):
-    circuit = Circuit("the judge j", 50, clock)
+    circuit = CircuitBreaker("the judge j", 50, clock)
     for _ in range(3):
-        circuit.failed("500: oops", None)
-    circuit.failed("no answer in time", None)
+        circuit.record_failure("500: oops", None)
+    circuit.record_failure("no answer in time", None)
     clock.now = 50
     circuit.check()
     clock.now = 51
@@ -32,17 +32,17 @@ def test_it_opens_after_the_patience_and_says_why(clock):
 
 
 def test_an_answer_closes_it(clock):
-    circuit = Circuit("j", 50, clock)
+    circuit = CircuitBreaker("j", 50, clock)
     clock.now = 49
-    circuit.answered()
+    circuit.record_answer()
     clock.now = 98
     circuit.check()
 
 
 def test_a_short_pause_explains_no_silence(clock):
-    circuit = Circuit("j", 50, clock)
+    circuit = CircuitBreaker("j", 50, clock)
     for clock.now in range(51):
-        circuit.failed("429", 1.0)
+        circuit.record_failure("429", 1.0)
         circuit.check()
     clock.now = 51
     with pytest.raises(JudgeError):
@@ -50,12 +50,12 @@ def test_a_short_pause_explains_no_silence(clock):
 
 
 def test_what_the_server_asks_to_wait_is_no_silence_but_not_for_ever(clock):
-    circuit = Circuit("j", 50, clock)
-    circuit.failed("429", 60.0)
+    circuit = CircuitBreaker("j", 50, clock)
+    circuit.record_failure("429", 60.0)
     clock.now = 105
     circuit.check()
     for clock.now in range(105, 940, 60):
-        circuit.failed("429", 60.0)
+        circuit.record_failure("429", 60.0)
         circuit.check()
     clock.now = 951  # 900 seconds of excuses, and 50 of patience
     with pytest.raises(JudgeError, match="x 429"):

@@ -11,11 +11,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from harness.config import identity
+from harness.core.config import identity
 from harness.errors import JudgeError, JudgeRefusedError
-from harness.judges import calls
-from harness.judges.client import OpenAIJudge
-from harness.judges.desk import Tray
+from harness.judges import retry
+from harness.judges.client import OpenAIClient
+from harness.judges.session import ListQueue
 
 GOOD = {"model": "served", "choices": [{"message": {"content": "A"}, "finish_reason": "stop"}]}
 KEY = "sk-canary-3141592653"
@@ -80,18 +80,18 @@ def server(*script):
 
 def judge(served, **fields):
     base_url = f"http://127.0.0.1:{served.server_port}/v1"
-    return OpenAIJudge(model="j", base_url=base_url, **{"concurrency": 1, **fields})
+    return OpenAIClient(model="j", base_url=base_url, **{"concurrency": 1, **fields})
 
 
 def ask(client, count=1):
-    tray = Tray([{"model": "j", "messages": [], "n": i} for i in range(count)])
+    tray = ListQueue([{"model": "j", "messages": [], "n": i} for i in range(count)])
     client.ask(tray)
     return {place: one.text for place, one in tray.replies.items()}
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
 
@@ -134,10 +134,10 @@ def test_a_hanging_server_is_left_after_the_timeout():
 
 
 def test_retry_after_may_be_a_number_or_a_date():
-    assert calls.retry_after({"retry-after": "0.4"}) == 0.4
+    assert retry.retry_after({"retry-after": "0.4"}) == 0.4
     in_a_minute = formatdate(time.time() + 60, usegmt=True)
-    assert calls.retry_after({"retry-after": in_a_minute}) == pytest.approx(60, abs=5)
-    assert calls.retry_after({"retry-after": formatdate(0, usegmt=True)}) == 0
+    assert retry.retry_after({"retry-after": in_a_minute}) == pytest.approx(60, abs=5)
+    assert retry.retry_after({"retry-after": formatdate(0, usegmt=True)}) == 0
 
 
 def test_retry_after_is_honoured():
@@ -147,7 +147,7 @@ def test_retry_after_is_honoured():
 
 
 def test_a_rate_limit_that_lasts_is_waited_for_longer_and_longer(monkeypatch):
-    monkeypatch.setattr(calls, "FIRST_PAUSE", 0.1)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.1)
     limit = (429, error("rate_limit_exceeded"), ("retry-after", "0.01"))
     with server(limit, limit, limit) as served:
         ask(judge(served))
@@ -160,7 +160,7 @@ def test_a_rate_limit_that_lasts_is_waited_for_longer_and_longer(monkeypatch):
 
 @pytest.mark.parametrize("told", ["", "soon", "Wed, 99 Foo"])
 def test_a_retry_after_that_says_nothing_is_ignored(told):
-    assert calls.retry_after({"retry-after": told}) is None
+    assert retry.retry_after({"retry-after": told}) is None
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_what_is_for_good_stops_at_once(status, code, mend):
 
 
 def test_what_was_answered_before_the_end_is_kept():
-    tray = Tray([{"model": "j", "messages": [], "n": i} for i in range(30)])
+    tray = ListQueue([{"model": "j", "messages": [], "n": i} for i in range(30)])
     script = [(200, GOOD)] * 5 + [(404, error("model_not_found"))]
     with server(*script) as served, pytest.raises(JudgeRefusedError):
         judge(served).ask(tray)
@@ -206,7 +206,7 @@ def test_a_judge_that_is_not_there_is_told_within_seconds():
         port = free.getsockname()[1]
     begun = time.monotonic()
     with pytest.raises(JudgeError, match=r"cannot reach the judge j at http.*--base-url"):
-        ask(OpenAIJudge(model="j", base_url=f"http://127.0.0.1:{port}/v1"), count=50)
+        ask(OpenAIClient(model="j", base_url=f"http://127.0.0.1:{port}/v1"), count=50)
     assert time.monotonic() - begun < 5
 
 
@@ -217,10 +217,10 @@ def test_as_many_requests_are_in_flight_as_allowed():
 
 def test_a_server_elsewhere_needs_a_key(monkeypatch):
     with pytest.raises(JudgeError, match="set OPENAI_API_KEY"):
-        ask(OpenAIJudge(model="j", base_url="http://192.0.2.1/v1"))
+        ask(OpenAIClient(model="j", base_url="http://192.0.2.1/v1"))
     monkeypatch.setenv("OPENAI_BASE_URL", "http://192.0.2.2/v1")
     with pytest.raises(JudgeError, match=r"192\.0\.2\.2.* set OTHER"):
-        ask(OpenAIJudge(model="j", api_key_env="OTHER"))
+        ask(OpenAIClient(model="j", api_key_env="OTHER"))
 
 
 def test_the_key_is_sent_and_never_told(monkeypatch):
@@ -234,7 +234,7 @@ def test_the_key_is_sent_and_never_told(monkeypatch):
 
 
 def test_where_and_how_it_is_asked_does_not_change_its_identity():
-    plain = identity(OpenAIJudge(model="j"))
-    other = OpenAIJudge(model="j", base_url="http://x/v1", timeout=1, concurrency=1, attempts=1)
+    plain = identity(OpenAIClient(model="j"))
+    other = OpenAIClient(model="j", base_url="http://x/v1", timeout=1, concurrency=1, attempts=1)
     assert identity(other) == plain
-    assert identity(OpenAIJudge(model="k")) != plain
+    assert identity(OpenAIClient(model="k")) != plain

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.errors import JudgeError
-from harness.judges.client import OpenAIJudge
+from harness.judges.cached import ReplayClient
+from harness.judges.client import OpenAIClient
 from harness.judges.doctor import examine
-from harness.judges.replay import Replay
 
 KEY = "sk-canary-2718281828"
 
@@ -65,18 +65,18 @@ def server(**rules):
 
 
 def look(url, **fields):
-    return {one.what: one for one in examine(OpenAIJudge(model="j", base_url=url, **fields))}
+    return {one.subject: one for one in examine(OpenAIClient(model="j", base_url=url, **fields))}
 
 
 def test_a_judge_that_fits_is_told_in_full():
     with server(ends="2027-01-14") as url:
         found = look(url)
     assert {name for name, one in found.items() if one.state == "bad"} == set()
-    assert found["shutdown date"].told == "2027-01-14"
+    assert found["shutdown date"].detail == "2027-01-14"
     assert found["log-probabilities"].state == "ok"
-    assert found["rate limits"].told == "500 requests, 30000 tokens a minute"
-    assert found["serves"].told == "j"
-    assert "s a call" in found["answers"].told
+    assert found["rate limits"].detail == "500 requests, 30000 tokens a minute"
+    assert found["serves"].detail == "j"
+    assert "s a call" in found["answers"].detail
 
 
 @pytest.mark.parametrize(
@@ -96,13 +96,16 @@ def test_what_does_not_fit_is_told(monkeypatch, rules, what, state, told):
     with server(**rules) as url:
         found = look(url)
     assert found[what].state == state
-    assert told in found[what].told
-    assert all(KEY not in one.told for one in found.values())
+    assert told in found[what].detail
+    assert all(KEY not in one.detail for one in found.values())
 
 
 def test_a_server_that_is_not_there_is_told():
     found = look("http://127.0.0.1:9/v1")
-    assert (found["reachable"].state, "nobody listens" in found["reachable"].told) == ("bad", True)
+    assert (found["reachable"].state, "nobody listens" in found["reachable"].detail) == (
+        "bad",
+        True,
+    )
 
 
 def test_a_model_that_is_not_listed_is_noted():
@@ -112,7 +115,7 @@ def test_a_model_that_is_not_listed_is_noted():
 
 def test_a_judge_without_a_server_has_no_doctor():
     with pytest.raises(JudgeError, match="Replay has no address"):
-        examine(Replay(model="j"))
+        examine(ReplayClient(model="j"))
 
 
 def test_the_command_tells_prices_and_ends_with_an_error_where_it_must(shared):

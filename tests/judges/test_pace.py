@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from harness.judges.pace import KNOCKING, Pace, seconds_of
+from harness.judges.concurrency import PROBE_LIMIT, AdaptiveConcurrency, parse_duration
 
 
 class Clock:
@@ -22,9 +22,9 @@ def simulate(refuses, ceiling=64, seconds=60.0):
     An answer takes a second, a refusal a tenth; `refuses` is given how many are being answered.
     """
     clock = Clock()
-    pace, flight, answers, served = Pace(ceiling, clock), [], [], 0
+    pace, flight, answers, served = AdaptiveConcurrency(ceiling, clock), [], [], 0
     while clock.now < seconds:
-        while pace._free():
+        while pace._has_free_slot():
             pace.in_flight += 1
             refused = refuses(served)
             served += not refused
@@ -33,16 +33,16 @@ def simulate(refuses, ceiling=64, seconds=60.0):
         pace.in_flight -= 1
         served -= not refused
         if refused:
-            pace.limited(0.2)
+            pace.record_rate_limit(0.2)
         else:
-            pace.answered()
+            pace.record_answer()
             answers.append(clock.now)
     return pace, sum(t > seconds / 2 for t in answers) / (seconds / 2)
 
 
 def test_it_knocks_and_then_grows_to_the_ceiling():
-    pace = Pace(64)
-    assert int(pace.limit) == KNOCKING
+    pace = AdaptiveConcurrency(64)
+    assert int(pace.limit) == PROBE_LIMIT
     pace, rate = simulate(lambda served: False)
     assert int(pace.limit) == 64
     assert rate == pytest.approx(64, rel=0.05)  # 64 seats of a second each
@@ -66,24 +66,24 @@ def test_refusals_that_do_not_depend_on_the_pace_do_not_slow_it(share, seed):
 
 def test_a_long_pause_that_the_server_names_holds_for_all():
     clock = Clock()
-    pace = Pace(8, clock)
-    pace.answered()
-    pace.limited(20.0)
-    assert not pace._free()
+    pace = AdaptiveConcurrency(8, clock)
+    pace.record_answer()
+    pace.record_rate_limit(20.0)
+    assert not pace._has_free_slot()
     clock.now = 20.1
-    assert pace._free()
+    assert pace._has_free_slot()
 
 
 def test_an_allowance_that_is_used_up_is_waited_for():
     clock = Clock()
-    pace = Pace(8, clock)
-    pace.told({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "9s"})
-    assert pace._free()
-    pace.told({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m30s"})
+    pace = AdaptiveConcurrency(8, clock)
+    pace.read_headers({"x-ratelimit-remaining-requests": "3", "x-ratelimit-reset-requests": "9s"})
+    assert pace._has_free_slot()
+    pace.read_headers({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "1m30s"})
     clock.now = 89.9
-    assert not pace._free()
+    assert not pace._has_free_slot()
     clock.now = 90.1
-    assert pace._free()
+    assert pace._has_free_slot()
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,16 @@ def test_an_allowance_that_is_used_up_is_waited_for():
     [("1s", 1), ("6m0s", 360), ("120ms", 0.12), ("1h2m3.5s", 3723.5), ("7", 7), ("soon", 0)],
 )
 def test_durations_are_read_as_servers_write_them(text, seconds):
-    assert seconds_of(text) == pytest.approx(seconds)
+    assert parse_duration(text) == pytest.approx(seconds)
 
 
 def test_seats_are_given_in_the_order_of_asking_and_given_back():
     async def run():
-        pace, order = Pace(2), []
+        pace, order = AdaptiveConcurrency(2), []
         pace.limit = 2
 
         async def sit(name):
-            async with pace.seat():
+            async with pace.slot():
                 order.append(name)
                 await asyncio.sleep(0.01)
 
@@ -112,9 +112,9 @@ def test_seats_are_given_in_the_order_of_asking_and_given_back():
 
 def test_one_who_is_cancelled_while_waiting_takes_no_seat():
     async def run():
-        pace = Pace(1)
-        async with pace.seat():
-            waiting = asyncio.create_task(pace._sit())
+        pace = AdaptiveConcurrency(1)
+        async with pace.slot():
+            waiting = asyncio.create_task(pace._acquire())
             await asyncio.sleep(0)
             waiting.cancel()
             await asyncio.gather(waiting, return_exceptions=True)

@@ -8,21 +8,21 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from harness.errors import JudgeRefusedError
-from harness.evaluation.scoring import refused
-from harness.judges import upkeep
-from harness.judges.client import OpenAIJudge
-from harness.judges.refusals import of_all, refusal
-from harness.judges.stored import StoredJudge
-from harness.types import Graded, JudgeRequest, Message, Reading
+from harness.evaluation.run import refusal_notes
+from harness.judges.cached import CachedJudge
+from harness.judges.client import OpenAIClient
+from harness.judges.refusals import classify_refusal, refuses_everything
+from harness.judges.store import maintenance
+from harness.types import Graded, JudgeRequest, Message, ParsedVerdict
 
 COUNT = 60
 LONG = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens"
 
 
 class Reader:
-    def read(self, replies):
+    def parse(self, replies):
         said = replies[-1].content
-        return Reading(float(said)) if said.isdigit() else None
+        return ParsedVerdict(float(said)) if said.isdigit() else None
 
     def follow_up(self, request, replies):
         return request
@@ -80,7 +80,7 @@ def server(refuse):
 
 def judge(served, path, **fields):
     url = f"http://127.0.0.1:{served.server_port}/v1"
-    return StoredJudge(OpenAIJudge(model="j", base_url=url, **fields), path)
+    return CachedJudge(OpenAIClient(model="j", base_url=url, **fields), path)
 
 
 def requests(count=COUNT):
@@ -128,13 +128,13 @@ def test_one_that_is_refused_alone_leaves_the_run_going(path, status, code, told
         assert len(served.asked) == COUNT  # none of them twice
     assert again == found
     for i, verdict in enumerate(found):
-        assert verdict.reading == (None if i in odd else Reading(float(i)))
+        assert verdict.parsed == (None if i in odd else ParsedVerdict(float(i)))
         assert bool(verdict.refusal) == (i in odd)
     assert f"{status}: " in found[0].refusal
     assert told in found[0].refusal
-    bill = judge(served, path).bill(requests(), READER)
-    assert (bill.calls, bill.refused, bill.failed, bill.unread) == (COUNT, 3, 0, 0)
-    assert upkeep.verify(path) == upkeep.Health(COUNT, ())
+    bill = judge(served, path).usage(requests(), READER)
+    assert (bill.calls, bill.refused, bill.failed, bill.unparsed) == (COUNT, 3, 0, 0)
+    assert maintenance.verify(path) == maintenance.StoreHealth(COUNT, ())
 
 
 @pytest.mark.parametrize(("status", "code", "told"), OF_ALL)
@@ -147,7 +147,7 @@ def test_what_is_refused_every_time_stops_the_run_at_once(path, status, code, to
         # once the server is mended nothing of that is remembered
         served.refuse = lambda _: None
         found = grade(served, path)
-    assert [verdict.reading.value for verdict in found] == list(range(COUNT))
+    assert [verdict.parsed.value for verdict in found] == list(range(COUNT))
 
 
 def test_the_only_request_there_is_is_told_of_as_an_error(path):
@@ -174,7 +174,7 @@ def test_what_was_refused_is_asked_again_where_that_is_wanted(path):
         served.refuse = lambda _: None
         assert grade(served, path)[3].refusal
         found = grade(served, path, ask_refused=True)
-        assert [verdict.reading.value for verdict in found] == list(range(COUNT))
+        assert [verdict.parsed.value for verdict in found] == list(range(COUNT))
         assert grade(served, path) == found  # an answer outweighs the refusal before it
         assert len(served.asked) == COUNT + 2
 
@@ -182,10 +182,10 @@ def test_what_was_refused_is_asked_again_where_that_is_wanted(path):
 def test_a_reader_is_told_how_many_and_why(path):
     with server(lambda word: ALONE[0] if word in (3, 4) else None) as served:
         found = grade(served, path)
-    (note,) = refused(Graded("x", "j", (), (), tuple(found)))
+    (note,) = refusal_notes(Graded("x", "j", (), (), tuple(found)))
     assert "2 of 60 requests were refused by the judge's server (2 x 400: context_length" in note
     assert "ask_refused=true" in note
-    assert refused(Graded("x", "j", (), (), tuple(found[10:]))) == []
+    assert refusal_notes(Graded("x", "j", (), (), tuple(found[10:]))) == []
 
 
 @pytest.mark.parametrize(
@@ -205,9 +205,9 @@ def test_a_reader_is_told_how_many_and_why(path):
     ],
 )
 def test_when_refusals_are_of_all(answered, explained, unexplained, expected):
-    assert of_all(answered, explained, unexplained) == expected
+    assert refuses_everything(answered, explained, unexplained) == expected
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
 def test_other_refusals_are_never_of_one_request(status):
-    assert refusal(status, ("insufficient_quota",), "told") is None
+    assert classify_refusal(status, ("insufficient_quota",), "told") is None

@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from harness.judges import wire
-from harness.judges.server import serving
+from harness.judges import chat_format
+from harness.judges.toy_server import serving
 from harness.types import Reply
 
 TOP = ((("m", math.log(0.75)), ("M", math.log(0.25)), ("x", -20.0)),)
@@ -45,7 +45,7 @@ def test_a_reply_goes_over_the_wire_and_back(url):
     status, data = ask(url, logprobs=True, top_logprobs=2)
     assert status == 200
     assert data["usage"]["total_tokens"] == 8
-    found = wire.reply_of(json.dumps(data))
+    found = chat_format.reply_of(json.dumps(data))
     assert found == Reply("HELLO", (TOP[0][:2],), "stop", "toy", 7, 1)
 
 
@@ -101,9 +101,9 @@ def test_other_paths_are_not_found(url):
 )
 def test_what_is_no_completion_is_no_reply(text):
     with pytest.raises(ValueError, match="no chat completion"):
-        wire.reply_of(text)
+        chat_format.reply_of(text)
 
 
 def test_null_content_is_an_empty_reply():
     text = '{"choices": [{"message": {"content": null}, "finish_reason": "content_filter"}]}'
-    assert wire.reply_of(text) == Reply("", None, "content_filter", "", 0, 0)
+    assert chat_format.reply_of(text) == Reply("", None, "content_filter", "", 0, 0)

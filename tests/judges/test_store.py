@@ -8,14 +8,14 @@ import sys
 import pytest
 
 from harness.errors import StoreError
-from harness.judges import store
-from harness.judges.store import Attempt, key_of, opened
+from harness.judges.store import database
+from harness.judges.store.database import Attempt, key_of, open_store
 
 BODY = {"model": "j", "messages": [{"role": "user", "content": "ä"}], "temperature": 0}
 
 
 def test_a_reply_comes_back_as_it_was_added(tmp_path):
-    with opened(tmp_path / "deep" / "v.sqlite") as verdicts:
+    with open_store(tmp_path / "deep" / "v.sqlite") as verdicts:
         verdicts.add([Attempt(BODY, '{"a": "ü\\u0000"}', "j-1", True)])
         assert verdicts.replies([key_of(BODY), "other"]) == {key_of(BODY): ['{"a": "ü\\u0000"}']}
 
@@ -35,16 +35,16 @@ def test_every_parameter_makes_another_key():
 def test_attempts_are_added_and_never_overwritten(tmp_path):
     path = tmp_path / "v.sqlite"
     for text in ("one", "two"):
-        with opened(path) as verdicts:
+        with open_store(path) as verdicts:
             verdicts.add([Attempt(BODY, text, "j", text == "two")])
-    with opened(path) as verdicts:
+    with open_store(path) as verdicts:
         assert verdicts.replies([key_of(BODY)])[key_of(BODY)] == ["one", "two"]
         rows = verdicts.connection.execute("SELECT attempt, status, model FROM attempt").fetchall()
     assert rows == [(1, "unread", "j"), (2, "read", "j")]
 
 
 def test_the_journal_and_the_flushing_are_the_safe_ones(tmp_path):
-    with opened(tmp_path / "v.sqlite") as verdicts:
+    with open_store(tmp_path / "v.sqlite") as verdicts:
         ask = verdicts.connection.execute
         assert ask("PRAGMA journal_mode").fetchone() == ("wal",)
         assert ask("PRAGMA synchronous").fetchone() == (2,)  # FULL
@@ -52,7 +52,7 @@ def test_the_journal_and_the_flushing_are_the_safe_ones(tmp_path):
 
 def test_many_keys_are_found_at_once(tmp_path):
     bodies = [{**BODY, "seed": i} for i in range(603)]
-    with opened(tmp_path / "v.sqlite") as verdicts:
+    with open_store(tmp_path / "v.sqlite") as verdicts:
         verdicts.add(Attempt(body, str(i), "j", True) for i, body in enumerate(bodies))
         found = verdicts.replies(map(key_of, bodies))
     assert found == {key_of(body): [str(i)] for i, body in enumerate(bodies)}
@@ -71,7 +71,7 @@ def test_many_keys_are_found_at_once(tmp_path):
 def test_a_damaged_reply_is_not_served(tmp_path, damage):
     path = tmp_path / "v.sqlite"
     bodies = [BODY, {**BODY, "temperature": 1}]
-    with opened(path) as verdicts:
+    with open_store(path) as verdicts:
         for body in bodies:
             verdicts.add([Attempt(body, f"about {body['temperature']}", "j", True)])
         verdicts.connection.execute(damage)
@@ -84,7 +84,7 @@ def test_a_damaged_reply_is_not_served(tmp_path, damage):
 def test_what_is_no_database_is_told_in_one_line(tmp_path):
     path = tmp_path / "v.sqlite"
     path.write_bytes(b"this is no database" * 100)
-    with pytest.raises(StoreError, match="not a database") as caught, opened(path):
+    with pytest.raises(StoreError, match="not a database") as caught, open_store(path):
         pass
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -95,14 +95,14 @@ def test_another_layout_is_refused(tmp_path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="layout 99"), opened(path):
+    with pytest.raises(StoreError, match="layout 99"), open_store(path):
         pass
 
 
 def test_a_locked_store_is_told_in_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     path = tmp_path / "v.sqlite"
-    with opened(path) as first, opened(path) as second:
+    with open_store(path) as first, open_store(path) as second:
         first.connection.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="another process holds it"):
             second.add([Attempt(BODY, "x", "j", True)])
@@ -111,7 +111,7 @@ def test_a_locked_store_is_told_in_one_line(tmp_path, monkeypatch):
 
 def test_a_full_disk_is_told_and_what_stood_stands(tmp_path):
     path = tmp_path / "v.sqlite"
-    with opened(path) as verdicts:
+    with open_store(path) as verdicts:
         verdicts.add([Attempt(BODY, "kept", "j", True)])
         verdicts.connection.execute("PRAGMA max_page_count = 8")
         with pytest.raises(StoreError, match="free some space"):
@@ -121,14 +121,14 @@ def test_a_full_disk_is_told_and_what_stood_stands(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path):
-    with pytest.raises(StoreError, match="--workspace"), opened(tmp_path):
+    with pytest.raises(StoreError, match="--workspace"), open_store(tmp_path):
         pass
 
 
 WRITER = """
 import sys
 from pathlib import Path
-from harness.judges.store import Attempt, opened
+from harness.judges.store.database import Attempt, opened
 with opened(Path(sys.argv[1])) as verdicts:
     for i in range(100_000):
         verdicts.add([Attempt({"model": "j", "i": i}, f"reply {i}" * 50, "j", True)])
@@ -147,7 +147,7 @@ def test_what_was_told_to_be_written_survives_a_kill(tmp_path, lines):
     written = [int(line) for line in told if line.endswith("\n")]
     assert len(written) >= lines
     keys = [key_of({"model": "j", "i": i}) for i in written]
-    with opened(path) as verdicts:
+    with open_store(path) as verdicts:
         assert verdicts.connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         assert len(verdicts.replies(keys)) == len(written)
         verdicts.add([Attempt(BODY, "goes on", "j", True)])
@@ -156,7 +156,7 @@ def test_what_was_told_to_be_written_survives_a_kill(tmp_path, lines):
 def test_two_processes_write_into_one_store(tmp_path):
     path = tmp_path / "v.sqlite"
     command = [sys.executable, "-c", WRITER, str(path)]
-    with opened(path):
+    with open_store(path):
         pass
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     try:
@@ -167,7 +167,7 @@ def test_two_processes_write_into_one_store(tmp_path):
         for writer in writers:
             writer.kill()
             writer.communicate()
-    with opened(path) as verdicts:
+    with open_store(path) as verdicts:
         found = verdicts.replies(key_of({"model": "j", "i": i}) for i in range(20))
     assert len(found) == 20
     assert {len(replies) for replies in found.values()} == {2}

@@ -6,33 +6,32 @@ import re
 import pytest
 
 from harness.errors import JudgeError
-from harness.judges import wire
-from harness.judges.desk import Answered
-from harness.judges.store import opened
-from harness.judges.stored import StoredJudge
-from harness.types import JudgeRequest, Message, Reading, Reply
+from harness.judges import chat_format
+from harness.judges.cached import CachedJudge
+from harness.judges.store.database import open_store
+from harness.types import JudgeRequest, Message, ParsedVerdict, RawReply, Reply
 
 
 class Script:
     """A client that answers from a list, one reply a request it is asked."""
 
-    model, served_as, unread_attempts = "j", ("j-served",), 2
+    model, served_as, unparsed_attempts = "j", ("j-served",), 2
 
     def __init__(self, *contents, fail_after=None, served="j-served"):
         self.contents, self.fail_after, self.asked = list(contents), fail_after, []
         self.served = served
 
     def body(self, request):
-        return wire.body_of(self.model, request)
+        return chat_format.body_of(self.model, request)
 
-    def ask(self, desk):
-        while (given := desk.next()) is not None:
+    def ask(self, queue):
+        while (given := queue.next()) is not None:
             if self.fail_after is not None and len(self.asked) >= self.fail_after:
                 raise JudgeError("gone")
             place, body = given
             self.asked.append(body)
             reply = Reply(self.contents.pop(0), None, "stop", self.served, 10, 1)
-            desk.keep([Answered(place, json.dumps(wire.completion_of(reply, body)), 0.5)])
+            queue.keep([RawReply(place, json.dumps(chat_format.completion_of(reply, body)), 0.5)])
 
 
 def request(name, content=None):
@@ -42,9 +41,9 @@ def request(name, content=None):
 class Reader:
     """Reads a number; asks again where there is none."""
 
-    def read(self, replies):
+    def parse(self, replies):
         said = replies[-1].content
-        return Reading(float(said)) if said not in ("", "?") else None
+        return ParsedVerdict(float(said)) if said not in ("", "?") else None
 
     def follow_up(self, request, replies):
         return request
@@ -55,9 +54,9 @@ READER = Reader()
 
 def grade(client, tmp_path, requests):
     steps = []
-    verdicts = StoredJudge(client, tmp_path / "v.sqlite").judge(requests, READER, steps.append)
+    verdicts = CachedJudge(client, tmp_path / "v.sqlite").judge(requests, READER, steps.append)
     assert sum(steps) == len(requests)
-    return [(v.request_id, v.reading.value if v.reading else None, v.model) for v in verdicts]
+    return [(v.request_id, v.parsed.value if v.parsed else None, v.model) for v in verdicts]
 
 
 def test_verdicts_are_in_the_order_of_the_requests(tmp_path):
@@ -91,7 +90,7 @@ def test_an_unread_reply_is_kept_and_asked_again(tmp_path):
     client = Script("", "0.25", "0.75")
     found = grade(client, tmp_path, [request("a"), request("b")])
     assert found == [("a", 0.75, "j-served"), ("b", 0.25, "j-served")]
-    with opened(tmp_path / "v.sqlite") as verdicts:
+    with open_store(tmp_path / "v.sqlite") as verdicts:
         rows = verdicts.connection.execute("SELECT attempt, status FROM attempt ORDER BY rowid")
         assert rows.fetchall() == [(1, "unread"), (1, "read"), (2, "read")]
 
@@ -113,18 +112,18 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path):
 
 def test_a_better_reader_reads_what_is_stored(tmp_path):
     grade(Script("?", "?"), tmp_path, [request("a")])
-    judge = StoredJudge(Script(), tmp_path / "v.sqlite")
+    judge = CachedJudge(Script(), tmp_path / "v.sqlite")
 
     class Better(Reader):
-        def read(self, replies):
-            return Reading(0.5)
+        def parse(self, replies):
+            return ParsedVerdict(0.5)
 
     found = judge.judge([request("a")], Better(), lambda _: None)
-    assert found[0].reading == Reading(0.5)
+    assert found[0].parsed == ParsedVerdict(0.5)
 
 
 def test_pending_counts_what_would_be_asked_and_writes_nothing(tmp_path):
-    judge = StoredJudge(Script("1"), tmp_path / "v.sqlite")
+    judge = CachedJudge(Script("1"), tmp_path / "v.sqlite")
     requests = [request("a"), request("b", "a"), request("c")]
     assert judge.pending(requests, READER) == 2
     assert not judge.path.exists()
@@ -139,9 +138,9 @@ def test_nothing_to_judge_is_nothing_to_ask(tmp_path):
 class Conversation(Reader):
     """Reads a number in all that was said; asks to go on once, and never repeats itself."""
 
-    def read(self, replies):
+    def parse(self, replies):
         said = "".join(reply.content for reply in replies)
-        return Reading(float(said)) if re.fullmatch(r"\d(\.\d+)?", said) else None
+        return ParsedVerdict(float(said)) if re.fullmatch(r"\d(\.\d+)?", said) else None
 
     def follow_up(self, request, replies):
         if len(replies) > 1:
@@ -153,9 +152,9 @@ class Conversation(Reader):
 def test_a_protocol_may_follow_up_and_the_whole_conversation_is_stored(tmp_path):
     client = Script("0.", "1", "25")
     requests = [request("a"), request("b")]
-    judge = StoredJudge(client, tmp_path / "v.sqlite")
+    judge = CachedJudge(client, tmp_path / "v.sqlite")
     found = judge.judge(requests, Conversation(), lambda _: None)
-    assert [(v.reading.value, v.text) for v in found] == [(0.25, "0.\n25"), (1.0, "1")]
+    assert [(v.parsed.value, v.text) for v in found] == [(0.25, "0.\n25"), (1.0, "1")]
     asked = [[m["content"] for m in body["messages"]] for body in client.asked]
     assert asked == [["a"], ["b"], ["a", "0.", "go on"]]
     assert judge.judge(requests, Conversation(), lambda _: None) == found
@@ -165,31 +164,33 @@ def test_a_protocol_may_follow_up_and_the_whole_conversation_is_stored(tmp_path)
 def test_a_follow_up_that_was_not_reached_is_asked_alone_later(tmp_path):
     path = tmp_path / "v.sqlite"
     with pytest.raises(JudgeError):
-        StoredJudge(Script("0.", fail_after=1), path).judge(
+        CachedJudge(Script("0.", fail_after=1), path).judge(
             [request("a")], Conversation(), lambda _: None
         )
     client = Script("5")  # after the stored "0."
-    judge = StoredJudge(client, path)
+    judge = CachedJudge(client, path)
     assert judge.pending([request("a")], Conversation()) == 1
-    assert judge.judge([request("a")], Conversation(), lambda _: None)[0].reading == Reading(0.5)
+    assert judge.judge([request("a")], Conversation(), lambda _: None)[0].parsed == ParsedVerdict(
+        0.5
+    )
     assert len(client.asked) == 1
 
 
 def test_a_protocol_that_never_asks_again_leaves_it_unread(tmp_path):
     client = Script("x", "y")
-    found = StoredJudge(client, tmp_path / "v.sqlite").judge(
+    found = CachedJudge(client, tmp_path / "v.sqlite").judge(
         [request("a")], Conversation(), lambda _: None
     )
-    assert (found[0].reading, found[0].text) == (None, "x\ny")
+    assert (found[0].parsed, found[0].text) == (None, "x\ny")
 
 
 def test_an_empty_reply_is_asked_again_and_is_no_part_of_the_conversation(tmp_path):
     client = Script("", "0.", "25")
-    client.unread_attempts = 3
-    found = StoredJudge(client, tmp_path / "v.sqlite").judge(
+    client.unparsed_attempts = 3
+    found = CachedJudge(client, tmp_path / "v.sqlite").judge(
         [request("a")], Conversation(), lambda _: None
     )
-    assert (found[0].reading, found[0].text) == (Reading(0.25), "0.\n25")
+    assert (found[0].parsed, found[0].text) == (ParsedVerdict(0.25), "0.\n25")
     asked = [[m["content"] for m in body["messages"]] for body in client.asked]
     assert asked == [["a"], ["a"], ["a", "0.", "go on"]]
 

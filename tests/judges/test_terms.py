@@ -5,44 +5,42 @@ import json
 
 import pytest
 
-from harness.config import build, load
+from harness.core.config import build, load
 from harness.errors import BudgetError, ConfigError, JudgeError, JudgeIdentityError
-from harness.judges import identity, prices, wire
-from harness.judges.choice import remembering
-from harness.judges.client import OpenAIJudge
-from harness.judges.desk import Answered
-from harness.judges.panel import Panel, decided
-from harness.judges.replay import Replay
-from harness.judges.store import opened
-from harness.judges.stored import StoredJudge, terms_of
-from harness.types import JudgeRequest, Message, Reading, Reply, Verdict
+from harness.judges import chat_format, costs, model_check
+from harness.judges.batch import cached_judge
+from harness.judges.cached import CachedJudge, ReplayClient, judge_options
+from harness.judges.client import OpenAIClient
+from harness.judges.panel import JudgePanel, panel_verdict
+from harness.judges.store.database import open_store
+from harness.types import JudgeRequest, Message, ParsedVerdict, RawReply, Reply, Verdict
 
 
 class Client:
     """Answers `1`; says which model it served, in the order of `serves`."""
 
-    served_as, unread_attempts = (), 2
+    served_as, unparsed_attempts = (), 2
 
     def __init__(self, model="gpt-4-1106-preview", serves=(), says="1", prompt_tokens=1000):
         self.model, self.serves, self.says, self.asked = model, list(serves), says, 0
         self.prompt_tokens = prompt_tokens
 
     def body(self, request):
-        return wire.body_of(self.model, request)
+        return chat_format.body_of(self.model, request)
 
-    def ask(self, desk):
-        while (given := desk.next()) is not None:
+    def ask(self, queue):
+        while (given := queue.next()) is not None:
             self.asked += 1
             served = self.serves.pop(0) if self.serves else self.model
             reply = Reply(self.says, None, "stop", served, self.prompt_tokens, 1)
-            text = json.dumps(wire.completion_of(reply, given[1]))
-            desk.keep([Answered(given[0], text, 2.0)])
+            text = json.dumps(chat_format.completion_of(reply, given[1]))
+            queue.keep([RawReply(given[0], text, 2.0)])
 
 
 class Reader:
-    def read(self, replies):
+    def parse(self, replies):
         said = replies[-1].content
-        return Reading(float(said)) if said else None
+        return ParsedVerdict(float(said)) if said else None
 
     def follow_up(self, request, replies):
         return request
@@ -57,7 +55,7 @@ def requests(count, length=4000):
 
 
 def grade(client, path, count=5, **terms):
-    judge = StoredJudge(client, path, terms_of(**terms))
+    judge = CachedJudge(client, path, judge_options(**terms))
     return judge, judge.judge(requests(count), READER, lambda _: None)
 
 
@@ -71,14 +69,14 @@ def test_another_model_stops_the_run_and_its_verdict_is_in_quarantine(path):
     with pytest.raises(JudgeIdentityError, match="--accept-judge gpt-4-turbo-2024-04-09"):
         grade(client, path)
     assert client.asked == 3
-    with opened(path) as store:
+    with open_store(path) as store:
         rows = store.connection.execute("SELECT status, model FROM attempt ORDER BY rowid")
         assert rows.fetchall()[2] == ("quarantined", "gpt-4-turbo-2024-04-09")
     again = Client()
     judge, found = grade(again, path)
     assert again.asked == 3
     assert {verdict.model for verdict in found} == {"gpt-4-1106-preview"}
-    assert judge.bill(requests(5), READER).quarantined == 1
+    assert judge.usage(requests(5), READER).quarantined == 1
 
 
 def test_a_model_that_was_accepted_counts_and_is_named(path):
@@ -110,12 +108,12 @@ def test_a_server_that_names_no_model_is_a_stranger_too(path):
     ],
 )
 def test_aliases_are_known(model, url, moving):
-    assert identity.moving(model, url) == moving
+    assert model_check.is_alias(model, url) == moving
 
 
 def test_an_alias_is_refused_before_anything_is_asked(path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
-    judge = StoredJudge(OpenAIJudge(model="gpt-4o", base_url="https://api.openai.com/v1"), path)
+    judge = CachedJudge(OpenAIClient(model="gpt-4o", base_url="https://api.openai.com/v1"), path)
     with pytest.raises(JudgeIdentityError, match="is an alias"):
         judge.judge(requests(1), READER, lambda _: None)
 
@@ -131,7 +129,7 @@ def test_the_budget_is_a_hard_limit(path):
         grade(more, path, count=20, budget=0.05)
     assert more.asked == 4
     judge, _ = grade(Client(), path, count=20, budget=1)
-    bill = judge.bill(requests(20), READER)
+    bill = judge.usage(requests(20), READER)
     assert (bill.calls, bill.failed, bill.estimated) == (20, 0, 0)
     assert bill.dollars == pytest.approx(20 * 0.01003)
     assert bill.seconds == 2.0
@@ -140,22 +138,22 @@ def test_the_budget_is_a_hard_limit(path):
 
 def test_unread_replies_are_on_the_bill(path):
     judge, found = grade(Client(says=""), path, count=3)
-    assert [verdict.reading for verdict in found] == [None] * 3
-    bill = judge.bill(requests(3), READER)
-    assert (bill.calls, bill.unread) == (6, 6)
+    assert [verdict.parsed for verdict in found] == [None] * 3
+    bill = judge.usage(requests(3), READER)
+    assert (bill.calls, bill.unparsed) == (6, 6)
 
 
 def test_tries_without_a_reply_are_on_the_bill_by_a_guess(path):
     class Failing(Client):
-        def ask(self, desk):
-            place, body = desk.next()
-            desk.failed(place, "no answer in time")
+        def ask(self, queue):
+            place, body = queue.next()
+            queue.failed(place, "no answer in time")
             raise JudgeError("gone")
 
-    judge = StoredJudge(Failing(), path)
+    judge = CachedJudge(Failing(), path)
     with pytest.raises(JudgeError):
         judge.judge(requests(2), READER, lambda _: None)
-    bill = judge.bill(requests(2), READER)
+    bill = judge.usage(requests(2), READER)
     assert (bill.calls, bill.failed, bill.estimated) == (1, 1, 1)
     assert bill.prompt_tokens == 1000  # 4,000 characters, four a token
 
@@ -166,12 +164,12 @@ def test_a_budget_needs_a_price(path):
 
 
 def test_a_forecast_is_what_it_then_costs(path):
-    judge = StoredJudge(Client(), path)
-    told = judge.forecast(requests(10), READER)
+    judge = CachedJudge(Client(), path)
+    told = judge.estimate_cost(requests(10), READER)
     assert (told.calls, told.completion_tokens) == (10, 10)
     assert not path.exists()
     grade(Client(), path, count=4)
-    later = judge.forecast(requests(10), READER)
+    later = judge.estimate_cost(requests(10), READER)
     assert later.calls == 6
     assert "2.0 s a call as before" in later.grounds
     # one call at a time (the client names no number), of two seconds each
@@ -185,17 +183,17 @@ def test_the_price_is_that_of_the_day(monkeypatch, tmp_path):
         f"{{prompt: {p}, completion: 1, since: {d}, source: s}}"
         for p, d in ((1, "2025-01-01"), (2, "2026-01-01"))
     ]
-    text = "use: harness.judges.prices:Prices\nmodels:\n  m:\n"
+    text = "use: harness.judges.costs:Prices\nmodels:\n  m:\n"
     (folder / "mine.yaml").write_text(text + "".join(f"  - {line}\n" for line in lines))
     monkeypatch.chdir(tmp_path)
     day = datetime.date
-    assert prices.price_of("m", day(2024, 12, 31)) is None
-    assert prices.price_of("m", day(2025, 12, 31)).prompt == 1
-    assert prices.price_of("m", day(2026, 1, 1)).prompt == 2
+    assert costs.price_of("m", day(2024, 12, 31)) is None
+    assert costs.price_of("m", day(2025, 12, 31)).prompt == 1
+    assert costs.price_of("m", day(2026, 1, 1)).prompt == 2
 
 
 def test_a_batch_costs_its_share():
-    price = prices.price_of("gpt-4.1-2025-04-14")
+    price = costs.price_of("gpt-4.1-2025-04-14")
     assert price.dollars(1_000_000, 1_000_000) == pytest.approx(2 + 8)
     assert price.dollars(1_000_000, 1_000_000, batched=True) == pytest.approx(5)
 
@@ -207,41 +205,44 @@ def test_every_price_has_a_source_and_a_page():
 
 def price(**fields):
     told = {"prompt": 1, "completion": 2, "since": "2025-01-01", "source": "s", "page": "https://p"}
-    return prices.Price(**told | fields)
+    return costs.Price(**told | fields)
 
 
 def test_a_price_that_nobody_has_looked_up_for_long_is_doubted():
     looked, day = datetime.date(2026, 1, 1), datetime.date(2026, 6, 30)  # 180 days later
-    assert price(checked=looked).doubt(day) == ""
-    told = price(checked=looked).doubt(day + datetime.timedelta(days=1))
+    assert price(checked=looked).staleness(day) == ""
+    told = price(checked=looked).staleness(day + datetime.timedelta(days=1))
     assert "looked up 181 days ago" in told
     assert "https://p" in told
     assert "configs/prices/mine.yaml" in told
-    assert "looked up long ago" in price().doubt(day)
-    assert price(prompt=0, completion=0).doubt(day) == prices.FREE.doubt() == ""
-    assert "since 2025-01-01, looked up 2026-01-01 (s)" in price(checked=looked).told
+    assert "looked up long ago" in price().staleness(day)
+    assert price(prompt=0, completion=0).staleness(day) == costs.FREE.staleness() == ""
+    assert "since 2025-01-01, looked up 2026-01-01 (s)" in price(checked=looked).description
 
 
 def test_a_price_that_was_looked_up_again_outweighs_the_older_look(monkeypatch, tmp_path):
     folder = tmp_path / "configs" / "prices"
     folder.mkdir(parents=True)
     line = "{prompt: 10, completion: 30, since: 2023-11-06, checked: 2026-11-01, source: mine}"
-    text = f"use: harness.judges.prices:Prices\nmodels:\n  gpt-4-1106-preview:\n  - {line}\n"
+    text = f"use: harness.judges.costs:Prices\nmodels:\n  gpt-4-1106-preview:\n  - {line}\n"
     (folder / "mine.yaml").write_text(text)
-    assert prices.price_of("gpt-4-1106-preview").source != "mine"
+    assert costs.price_of("gpt-4-1106-preview").source != "mine"
     monkeypatch.chdir(tmp_path)
-    assert prices.price_of("gpt-4-1106-preview").source == "mine"
+    assert costs.price_of("gpt-4-1106-preview").source == "mine"
 
 
 def test_a_forecast_tells_the_doubt(path):
-    told = StoredJudge(Client(), path).forecast(requests(1), READER)
+    told = CachedJudge(Client(), path).estimate_cost(requests(1), READER)
     assert "looked up long ago" in told.doubt
-    panel = Panel(members=[Client(), Client(), Client("unknown")], rule="majority")
-    assert remembering(panel, path, terms_of()).forecast(requests(1), READER).doubt == told.doubt
+    panel = JudgePanel(members=[Client(), Client(), Client("unknown")], rule="majority")
+    assert (
+        cached_judge(panel, path, judge_options()).estimate_cost(requests(1), READER).doubt
+        == told.doubt
+    )
 
 
 def verdict(value, label="", model="m"):
-    reading = None if value is None else Reading(value, label)
+    reading = None if value is None else ParsedVerdict(value, label)
     return Verdict("r", reading, model, "said")
 
 
@@ -258,37 +259,37 @@ def verdict(value, label="", model="m"):
     ],
 )
 def test_a_panel_decides(values, rule, expected):
-    found = decided([verdict(value) for value in values], rule)
-    assert (found.reading and found.reading.value) == (expected and pytest.approx(expected))
+    found = panel_verdict([verdict(value) for value in values], rule)
+    assert (found.parsed and found.parsed.value) == (expected and pytest.approx(expected))
 
 
 def test_a_majority_keeps_its_label_and_names_all_who_sat():
-    found = decided(
+    found = panel_verdict(
         [verdict(1, "A>B", "x"), verdict(0, "B>A", "y"), verdict(1, "A>B", "z")], "majority"
     )
-    assert found.reading == Reading(1, "A>B")
+    assert found.parsed == ParsedVerdict(1, "A>B")
     assert (found.model, found.text) == ("x, y, z", "x: said\ny: said\nz: said")
 
 
 def test_a_panel_is_asked_one_by_one_and_pays_for_all(path):
     members = [Client("a", says="1"), Client("b", says="0"), Client("c", says="1")]
-    judge = remembering(Panel(members=members, rule="majority"), path, terms_of())
+    judge = cached_judge(JudgePanel(members=members, rule="majority"), path, judge_options())
     found = judge.judge(requests(3), READER, lambda _: None)
-    assert [verdict.reading.value for verdict in found] == [1.0] * 3
+    assert [verdict.parsed.value for verdict in found] == [1.0] * 3
     assert judge.model == "majority of a, b, c"
     assert judge.pending(requests(4), READER) == 1
-    assert judge.bill(requests(3), READER).calls == 9
-    assert judge.forecast(requests(4), READER).calls == 3
+    assert judge.usage(requests(3), READER).calls == 9
+    assert judge.estimate_cost(requests(4), READER).calls == 3
 
 
 def test_a_majority_of_an_even_number_is_refused():
     with pytest.raises(ValueError, match="odd number"):
-        Panel(members=[Client("a"), Client("b")], rule="majority")
+        JudgePanel(members=[Client("a"), Client("b")], rule="majority")
 
 
 def test_a_replay_repeats_what_is_stored_and_asks_nothing(path):
     _, found = grade(Client(), path, count=3)
-    replay = StoredJudge(Replay(model="gpt-4-1106-preview"), path)
+    replay = CachedJudge(ReplayClient(model="gpt-4-1106-preview"), path)
     assert replay.judge(requests(3), READER, lambda _: None) == found
     with pytest.raises(JudgeError, match="not all verdicts"):
         replay.judge(requests(4), READER, lambda _: None)
@@ -296,9 +297,9 @@ def test_a_replay_repeats_what_is_stored_and_asks_nothing(path):
 
 def test_parameters_of_the_judge_are_laid_over_the_protocols():
     request = JudgeRequest("a", (Message("user", "x"),), {"max_tokens": 1, "temperature": 1})
-    plain = OpenAIJudge(model="j").body(request)
+    plain = OpenAIClient(model="j").body(request)
     assert (plain["max_tokens"], plain["temperature"]) == (1, 1)
-    judge = OpenAIJudge(
+    judge = OpenAIClient(
         model="j",
         token_limit="max_completion_tokens",
         parameters={"temperature": None, "reasoning_effort": "none"},
@@ -307,4 +308,4 @@ def test_parameters_of_the_judge_are_laid_over_the_protocols():
     assert body["max_completion_tokens"] == 1
     assert body["reasoning_effort"] == "none"
     assert {"max_tokens", "temperature"}.isdisjoint(body)
-    assert OpenAIJudge(model="j", parameters={"max_tokens": 9}).body(request)["max_tokens"] == 9
+    assert OpenAIClient(model="j", parameters={"max_tokens": 9}).body(request)["max_tokens"] == 9

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.config import build, load
+from harness.core.config import build, load
 from harness.judges import tokens
 from harness.judges.tokens import RATES, estimator
 
@@ -56,10 +56,10 @@ def test_what_counts_is_told(monkeypatch):
         raise OSError(name)
 
     monkeypatch.setattr("tiktoken.get_encoding", gone)
-    count, told = tokens.counter("gpt-4o-2024-08-06")
+    count, told = tokens.token_counter("gpt-4o-2024-08-06")
     assert (count("a word or two"), told.partition(",")[0]) == (
         4,
         "an estimate of tiktoken's o200k_base",
     )
     assert "within 4 %" in told
-    assert "may be 20 % off" in tokens.counter("Qwen3-32B")[1]
+    assert "may be 20 % off" in tokens.token_counter("Qwen3-32B")[1]

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import InputError, StoreError
-from harness.judges import filesystem, layout, seal, upkeep
-from harness.judges.store import Attempt, Call, key_of, opened
+from harness.judges.store import integrity, maintenance, schema
+from harness.judges.store.database import Attempt, Call, key_of, open_store
 
 COUNT = 60
 
@@ -30,7 +30,7 @@ def reply(i):
 def path(tmp_path):
     """A store that was closed: rows within a page, and rows that go over several."""
     path = tmp_path / "v.sqlite"
-    with opened(path) as store:
+    with open_store(path) as store:
         for i in range(COUNT):
             call = Call(key_of(body(i)), "read", "j", 100, 1, False, 0.25, 1.5)
             store.add([Attempt(body(i), reply(i), "j", True)], [call])
@@ -40,19 +40,19 @@ def path(tmp_path):
 def served(path):
     """Return what a store serves, by number; a damaged one may refuse."""
     keys = {key_of(body(i)): i for i in range(COUNT)}
-    with opened(path) as store:
+    with open_store(path) as store:
         found = store.replies(keys)
     return {keys[key]: replies for key, replies in found.items()}
 
 
 def test_a_whole_store_is_found_whole_and_left_alone(path):
     before = path.read_bytes()
-    assert upkeep.verify(path) == upkeep.Health(COUNT, ())
+    assert maintenance.verify(path) == maintenance.StoreHealth(COUNT, ())
     assert path.read_bytes() == before
 
 
 def test_a_summary_tells_verdicts_and_money(path):
-    found = upkeep.summary(path)
+    found = maintenance.summary(path)
     row = found["verdicts"][0]
     told = {"judge": "j", "served": "j", "status": "read", "attempts": COUNT}
     assert row | told == row
@@ -62,12 +62,12 @@ def test_a_summary_tells_verdicts_and_money(path):
 
 def test_every_changed_byte_is_found_and_nothing_wrong_is_served(path):
     whole, rng = path.read_bytes(), random.Random(1)
-    mark = seal.seal_of(path).read_bytes()
+    mark = integrity.seal_of(path).read_bytes()
     for _ in range(60):
         at, bit = rng.randrange(len(whole)), 1 << rng.randrange(8)
         path.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])
-        seal.seal_of(path).write_bytes(mark)
-        assert upkeep.verify(path).faults, at
+        integrity.seal_of(path).write_bytes(mark)
+        assert maintenance.verify(path).faults, at
         try:
             found = served(path)
         except StoreError:
@@ -80,13 +80,13 @@ def test_a_layout_whose_names_are_no_text_is_damage_like_any_other(path):
     names = whole.index(b"tableattemptattempt")
     for at in range(names, names + 30):
         path.write_bytes(whole[:at] + b"\xdf" + whole[at + 1 :])
-        seal.seal_of(path).unlink(missing_ok=True)
-        assert upkeep.verify(path).faults, at
+        integrity.seal_of(path).unlink(missing_ok=True)
+        assert maintenance.verify(path).faults, at
         with suppress(StoreError):
             assert all(replies == [reply(i)] for i, replies in served(path).items())
         path.write_bytes(whole[:at] + b"\xdf" + whole[at + 1 :])
-        assert upkeep.repair(path)[0] == COUNT, at
-    assert upkeep.verify(path).faults == ()
+        assert maintenance.repair(path)[0] == COUNT, at
+    assert maintenance.verify(path).faults == ()
 
 
 @pytest.mark.parametrize("at", [0, 17, 105, 5000, 50_000, -300, -5000])
@@ -94,10 +94,10 @@ def test_a_repair_keeps_the_rest(path, at):
     data = bytearray(path.read_bytes())
     data[at] ^= 0xFF
     path.write_bytes(data)
-    kept, aside = upkeep.repair(path)
+    kept, aside = maintenance.repair(path)
     assert aside.read_bytes() == data
     assert kept >= COUNT - 8  # a page that is lost takes the rows on it
-    assert upkeep.verify(path) == upkeep.Health(kept, ())
+    assert maintenance.verify(path) == maintenance.StoreHealth(kept, ())
     found = served(path)
     assert len(found) == kept
     assert all(replies == [reply(i)] for i, replies in found.items())
@@ -106,68 +106,68 @@ def test_a_repair_keeps_the_rest(path, at):
 def test_a_cut_file_is_found_and_what_is_left_is_kept(path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2 + 100])
-    assert upkeep.verify(path).faults
-    kept, _ = upkeep.repair(path)
+    assert maintenance.verify(path).faults
+    kept, _ = maintenance.repair(path)
     assert COUNT // 4 < kept < COUNT
-    assert upkeep.verify(path) == upkeep.Health(kept, ())
+    assert maintenance.verify(path) == maintenance.StoreHealth(kept, ())
 
 
 def test_a_log_that_was_taken_away_is_told(path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA wal_autocheckpoint = 0")
-    with opened(path) as store:
+    with open_store(path) as store:
         store.add([Attempt(body(99), "lost", "j", True)])
         copy = path.with_name("copy.sqlite")
         copy.write_bytes(path.read_bytes())  # as a kill leaves it, without its log
     connection.close()
-    assert "log is gone" in upkeep.verify(copy).faults[0]
+    assert "log is gone" in maintenance.verify(copy).faults[0]
     assert len(served(copy)) == COUNT
 
 
 def test_calls_survive_a_repair(path):
-    upkeep.repair(path)
-    with opened(path) as store:
+    maintenance.repair(path)
+    with open_store(path) as store:
         assert len(list(store.calls(key_of(body(i)) for i in range(COUNT)))) == COUNT
 
 
 def test_a_store_in_use_is_not_repaired(path):
-    with opened(path), pytest.raises(StoreError, match="in use"):
-        upkeep.repair(path)
+    with open_store(path), pytest.raises(StoreError, match="in use"):
+        maintenance.repair(path)
 
 
 def test_a_store_in_use_is_not_sealed_until_the_last_has_closed_it(path):
-    with opened(path):
-        with opened(path):
+    with open_store(path):
+        with open_store(path):
             pass
-        assert not seal.seal_of(path).exists()
-    assert seal.broken(path) is None
-    assert seal.seal_of(path).exists()
+        assert not integrity.seal_of(path).exists()
+    assert integrity.seal_fault(path) is None
+    assert integrity.seal_of(path).exists()
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
 def test_verdicts_go_out_and_come_in(path, tmp_path, name):
-    assert upkeep.export(path, tmp_path / name) == COUNT
+    assert maintenance.export(path, tmp_path / name) == COUNT
     other = tmp_path / "other.sqlite"
-    assert upkeep.bring(other, tmp_path / name) == (COUNT, COUNT)
-    assert upkeep.bring(other, tmp_path / name) == (0, COUNT)
+    assert maintenance.import_verdicts(other, tmp_path / name) == (COUNT, COUNT)
+    assert maintenance.import_verdicts(other, tmp_path / name) == (0, COUNT)
     assert served(other) == served(path)
-    assert upkeep.verify(other) == upkeep.Health(COUNT, ())
+    assert maintenance.verify(other) == maintenance.StoreHealth(COUNT, ())
 
 
 def test_a_line_that_was_changed_brings_nothing(path, tmp_path):
-    upkeep.export(path, tmp_path / "out.jsonl.gz")
+    maintenance.export(path, tmp_path / "out.jsonl.gz")
     with gzip.open(tmp_path / "out.jsonl.gz", "rt") as file:
         lines = file.read().replace("question 12", "question 21")
     (tmp_path / "out.jsonl").write_text(lines)
     with pytest.raises(InputError, match="line 13 is no whole verdict"):
-        upkeep.bring(tmp_path / "other.sqlite", tmp_path / "out.jsonl")
-    with opened(tmp_path / "other.sqlite") as store:
+        maintenance.import_verdicts(tmp_path / "other.sqlite", tmp_path / "out.jsonl")
+    with open_store(tmp_path / "other.sqlite") as store:
         assert store.connection.execute("SELECT count(*) FROM attempt").fetchone() == (0,)
 
 
 def test_where_there_is_no_store_it_is_told(tmp_path):
     with pytest.raises(StoreError, match="--workspace"):
-        upkeep.verify(tmp_path / "none.sqlite")
+        maintenance.verify(tmp_path / "none.sqlite")
 
 
 VERSION_1 = """
@@ -190,19 +190,19 @@ def test_a_store_of_version_1_is_read_and_no_row_is_lost(tmp_path):
     connection.execute("PRAGMA user_version = 1")
     connection.commit()
     connection.close()
-    with opened(path) as store:
+    with open_store(path) as store:
         assert store.replies([key_of(body(0)), key_of(body(1))]) == {
             key_of(body(i)): [reply(i)] for i in range(2)
         }
         with pytest.raises(StoreError, match="damaged"):
             store.replies([key_of(body(2))])
-        assert store.connection.execute("PRAGMA user_version").fetchone() == (layout.VERSION,)
+        assert store.connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
 def test_a_store_of_version_2_is_brought_up_to_date(tmp_path):
     path = tmp_path / "old.sqlite"
-    with opened(path) as store:
-        store.add([Attempt(body(i), reply(i), "j", readable=True) for i in range(3)])
+    with open_store(path) as store:
+        store.add([Attempt(body(i), reply(i), "j", parsable=True) for i in range(3)])
         # version 2 knew of no refusals
         ask = store.connection.execute
         (told,) = ask("SELECT sql FROM sqlite_master WHERE name = 'attempt'").fetchone()
@@ -211,13 +211,13 @@ def test_a_store_of_version_2_is_brought_up_to_date(tmp_path):
         ask("INSERT INTO attempt SELECT * FROM later")
         ask("DROP TABLE later")
         ask("PRAGMA user_version = 2")
-    assert "layout is 2" in upkeep.verify(path).faults[0]
-    with opened(path) as store:
-        store.add([Attempt(body(3), "400: too long", "", readable=False, refused=True)])
+    assert "layout is 2" in maintenance.verify(path).faults[0]
+    with open_store(path) as store:
+        store.add([Attempt(body(3), "400: too long", "", parsable=False, refused=True)])
         keys = [key_of(body(i)) for i in range(4)]
         assert store.replies(keys) == {keys[i]: [reply(i)] for i in range(3)}
         assert store.refusals(keys) == {keys[3]: "400: too long"}
-    assert upkeep.verify(path) == upkeep.Health(4, ())
+    assert maintenance.verify(path) == maintenance.StoreHealth(4, ())
 
 
 MOUNTS = """
@@ -240,13 +240,13 @@ MOUNTS = """
     ],
 )
 def test_the_file_system_is_known(where, kind, shared):
-    assert filesystem.kind(Path(where), MOUNTS) == kind
-    assert filesystem.shared(Path(where), MOUNTS) == shared
+    assert schema.file_system_type(Path(where), MOUNTS) == kind
+    assert schema.is_shared(Path(where), MOUNTS) == shared
 
 
 def test_a_shared_file_system_has_no_write_ahead_log(tmp_path, monkeypatch):
-    monkeypatch.setattr(filesystem, "shared", lambda path: True)
-    with opened(tmp_path / "v.sqlite") as store:
+    monkeypatch.setattr(schema, "is_shared", lambda path: True)
+    with open_store(tmp_path / "v.sqlite") as store:
         assert store.connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         store.add([Attempt(body(1), "x", "j", True)])
-    assert upkeep.verify(tmp_path / "v.sqlite") == upkeep.Health(1, ())
+    assert maintenance.verify(tmp_path / "v.sqlite") == maintenance.StoreHealth(1, ())

@@ -7,16 +7,16 @@ import urllib.request
 
 import pytest
 
-from harness.config import build
+from harness.core.config import build
+from harness.core.stages import StageStore
 from harness.errors import ConfigError, JudgeError
 from harness.judges import vllm
-from harness.judges.stored import StoredJudge
-from harness.judges.vllm import VLLMJudge
-from harness.runs import StageStore
-from harness.toy.corpus import ToyTexts
-from harness.training.fine_tune import FineTuned
-from harness.training.loop import Optimiser
-from harness.types import JudgeRequest, Message, Reading
+from harness.judges.cached import CachedJudge
+from harness.judges.vllm import VLLMClient
+from harness.toy.world import ToyCorpus
+from harness.training.sft import FineTunedPolicy
+from harness.training.trainer import OptimiserSettings
+from harness.types import JudgeRequest, Message, ParsedVerdict
 
 STUB = """
 import sys, http.server
@@ -102,21 +102,21 @@ def test_the_server_is_told_no_key_and_its_log_holds_none(tmp_path, monkeypatch)
     text = (tmp_path / "log").read_text()
     assert key not in text
     assert "hf_token" in text  # without it gated weights could not be fetched
-    judge = VLLMJudge(model="m", path="p")
+    judge = VLLMClient(model="m", path="p")
     assert judge._client("http://127.0.0.1:1/v1").key() == "none"
 
 
 def test_a_key_on_the_servers_command_line_is_refused_and_not_shown():
-    spec = {"use": "harness.judges.vllm:VLLMJudge", "model": "m", "path": "p"}
+    spec = {"use": "harness.judges.vllm:VLLMClient", "model": "m", "path": "p"}
     with pytest.raises(ConfigError, match="leave out --api-key") as caught:
         build({**spec, "arguments": ["--api-key", "sk-proj-4rNq8VtZ2mXw7Lc5"]})
     assert "4rNq8" not in str(caught.value)
 
 
 class Reader:
-    def read(self, replies):
+    def parse(self, replies):
         top = replies[-1].top_logprobs
-        return Reading(float(len(top[0]))) if top else None
+        return ParsedVerdict(float(len(top[0]))) if top else None
 
     def follow_up(self, request, replies):
         return None
@@ -128,17 +128,17 @@ def test_a_judge_with_open_weights_is_served_and_asked(tmp_path):
     if subprocess.run(probe, capture_output=True).returncode:
         pytest.skip("vLLM is not installed")
     # its attention on a processor needs heads of 32 at least
-    recipe = FineTuned(
+    recipe = FineTunedPolicy(
         name="tiny",
-        texts=ToyTexts(count=64),
-        optimiser=Optimiser(learning_rate=5e-3, batch=64, epochs=1),
+        texts=ToyCorpus(count=64),
+        optimiser=OptimiserSettings(learning_rate=5e-3, batch=64, epochs=1),
         hidden=64,
         layers=2,
         heads=2,
         intermediate=64,
     )
-    weights = StageStore(tmp_path / "stages").realise(recipe.weights()).path
-    judge = VLLMJudge(
+    weights = StageStore(tmp_path / "stages").materialize(recipe.weights()).path
+    judge = VLLMClient(
         model="tiny-judge",
         path=weights,
         max_model_len=64,
@@ -147,10 +147,10 @@ def test_a_judge_with_open_weights_is_served_and_asked(tmp_path):
     )
     asked = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 5}
     requests = [JudgeRequest(str(i), (Message("user", "a b"),), asked) for i in range(3)]
-    stored = StoredJudge(judge, tmp_path / "v.sqlite")
+    stored = CachedJudge(judge, tmp_path / "v.sqlite")
     found = stored.judge(requests, Reader(), lambda _: None)
-    assert [verdict.reading.value for verdict in found] == [5.0] * 3
+    assert [verdict.parsed.value for verdict in found] == [5.0] * 3
     assert {verdict.model for verdict in found} == {"tiny-judge"}
-    assert stored.bill(requests, Reader()).dollars == 0
+    assert stored.usage(requests, Reader()).dollars == 0
     assert (tmp_path / "judge.log").stat().st_size > 0
     assert stored.judge(requests, Reader(), lambda _: None) == found

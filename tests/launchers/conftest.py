@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import config
-from harness.runs import Workspace, manifest
-from harness.training import run
+from harness.core import config
+from harness.core.stages import read_manifest
+from harness.core.workspace import Workspace
+from harness.training import schedule
 from harness.training.spec import TrainSpec
 from tests.conftest import tiny
 from tests.launchers import gangs
@@ -19,20 +20,20 @@ MORTAL = {"use": "tests.launchers.doing:Mortal"}
 
 def method(*overrides: str, **keys) -> TrainSpec:
     data = config.load("train", "toy/inpo", (*SMALL, *overrides))
-    return config.make(TrainSpec, {**data, "policy": tiny(), "engine": MORTAL, **keys})
+    return config.construct(TrainSpec, {**data, "policy": tiny(), "engine": MORTAL, **keys})
 
 
 def digests(workspace: Workspace, spec: TrainSpec) -> dict[str, str]:
     """Return what identifies each stage's result, by its name."""
-    stages = run.plan(spec, workspace)
-    return {stage.name: manifest(path)["digest"] for stage, path in stages if path}
+    stages = schedule.plan(spec, workspace)
+    return {stage.name: read_manifest(path)["digest"] for stage, path in stages if path}
 
 
 @pytest.fixture(scope="session")
 def alone(tmp_path_factory) -> Workspace:
     """Where one process of this machine ran the method, all prompts in one piece."""
     workspace = Workspace(tmp_path_factory.mktemp("alone"))
-    run.train(method(), workspace, "alone")
+    schedule.train(method(), workspace, "alone")
     return workspace
 
 

@@ -13,22 +13,22 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from harness.config import Component
+from harness.core.config import Component
+from harness.core.jobs import GroupJob, ShardedJob
 from harness.engines.transformers import TransformersEngine
 from harness.errors import CheckError
 from harness.launchers.local import LocalLauncher
-from harness.training import anchoring
+from harness.training import reference_logps
 from harness.types import Advance, Completion
-from harness.work import Task, Work
 
 
-def squares_of(place: Path, count: int = 8, **told) -> Work:
+def squares_of(place: Path, count: int = 8, **told) -> ShardedJob:
     """Work on so many numbers; `told` says what befalls whom."""
     names = tuple(f"prompts 'a{n}' to 'b{n}'" for n in range(count))
     diary = place / "diary"
     diary.mkdir(exist_ok=True)
     given = {"diary": str(diary), **told}
-    return Work(squares, given, (1,) * count, place / "work", names=names)
+    return ShardedJob(squares, given, (1,) * count, place / "work", names=names)
 
 
 @contextmanager
@@ -98,7 +98,7 @@ class Mortal(Component):
 def mortal_scoring(told) -> Iterator:
     """Score an anchor's pieces; one worker is killed when it has scored a piece, not kept it."""
     diary = Path(told["diary"])
-    with anchoring.scoring(told["told"]) as do:
+    with reference_logps.shard_scorer(told["told"]) as do:
 
         def mortal(piece: int, out: Path, advance) -> None:
             do(piece, out, advance)
@@ -123,11 +123,11 @@ class Counted(Component):
         Path(self.asked).touch()
         return 2
 
-    def spread(self, work: Work, advance: Advance) -> None:
-        self.inner.spread(work, advance)
+    def map_shards(self, job: ShardedJob, advance: Advance) -> None:
+        self.inner.map_shards(job, advance)
 
-    def together(self, task: Task, processes: int) -> None:
-        self.inner.together(task, processes)
+    def run_group(self, job: GroupJob, processes: int) -> None:
+        self.inner.run_group(job, processes)
 
 
 def gathered(told) -> None:

@@ -16,9 +16,9 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from harness import config
-from harness.runs import Workspace
-from harness.training import log, run
+from harness.core import config
+from harness.core.workspace import Workspace
+from harness.training import schedule, tracking
 from harness.training.spec import TrainSpec
 from tests.conftest import tiny
 
@@ -42,7 +42,7 @@ SIZES = {
 def method(folder: Path, launcher: dict, **changes: object) -> Path:
     """Write a method that two cores train in seconds."""
     path = folder / "method.yaml"
-    policy = config.written(tiny())
+    policy = config.to_data(tiny())
     data = config.merge({**SIZES, "policy": policy, "launcher": launcher}, changes)
     path.write_text(json.dumps(data))
     return path
@@ -113,17 +113,17 @@ def wait_for_step(workspace: Path, step: int, processes: Sequence[subprocess.Pop
 
 def steps_done(workspace: Path) -> int:
     paths = workspace.glob("stages/.scratch/optimise-*/log.jsonl")
-    return max((row["step"] for path in paths for row in log.read(path)), default=0)
+    return max((row["step"] for path in paths for row in tracking.read_rows(path)), default=0)
 
 
 def by_one(folder: Path) -> Path:
     """Train the method by one process of one thread, as the machines' are; return its workspace."""
     path = method(folder, {"ref": "launcher/local"})
-    spec = config.make(TrainSpec, config.load("train", str(path)))
+    spec = config.construct(TrainSpec, config.load("train", str(path)))
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        run.train(spec, Workspace(folder / "runs"), "method")
+        schedule.train(spec, Workspace(folder / "runs"), "method")
     finally:
         torch.set_num_threads(threads)
     return folder / "runs"

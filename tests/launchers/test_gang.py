@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch.distributed as dist
 
+from harness.core.jobs import ShardedJob
 from harness.errors import CheckError, ConfigError, HarnessError
 from harness.launchers import gang, gpus, serving
 from harness.launchers.pulse import Pulse
 from harness.launchers.torchrun import TorchrunLauncher
-from harness.work import Work
 
 
 @contextmanager
@@ -35,8 +35,8 @@ def squares(told):
     yield do
 
 
-def work(place: Path, **told) -> Work:
-    return Work(squares, {"place": str(place), **told}, (1,) * 4, place / "work")
+def work(place: Path, **told) -> ShardedJob:
+    return ShardedJob(squares, {"place": str(place), **told}, (1,) * 4, place / "work")
 
 
 @pytest.fixture
@@ -61,16 +61,16 @@ def serving_one(store):
         thread.join(10)
 
 
-def spread(told: Work) -> int:
+def spread(told: ShardedJob) -> int:
     done: list[int] = []
-    TorchrunLauncher(patience=30).spread(told, done.append)
+    TorchrunLauncher(patience=30).map_shards(told, done.append)
     return sum(done)
 
 
 def test_a_piece_whose_process_broke_down_is_done_in_the_next_round(serving_one, tmp_path):
     told = work(tmp_path, **{"ends-once": 2})
     assert spread(told) == 4
-    assert [(part / "square").read_text() for part in told.parts()] == ["0", "1", "4", "9"]
+    assert [(part / "square").read_text() for part in told.shard_paths()] == ["0", "1", "4", "9"]
 
 
 def test_a_piece_that_breaks_every_process_ends_the_run_and_so_does_an_error(serving_one, tmp_path):
@@ -129,13 +129,13 @@ def test_a_dead_gang_at_the_same_store_is_not_joined(store):
 
 def test_more_processes_than_were_started_are_refused(store, tmp_path):
     with pytest.raises(ConfigError, match="3 processes are to train and 1 were started"):
-        TorchrunLauncher().together(None, 3)
+        TorchrunLauncher().run_group(None, 3)
 
 
 def test_without_torchrun_the_command_says_how_to_start_it(monkeypatch):
     monkeypatch.delenv("RANK", raising=False)
     with pytest.raises(ConfigError, match="torchrun --nnodes MACHINES .*--launcher torchrun"):
-        TorchrunLauncher().conduct(print, {}, print)
+        TorchrunLauncher().launch(print, {}, print)
 
 
 def placed(rank: int, **more: str) -> dict[str, str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import config
+from harness.core import config
+from harness.core.workspace import Workspace
 from harness.errors import HarnessError
-from harness.runs import Workspace
-from harness.training import run
+from harness.training import schedule
 from harness.training.spec import TrainSpec
 from tests.launchers import gangs
 
@@ -22,7 +22,7 @@ TWO = {"ref": "launcher/local"}
 
 def spec(folder: Path) -> TrainSpec:
     path = gangs.method(folder, TWO, optimiser={"processes": 2})
-    return config.make(TrainSpec, config.load("train", str(path)))
+    return config.construct(TrainSpec, config.load("train", str(path)))
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -33,17 +33,17 @@ def test_a_killed_process_ends_the_training_which_goes_on_to_the_same_weights(
 
     def kill() -> None:
         gangs.wait_for_step(workspace, 8, [])
-        os.kill(gangs.process_of(workspace, rank, "harness.launchers.member"), signal.SIGKILL)
+        os.kill(gangs.process_of(workspace, rank, "harness.launchers.group_entry"), signal.SIGKILL)
         killed.append(time.monotonic())
 
     thread = threading.Thread(target=kill)
     thread.start()
     with pytest.raises(HarnessError, match="ended without a word.*run the same command again") as e:
-        run.train(spec(tmp_path), Workspace(workspace), "method")
+        schedule.train(spec(tmp_path), Workspace(workspace), "method")
     thread.join()
     assert time.monotonic() - killed[0] < 30
     written = Path(str(e.value).split("See ")[1].split(";")[0])
     assert "SIGKILL" in written.read_text()
     assert 8 <= gangs.steps_done(workspace) < 30
-    run.train(spec(tmp_path), Workspace(workspace), "method")
+    schedule.train(spec(tmp_path), Workspace(workspace), "method")
     assert 0 < gangs.apart(workspace, by_one) < 1e-5

@@ -62,7 +62,7 @@ def test_the_job_is_asked_for_as_the_fields_say(tmp_path, monkeypatch):
     )
     told: list[str] = []
     with pytest.raises(HarnessError, match=r"job 17 ended before its run.*slurm/mine/17; the same"):
-        launcher.conduct(nothing, {"root": tmp_path, "name": "mine"}, told.append)
+        launcher.launch(nothing, {"root": tmp_path, "name": "mine"}, told.append)
     assert told[0] == f"Slurm job 17: its logs are in {tmp_path}/slurm/mine/17"
     lines = seen.read_text().splitlines()
     asked = dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", seen.read_text(), re.MULTILINE))
@@ -91,7 +91,7 @@ def test_the_job_is_asked_for_as_the_fields_say(tmp_path, monkeypatch):
 def test_without_slurm_the_command_says_where_to_run_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingDependencyError, match="no Slurm here.*on a login node"):
-        SlurmLauncher().conduct(nothing, {"root": tmp_path, "name": "mine"}, print)
+        SlurmLauncher().launch(nothing, {"root": tmp_path, "name": "mine"}, print)
 
 
 def test_two_tasks_make_what_one_process_makes(tmp_path, by_one):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.runs import manifest
+from harness.core.stages import read_manifest
 from tests.launchers import gangs
 
 LAUNCHER = {"ref": "launcher/torchrun", "piece": 5, "patience": 20}
@@ -32,7 +32,7 @@ def test_two_machines_make_the_stages_that_one_makes(whole, by_one):
     folder, _ = whole
     assert gangs.names(folder / "runs") == gangs.names(by_one)
     for name in ("generate", "compare", "pair", "anchor"):
-        digests = {manifest(gangs.stage(w, name))["digest"] for w in (folder / "runs", by_one)}
+        digests = {read_manifest(gangs.stage(w, name))["digest"] for w in (folder / "runs", by_one)}
         assert len(digests) == 1, name
     assert 0 < gangs.apart(folder / "runs", by_one) < 1e-5  # summed in another order
 

@@ -6,14 +6,15 @@ import pytest
 import scipy.stats
 
 from harness.errors import ConfigError
-from leaderboard.choice import Choice
-from leaderboard.making import made
-from leaderboard.render import markdown
+from leaderboard.builder import TableOptions, build_tables
+from leaderboard.formats import render_markdown
 
 
 def lines(runs, **asked):
-    (table,) = made(runs, Choice(baseline="start", differences=True, **asked))[0]
-    return table, {line.rows[0].label: line.rows[0] for s in table.sections for line in s.lines}
+    (table,) = build_tables(runs, TableOptions(baseline="start", differences=True, **asked))[0]
+    return table, {
+        line.sources[0].label: line.sources[0] for s in table.sections for line in s.rows
+    }
 
 
 def test_by_hand(file, runs):
@@ -29,7 +30,7 @@ def test_by_hand(file, runs):
     reach = scipy.stats.t.ppf(0.975, 99) * told.standard_error
     assert (told.low, told.high) == pytest.approx((30 - reach, 30 + reach))
     assert "win_rate_difference" not in rows["start"].estimates
-    text = markdown([table])
+    text = render_markdown([table])
     assert "Δ win rate %" in text
     assert "Δ: paired differences" in text
 
@@ -51,7 +52,7 @@ def test_only_shared_prompts_count(file, runs):
 def test_from_whom_must_be_said(file, runs):
     file("start", [0.0, 1.0])
     with pytest.raises(ConfigError, match="differences from whom"):
-        made(runs, Choice(differences=True))
+        build_tables(runs, TableOptions(differences=True))
 
 
 def test_without_items_there_is_none(file, runs):

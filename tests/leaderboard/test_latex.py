@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.errors import CheckError, InputError
-from leaderboard.choice import Choice
-from leaderboard.latex import escaped, latex
-from leaderboard.making import checked, made
+from leaderboard.builder import TableOptions, build_tables, check_paper
+from leaderboard.latex import escape_latex, render_latex
 
 PAPER = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -41,20 +40,20 @@ def compiled(folder: Path, name: str) -> str:
 
 
 def test_special_characters_are_printed_not_obeyed():
-    assert escaped("a_b & 50 %") == r"a\_b \& 50 \%"
-    assert escaped("\\input{x}") == r"\textbackslash{}input\{x\}"
-    assert escaped("[3cm]") == "{[}3cm]"
-    assert escaped("*") == "{*}"
-    assert escaped("a--b") == "a-{}-b"
-    assert escaped("模") == "(U+6A21)"
-    assert escaped("\u202ex\x1b") == "x"
+    assert escape_latex("a_b & 50 %") == r"a\_b \& 50 \%"
+    assert escape_latex("\\input{x}") == r"\textbackslash{}input\{x\}"
+    assert escape_latex("[3cm]") == "{[}3cm]"
+    assert escape_latex("*") == "{*}"
+    assert escape_latex("a--b") == "a-{}-b"
+    assert escape_latex("模") == "(U+6A21)"
+    assert escape_latex("\u202ex\x1b") == "x"
 
 
 def test_every_hostile_name_compiles_and_reads_no_file(file, runs, tmp_path, hostile):
     for i, name in enumerate(hostile):
         file(name, (0.1, 0.9, 0.5 + i / 1000), name=f"h{i}")
-    tables, _ = made(runs, Choice(columns=("method", "win_rate", "source")))
-    (tmp_path / "table.tex").write_text(latex(tables, Choice().told()))
+    tables, _ = build_tables(runs, TableOptions(columns=("method", "win_rate", "source")))
+    (tmp_path / "table.tex").write_text(render_latex(tables, TableOptions().to_data()))
     log = compiled(tmp_path, "table.tex")
     assert "/etc/passwd" not in log
     assert "root:" not in log
@@ -65,8 +64,10 @@ def test_a_wide_table_compiles_inside_a_paper(file, runs, tmp_path):
     for benchmark in ("toy", "other"):
         file("INPO", (0.9, 0.8, 0.95, 0.9), benchmark=benchmark)
         file("DPO", (0.1, 0.2, 0.12, 0.3), benchmark=benchmark)
-    choice = Choice(wide=True, baseline="DPO", published=("inpo",))
-    (tmp_path / "table.tex").write_text(latex(made(runs, choice)[0], choice.told()))
+    choice = TableOptions(wide=True, baseline="DPO", published=("inpo",))
+    (tmp_path / "table.tex").write_text(
+        render_latex(build_tables(runs, choice)[0], choice.to_data())
+    )
     (tmp_path / "paper.tex").write_text(PAPER)
     text = (tmp_path / "table.tex").read_text()
     assert r"\bfseries 88.8" in text  # (0.9 + 0.8 + 0.95 + 0.9) / 4
@@ -79,15 +80,15 @@ def paper(file, runs, tmp_path) -> Path:
     """A paper with a table of two methods in it."""
     file("INPO & co", (0.9, 0.8, 0.95, 0.9))
     file("DPO", (0.1, 0.2, 0.12, 0.3))
-    choice = Choice(columns=("win_rate", "tokens"), baseline="DPO")
+    choice = TableOptions(columns=("win_rate", "tokens"), baseline="DPO")
     path = tmp_path / "paper.tex"
-    table = latex(made(runs, choice)[0], choice.told())
+    table = render_latex(build_tables(runs, choice)[0], choice.to_data())
     path.write_text(f"Prose with 12.3 numbers & more \\\\\n{table}")
     return path
 
 
 def test_a_printed_table_is_what_the_results_give(paper, runs):
-    found = checked(paper, runs)
+    found = check_paper(paper, runs)
     # two lines with a figure, its bounds and the tokens; the heads have no number
     assert (found.tables, found.numbers) == (1, 8)
 
@@ -103,20 +104,20 @@ def test_a_printed_table_is_what_the_results_give(paper, runs):
 def test_a_number_or_a_name_that_was_changed_is_named(paper, runs, before, after, message):
     paper.write_text(paper.read_text().replace(before, after))
     with pytest.raises(CheckError, match=message):
-        checked(paper, runs)
+        check_paper(paper, runs)
 
 
 def test_a_result_that_has_changed_since_is_named(paper, runs, file):
     file("DPO", (0.1, 0.2, 0.12, 0.7))
     with pytest.raises(CheckError, match="'DPO': 18.0 is 28.0"):
-        checked(paper, runs)
+        check_paper(paper, runs)
 
 
 def test_layout_may_change_and_lines_may_go(paper, runs):
     lines = paper.read_text().replace(r"\scriptsize ", r"\scriptsize{}").splitlines()
     kept = [line for line in lines if not line.startswith("DPO")]
     paper.write_text("\n".join(f"{line}  " if line.endswith(r"\\") else line for line in kept))
-    assert checked(paper, runs).numbers == 4
+    assert check_paper(paper, runs).numbers == 4
 
 
 @pytest.mark.parametrize(
@@ -131,10 +132,10 @@ def test_layout_may_change_and_lines_may_go(paper, runs):
 def test_a_file_without_a_whole_table_is_refused(paper, runs, edit, message):
     paper.write_text(edit(paper.read_text()))
     with pytest.raises(InputError, match=message):
-        checked(paper, runs)
+        check_paper(paper, runs)
 
 
 def test_a_name_cannot_leave_the_line_that_tells_what_was_asked(runs, file):
-    told = latex([], {"bench": "x\n\\input{y}\n% harness leaderboard ends"})
+    told = render_latex([], {"bench": "x\n\\input{y}\n% harness leaderboard ends"})
     line = next(t for t in told.splitlines() if t.startswith("% harness leaderboard {"))
     assert json.loads(line.removeprefix("% harness leaderboard "))["bench"].startswith("x\n")

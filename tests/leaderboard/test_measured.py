@@ -7,16 +7,15 @@ import json
 import pytest
 
 from harness.errors import StoreError
-from leaderboard.choice import Choice
-from leaderboard.making import made
-from leaderboard.marks import values
-from leaderboard.measured import measured
+from leaderboard.builder import TableOptions, build_tables
+from leaderboard.measurements import read_rows
+from leaderboard.significance import prompt_scores
 
 
 def test_a_row_tells_what_its_result_tells(file, runs):
     file("INPO", truncated=0.25, bill={"dollars": 12.5})
-    (row,) = measured(runs).rows
-    assert (row.judged, row.asked, row.mean_length) == (4, 4, 31.25)
+    (row,) = read_rows(runs).rows
+    assert (row.judged_count, row.prompt_count, row.mean_length) == (4, 4, 31.25)
     assert (row.tokens, row.truncated, row.dollars) == (10.0, 0.25, 12.5)
     assert row.source == "toy/INPO.json"
     assert row.versions == {"preference-harness": "0.1.0"}
@@ -27,7 +26,7 @@ def test_hours_are_summed_over_training_and_answering_by_what_was_computed_on(fi
     file("INPO", hours=hours)
     file("small", hours={"training": {"processor": 0.25}, "answering": {"processor": 0.5}})
     file("elsewhere")
-    told = {row.label: (row.gpu_hours, row.processor_hours) for row in measured(runs).rows}
+    told = {row.label: (row.gpu_hours, row.cpu_hours) for row in read_rows(runs).rows}
     # 3.5 + 0.5 on the GPU; a result that tells of no hours has none, not nought
     assert told == {"INPO": (4.0, 0.25), "small": (None, 0.75), "elsewhere": (None, None)}
 
@@ -38,19 +37,19 @@ def test_hours_are_summed_over_training_and_answering_by_what_was_computed_on(fi
 def test_hours_that_are_none_are_damage(file, runs, hours):
     file(hours=hours)
     with pytest.raises(StoreError, match=r"INPO\.json is damaged"):
-        measured(runs)
+        read_rows(runs)
 
 
 def test_the_run_that_a_result_names_is_not_guessed(file, runs):
     run = {"name": "sweep/7", "method": "INPO", "iteration": 2, "base": "sft"}
     file("best of sweep", run=run)
-    (row,) = measured(runs).rows
+    (row,) = read_rows(runs).rows
     assert (row.run, row.method, row.iteration, row.base) == ("sweep/7", "INPO", 2, "sft")
 
 
 def test_an_alpaca_eval_annotator_is_the_model_that_it_asks(file, runs):
     file(judges_served=["weighted_alpaca_eval_gpt4_turbo"])
-    assert measured(runs).rows[0].judge == "gpt-4-1106-preview"
+    assert read_rows(runs).rows[0].judge == "gpt-4-1106-preview"
 
 
 def test_runs_tell_base_method_and_iteration(file, runs):
@@ -59,7 +58,7 @@ def test_runs_tell_base_method_and_iteration(file, runs):
     (runs / "train" / "toy" / "inpo" / "run.json").write_text(json.dumps(record))
     for label in ("INPO", "INPO (iteration 1)", "sft", "elsewhere"):
         file(label)
-    found = {row.label: (row.base, row.iteration, row.run) for row in measured(runs).rows}
+    found = {row.label: (row.base, row.iteration, row.run) for row in read_rows(runs).rows}
     assert found == {
         "INPO": ("sft", 2, "toy/inpo"),
         "INPO (iteration 1)": ("sft", 1, "toy/inpo"),
@@ -70,14 +69,14 @@ def test_runs_tell_base_method_and_iteration(file, runs):
 
 def test_an_empty_workspace_says_what_to_run(tmp_path):
     with pytest.raises(StoreError, match="run `harness demo` or `harness eval` first"):
-        measured(tmp_path)
+        read_rows(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"score": {}}', '{"schema": "x"}'])
 def test_a_damaged_result_is_named(file, runs, text):
     file().write_text(text)
     with pytest.raises(StoreError, match=r"INPO\.json is damaged"):
-        measured(runs)
+        read_rows(runs)
 
 
 @pytest.mark.parametrize("value", ["NaN", "Infinity", '"60"'])
@@ -85,7 +84,7 @@ def test_a_figure_that_is_none_is_damage(file, runs, value):
     path = file()
     path.write_text(path.read_text().replace('"value": 60.0', f'"value": {value}'))
     with pytest.raises(StoreError, match=r"INPO\.json is damaged"):
-        measured(runs)
+        read_rows(runs)
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"preference": "x", "prompt_id": 1}]'])
@@ -93,10 +92,10 @@ def test_damaged_items_are_named(file, runs, text):
     file("a")
     (file("b").with_suffix("") / "items.json").write_text(text)
     if text == "{}":  # nothing in it is no damage: there is nobody to compare with
-        made(runs, Choice())
+        build_tables(runs, TableOptions())
         return
     with pytest.raises(StoreError, match=r"b/items\.json is damaged"):
-        made(runs, Choice())
+        build_tables(runs, TableOptions())
 
 
 def test_a_result_of_the_first_schema_is_read_with_what_it_tells(file, runs):
@@ -105,7 +104,7 @@ def test_a_result_of_the_first_schema_is_read_with_what_it_tells(file, runs):
     for key in ("schema", "baseline", "truncated", "sources", "answered"):
         del data[key]
     path.write_text(json.dumps(data))
-    (row,) = measured(runs).rows
+    (row,) = read_rows(runs).rows
     assert (row.baseline, row.truncated, row.tokens) == ("", None, None)
 
 
@@ -115,32 +114,34 @@ def test_style_controlled_figures_of_an_older_version_share_no_column(file, runs
     told = json.loads(path.read_text())
     told["score"]["estimates"]["hard_prompt_style_controlled_win_rate"] = {"value": 50.0}
     path.write_text(json.dumps(told))
-    found = measured(runs)
+    found = read_rows(runs)
     assert ("hard_prompt_style_controlled_win_rate" in found.rows[0].estimates) is kept
     assert found.rows[0].estimates["win_rate"].value == pytest.approx(60)
-    assert [line.partition(" ")[0] for line in found.told] == ([] if kept else ["toy/INPO.json"])
+    assert [line.partition(" ")[0] for line in found.messages] == (
+        [] if kept else ["toy/INPO.json"]
+    )
 
 
 def test_a_result_of_a_newer_schema_is_refused_by_name(file, runs):
     file(schema=4)
     with pytest.raises(StoreError, match=r"INPO\.json was written by a newer version \(schema 4"):
-        measured(runs)
+        read_rows(runs)
 
 
 def test_a_result_without_verdicts_is_left_out_and_told_of(file, runs):
     file("good")
     score = {"estimates": {}, "counts": {}, "items": [], "notes": []}
     file("empty", score=score)
-    found = measured(runs)
+    found = read_rows(runs)
     assert [row.label for row in found.rows] == ["good"]
-    assert found.told == ("toy/empty.json holds no verdicts and is left out",)
+    assert found.messages == ("toy/empty.json holds no verdicts and is left out",)
 
 
 def test_two_results_of_one_name_are_both_named(file, runs):
     file("INPO")
     file("INPO", name="copy of INPO")
     with pytest.raises(StoreError, match=r"toy/INPO\.json and toy/copy%20of%20INPO|copy of INPO"):
-        measured(runs)
+        read_rows(runs)
 
 
 def test_values_are_read_as_each_protocol_weighs_them():
@@ -149,19 +150,19 @@ def test_values_are_read_as_each_protocol_weighs_them():
         {"prompt_id": "b", "won": 0.0, "weight": 0, "category": "hard_prompt"},
         {"prompt_id": "c", "won": 1.0, "weight": 2, "category": "creative_writing"},
     ]
-    assert values(labels, "win_rate") == {"a": (300.0, 4), "c": (100.0, 2)}
-    assert values(labels, "hard_prompt_win_rate") == {"a": (300.0, 4)}
-    assert values(labels, "hard_prompt_style_controlled_win_rate") == {}
+    assert prompt_scores(labels, "win_rate") == {"a": (300.0, 4), "c": (100.0, 2)}
+    assert prompt_scores(labels, "hard_prompt_win_rate") == {"a": (300.0, 4)}
+    assert prompt_scores(labels, "hard_prompt_style_controlled_win_rate") == {}
     ratings = [
         {"prompt_id": "81#1", "question": 81, "turn": 1, "rating": 7.0},
         {"prompt_id": "81#2", "question": 81, "turn": 2, "rating": 5.0},
         {"prompt_id": "82#1", "question": 82, "turn": 1, "rating": None},
     ]
-    assert values(ratings, "score") == {"81": (12.0, 2.0)}
-    assert values(ratings, "turn_2") == {"81": (5.0, 1.0)}
+    assert prompt_scores(ratings, "score") == {"81": (12.0, 2.0)}
+    assert prompt_scores(ratings, "turn_2") == {"81": (5.0, 1.0)}
     preferences = [
         {"prompt_id": "a", "preference": 0.25, "length_controlled_win_rate": 31.0},
         {"prompt_id": "b", "preference": None},
     ]
-    assert values(preferences, "win_rate") == {"a": (25.0, 1.0)}
-    assert values(preferences, "length_controlled_win_rate") == {"a": (31.0, 1.0)}
+    assert prompt_scores(preferences, "win_rate") == {"a": (25.0, 1.0)}
+    assert prompt_scores(preferences, "length_controlled_win_rate") == {"a": (31.0, 1.0)}

@@ -8,10 +8,9 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.types import Estimate
-from leaderboard import paper
-from leaderboard.choice import Choice
-from leaderboard.making import made
-from leaderboard.published import FOLDER, documents, published
+from leaderboard import publications
+from leaderboard.builder import TableOptions, build_tables
+from leaderboard.publications import FOLDER, document_names, read_publications
 from leaderboard.rows import Row
 
 
@@ -39,7 +38,9 @@ def test_no_figure_stands_there_twice():
 
 
 def test_the_papers_headline_is_there():
-    found = [r for r in published(["inpo"]) if r.label == "INPO (PM)" and r.document.table == "1"]
+    found = [
+        r for r in read_publications(["inpo"]) if r.label == "INPO (PM)" and r.document.table == "1"
+    ]
     figures = {(r.benchmark, m): e.value for r in found for m, e in r.estimates.items()}
     assert figures == {
         ("alpaca-eval", "length_controlled_win_rate"): 42.6,
@@ -51,7 +52,7 @@ def test_the_papers_headline_is_there():
 def test_the_averages_of_tasks_are_those_of_their_figures():
     """The paper's tables 2 and 5: the last column is the mean of the six, to its rounding."""
     tasks = ("ifeval", "gpqa", "mmlu", "hellaswag", "truthfulqa", "gsm8k")
-    rows = [r for r in published(["inpo"]) if r.benchmark == "academic"]
+    rows = [r for r in read_publications(["inpo"]) if r.benchmark == "academic"]
     assert len(rows) == 8
     for row in rows:
         mean = sum(row.estimates[task].value for task in tasks) / 6
@@ -59,7 +60,7 @@ def test_the_averages_of_tasks_are_those_of_their_figures():
 
 
 def test_the_leaderboards_rows_are_the_protocol_datas(shared):
-    ours = {row.label: row for row in published(["alpaca_eval"])}
+    ours = {row.label: row for row in read_publications(["alpaca_eval"])}
     with (shared / "assets/alpaca_eval/published.csv").open() as file:
         theirs = {line["model"]: line for line in csv.DictReader(file)}
     assert set(ours) == set(theirs)
@@ -69,7 +70,7 @@ def test_the_leaderboards_rows_are_the_protocol_datas(shared):
         assert controlled == float(line["length_controlled_winrate"])
     with (shared / "assets/arena_hard_v0.1/leaderboard_20240731.csv").open() as file:
         theirs = {line["model"]: line for line in csv.DictReader(file)}
-    for row in published(["arena_hard"]):
+    for row in read_publications(["arena_hard"]):
         line, estimate = theirs[row.label], row.estimates["win_rate"]
         assert estimate == Estimate(
             *(float(line[k]) for k in ("score", "rating_q025", "rating_q975"))
@@ -77,9 +78,9 @@ def test_the_leaderboards_rows_are_the_protocol_datas(shared):
 
 
 def test_a_document_that_is_not_there_says_which_are():
-    assert {"inpo", "mnpo", "sppo", "simpo", "iterative_dpo"} <= set(documents())
+    assert {"inpo", "mnpo", "sppo", "simpo", "iterative_dpo"} <= set(document_names())
     with pytest.raises(ConfigError, match="did you mean 'inpo'"):
-        published(["inpoo"])
+        read_publications(["inpoo"])
 
 
 def measured(label: str = "INPO", **changes) -> Row:
@@ -97,7 +98,7 @@ def measured(label: str = "INPO", **changes) -> Row:
 
 
 def test_a_papers_tables_stand_beside_what_was_measured_with_empty_cells_where_nothing_was():
-    found = paper.tables("inpo", [measured()])
+    found = publications.paper_tables("inpo", [measured()])
     assert [t.title.partition("), ")[2].partition(",")[0] for t in found] == [
         "table 1",
         "table 2",
@@ -114,23 +115,25 @@ def test_a_papers_tables_stand_beside_what_was_measured_with_empty_cells_where_n
 
 
 def test_every_row_of_the_papers_tables_that_is_trained_has_its_recipe():
-    from harness.config import load, names
+    from harness.core.config import load, names
 
     recipes = [load("train", name) for name in names("train") if "/" not in name]
     ours = {(one["method"], one["policy"].get("name")) for one in recipes}
     ours |= {(base, base) for _, base in ours}  # where training starts from
-    rows = [row for row in published(["inpo"]) if row.base and "ICLR" in row.source]
+    rows = [row for row in read_publications(["inpo"]) if row.base and "ICLR" in row.source]
     assert len({(row.source, row.label) for row in rows}) == 6 + 4 + 4 + 4 + 4
     for row in rows:
-        assert (row.ours or row.label, row.base) in ours, row.label
-        cells = paper.tables("inpo", [measured(row.ours or row.label, base=row.base)])
+        assert (row.measured_as or row.label, row.base) in ours, row.label
+        cells = publications.paper_tables(
+            "inpo", [measured(row.measured_as or row.label, base=row.base)]
+        )
         found = {line[0] for t in cells for line in t.cells if "41.0 [38.0, 44.0]" in line}
         assert row.benchmark != "alpaca-eval" or row.label in found
 
 
 def test_what_another_judge_measured_never_stands_in_the_papers_column():
     other = measured(judge="gpt-4.1")
-    table = paper.tables("inpo", [other])[0]
+    table = publications.paper_tables("inpo", [other])[0]
     assert table.columns[3].heading == "measured, judged by gpt-4.1"
     cells = next(cells for cells in table.cells if cells[0] == "INPO (PM)")
     assert cells[1:4] == ("42.6", "", "41.0 [38.0, 44.0]")
@@ -138,7 +141,7 @@ def test_what_another_judge_measured_never_stands_in_the_papers_column():
 
 def test_the_papers_judge_asked_in_two_ways_has_two_columns():
     other = measured("iterative DPO", judged_with={"temperature": 1})
-    table = paper.tables("inpo", [measured(judged_with={"temperature": 0}), other])[0]
+    table = publications.paper_tables("inpo", [measured(judged_with={"temperature": 0}), other])[0]
     assert [c.heading for c in table.columns[1:5]] == [
         "published",
         "measured",
@@ -150,12 +153,12 @@ def test_the_papers_judge_asked_in_two_ways_has_two_columns():
 
 @pytest.mark.parametrize("changes", [{"base": "another"}, {"benchmark": "toy"}, {"label": "IN"}])
 def test_another_base_benchmark_or_name_is_not_the_papers(changes):
-    table = paper.tables("inpo", [measured(**changes)])[0]
+    table = publications.paper_tables("inpo", [measured(**changes)])[0]
     assert not any(cell for cells in table.cells for cell in cells if cell.startswith("41.0"))
 
 
 def test_a_workspace_without_results_still_prints_the_paper(tmp_path):
-    tables, told = made(tmp_path, Choice(paper="inpo"))
+    tables, told = build_tables(tmp_path, TableOptions(paper="inpo"))
     assert len(tables) == 6
     assert told == ()
-    assert made(tmp_path, Choice(published=("simpo",)))[0]
+    assert build_tables(tmp_path, TableOptions(published=("simpo",)))[0]

@@ -11,9 +11,8 @@ from html.parser import HTMLParser
 import pytest
 
 from harness.types import Estimate
-from leaderboard import page, render
-from leaderboard.build import Builder
-from leaderboard.choice import Choice
+from leaderboard import formats
+from leaderboard.builder import TableBuilder, TableOptions
 from leaderboard.rows import Document, Row
 from leaderboard.table import Table
 
@@ -27,15 +26,15 @@ def rows(*labels: str) -> list[Row]:
 
 
 def tables(*labels: str, **choice) -> list[Table]:
-    return Builder(Choice(**choice)).tables(rows(*labels))
+    return TableBuilder(TableOptions(**choice)).build(rows(*labels))
 
 
 WRITERS = {
-    "rich": render.rich_text,
-    "md": render.markdown,
-    "csv": render.comma_separated,
-    "svg": render.svg,
-    "html": page.page,
+    "rich": formats.render_rich,
+    "md": formats.render_markdown,
+    "csv": formats.render_csv,
+    "svg": formats.render_svg,
+    "html": formats.render_html,
 }
 
 
@@ -49,13 +48,13 @@ def test_no_name_moves_a_cursor_turns_text_or_cannot_be_encoded(name, hostile):
 
 
 def test_markdown_runs_nothing(hostile):
-    text = render.markdown(tables(*hostile))
+    text = formats.render_markdown(tables(*hostile))
     assert "<script" not in text.replace("\\<", "")
     assert not re.search(r"(?<!\\)\]\(", text)
     table = [line for line in text.splitlines() if line.startswith("| ")]
     bars = {len([i for i, c in enumerate(t) if c == "|" and t[i - 1] != "\\"]) for t in table}
     assert bars == {5}  # 4 columns
-    assert r"evil\|" in render.markdown(tables("evil|"))
+    assert r"evil\|" in formats.render_markdown(tables("evil|"))
 
 
 class Elements(HTMLParser):
@@ -73,7 +72,7 @@ class Elements(HTMLParser):
 
 
 def test_the_page_runs_nothing_and_asks_for_nothing(hostile):
-    text = page.page(tables(*hostile))
+    text = formats.render_html(tables(*hostile))
     found = Elements(text)
     assert not {tag for tag, _ in found.found} & {"a", "form", "iframe", "img", "link", "script"}
     attributes = {name for _, attrs in found.found for name, _ in attrs}
@@ -83,7 +82,7 @@ def test_the_page_runs_nothing_and_asks_for_nothing(hostile):
 
 
 def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(hostile):
-    lines = list(csv.reader(io.StringIO(render.comma_separated(tables(*hostile)))))
+    lines = list(csv.reader(io.StringIO(formats.render_csv(tables(*hostile)))))
     cells = [cell for line in lines for cell in line]
     assert not [c for c in cells if c.strip().startswith(("=", "+", "@"))]
     assert not [c for c in cells if c.startswith("-") and not c[1:].replace(".", "").isdigit()]
@@ -91,13 +90,13 @@ def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(hostile):
 
 
 def test_a_spreadsheet_has_every_number_in_a_column_of_its_own():
-    lines = list(csv.DictReader(io.StringIO(render.comma_separated(tables("INPO")))))
+    lines = list(csv.DictReader(io.StringIO(formats.render_csv(tables("INPO")))))
     assert lines[0]["win rate %"] == "60.0"
     assert (lines[0]["win rate %, low"], lines[0]["win rate %, high"]) == ("58.0", "62.0")
 
 
 def test_machines_get_figures_in_full():
-    (told,) = json.loads(json.dumps(render.data(tables("INPO"))))
+    (told,) = json.loads(json.dumps(formats.table_data(tables("INPO"))))
     assert told["rows"][0]["cells"]["win rate %"] == {
         "value": 60.0,
         "low": 58.0,
@@ -111,7 +110,7 @@ def test_machines_get_figures_in_full():
 
 
 def test_the_picture_needs_nothing_from_elsewhere():
-    picture = render.svg(tables("INPO"))
+    picture = formats.render_svg(tables("INPO"))
     assert "60.0" in picture
     assert "<script" not in picture
     assert "http" not in picture.replace("http://www.w3.org/2000/svg", "").replace(
@@ -120,7 +119,7 @@ def test_the_picture_needs_nothing_from_elsewhere():
 
 
 def test_a_terminal_table_cuts_no_figure_and_no_name():
-    text = render.rich_text(tables("a name that goes on " * 8, "x" * 60))
+    text = formats.render_rich(tables("a name that goes on " * 8, "x" * 60))
     assert "60.0 [58.0, 62.0]" in text
     assert "399 of 400" in text
     assert "…" not in text
@@ -139,9 +138,9 @@ def test_published_rows_look_different_in_every_format():
         "x",
         document=paper,
     )
-    found = Builder(Choice()).tables([*rows("ours"), theirs])
-    assert "| *theirs* | *9.0* |" in render.markdown(found)
-    assert '<tbody class="published">' in page.page(found)
-    assert "published: arXiv 1 (v1), table 1" in render.comma_separated(found)
-    assert render.data(found)[0]["rows"][1]["published"]
-    assert "\x1b[3m" in render.rich_text(found, colour=True)
+    found = TableBuilder(TableOptions()).build([*rows("ours"), theirs])
+    assert "| *theirs* | *9.0* |" in formats.render_markdown(found)
+    assert '<tbody class="published">' in formats.render_html(found)
+    assert "published: arXiv 1 (v1), table 1" in formats.render_csv(found)
+    assert formats.table_data(found)[0]["rows"][1]["published"]
+    assert "\x1b[3m" in formats.render_rich(found, color=True)

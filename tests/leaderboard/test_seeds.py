@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.build import Builder
-from leaderboard.choice import Choice
-from leaderboard.making import made
-from leaderboard.marks import Reader
-from leaderboard.measured import measured
-from leaderboard.render import data, markdown
-from leaderboard.seeds import pooled
+from leaderboard.builder import TableBuilder, TableOptions, build_tables
+from leaderboard.formats import render_markdown, table_data
+from leaderboard.measurements import read_rows
+from leaderboard.seeds import pool_seeds
+from leaderboard.significance import ItemsReader
 
 
 def of(seed: int, method: str = "INPO", setting: str = "a") -> dict:
@@ -35,12 +33,12 @@ def seeded(file, runs) -> Path:
 
 
 def test_a_setting_is_one_row_with_the_mean_of_its_seeds(seeded):
-    rows = pooled(measured(seeded).rows, Reader())
+    rows = pool_seeds(read_rows(seeded).rows, ItemsReader())
     told = {row.label: row for row in rows}
     assert set(told) == {"INPO", "DPO"}
     row = told["INPO"]
     assert row.estimates["win_rate"].value == pytest.approx(70)
-    assert (row.judged, row.asked) == (300, 300)
+    assert (row.judged_count, row.prompt_count) == (300, 300)
     assert row.hours == {"H100": 6.0}
     # by hand: the mean of three seeds is 100 for 60 prompts, 66.7 and 33.3 for 10 each, 0 for 20
     parts = [(30, 60), (200 / 3 - 70, 10), (100 / 3 - 70, 10), (-70, 20)]
@@ -51,49 +49,51 @@ def test_a_setting_is_one_row_with_the_mean_of_its_seeds(seeded):
 def test_seeds_of_another_setting_stay_apart(file, runs):
     file("INPO", wins(0.6), **of(0))
     file("INPO (seed 1)", wins(0.7), **of(1, setting="another learning rate"))
-    assert len(pooled(measured(runs).rows, Reader())) == 2
+    assert len(pool_seeds(read_rows(runs).rows, ItemsReader())) == 2
 
 
 def test_the_table_tells_the_seeds_and_tests_count_them(seeded):
-    apart = made(seeded, Choice(baseline="DPO"))[0]
-    (table,) = made(seeded, Choice(pool=True, baseline="DPO", columns=("win_rate", "seeds")))[0]
-    text = markdown([table])
+    apart = build_tables(seeded, TableOptions(baseline="DPO"))[0]
+    (table,) = build_tables(
+        seeded, TableOptions(pool=True, baseline="DPO", columns=("win_rate", "seeds"))
+    )[0]
+    text = render_markdown([table])
     assert "mean over seeds 0, 1, 2 (win rate % 60.0 / 70.0 / 80.0)" in text
     rows = {
         row["cells"]["method"]["text"]
         if isinstance(row["cells"]["method"], dict)
         else row["cells"]["method"]: row
-        for row in data([table])[0]["rows"]
+        for row in table_data([table])[0]["rows"]
     }
     assert rows["INPO"]["from"][0]["seeds"] == [0, 1, 2]
     # 10 points over each of 80 alike prompts would be certain for one seed; between seeds it is not
     assert not rows["INPO"]["cells"]["win rate %"]["differs"]
-    single = {row["cells"]["method"]: row for row in data(apart)[0]["rows"]}
+    single = {row["cells"]["method"]: row for row in table_data(apart)[0]["rows"]}
     assert single["INPO (seed 2)"]["cells"]["win rate %"]["differs"]
 
 
 def test_what_is_not_known_of_one_seed_is_not_known_of_all(file, runs):
     file("INPO", wins(0.6), **of(0))
     file("INPO (seed 1)", wins(0.7), **(of(1) | {"hours": None}))
-    (row,) = pooled(measured(runs).rows, Reader())
+    (row,) = pool_seeds(read_rows(runs).rows, ItemsReader())
     assert row.hours is None
 
 
 def test_without_items_there_is_a_mean_and_no_interval(seeded):
     for path in seeded.rglob("items.json"):
         path.unlink()
-    row = next(r for r in pooled(measured(seeded).rows, Reader()) if r.label == "INPO")
+    row = next(r for r in pool_seeds(read_rows(seeded).rows, ItemsReader()) if r.label == "INPO")
     assert row.estimates["win_rate"].value == pytest.approx(70)
     assert row.estimates["win_rate"].low is None
 
 
 def test_nothing_changes_where_nobody_asked(seeded):
-    rows = measured(seeded).rows
+    rows = read_rows(seeded).rows
     labels = {
-        line.rows[0].label
-        for t in Builder(Choice()).tables(rows)
+        line.sources[0].label
+        for t in TableBuilder(TableOptions()).build(rows)
         for s in t.sections
-        for line in s.lines
+        for line in s.rows
     }
     assert labels == {"INPO", "INPO (seed 1)", "INPO (seed 2)", "DPO"}
-    assert json.loads(json.dumps(Choice(pool=True).told())) == {"pool": True}
+    assert json.loads(json.dumps(TableOptions(pool=True).to_data())) == {"pool": True}

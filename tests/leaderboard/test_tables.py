@@ -10,11 +10,9 @@ import pytest
 
 from harness.errors import ConfigError
 from harness.types import Estimate
-from leaderboard.build import Builder
-from leaderboard.choice import Choice
-from leaderboard.columns import interval
-from leaderboard.making import made
-from leaderboard.render import data
+from leaderboard.builder import TableBuilder, TableOptions, build_tables
+from leaderboard.columns import format_interval
+from leaderboard.formats import table_data
 from leaderboard.rows import Document, Row
 from leaderboard.table import Table
 
@@ -36,7 +34,7 @@ def row(label: str = "INPO", value: float = 60.0, **changes) -> Row:
 
 
 def tables(*rows: Row, **choice) -> list[Table]:
-    return Builder(Choice(**choice)).tables(rows)
+    return TableBuilder(TableOptions(**choice)).build(rows)
 
 
 def test_rows_are_ordered_by_win_rate_and_show_interval_length_and_counts():
@@ -145,9 +143,9 @@ def test_a_metric_that_no_row_has_takes_no_column_and_one_that_some_lack_shows_a
 
 
 def test_an_interval_that_is_not_known_is_not_shown():
-    assert interval(Estimate(12.345)) == "12.3"
-    assert interval(Estimate(7.5, 7.0, 8.0), 2) == "7.50 [7.00, 8.00]"
-    assert interval(None) == "–"
+    assert format_interval(Estimate(12.345)) == "12.3"
+    assert format_interval(Estimate(7.5, 7.0, 8.0), 2) == "7.50 [7.00, 8.00]"
+    assert format_interval(None) == "–"
 
 
 def test_columns_are_chosen_and_ordered():
@@ -188,7 +186,7 @@ def test_a_row_tells_its_run_iteration_version_commit_and_packages():
     assert table.cells[0][1:] == (
         *("toy/inpo", "3", "0.1.0", "a" * 10 + "+dirty", "python 3.11.7", "judge-1"),
     )
-    (told,) = data([table])[0]["rows"][0]["from"]
+    (told,) = table_data([table])[0]["rows"][0]["from"]
     assert (told["run"], told["iteration"], told["versions"]) == ("toy/inpo", 3, versions)
     (bare,) = tables(row(), columns=("commit", "versions"))
     assert bare.cells[0][1:] == ("–", "–")
@@ -220,19 +218,21 @@ def test_groups_are_sections():
     rows = (row("a", base="x"), row("b", 70.0, base="y"), row("c", 80.0, base="x"))
     (table,) = tables(*rows, group="base")
     assert [s.title for s in table.sections] == ["base: x", "base: y"]
-    assert [line.cells[0].text for line in table.sections[0].lines] == ["c", "a"]
+    assert [line.cells[0].text for line in table.sections[0].rows] == ["c", "a"]
 
 
 def test_published_rows_stand_apart_under_their_document():
-    (table,) = tables(row(), row("theirs", 99.0, document=PAPER, source=PAPER.told))
-    assert [s.published for s in table.sections] == [False, True]
+    (table,) = tables(row(), row("theirs", 99.0, document=PAPER, source=PAPER.citation))
+    assert [s.is_published for s in table.sections] == [False, True]
     assert table.sections[1].title == "published: arXiv 1 (v1), table 1, read 2026-01-01"
 
 
 @pytest.mark.parametrize("changes", [{"judge": "judge-2"}, {"baseline": "other"}])
 def test_published_rows_of_another_judge_or_baseline_have_a_table_of_their_own(changes):
     ours = row(baseline="start")
-    theirs = row("theirs", **{"baseline": "start", **changes}, document=PAPER, source=PAPER.told)
+    theirs = row(
+        "theirs", **{"baseline": "start", **changes}, document=PAPER, source=PAPER.citation
+    )
     assert len(tables(ours, theirs)) == 2
 
 
@@ -256,11 +256,11 @@ def test_the_top_group_is_set_apart_and_daggers_mark_who_differs(file, runs):
     hard = rng.uniform(0.1, 0.5, 300)
     for label, lift in (("best", 0.3), ("as good", 0.299), ("DPO", 0.1), ("DPO again", 0.1)):
         file(label, [float(p) for p in hard + lift + rng.uniform(-0.1, 0.1, 300)])
-    (table,), _ = made(runs, Choice(baseline="DPO"))
-    marks = {line.cells[0].text: line.cells[1] for line in table.sections[0].lines}
+    (table,), _ = build_tables(runs, TableOptions(baseline="DPO"))
+    marks = {line.cells[0].text: line.cells[1] for line in table.sections[0].rows}
     assert {name for name, cell in marks.items() if cell.top} == {"best", "as good"}
     assert {name for name, cell in marks.items() if cell.differs} == {"best", "as good"}
-    told = table.told("bold")
+    told = table.annotated_notes("bold")
     assert any(note.startswith("bold: not told from the highest") for note in told)
     assert any("over 300 shared prompts" in note for note in told)
     # a difference of two uniforms on ±0.1: sd √2 × 0.1 / √3; × 100 / √300 × 2.80 = 1.3 points
@@ -272,19 +272,19 @@ def test_results_on_other_prompts_are_compared_over_the_shared_ones(file, runs):
     rng = np.random.default_rng(0)
     file("a", list(rng.uniform(0.4, 0.6, 100)))
     file("b", list(rng.uniform(0.6, 0.8, 100)), first=40)
-    (table,), _ = made(runs, Choice())
+    (table,), _ = build_tables(runs, TableOptions())
     assert "over 60 shared prompts" in table.top_note
-    assert [line.cells[1].top for line in table.sections[0].lines] == [True, False]
+    assert [line.cells[1].top for line in table.sections[0].rows] == [True, False]
 
 
 def test_one_method_alone_and_results_without_items_are_said_to_be_untested(file, runs):
     path = file("a")
-    (table,), _ = made(runs, Choice())
+    (table,), _ = build_tables(runs, TableOptions())
     assert table.top_note == ""
     assert "one method alone: there is nothing to compare it with" in table.notes
     (path.with_suffix("") / "items.json").unlink()
     file("b")
-    (table,), _ = made(runs, Choice())
+    (table,), _ = build_tables(runs, TableOptions())
     assert any("no paired tests" in note for note in table.notes)
 
 
@@ -306,8 +306,8 @@ def test_style_controlled_figures_are_tested_by_what_each_prompt_adds(file, runs
     same = [float(p) for p in rng.uniform(0.4, 0.6, 200)]
     for label, lift in (("controlled", 20.0), ("DPO", 0.0)):
         with_held(file(label, same), [50 + lift + float(x) for x in rng.normal(0, 30, 200)])
-    (table,), _ = made(runs, Choice(baseline="DPO"))
-    cells = {line.cells[0].text: line.cells[1:3] for line in table.sections[0].lines}
+    (table,), _ = build_tables(runs, TableOptions(baseline="DPO"))
+    cells = {line.cells[0].text: line.cells[1:3] for line in table.sections[0].rows}
     # the raw figures are equal; a lift of 20 is many times 30 × √(2 / 200) = 3 points
     assert [(c.top, c.differs) for c in cells["controlled"]] == [(True, False), (True, True)]
     assert [(c.top, c.differs) for c in cells["DPO"]] == [(True, False), (False, False)]
@@ -320,7 +320,7 @@ def test_a_column_without_tests_is_named(file, runs):
         told = json.loads(path.read_text())
         told["score"]["estimates"][HELD] = {"value": 50.0}
         path.write_text(json.dumps(told))
-    (table,), _ = made(runs, Choice())
+    (table,), _ = build_tables(runs, TableOptions())
     (note,) = [note for note in table.notes if note.startswith("no paired tests")]
     assert note.startswith("no paired tests of hard prompts, style-controlled %: fewer than two")
 
@@ -329,5 +329,5 @@ def test_whose_answers_are_flagged_is_said_below(file, runs):
     path = file("null")
     text = path.read_text().replace('"notes": []', '"notes": ["flagged as possible gaming"]')
     path.write_text(text)
-    (table,), _ = made(runs, Choice())
+    (table,), _ = build_tables(runs, TableOptions())
     assert "null: flagged as possible gaming" in table.notes

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import InputError
-from leaderboard.choice import Choice
-from leaderboard.making import made
-from leaderboard.template import filled
+from leaderboard.builder import TableOptions, build_tables
+from leaderboard.template import render_template
 
 TEX = r"""<% for row in tables[0].rows %>
 << row.cells.method >> & << row.cells["win rate %"].value | round(2) >> << "\\\\" | safe >>
@@ -17,7 +16,7 @@ TEX = r"""<% for row in tables[0].rows %>
 
 def fill(folder, runs, name: str, text: str) -> str:
     (folder / name).write_text(text)
-    return filled(folder / name, made(runs, Choice())[0], {})
+    return render_template(folder / name, build_tables(runs, TableOptions())[0], {})
 
 
 def test_a_latex_template_is_escaped(file, runs, tmp_path):
@@ -57,4 +56,4 @@ def test_what_a_template_cannot_do_is_one_error(file, runs, tmp_path, text, mess
 def test_a_template_that_is_not_there_is_named(file, runs, tmp_path):
     file()
     with pytest.raises(InputError, match=r"cannot read the template .*no\.txt"):
-        filled(tmp_path / "no.txt", made(runs, Choice())[0], {})
+        render_template(tmp_path / "no.txt", build_tables(runs, TableOptions())[0], {})

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness.objectives.inpo import INPO
-from harness.objectives.inpo_soft import SoftINPO
+from harness.objectives.inpo import INPO, SoftINPO
 from harness.types import Logps, PairBatch
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel
 
 from harness.errors import PolicyError
-from harness.oracles.embedding import Embedding, EmbeddingModel, asked_of, preference
+from harness.oracles.embedding import Embedding, EmbeddingModel, preference, state_request
 from harness.types import Comparison
 from tests.oracles.tiny import PROMPT, TEXTS, all_pairs, saved, tokenizer
 
@@ -51,13 +51,13 @@ def test_preferences_may_run_in_a_circle():
 def test_it_is_the_official_formula_with_matrices(path):
     model = AutoModel.from_pretrained(path)
     weights = load_file(Path(path) / "model.safetensors")
-    asked = [asked_of(tokenizer(), PROMPT, text, 4096) for text in TEXTS[:2]]
+    asked = [state_request(tokenizer(), PROMPT, text, 4096) for text in TEXTS[:2]]
     with torch.inference_mode():
         hidden = [model(torch.tensor([one.row]))[0][0] for one in asked]
     first, second = (
         torch.nn.functional.normalize(weights["value_head.weight"] @ h[-1], dim=0) for h in hidden
     )
-    scales = (weights["prompt_head.weight"] @ hidden[0][asked[0].wanted[0]]).softmax(0)
+    scales = (weights["prompt_head.weight"] @ hidden[0][asked[0].positions[0]]).softmax(0)
     turn = torch.zeros(4, 4)
     for block, scale in enumerate(scales):
         turn[2 * block, 2 * block + 1], turn[2 * block + 1, 2 * block] = -scale, scale
@@ -78,15 +78,15 @@ def test_all_pairs_cost_one_pass_a_response_and_are_skew(path, size):
 
 def test_the_row_ends_with_the_end_of_text_and_knows_where_the_prompt_ends():
     made = tokenizer(bos=True)
-    whole = asked_of(made, PROMPT, "four five", 4096)
+    whole = state_request(made, PROMPT, "four five", 4096)
     told = made.decode(whole.row)
     assert told == "<s> <|user|> one two three <|end|> <|assistant|> four five <|end|>"
-    asking, last = whole.wanted
+    asking, last = whole.positions
     assert made.decode(whole.row[: asking + 1]) == "<s> <|user|> one two three <|end|>"
     assert last == len(whole.row) - 1
-    short = asked_of(made, PROMPT, "four five", 4)
+    short = state_request(made, PROMPT, "four five", 4)
     assert made.decode(short.row) == "<s> <|user|> one <|end|>"
-    assert short.wanted == (3, 3)
+    assert short.positions == (3, 3)
 
 
 def test_weights_without_its_heads_are_refused(tmp_path):

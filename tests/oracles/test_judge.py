@@ -7,10 +7,10 @@ import math
 import pytest
 
 from harness.errors import CheckError
-from harness.judges.client import OpenAIJudge
-from harness.judges.kept import KeptJudge
-from harness.judges.server import serving
-from harness.oracles.judge import TASK, JudgeOracle, question
+from harness.judges.cached import StoredJudgeComponent
+from harness.judges.client import OpenAIClient
+from harness.judges.toy_server import serving
+from harness.oracles.judge import SYSTEM_PROMPT, JudgeOracle, question
 from harness.types import Comparison, Message, Prompt, Reply
 
 PROMPT = Prompt("p", (Message("user", "Say hello."),))
@@ -25,8 +25,10 @@ def reply(content: str, likely: dict[str, float] | None = None) -> Reply:
 
 def told(path, grade, **settings) -> list[float]:
     with serving(grade, "judge") as url:
-        client = OpenAIJudge(model="judge", base_url=url, api_key_env="NONE")
-        oracle = JudgeOracle(judge=KeptJudge(client=client, store=path / "v.sqlite"), **settings)
+        client = OpenAIClient(model="judge", base_url=url, api_key_env="NONE")
+        oracle = JudgeOracle(
+            judge=StoredJudgeComponent(client=client, store=path / "v.sqlite"), **settings
+        )
         return oracle.compare(COMPARISONS, lambda _: None)
 
 
@@ -86,7 +88,7 @@ def test_the_question_holds_the_conversation_and_both_answers():
         Message("user", "How are you?"),
     )
     system, user = question(Comparison(Prompt("p", turns), "Well.", "Go away."))
-    assert system.content == TASK
+    assert system.content == SYSTEM_PROMPT
     assert user.content == (
         "[user]\nHi.\n\n[assistant]\nHello.\n\n[user]\nHow are you?"
         "\n\n[Answer A]\nWell.\n\n[Answer B]\nGo away."
@@ -95,7 +97,7 @@ def test_the_question_holds_the_conversation_and_both_answers():
 
 def test_letters_are_read_with_their_spaces_and_the_likelier_spelling():
     oracle = JudgeOracle.model_construct(unread=0.0)
-    found = oracle.read([reply("A", {" A": 0.6, "B": 0.2, "A": 0.1, "C": 0.1})])
+    found = oracle.parse([reply("A", {" A": 0.6, "B": 0.2, "A": 0.1, "C": 0.1})])
     assert found is not None
     assert found.value == pytest.approx(0.6 / 0.8)
-    assert oracle.read([reply("C", {"C": 1.0})]) is None
+    assert oracle.parse([reply("C", {"C": 1.0})]) is None

@@ -8,12 +8,12 @@ import pytest
 import torch
 import transformers
 
+from harness.core.hub import load_model, load_tokenizer, save_policy
 from harness.errors import PolicyError
-from harness.models import load_model, load_tokenizer, save
-from harness.oracles.pair_model import PairModel, check_head, context, letters, question
+from harness.oracles.pair_model import PairModel, check_head, context, letter_tokens, question
 from harness.oracles.rule import RuleOracle
-from harness.toy.preference import ToyPreference
-from harness.training.fine_tune import initialised, tokenizer_of
+from harness.toy.world import ToyPreference
+from harness.training.sft import build_word_tokenizer, initialize_model
 from harness.types import Comparison, Message, Policy, Prompt
 from tests.conftest import tiny
 
@@ -24,7 +24,7 @@ WORDS = ("[CONTEXT]", "[RESPONSE", "A]", "B]", "A", "B", "<turn>", "user", "one"
 def model_path(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("pair-model")
     recipe = tiny().model_copy(update={"texts": Words()})
-    save(initialised(recipe), tokenizer_of(WORDS), path)
+    save_policy(initialize_model(recipe), build_word_tokenizer(WORDS), path)
     return str(path)
 
 
@@ -55,7 +55,7 @@ def test_the_context_is_rendered_in_the_plain_template():
 
 
 def test_the_plain_template_is_what_transformers_makes_of_its_jinja_text():
-    tokenizer = tokenizer_of(["one"])
+    tokenizer = build_word_tokenizer(["one"])
     turn = "\n\n<turn> {}\n {{{{ message['content'] }}}}"
     tokenizer.chat_template = (
         "\n{% for message in messages %}{% if loop.index0 % 2 == 0 %}"
@@ -72,7 +72,7 @@ def test_the_plain_template_is_what_transformers_makes_of_its_jinja_text():
 def test_the_preference_is_the_mean_of_both_orders_read_from_two_logits(model_path):
     policy = Policy("tiny", model_path)
     tokenizer, model = load_tokenizer(policy), load_model(policy, torch.float32, "cpu")
-    a, b = letters(tokenizer)
+    a, b = letter_tokens(tokenizer)
 
     def first_wins(c: Comparison) -> float:
         logits = model(torch.tensor([question(tokenizer, c)])).logits[0, -1]
@@ -96,10 +96,10 @@ def test_neighbours_in_a_pack_change_nothing(model_path):
 
 def test_a_model_that_cannot_say_a_or_b_is_refused(tiny_policy, tmp_path):
     policy = Policy("tiny", tiny_policy)
-    save(load_model(policy, torch.float32, "cpu"), tokenizer_of(["one"]), tmp_path)
+    save_policy(load_model(policy, torch.float32, "cpu"), build_word_tokenizer(["one"]), tmp_path)
     tokenizer = load_tokenizer(Policy("other", str(tmp_path)))
     with pytest.raises(PolicyError, match="not a pair model"):
-        letters(tokenizer)
+        letter_tokens(tokenizer)
 
 
 def test_a_rule_is_asked_for_every_comparison():

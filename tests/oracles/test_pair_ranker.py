@@ -12,7 +12,14 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from harness.errors import PolicyError
-from harness.oracles.pair_ranker import FIRST, SECOND, SOURCE, PairRanker, source_text, tokenizer_of
+from harness.oracles.pair_ranker import (
+    FIRST,
+    SECOND,
+    SOURCE,
+    PairRanker,
+    load_ranker_tokenizer,
+    source_text,
+)
 from harness.types import Comparison, Message, Policy
 from tests.oracles.tiny import PROMPT, WORDS, all_pairs
 
@@ -69,8 +76,8 @@ def oracle(path: str, **settings) -> PairRanker:
 
 
 def test_a_row_holds_source_and_candidates_each_with_its_mark(path):
-    tokenizer = tokenizer_of(Policy("tiny", path))
-    row = oracle(path).row(tokenizer, Comparison(PROMPT, "four", "five one"))
+    tokenizer = load_ranker_tokenizer(Policy("tiny", path))
+    row = oracle(path).render(tokenizer, Comparison(PROMPT, "four", "five one"))
     told = (
         "[CLS] <|source|> one two three [SEP] [CLS] <|candidate1|> four [SEP] "
         "[CLS] <|candidate2|> five one [SEP]"
@@ -79,10 +86,10 @@ def test_a_row_holds_source_and_candidates_each_with_its_mark(path):
 
 
 def test_what_a_short_prompt_leaves_free_the_candidates_share(path):
-    tokenizer = tokenizer_of(Policy("tiny", path))
+    tokenizer = load_ranker_tokenizer(Policy("tiny", path))
     # the source takes 6 of 8; (8 + 2 * 4 - 6) / 2 = 5 tokens a candidate, 3 of them its own frame
     small = oracle(path, source_length=8, candidate_length=4)
-    row = small.row(tokenizer, Comparison(PROMPT, "four four four", "five"))
+    row = small.render(tokenizer, Comparison(PROMPT, "four four four", "five"))
     cut = "[CLS] <|candidate1|> four four [SEP]"
     assert tokenizer.decode(row).split()[6:11] == cut.split()
 
@@ -90,7 +97,7 @@ def test_what_a_short_prompt_leaves_free_the_candidates_share(path):
 def test_the_preference_is_the_heads_difference_in_both_orders(path):
     from transformers import DebertaV2Config, DebertaV2Model
 
-    tokenizer = tokenizer_of(Policy("tiny", path))
+    tokenizer = load_ranker_tokenizer(Policy("tiny", path))
     weights = load_file(Path(path) / "model.safetensors")
     body = DebertaV2Model(DebertaV2Config.from_pretrained(path)).eval()
     strip = len("pretrained_model.")
@@ -104,7 +111,7 @@ def test_the_preference_is_the_heads_difference_in_both_orders(path):
         return weights["head_layer.4.weight"] @ inner + weights["head_layer.4.bias"]
 
     def first_wins(c: Comparison) -> float:
-        row = oracle(path).row(tokenizer, c)
+        row = oracle(path).render(tokenizer, c)
         with torch.inference_mode():
             return float(torch.sigmoid(scored(row, FIRST) - scored(row, SECOND)))
 
@@ -127,4 +134,4 @@ def test_a_tokenizer_without_the_marks_is_refused(tmp_path):
     ranker_tokenizer((SOURCE,)).save_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(PolicyError, match=r"lacks <\|candidate1\|>, <\|candidate2\|>"):
-        tokenizer_of(Policy("tiny", str(tmp_path)))
+        load_ranker_tokenizer(Policy("tiny", str(tmp_path)))

@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers
 
-from harness.oracles.states import Asked, grouped, packable, states
+from harness.oracles.hidden_states import StateRequest, group_rows, hidden_states, packed_scorer
 
 SIZES = {
     "vocab_size": 50,
@@ -35,12 +35,12 @@ def model(kind: str, **extra) -> transformers.PreTrainedModel:
     return made.eval()
 
 
-def asked() -> list[Asked]:
+def asked() -> list[StateRequest]:
     """Rows about two prompts; the second prompt's lone one has nothing to share."""
     rows = [(1, 2, 3, 4), (1, 2, 3, 5, 6), (1, 2, 3, 5, 6, 7, 8, 9, 1, 2, 3, 4), (9, 8, 7)]
     about = ["a", "a", "a", "b"]
     pairs = zip(rows, about, strict=True)
-    return [Asked(row, prompt, (1, len(row) - 1)) for row, prompt in pairs]
+    return [StateRequest(row, prompt, (1, len(row) - 1)) for row, prompt in pairs]
 
 
 @pytest.mark.parametrize("kind", FITTING)
@@ -50,23 +50,23 @@ def test_packed_states_are_the_models_own(kind, budget):
     with torch.inference_mode():
         made.set_attn_implementation("eager")
         own = [made.base_model(torch.tensor([one.row])).last_hidden_state[0] for one in asked()]
-    told = dict(states(made, asked(), budget))
+    told = dict(hidden_states(made, asked(), budget))
     assert made.config._attn_implementation == "packed"
     for place, one in enumerate(asked()):
-        torch.testing.assert_close(told[place], own[place][list(one.wanted)], atol=1e-4, rtol=0)
+        torch.testing.assert_close(told[place], own[place][list(one.positions)], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["Bloom", "Falcon"])
 def test_an_architecture_that_does_not_fit_is_read_in_padded_batches(kind):
     made = model(kind)
     before = made.config._attn_implementation
-    assert packable(made) is None
+    assert packed_scorer(made) is None
     assert made.config._attn_implementation == before
     with torch.inference_mode():
         own = [made.base_model(torch.tensor([one.row])).last_hidden_state[0] for one in asked()]
     for budget in (1, 25):
-        for place, told in states(made, asked(), budget):
-            expected = own[place][list(asked()[place].wanted)]
+        for place, told in hidden_states(made, asked(), budget):
+            expected = own[place][list(asked()[place].positions)]
             torch.testing.assert_close(told, expected, atol=1e-4, rtol=0)
 
 
@@ -74,7 +74,7 @@ def test_a_model_in_bfloat16_is_packed_too():
     made = model("Llama", **WIDE).to(torch.bfloat16)
     with torch.inference_mode():
         own = [made.base_model(torch.tensor([one.row])).last_hidden_state[0, -1] for one in asked()]
-    for place, told in states(made, asked(), 100):
+    for place, told in hidden_states(made, asked(), 100):
         apart = (told[1] - own[place]).float().norm() / own[place].float().norm()
         assert float(apart) < 0.05
     assert made.config._attn_implementation == "packed"
@@ -82,20 +82,22 @@ def test_a_model_in_bfloat16_is_packed_too():
 
 def test_a_common_beginning_is_read_once_and_a_pack_keeps_to_its_budget():
     # rows of 4, 5 and 12 tokens begin with the same 3; alone they would be 21
-    (row, places), (lone, last) = grouped(asked(), 100)
+    (row, places), (lone, last) = group_rows(asked(), 100)
     assert row == ([1, 2, 3], ([4], [5, 6], [5, 6, 7, 8, 9, 1, 2, 3, 4]))
     assert (places, last) == ([0, 1, 2], [3])
     assert lone == ([9, 8], ([7],))
     # 3 + 1 + 2 tokens fit into 7, the other 9 go with the beginning alone
-    assert [places for _, places in grouped(asked(), 7)] == [[0, 1], [2], [3]]
+    assert [places for _, places in group_rows(asked(), 7)] == [[0, 1], [2], [3]]
 
 
 def test_one_row_that_begins_another_still_ends_on_its_own():
     row = (1, 2, 3)
-    (found, _), *_ = grouped([Asked(row, "a", (2,)), Asked((*row, 4), "a", (3,))], 100)
+    (found, _), *_ = group_rows(
+        [StateRequest(row, "a", (2,)), StateRequest((*row, 4), "a", (3,))], 100
+    )
     assert found == ([1, 2], ([3], [3, 4]))
 
 
 def test_rows_that_begin_differently_share_nothing():
-    told = grouped([Asked((1, 2), "a", (1,)), Asked((2, 2), "a", (1,))], 100)
+    told = group_rows([StateRequest((1, 2), "a", (1,)), StateRequest((2, 2), "a", (1,))], 100)
     assert told == [(([1], ([2],)), [0]), (([2], ([2],)), [1])]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from harness.models import save
-from harness.training.fine_tune import tokenizer_of
+from harness.core.hub import save_policy
+from harness.training.sft import build_word_tokenizer
 from harness.types import Comparison, Message, Prompt
 
 WORDS = ("<s>", "one", "two", "three", "four", "five", "USER:", "ASSISTANT:")
@@ -31,7 +31,7 @@ def tokenizer(*, bos: bool = False, template: str = ""):
     """A tokenizer of whole words; with `bos` it begins every text with <s>."""
     from tokenizers.processors import TemplateProcessing
 
-    made = tokenizer_of(WORDS)
+    made = build_word_tokenizer(WORDS)
     if template:
         made.chat_template = template + made.chat_template
     if bos:
@@ -54,5 +54,5 @@ def saved(kind: str, path: Path, made=None, **settings) -> str:
         model = getattr(transformers, kind)(config)
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
-    save(model, made, path)
+    save_policy(model, made, path)
     return str(path)

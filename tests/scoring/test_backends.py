@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import varlen
 
-from harness.scoring.backends import choose, fits
+from harness.scoring.attention import choose_backend, matches_rows
 
 
 def documented(top_left: bool):
@@ -37,36 +37,36 @@ def documented(top_left: bool):
 
 @pytest.fixture(autouse=True)
 def _forgotten():
-    fits.cache_clear()
+    matches_rows.cache_clear()
     yield
-    fits.cache_clear()
+    matches_rows.cache_clear()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_one_mask_over_the_pack_gives_what_rows_give(dtype):
-    assert fits("dense", "cpu", dtype, 16)
+    assert matches_rows("dense", "cpu", dtype, 16)
 
 
 def test_a_kernel_that_does_as_documented_fits(monkeypatch):
     monkeypatch.setattr(varlen, "varlen_attn", documented(top_left=False))
-    assert fits("varlen", "cpu", torch.bfloat16, 64)
+    assert matches_rows("varlen", "cpu", torch.bfloat16, 64)
 
 
 def test_a_kernel_that_aligns_its_mask_otherwise_is_found_out(monkeypatch, caplog):
     monkeypatch.setattr(varlen, "varlen_attn", documented(top_left=True))
     with caplog.at_level(logging.WARNING):
-        assert not fits("varlen", "cpu", torch.bfloat16, 64)
+        assert not matches_rows("varlen", "cpu", torch.bfloat16, 64)
     assert "row by row, which is slower: varlen does not fit" in caplog.text
     assert "apart from the plain way" in caplog.text
 
 
 def test_a_device_without_the_kernel_goes_row_by_row(caplog):
     with caplog.at_level(logging.WARNING):
-        assert not fits("varlen", "cpu", torch.bfloat16, 64)
+        assert not matches_rows("varlen", "cpu", torch.bfloat16, 64)
     assert "attention on cpu is computed row by row" in caplog.text
 
 
 def test_a_processor_and_float32_are_not_even_asked(caplog):
-    assert choose(torch.device("cpu"), torch.bfloat16, 64) == "rows"
-    assert choose(torch.device("cuda"), torch.float32, 64) == "rows"
+    assert choose_backend(torch.device("cpu"), torch.bfloat16, 64) == "rows"
+    assert choose_backend(torch.device("cuda"), torch.float32, 64) == "rows"
     assert caplog.text == ""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from harness.statistics import battles
+from harness.benchmarks.arena_hard import battles
 
 
 def random_battles(models=3, rows=400, seed=0):
@@ -33,23 +33,23 @@ def test_the_share_of_points_is_the_bradley_terry_win_rate():
 
 
 def test_a_strong_verdict_is_three_rows():
-    pooled = battles.pooled([[(1.0, 3), (0.5, 1)], [(0.0, 1)]])
+    pooled = battles.pool_battles([[(1.0, 3), (0.5, 1)], [(0.0, 1)]])
     assert pooled.model.tolist() == [0, 0, 0, 0, 1]
-    assert pooled.won.tolist() == [1, 1, 1, 0.5, 0]
+    assert pooled.points.tolist() == [1, 1, 1, 0.5, 0]
     assert battles.win_rates(pooled).tolist() == [3.5 / 4, 0]
 
 
 def test_a_models_bounds_depend_on_who_else_is_there():
-    alone = battles.upstream(battles.pooled([[(1.0, 1), (0.0, 1)] * 40]), "gpt-4-0314")
+    alone = battles.upstream_bounds(battles.pool_battles([[(1.0, 1), (0.0, 1)] * 40]), "gpt-4-0314")
     pair = [[(1.0, 1), (0.0, 1)] * 40] * 2
-    together = battles.upstream(battles.pooled(pair), "gpt-4-0314")
+    together = battles.upstream_bounds(battles.pool_battles(pair), "gpt-4-0314")
     assert alone[0][0] != together[0][0] or alone[1][0] != together[1][0]
     assert together[0][0] != together[0][1] or together[1][0] != together[1][1]
 
 
 def test_another_baseline_is_never_passed_on():
-    pooled = battles.pooled([[(1.0, 1), (0.0, 1)] * 40])
-    anchored, adrift = (battles.upstream(pooled, name) for name in ("gpt-4-0314", "other"))
+    pooled = battles.pool_battles([[(1.0, 1), (0.0, 1)] * 40])
+    anchored, adrift = (battles.upstream_bounds(pooled, name) for name in ("gpt-4-0314", "other"))
     # ratings r become r/2 and -r/2, and a low percentile of -r/2 is minus a high one of r/2: of two
     # that stand alone the bounds meet in the middle
     assert anchored[1][0] - anchored[0][0] > 15
@@ -58,19 +58,19 @@ def test_another_baseline_is_never_passed_on():
 
 @pytest.mark.parametrize("won", [0.0, 1.0])
 def test_only_wins_or_losses_are_no_error(won):
-    low, high = battles.upstream(battles.pooled([[(won, 1)] * 30]), "gpt-4-0314")
+    low, high = battles.upstream_bounds(battles.pool_battles([[(won, 1)] * 30]), "gpt-4-0314")
     assert low[0] == high[0] == 100 * won
 
 
 def test_a_model_without_a_row_in_a_round_is_scored_as_upstream_does():
-    pooled = battles.pooled([[(1.0, 1), (0.0, 1)] * 500, [(1.0, 1)]])
-    low, high = battles.upstream(pooled, "gpt-4-0314")
+    pooled = battles.pool_battles([[(1.0, 1), (0.0, 1)] * 500, [(1.0, 1)]])
+    low, high = battles.upstream_bounds(pooled, "gpt-4-0314")
     assert (low[1], high[1]) == (50, 50)
-    assert battles.rounded(np.array([np.nan, 0.12346])).tolist() == [50, 12.35]
+    assert battles.rounded_percent(np.array([np.nan, 0.12346])).tolist() == [50, 12.35]
 
 
 def test_the_global_random_state_is_left_alone():
     np.random.seed(7)
     before = np.random.get_state()[1].copy()
-    battles.upstream(random_battles(), "gpt-4-0314")
+    battles.upstream_bounds(random_battles(), "gpt-4-0314")
     assert np.array_equal(before, np.random.get_state()[1])

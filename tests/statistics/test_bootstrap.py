@@ -5,9 +5,9 @@ import pytest
 from scipy.special import stdtrit
 
 from harness.errors import CheckError
-from harness.statistics import bootstrap
+from harness.statistics import bootstrap, intervals
 from harness.statistics.bootstrap import interval, ratio_interval
-from harness.statistics.resampling import indices, stream, weights
+from harness.statistics.resampling import bit_generator, indices, resample_weights
 
 
 def test_the_mean_and_its_standard_error_are_the_textbooks():
@@ -25,11 +25,11 @@ def test_the_same_seed_gives_the_same_interval_and_another_seed_another():
 
 
 def test_the_stream_is_the_one_that_was_published_with():
-    assert indices(10, stream(0), 1).tolist() == [[6, 2, 0, 0, 8, 9, 6, 7, 5, 9]]
+    assert indices(10, bit_generator(0), 1).tolist() == [[6, 2, 0, 0, 8, 9, 6, 7, 5, 9]]
 
 
 def test_resamples_weigh_every_item_alike():
-    drawn = weights(7, stream(1), 20_000)
+    drawn = resample_weights(7, bit_generator(1), 20_000)
     assert (drawn.sum(axis=1) == 7).all()
     assert drawn.mean(axis=0) == pytest.approx(np.ones(7), abs=0.05)
 
@@ -102,4 +102,4 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
 
 def test_students_t_is_scipys_on_both_sides_of_the_expansion():
     for freedom in (1, 2, 5, 39, 40, 41, 79, 804, 10**6):
-        assert bootstrap.student(freedom) == pytest.approx(stdtrit(freedom, 0.975), abs=2e-6)
+        assert intervals.t_critical(freedom) == pytest.approx(stdtrit(freedom, 0.975), abs=2e-6)

@@ -11,7 +11,7 @@ import pytest
 
 from harness.statistics import bootstrap
 from harness.statistics.bootstrap import interval, ratio_interval
-from harness.statistics.resampling import stream, weights
+from harness.statistics.resampling import bit_generator, resample_weights
 
 SIMULATIONS = 1000
 
@@ -20,7 +20,7 @@ SIMULATIONS = 1000
 def _draws_are_made_once(monkeypatch):
     @functools.cache
     def drawn(n, rounds):
-        return weights(n, stream(0), rounds)
+        return resample_weights(n, bit_generator(0), rounds)
 
     def once(n, _, rounds):
         assert rounds == 2000  # all in one block: another would need other draws
@@ -80,7 +80,7 @@ def test_win_rates_of_preferences_that_are_nearly_0_or_1(prompts, mean):
 
 
 def test_plain_percentiles_would_not_do(monkeypatch):
-    monkeypatch.setattr(bootstrap, "_levels", lambda *_: bootstrap.PLAIN)
+    monkeypatch.setattr(bootstrap, "_levels", lambda *_: bootstrap.PERCENTILE_LEVELS)
     drawn = np.random.default_rng(3).beta(0.4 * 0.05, 0.4 * 0.95, size=(SIMULATIONS, 100))
     above, below = missed((interval(row, seed=0) for row in drawn), 0.05)
     assert below > 0.06

@@ -3,36 +3,36 @@
 import numpy as np
 import pytest
 
-from harness.statistics.folds import folds, introsorted
+from harness.statistics.length_control_glm import assign_folds, introsort_order
 
 
 def test_stable_folds_are_dealt_from_the_end():
     # reversed: 6 5 4 3 2 1 0 go to 0 1 2 0 1 2 0
-    assert folds(7, 3).tolist() == [0, 2, 1, 0, 2, 1, 0]
+    assert assign_folds(7, 3).tolist() == [0, 2, 1, 0, 2, 1, 0]
 
 
 def test_sixteen_equal_keys_stay_as_they_are():
-    assert introsorted(16).tolist() == list(range(16))
-    assert (folds(16, 5, "introsort") == folds(16, 5)).all()
+    assert introsort_order(16).tolist() == list(range(16))
+    assert (assign_folds(16, 5, "introsort") == assign_folds(16, 5)).all()
 
 
 def test_seventeen_equal_keys_are_partitioned_once():
     # 8 (the middle) and 15 change places: 0 1 2 3 4 5 6 7 15 9 10 11 12 13 14 8 16; then
     # (1, 14) (2, 13) ... (7, 8) do; the bounds meet at place 8, which changes with place 15
     wanted = [0, 14, 13, 12, 11, 10, 9, 15, 8, 6, 5, 4, 3, 2, 1, 7, 16]
-    assert introsorted(17).tolist() == wanted
+    assert introsort_order(17).tolist() == wanted
     # dealt from the end: 16 -> 0, 7 -> 1, 1 -> 2, 2 -> 3, 3 -> 4, 4 -> 0
-    assert folds(17, 5, "introsort")[[16, 7, 1, 2, 3, 4]].tolist() == [0, 1, 2, 3, 4, 0]
+    assert assign_folds(17, 5, "introsort")[[16, 7, 1, 2, 3, 4]].tolist() == [0, 1, 2, 3, 4, 0]
 
 
 @pytest.mark.parametrize("n", [0, 1, 17, 100, 2415])
 @pytest.mark.parametrize("order", ["stable", "introsort"])
 def test_every_group_is_in_one_fold_and_folds_are_even(n, order):
-    assert sorted(introsorted(n)) == list(range(n))
-    sizes = np.bincount(folds(n, 5, order), minlength=5)
+    assert sorted(introsort_order(n)) == list(range(n))
+    sizes = np.bincount(assign_folds(n, 5, order), minlength=5)
     assert sizes.sum() == n
     assert np.ptp(sizes) <= 1
 
 
 def test_the_two_orders_are_not_the_same():
-    assert (folds(2415, 5) != folds(2415, 5, "introsort")).mean() > 0.5
+    assert (assign_folds(2415, 5) != assign_folds(2415, 5, "introsort")).mean() > 0.5

@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from harness.statistics.influence import contributions
-from harness.statistics.length_control import length_controlled
-from harness.statistics.length_controlled_glm import Gamed, Judged, length_controlled_win_rate
+from harness.statistics.length_control import fit_length_control, prompt_contributions
+from harness.statistics.length_control_glm import GamedRows, ModelRows, length_controlled_win_rate
 from harness.statistics.logistic import fit
-from harness.statistics.resampling import stream, weights
+from harness.statistics.resampling import bit_generator, resample_weights
 
 
 def judged(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -22,10 +21,10 @@ def judged(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def test_the_mean_is_the_figure_and_weighted_means_are_refits():
     preference, ours, theirs = judged()
-    found = np.array(contributions(preference, ours, theirs))
-    figure = length_controlled(preference, ours, theirs, seed=0, rounds=10).value
+    found = np.array(prompt_contributions(preference, ours, theirs))
+    figure = fit_length_control(preference, ours, theirs, seed=0, rounds=10).value
     assert 100 * found.mean() == pytest.approx(figure, abs=1e-6)
-    drawn, apart = weights(300, stream(1), 500), ours - theirs
+    drawn, apart = resample_weights(300, bit_generator(1), 500), ours - theirs
     features = np.stack([np.ones(300), np.tanh(apart / apart.std(ddof=1))], axis=1)
     refits = expit(fit(features, preference, drawn).coefficients[:, 0])
     linear = drawn @ found / 300
@@ -34,16 +33,21 @@ def test_the_mean_is_the_figure_and_weighted_means_are_refits():
 
 
 def test_where_nothing_is_controlled_for_they_are_the_preferences():
-    assert contributions([0.2, 0.9, 1.0, 0.0], [5, 6, 7, 8], [4, 5, 6, 7]) == [0.2, 0.9, 1.0, 0.0]
-    assert contributions([0.5, 0.5, 0.5], [5, 6, 9], [4, 5, 6]) == [0.5, 0.5, 0.5]
+    assert prompt_contributions([0.2, 0.9, 1.0, 0.0], [5, 6, 7, 8], [4, 5, 6, 7]) == [
+        0.2,
+        0.9,
+        1.0,
+        0.0,
+    ]
+    assert prompt_contributions([0.5, 0.5, 0.5], [5, 6, 9], [4, 5, 6]) == [0.5, 0.5, 0.5]
 
 
 def test_alpaca_evals_contributions_stand_for_its_refits():
     preference, ours, theirs = judged(200, 1)
     rng = np.random.default_rng(2)
-    rows = Judged(preference, ours, theirs, rng.normal(size=200))
-    gamed = Gamed(rng.uniform(size=400), rng.normal(size=400), rng.normal(size=400))
+    rows = ModelRows(preference, ours, theirs, rng.normal(size=200))
+    gamed = GamedRows(rng.uniform(size=400), rng.normal(size=400), rng.normal(size=400))
     found = length_controlled_win_rate(rows, gamed, seed=3, rounds=1000, strength=1.0)
     assert found.contributions.mean() == pytest.approx(found.estimate.value)
-    linear = weights(200, stream(3), 1000) @ found.contributions / 200
+    linear = resample_weights(200, bit_generator(3), 1000) @ found.contributions / 200
     assert linear.std(ddof=1) == pytest.approx(found.estimate.standard_error, rel=0.02)

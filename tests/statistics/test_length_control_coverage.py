@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from harness.statistics import length_controlled_glm
-from harness.statistics.length_controlled_glm import Gamed, Judged, length_controlled_win_rate
+from harness.statistics import length_control_glm
+from harness.statistics.length_control_glm import GamedRows, ModelRows, length_controlled_win_rate
 
 SIMULATIONS, INSTRUCTIONS, REFITS = 1000, 805, 200
 LENGTH, DIFFICULTY = -0.9, 0.8
@@ -18,7 +18,7 @@ LENGTH, DIFFICULTY = -0.9, 0.8
 
 @pytest.fixture(autouse=True)
 def _without_neighbours(monkeypatch):
-    monkeypatch.setattr(length_controlled_glm, "_neighbours", lambda _: [])
+    monkeypatch.setattr(length_control_glm, "_neighbors", lambda _: [])
 
 
 def preferences(rng, logits):
@@ -29,7 +29,7 @@ def preferences(rng, logits):
 
 def gamed(rng, m=200):
     apart, difficulty = rng.normal(size=m), 1.5 * rng.normal(size=m)
-    return Gamed(
+    return GamedRows(
         preferences(rng, LENGTH * np.tanh(apart) + DIFFICULTY * difficulty), apart, difficulty
     )
 
@@ -42,7 +42,7 @@ def judged(rng, ours):
     spread = np.hypot(*(np.exp(m + 0.18) for m in (7.0, 7.3))) * np.sqrt(np.expm1(0.36))
     apart = np.tanh((baseline - length) / spread)
     told = preferences(rng, ours + LENGTH * apart + DIFFICULTY * difficulty)
-    return Judged(told, length, baseline, difficulty)
+    return ModelRows(told, length, baseline, difficulty)
 
 
 @pytest.mark.parametrize("ours", [-0.5, -2.5])

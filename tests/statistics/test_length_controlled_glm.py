@@ -7,10 +7,10 @@ import pytest
 from scipy.special import expit
 
 from harness.errors import CheckError
-from harness.statistics.length_controlled_glm import (
+from harness.statistics.length_control_glm import (
     STRENGTHS,
-    Gamed,
-    Judged,
+    GamedRows,
+    ModelRows,
     length_controlled_win_rate,
 )
 
@@ -18,7 +18,7 @@ from harness.statistics.length_controlled_glm import (
 def gamed(m=400, seed=9):
     rng = np.random.default_rng(seed)
     apart, difficulty = rng.normal(size=m), rng.normal(size=m)
-    return Gamed(expit(-0.9 * np.tanh(apart) + rng.normal(size=m)), apart, difficulty)
+    return GamedRows(expit(-0.9 * np.tanh(apart) + rng.normal(size=m)), apart, difficulty)
 
 
 def judged(n=400, b=-0.5, seed=0):
@@ -28,12 +28,12 @@ def judged(n=400, b=-0.5, seed=0):
     apart = baseline - length
     logits = b - 0.9 * np.tanh(apart / apart.std(ddof=1)) + 0.5 * difficulty
     won = (rng.random(n) < expit(logits)).astype(float)
-    return Judged(won, length, baseline, difficulty)
+    return ModelRows(won, length, baseline, difficulty)
 
 
 def changed(rows, **fields):
     parts = ("preference", "length", "baseline_length", "difficulty")
-    return Judged(**{name: getattr(rows, name) for name in parts} | fields)
+    return ModelRows(**{name: getattr(rows, name) for name in parts} | fields)
 
 
 def test_the_rate_at_equal_length_comes_out():
@@ -49,8 +49,8 @@ def test_neighbours_are_the_figures_at_the_next_values():
     rows = judged()
     found = length_controlled_win_rate(rows, gamed(), seed=0, rounds=0)
     place = STRENGTHS.index(found.strength)
-    assert set(found.neighbours) == set(STRENGTHS[max(place - 1, 0) : place + 2]) - {found.strength}
-    for strength, value in found.neighbours.items():
+    assert set(found.neighbors) == set(STRENGTHS[max(place - 1, 0) : place + 2]) - {found.strength}
+    for strength, value in found.neighbors.items():
         at = length_controlled_win_rate(rows, gamed(), seed=0, rounds=0, strength=strength)
         assert at.estimate.value == value
         assert at.estimate.low is None

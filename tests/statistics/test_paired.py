@@ -9,27 +9,27 @@ import pytest
 from scipy.stats import ttest_rel
 
 from harness.statistics.paired import (
-    Played,
-    differences,
+    PromptTotals,
+    differs_from_baseline,
     holm,
+    minimum_detectable_difference,
     p_values,
-    resolvable,
+    paired_differences,
     top_group,
-    unlike,
 )
 
 
-def means(values: np.ndarray) -> Played:
+def means(values: np.ndarray) -> PromptTotals:
     """Contestants whose figures are means; NaN is a prompt without a verdict."""
     known = ~np.isnan(values)
-    return Played(np.where(known, values, 0.0), known.astype(float))
+    return PromptTotals(np.where(known, values, 0.0), known.astype(float))
 
 
 def test_the_difference_and_its_error_are_those_of_a_paired_t_test():
     rng = np.random.default_rng(0)
     ours = rng.uniform(size=400)
     theirs = 0.6 * ours + 0.4 * rng.uniform(size=400) - 0.02
-    found = differences(means(np.stack([ours, theirs], axis=1)), seed=1, rounds=4000)
+    found = paired_differences(means(np.stack([ours, theirs], axis=1)), seed=1, rounds=4000)
     assert found.value[0, 1] == pytest.approx((ours - theirs).mean())
     assert found.value[1, 0] == -found.value[0, 1]
     textbook = (ours - theirs).std(ddof=1) / 20  # sqrt(400)
@@ -40,7 +40,7 @@ def test_the_difference_and_its_error_are_those_of_a_paired_t_test():
 def test_two_are_compared_on_shared_prompts_only():
     nan = np.nan
     values = np.array([[1.0, 0.0], [0.5, 0.0], [nan, 1.0], [1.0, nan], [0.5, 1.0]])
-    found = differences(means(values), seed=0)
+    found = paired_differences(means(values), seed=0)
     # shared are prompts 0, 1 and 4: (1 + ½ + ½) / 3 - (0 + 0 + 1) / 3
     assert found.value[0, 1] == pytest.approx(1 / 3)
     assert found.shared[0, 1] == 3
@@ -50,28 +50,28 @@ def test_two_are_compared_on_shared_prompts_only():
 def test_pairs_with_gaps_and_pairs_without_are_counted_alike():
     rng = np.random.default_rng(1)
     values = rng.uniform(size=(200, 3))
-    whole = differences(means(values), seed=0)
+    whole = paired_differences(means(values), seed=0)
     gap = np.vstack([values, [[np.nan, np.nan, 0.5]]])  # only the third has one prompt more
-    gapped = differences(means(gap), seed=0)
+    gapped = paired_differences(means(gap), seed=0)
     assert gapped.value[0, 1] == pytest.approx(whole.value[0, 1])
     assert gapped.error[0, 1] == pytest.approx(whole.error[0, 1], rel=0.1)
 
 
 def test_a_ratio_of_sums_weighs_its_prompts():
-    played = Played(np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 1.0], [1.0, 1.0]]))
-    found = differences(played, seed=0)
+    played = PromptTotals(np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 1.0], [1.0, 1.0]]))
+    found = paired_differences(played, seed=0)
     assert found.value[0, 1] == pytest.approx(3 / 4 - 1 / 2)
 
 
 def test_who_shares_nothing_is_not_told_apart():
     values = np.array([[1.0, np.nan], [1.0, np.nan], [np.nan, 0.0], [np.nan, 0.0]])
-    found = differences(means(values), seed=0)
+    found = paired_differences(means(values), seed=0)
     assert np.isnan(found.value[0, 1])
     assert found.p[0, 1] == 1
 
 
 def test_differences_without_spread_are_certain_or_none():
-    found = differences(means(np.array([[1.0, 0.0, 1.0]] * 9)), seed=0)
+    found = paired_differences(means(np.array([[1.0, 0.0, 1.0]] * 9)), seed=0)
     assert found.p[0].tolist() == [1.0, 0.0, 1.0]
 
 
@@ -82,15 +82,15 @@ def test_holm_by_hand():
 
 
 def test_the_smallest_difference_is_the_textbook_one():
-    assert resolvable(1.0) == pytest.approx(1.959964 + 0.841621, abs=1e-5)
+    assert minimum_detectable_difference(1.0) == pytest.approx(1.959964 + 0.841621, abs=1e-5)
 
 
 def test_a_group_at_the_top_and_who_differs_from_the_named_one():
     rng = np.random.default_rng(2)
     noise = rng.normal(0, 0.1, size=(300, 4))
-    found = differences(means(0.5 + noise + [0.2, 0.195, 0.1, 0.0]), seed=0)
+    found = paired_differences(means(0.5 + noise + [0.2, 0.195, 0.1, 0.0]), seed=0)
     assert top_group(found, 0).tolist() == [True, True, False, False]
-    assert unlike(found, 2).tolist() == [True, True, False, True]
+    assert differs_from_baseline(found, 2).tolist() == [True, True, False, True]
 
 
 @pytest.mark.parametrize("kind", ["preferences", "labels"])
@@ -114,9 +114,9 @@ def test_a_family_of_equals_is_torn_apart_in_at_most_one_case_of_twenty():
     torn = told = 0
     for _ in range(1000):
         values = rng.normal(size=(60, 1)) + rng.normal(size=(60, 6))
-        found = differences(means(values), seed=0, rounds=200)
+        found = paired_differences(means(values), seed=0, rounds=200)
         torn += not top_group(found, int(np.argmax(values.mean(axis=0)))).all()
-        told += unlike(found, 0).any()
+        told += differs_from_baseline(found, 0).any()
     assert torn <= 50
     assert told <= 50
 
@@ -126,6 +126,6 @@ def test_two_hundred_contestants_on_805_prompts_take_seconds():
     values = rng.uniform(size=(805, 200))
     values[rng.uniform(size=values.shape) < 0.001] = np.nan
     begun = time.process_time()
-    found = differences(means(values), seed=0)
+    found = paired_differences(means(values), seed=0)
     assert top_group(found, 0).shape == (200,)
     assert time.process_time() - begun < 20  # 10 s on 2 cores

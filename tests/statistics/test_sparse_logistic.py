@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from harness.statistics.sparse_logistic import liblinear, refit
+from harness.statistics.sparse_logistic import fit_liblinear, refit
 
 L1 = {"penalty": "l1"} if LogisticRegression().get_params().get("penalty") == "l2" else None
 
@@ -38,7 +38,7 @@ def test_liblinear_stops_where_liblinear_stops(strength, seed):
         )
         doubled = np.r_[w * y, w * (1 - y)]
         model.fit(np.vstack([x, x]), np.repeat([1, 0], len(y)), doubled)
-        assert liblinear(x, y, w, strength) == pytest.approx(model.coef_[0], abs=1e-9)
+        assert fit_liblinear(x, y, w, strength) == pytest.approx(model.coef_[0], abs=1e-9)
 
 
 @pytest.mark.parametrize("strength", [1e-4, 0.01, 0.05, 1.0, 21.5, 1e4])
@@ -76,9 +76,9 @@ def test_separable_labels_and_empty_features_are_finite():
 
 def test_liblinear_is_near_the_optimum():
     x, y, w = world()
-    assert liblinear(x, y, w[0], 2.8) == pytest.approx(tight(x, y, w[0], 2.8), abs=1e-2)
+    assert fit_liblinear(x, y, w[0], 2.8) == pytest.approx(tight(x, y, w[0], 2.8), abs=1e-2)
 
 
 def test_liblinear_that_does_not_converge_warns_nobody():
     x, _, w = world()
-    assert np.isfinite(liblinear(x, (x[:, 0] > 0).astype(float), w[0], 1e8)).all()
+    assert np.isfinite(fit_liblinear(x, (x[:, 0] > 0).astype(float), w[0], 1e8)).all()

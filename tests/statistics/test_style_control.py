@@ -7,8 +7,14 @@ from scipy.special import expit
 
 from harness.errors import CheckError
 from harness.statistics import paired
-from harness.statistics.resampling import stream, weights
-from harness.statistics.style_control import Rows, differences, exact, lbfgs, truncated
+from harness.statistics.resampling import bit_generator, resample_weights
+from harness.statistics.style_control import (
+    StyleGames,
+    fit_exact,
+    fit_truncated,
+    lbfgs,
+    style_differences,
+)
 
 FIELDS = ("model", "won", "weight", "apart", "prompt")
 
@@ -22,13 +28,13 @@ def world(models=3, prompts=200, seed=0, strength=0.3, pull=0.8):
     logits = strength * (model - 1) + pull * apart[:, 0]
     won = (rng.random(len(model)) < expit(logits)).astype(float)
     weight = rng.choice([1.0, 3.0], size=len(model))
-    return Rows(model, won, weight, apart, prompt, models)
+    return StyleGames(model, won, weight, apart, prompt, models)
 
 
 def test_differences_by_hand():
     ours = np.array([[300.0, 2, 0, 0], [0.0, 0, 0, 0]])
     theirs = np.array([[100.0, 0, 0, 0], [0.0, 0, 0, 0]])
-    found = differences(ours, theirs)
+    found = style_differences(ours, theirs)
     # length (300 - 100) / 400; headers 2 / 301 against none: d / (d + 1)
     assert found[0].tolist() == pytest.approx([0.5, (2 / 301) / (2 / 301 + 1), 0, 0])
     assert found[1].tolist() == [0, 0, 0, 0]  # two empty answers are alike
@@ -36,14 +42,14 @@ def test_differences_by_hand():
 
 def test_the_exact_fit_is_the_maximum_and_finds_the_world():
     rows = world(prompts=4000)
-    found = exact(rows)
+    found = fit_exact(rows)
     assert found.win_rate == pytest.approx(expit([-0.3, 0.0, 0.3]), abs=0.02)
     assert found.style[0] == pytest.approx(0.8, abs=0.05)
     assert np.abs(found.style[1:]).max() < 0.05
     # the gradient of the likelihood is nought there
-    z = rows.apart / _spread(rows)
+    z = rows.style_difference / _spread(rows)
     logits = np.log(found.win_rate / (1 - found.win_rate))[rows.model] + z @ found.style
-    error = rows.weight * (expit(logits) - rows.won)
+    error = rows.weight * (expit(logits) - rows.points)
     assert np.abs(error @ z).max() < 1e-4
     assert np.abs(np.bincount(rows.model, weights=error)).max() < 1e-4
 
@@ -59,9 +65,9 @@ def test_the_truncated_fit_is_where_torch_stops(seed):
     rows = world(seed=seed, models=5)
     own = np.zeros((len(rows.model), 6))
     own[np.arange(len(own)), rows.model], own[:, -1] = 1, -1
-    features = np.hstack([own, rows.apart])
-    ours = lbfgs(features, rows.won, rows.weight)
-    x, y, w = (torch.tensor(part) for part in (features, rows.won, rows.weight))
+    features = np.hstack([own, rows.style_difference])
+    ours = lbfgs(features, rows.points, rows.weight)
+    x, y, w = (torch.tensor(part) for part in (features, rows.points, rows.weight))
     beta = torch.full((features.shape[1],), 0.5, dtype=torch.float64, requires_grad=True)
     options = {"lr": 0.1, "max_iter": 50, "tolerance_grad": 1e-9, "tolerance_change": 1e-9}
     optimiser = torch.optim.LBFGS([beta], **options)
@@ -83,38 +89,38 @@ def test_the_truncated_fit_is_where_torch_stops(seed):
 
 def test_upstreams_fit_stops_short_of_the_maximum_but_near_it():
     rows = world(models=8)
-    apart = 100 * np.abs(truncated(rows, rows.weight).win_rate - exact(rows).win_rate)
+    apart = 100 * np.abs(fit_truncated(rows, rows.weight).win_rate - fit_exact(rows).win_rate)
     assert 1e-6 < apart.max() < 1.5
 
 
 def test_the_interval_covers_the_truth_and_is_seeded():
     rows = world(models=1, prompts=300, strength=0.0)
-    found, again = exact(rows, seed=1, rounds=200), exact(rows, seed=1, rounds=200)
-    assert np.array_equal(found.resampled, again.resampled)
-    low, high = np.quantile(found.resampled[:, 0], [0.025, 0.975])
+    found, again = fit_exact(rows, seed=1, rounds=200), fit_exact(rows, seed=1, rounds=200)
+    assert np.array_equal(found.replicates, again.replicates)
+    low, high = np.quantile(found.replicates[:, 0], [0.025, 0.975])
     assert low < found.win_rate[0] < high
     assert 0.02 < high - low < 0.2
 
 
 def test_a_style_that_nobody_has_has_no_weight():
     rows = world()
-    rows.apart[:, 2] = 0.0
-    assert exact(rows).style[2] == 0
-    assert np.isfinite(exact(rows).win_rate).all()
+    rows.style_difference[:, 2] = 0.0
+    assert fit_exact(rows).style[2] == 0
+    assert np.isfinite(fit_exact(rows).win_rate).all()
 
 
 def test_games_that_style_alone_decides_are_told():
     rows = world()
-    decided = Rows(
+    decided = StyleGames(
         rows.model,
-        (rows.apart[:, 0] > 0).astype(float),
+        (rows.style_difference[:, 0] > 0).astype(float),
         rows.weight,
-        rows.apart,
+        rows.style_difference,
         rows.prompt,
         3,
     )
     with pytest.raises(CheckError, match="without an exception"):
-        exact(decided)
+        fit_exact(decided)
 
 
 def correlated(prompts, rng, longer=0.0, added=None, strength=0.3):
@@ -125,44 +131,47 @@ def correlated(prompts, rng, longer=0.0, added=None, strength=0.3):
     worth = strength + (added + 0.8 * apart[:, 0])[prompt] + rng.logistic(size=2 * prompts)
     weight = np.where(np.abs(worth) > 2.5, 3.0, 1.0)
     model = np.zeros(2 * prompts, dtype=int)
-    return Rows(model, (worth > 0) * 1.0, weight, apart[prompt], prompt, 1)
+    return StyleGames(model, (worth > 0) * 1.0, weight, apart[prompt], prompt, 1)
 
 
 def test_the_resamples_spread_as_the_figure_does_from_benchmark_to_benchmark():
     rng = np.random.default_rng(1)
-    found = [exact(correlated(300, rng, longer=0.5), seed=i, rounds=60) for i in range(250)]
+    found = [fit_exact(correlated(300, rng, longer=0.5), seed=i, rounds=60) for i in range(250)]
     between = np.std([one.win_rate[0] for one in found], ddof=1)
-    within = np.mean([np.std(one.resampled[:, 0], ddof=1) for one in found])
+    within = np.mean([np.std(one.replicates[:, 0], ddof=1) for one in found])
     assert within / between == pytest.approx(1, abs=0.11)
 
 
 def test_a_model_alone_is_set_at_the_baselines_style_and_not_at_its_own():
     rng = np.random.default_rng(2)
     plain, long = correlated(4000, rng), correlated(4000, rng, longer=1.0)
-    raw = [np.average(rows.won, weights=rows.weight) for rows in (plain, long)]
+    raw = [np.average(rows.points, weights=rows.weight) for rows in (plain, long)]
     assert raw[1] - raw[0] > 0.15
-    held = [exact(rows).win_rate[0] for rows in (plain, long)]
+    held = [fit_exact(rows).win_rate[0] for rows in (plain, long)]
     # four standard errors of a difference of two figures of 4,000 prompts
     assert abs(held[1] - held[0]) < 4 * np.sqrt(2) * 0.0105
     # where its own mean is nought, nothing is controlled for
-    own = truncated(long, long.weight).win_rate[0]
+    own = fit_truncated(long, long.weight).win_rate[0]
     assert abs(own - raw[1]) < 0.3 * (raw[1] - held[1])
 
 
 @pytest.mark.parametrize("longer", [0.0, 1.0])
 def test_contributions_stand_for_refits(longer):
-    found = exact(correlated(400, np.random.default_rng(3), longer), seed=4, rounds=1000)
+    found = fit_exact(correlated(400, np.random.default_rng(3), longer), seed=4, rounds=1000)
     told = found.contributions[:, 0]
     assert told.mean() == pytest.approx(found.win_rate[0])
-    linear, refits = weights(400, stream(4), 1000) @ told / 400, found.resampled[:, 0]
+    linear, refits = (
+        resample_weights(400, bit_generator(4), 1000) @ told / 400,
+        found.replicates[:, 0],
+    )
     assert linear.std() == pytest.approx(refits.std(), rel=0.03)
     assert np.corrcoef(linear, refits)[0, 1] > 0.985
 
 
 def test_who_has_no_game_on_a_prompt_has_no_contribution_of_it():
     whole = world(models=2, prompts=60)
-    rows = Rows(*(getattr(whole, name)[:-10] for name in FIELDS), 2)
-    found = exact(rows)
+    rows = StyleGames(*(getattr(whole, name)[:-10] for name in FIELDS), 2)
+    found = fit_exact(rows)
     assert np.isnan(found.contributions[-5:, 1]).all()
     assert np.isnan(found.contributions).sum() == 5
     assert np.nanmean(found.contributions, axis=0) == pytest.approx(found.win_rate)
@@ -172,8 +181,10 @@ def p_value(rng, gap, prompts=250):
     """Return the p value of a paired test of two models that differ in strength by `gap`."""
     added = rng.normal(size=prompts)
     pair = [correlated(prompts, rng, 0.5, added, strength) for strength in (0.0, gap)]
-    top = np.hstack([exact(rows).contributions for rows in pair])
-    return paired.differences(paired.Played(top, np.ones_like(top)), seed=0, rounds=300).p[0, 1]
+    top = np.hstack([fit_exact(rows).contributions for rows in pair])
+    return paired.paired_differences(
+        paired.PromptTotals(top, np.ones_like(top)), seed=0, rounds=300
+    ).p[0, 1]
 
 
 def test_a_paired_test_of_equals_errs_one_time_in_twenty_and_finds_those_who_differ():

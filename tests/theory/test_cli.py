@@ -9,8 +9,15 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.errors import ConfigError, HarnessError, InputError
-from harness.theory import figures
-from harness.theory.report import Findings, Line, Panel, Report, horizons, text
+from harness.theory import results
+from harness.theory.results import (
+    Curve,
+    ExperimentResult,
+    ResultTable,
+    Subplot,
+    format_cell,
+    log_spaced_iterations,
+)
 from harness.types import Estimate
 
 SMALL = ("--set", "iterations=10")
@@ -72,15 +79,15 @@ def test_what_does_not_fit_is_named(tmp_path, arguments, kind, message):
 
 
 def test_figures_are_the_same_bytes_each_time(tmp_path):
-    panel = Panel("a", "T", "gap", (Line("one", [1, 10], [0.1, 0.01]),))
-    report = Report((Findings("t", ("a",), ()),), {"figure": (panel, panel)})
-    first, second = (figures.write(report, tmp_path / name) for name in "ab")
+    panel = Subplot("a", "T", "gap", (Curve("one", [1, 10], [0.1, 0.01]),))
+    report = ExperimentResult((ResultTable("t", ("a",), ()),), {"figure": (panel, panel)})
+    first, second = (results.write_figures(report, tmp_path / name) for name in "ab")
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
 def test_figures_are_told_with_three_digits():
-    assert text(Estimate(0.12345, 0.1, 0.2)) == "0.123 [0.100, 0.200]"
-    assert text(3.2e-7) == "3.2e-07"
-    assert text(0.0) == "0.000"
-    assert text(1600.0) == "1600"
-    assert horizons(30) == [1, 2, 3, 5, 10, 20, 30]
+    assert format_cell(Estimate(0.12345, 0.1, 0.2)) == "0.123 [0.100, 0.200]"
+    assert format_cell(3.2e-7) == "3.2e-07"
+    assert format_cell(0.0) == "0.000"
+    assert format_cell(1600.0) == "1600"
+    assert log_spaced_iterations(30) == [1, 2, 3, 5, 10, 20, 30]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import build, load
-from harness.theory.pairs import BestAndWorst, Independent
-from harness.theory.selection import Selection, regression, update
+from harness.core.config import build, load
+from harness.theory.pairs import BestAndWorst, IndependentPairs
+from harness.theory.selection import Selection, log_update, regression
 
 PAGE = Path(__file__).parents[2] / "docs/theory.md"
 ROW = re.compile(r"\| ([\w -]+ games|cyclic games of 5) \| (2|8|32) \| (.+) \|")
@@ -27,12 +27,12 @@ def test_a_row_of_the_table_can_be_made_again(experiment, name, k, cells):
     (game,) = (game for game in experiment.games if game.name == name)
     games = game.draw(experiment.seed)
     preference, reference = games.rows()
-    exact = update(experiment.objective, preference, reference, Independent())
+    exact = log_update(experiment.objective, preference, reference, IndependentPairs())
     told = [float(cell.split()[0]) for cell in cells.split(" | ")]
     found = []
     for labels in ("argmax", "bernoulli"):
         source = BestAndWorst(samples=int(k), labels=labels)
-        moved = update(experiment.objective, preference, reference, source)
+        moved = log_update(experiment.objective, preference, reference, source)
         found += [float(values.mean()) for values in regression(exact, moved, reference)]
     assert found == pytest.approx(told, abs=6e-4)
 

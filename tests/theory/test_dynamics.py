@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.config import build, load
+from harness.core.config import build, load
 from harness.theory.convergence import Convergence
-from harness.theory.dynamics import Every, Method, play
+from harness.theory.dynamics import Method, PeriodicReference, play
 from harness.theory.games import BradleyTerry, Cyclic, Random
-from harness.theory.measures import duality_gap, exploitability, kl
-from harness.theory.mirror import Trajectory, constant, mirror_descent
-from harness.theory.nash import nash
+from harness.theory.mirror import Trajectory, constant_eta, mirror_descent
+from harness.theory.nash import duality_gap, exploitability, kl, solve_nash
 from harness.theory.population import GradientDescent
-from harness.theory.report import over_games
+from harness.theory.results import mean_over_games
 
 
 def method(name: str, *overrides: str) -> Method:
@@ -34,7 +33,7 @@ def gaps(policies: np.ndarray, game: tuple[np.ndarray, np.ndarray]) -> np.ndarra
 def test_a_method_of_the_trainers_objective_is_equation_5(comal):
     preference, reference = Random(name="r", games=20).draw(0).rows()
     trained = play(method("inpo"), preference, reference, record=[1, 5, 20])
-    exact = mirror_descent(preference, reference, eta=constant(0.5), tau=0.1, record=[1, 5, 20])
+    exact = mirror_descent(preference, reference, eta=constant_eta(0.5), tau=0.1, record=[1, 5, 20])
     np.testing.assert_allclose(trained.last, exact.last, atol=1e-10)
     np.testing.assert_allclose(trained.mixture, exact.mixture, atol=1e-10)
     np.testing.assert_allclose(trained.pull, exact.pull, atol=1e-10)
@@ -43,7 +42,7 @@ def test_a_method_of_the_trainers_objective_is_equation_5(comal):
 def test_multiplicative_weights_cycles_while_its_mixture_converges(comal):
     # the last iterate runs into the corners: gap .31 at T = 100, .80 at 1,000 and 10,000;
     # the mixture's is .040, .0134, .0042: a tenth in two decades, as 1/√T
-    run = mirror_descent(*comal, eta=constant(0.5), tau=0.0, record=[100, 1000, 10_000])
+    run = mirror_descent(*comal, eta=constant_eta(0.5), tau=0.0, record=[100, 1000, 10_000])
     assert gaps(run.last, comal) == pytest.approx([0.309, 0.799, 0.8], abs=1e-3)
     assert gaps(run.mixture, comal) == pytest.approx([0.0404, 0.0134, 0.0042], abs=1e-4)
 
@@ -52,8 +51,8 @@ def test_inpo_stops_at_the_regularised_nash_with_the_bias_that_tau_sets(comal):
     # gaps of the regularised Nash policies: .0961 at τ = .1, .0105 at τ = .01; INPO's are theirs
     found = []
     for tau, eta in ((0.1, 0.5), (0.01, 3.0)):
-        run = mirror_descent(*comal, eta=constant(eta), tau=tau, record=[20_000])
-        solved = nash(*comal, tau).policy
+        run = mirror_descent(*comal, eta=constant_eta(eta), tau=tau, record=[20_000])
+        solved = solve_nash(*comal, tau).policy
         assert kl(solved, run.last[0])[0] < 1e-12
         found.append(gaps(run.last[0], comal).item())
     assert found == pytest.approx([0.0961, 0.0105], abs=1e-4)
@@ -64,7 +63,7 @@ def test_advancing_the_reference_removes_the_bias(comal):
     run = play(method("comal"), *comal, record=[50, 100, 200])
     assert (np.diff(gaps(run.last, comal)) < 0).all()
     assert gaps(run.last, comal)[-1] < 1e-10
-    assert kl(nash(*comal, 0.0).policy, run.last[-1])[0] < 1e-9
+    assert kl(solve_nash(*comal, 0.0).policy, run.last[-1])[0] < 1e-9
 
 
 def test_optimism_removes_the_bias_without_a_reference(comal):
@@ -80,7 +79,9 @@ def test_on_bradley_terry_preferences_dpo_and_inpo_agree():
     dpo = play(method("iterative-dpo"), *game, record=[60, 61]).last
     assert (ours.argmax(-1) == dpo[-1].argmax(-1)).mean() >= 0.99
     np.testing.assert_allclose(dpo[0], dpo[1], atol=1e-9)  # it has settled
-    both = [over_games(2 * exploitability(game[0], policy)).value for policy in (ours, dpo[-1])]
+    both = [
+        mean_over_games(2 * exploitability(game[0], policy)).value for policy in (ours, dpo[-1])
+    ]
     assert both == pytest.approx([0.107, 0.084], abs=0.005)
 
 
@@ -91,11 +92,11 @@ def test_on_cyclic_preferences_dpo_is_exploitable_and_inpo_is_not():
     ours = play(method("inpo"), *game, record=[61]).last[0]
     dpo = play(method("iterative-dpo"), *game, record=[60, 61]).last
     inpo_gap, dpo_gap = (2 * exploitability(game[0], policy) for policy in (ours, dpo[-1]))
-    apart = over_games(dpo_gap - inpo_gap)
+    apart = mean_over_games(dpo_gap - inpo_gap)
     assert apart.low > 0.15
-    assert over_games(inpo_gap).value == pytest.approx(0.068, abs=0.005)
-    assert over_games(dpo_gap).value == pytest.approx(0.308, abs=0.03)
-    biased = duality_gap(game[0], nash(*game, 0.1).policy, game[1], 0.0)
+    assert mean_over_games(inpo_gap).value == pytest.approx(0.068, abs=0.005)
+    assert mean_over_games(dpo_gap).value == pytest.approx(0.308, abs=0.03)
+    biased = duality_gap(game[0], solve_nash(*game, 0.1).policy, game[1], 0.0)
     assert np.abs(inpo_gap - biased).max() < 0.02
     assert np.abs(dpo[1] - dpo[0]).sum(-1).mean() > 0.5
 
@@ -140,14 +141,14 @@ def test_gradient_descent_plays_the_same_game_as_the_minimiser(comal):
 
 
 def test_a_reference_moved_every_iteration_is_the_previous_policy(comal):
-    every = method("inpo").model_copy(update={"reference": Every(every=1)})
+    every = method("inpo").model_copy(update={"reference": PeriodicReference(every=1)})
     previous = method("inpo").model_copy(update={"reference": "previous"})
     runs: list[Trajectory] = [play(m, *comal, record=[10]) for m in (every, previous)]
     np.testing.assert_allclose(runs[0].last, runs[1].last)
 
 
 def test_the_experiment_tells_gaps_and_draws_paths(comal):
-    from harness.cli.screen import track
+    from harness.cli.display import track
 
     experiment = Convergence(
         game=build(load("game", "comal")),
@@ -158,4 +159,4 @@ def test_the_experiment_tells_gaps_and_draws_paths(comal):
     names = [row[0] for row in report.tables[0].rows]
     assert names == ["INPO", "iterative DPO"]
     assert set(report.figures) == {"convergence", "simplex"}
-    assert report.figures["simplex"][0].lines[0].x[0] == pytest.approx(0.3 + 0.5 / 2)
+    assert report.figures["simplex"][0].curves[0].x[0] == pytest.approx(0.3 + 0.5 / 2)

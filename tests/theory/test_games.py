@@ -5,12 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.config import build, load, names
+from harness.core.config import build, load, names
 from harness.errors import CheckError, ConfigError, InputError
-from harness.theory.games import BradleyTerry, Cyclic, Games, MatrixFile, Random, one_game
-from harness.theory.measures import duality_gap, exploitability, kl, softmax, win_rates
-from harness.theory.mirror import constant, mirror_descent, omd_step
-from harness.theory.nash import nash
+from harness.theory.games import BradleyTerry, Cyclic, Games, MatrixFile, Random, single_game
+from harness.theory.mirror import constant_eta, mirror_descent, omd_step
+from harness.theory.nash import duality_gap, exploitability, kl, softmax, solve_nash, win_rates
 
 COMAL = [[0.5, 0.1, 0.8], [0.9, 0.5, 0.1], [0.2, 0.9, 0.5]]
 
@@ -18,8 +17,8 @@ COMAL = [[0.5, 0.1, 0.8], [0.9, 0.5, 0.1], [0.2, 0.9, 0.5]]
 def test_comals_game_has_the_nash_policy_that_its_paper_tells():
     # b beats a by .4 more than even, c beats b by .4, a beats c by .3;
     # weights are those of the opposite edges: (.4, .3, .4) / 1.1
-    preference, reference = one_game(COMAL, None).rows()
-    found = nash(preference, reference, 0.0)
+    preference, reference = single_game(COMAL, None).rows()
+    found = solve_nash(preference, reference, 0.0)
     assert found.policy[0] == pytest.approx([4 / 11, 3 / 11, 4 / 11], abs=1e-10)
     assert found.residual.max() <= 1e-10
 
@@ -28,7 +27,7 @@ def test_the_regularised_nash_policy_solves_its_equation_and_has_no_gap():
     # the worst of 1,000 games: 3e-15 nats at tau = 0.1, 8e-14 at tau = 0.001
     preference, reference = Random(name="r", games=1000).draw(0).rows()
     for tau in (1.0, 0.1, 0.01, 0.001):
-        found = nash(preference, reference, tau)
+        found = solve_nash(preference, reference, tau)
         response = softmax(np.log(reference) + win_rates(preference, found.policy) / tau)
         np.testing.assert_allclose(response, found.policy, rtol=0, atol=1e-10)
         assert found.residual.max() <= 1e-10
@@ -38,21 +37,21 @@ def test_the_regularised_nash_policy_solves_its_equation_and_has_no_gap():
 def test_the_original_nash_policy_cannot_be_exploited():
     # 1,000 games of 6 actions: at most 1.2e-16
     preference, reference = Random(name="r", games=300).draw(1).rows()
-    found = nash(preference, reference, 0.0)
+    found = solve_nash(preference, reference, 0.0)
     assert exploitability(preference, found.policy).max() <= 1e-10
     assert (found.policy >= 0).all()
 
 
 def test_degenerate_games_have_a_certified_nash_policy_too():
-    even = one_game([[0.5, 0.5], [0.5, 0.5]], None).rows()
-    assert nash(*even, 0.0).residual.max() <= 1e-10
-    dominated = one_game([[0.5, 1.0, 0.5], [0.0, 0.5, 0.5], [0.5, 0.5, 0.5]], None).rows()
-    assert nash(*dominated, 0.0).residual.max() <= 1e-10
+    even = single_game([[0.5, 0.5], [0.5, 0.5]], None).rows()
+    assert solve_nash(*even, 0.0).residual.max() <= 1e-10
+    dominated = single_game([[0.5, 1.0, 0.5], [0.0, 0.5, 0.5], [0.5, 0.5, 0.5]], None).rows()
+    assert solve_nash(*dominated, 0.0).residual.max() <= 1e-10
 
 
 def test_the_gap_is_what_a_grid_of_responses_finds():
     # J(p, q) = P(p ≻ q) − τ KL(p ‖ ref) + τ KL(q ‖ ref), maximised and minimised over 20,000 points
-    preference, reference = one_game(COMAL, [0.2, 0.3, 0.5]).rows()
+    preference, reference = single_game(COMAL, [0.2, 0.3, 0.5]).rows()
     policy, tau = np.array([[0.6, 0.3, 0.1]]), 0.1
     grid = np.random.default_rng(0).dirichlet(np.ones(3), 20_000)
     won = grid @ preference[0] @ policy[0]
@@ -105,7 +104,7 @@ def test_every_shipped_game_and_method_builds():
 )
 def test_a_matrix_that_holds_no_preferences_is_named(preference, message):
     with pytest.raises(InputError, match=message):
-        one_game(preference, None)
+        single_game(preference, None)
 
 
 @pytest.mark.parametrize(
@@ -118,15 +117,15 @@ def test_a_matrix_that_holds_no_preferences_is_named(preference, message):
 )
 def test_a_reference_that_is_no_policy_is_named(reference, message):
     with pytest.raises(InputError, match=message):
-        one_game(COMAL, reference)
+        single_game(COMAL, reference)
 
 
 def test_constants_that_make_no_mixture_are_named():
-    preference, reference = one_game(COMAL, None).rows()
+    preference, reference = single_game(COMAL, None).rows()
     with pytest.raises(ConfigError, match="tau is -0.1: it must be 0"):
-        nash(preference, reference, -0.1)
+        solve_nash(preference, reference, -0.1)
     with pytest.raises(ConfigError, match=r"eta is 0.05: .* at least tau \(0.1\)"):
-        mirror_descent(preference, reference, eta=constant(0.05), tau=0.1, record=[5])
+        mirror_descent(preference, reference, eta=constant_eta(0.05), tau=0.1, record=[5])
     with pytest.raises(ConfigError, match="tau is -1"):
         omd_step(preference, reference, reference, eta=0.3, tau=-1.0)
 
@@ -134,7 +133,7 @@ def test_constants_that_make_no_mixture_are_named():
 def test_a_tau_too_small_to_certify_is_said():
     preference, reference = Random(name="r", games=5).draw(0).rows()
     with pytest.raises(CheckError, match="choose a larger tau"):
-        nash(preference, reference, 1e-9)
+        solve_nash(preference, reference, 1e-9)
 
 
 def test_a_game_is_read_from_a_csv_file(tmp_path):

@@ -8,23 +8,22 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from harness import config
 from harness.cli.main import app
-from harness.runs import Workspace
-from harness.theory.games import one_game
+from harness.core import config
+from harness.core.workspace import Workspace
+from harness.theory.games import single_game
 from harness.theory.language import (
+    GameCorpus,
     GamePreference,
     GamePrompts,
-    GameTexts,
-    action_of,
-    every_response,
+    enumerate_responses,
     exact_policy,
-    words_of,
+    parse_action,
+    response_for,
 )
-from harness.theory.measures import duality_gap
-from harness.theory.nash import nash
-from harness.training import run
-from harness.training.anchors import frozen_logps
+from harness.theory.nash import duality_gap, solve_nash
+from harness.training import schedule
+from harness.training.reference_logps import frozen_logps
 from harness.training.spec import TrainSpec
 from harness.types import Policy
 
@@ -33,10 +32,10 @@ GAME = config.build(config.load("game", "three-cycle"))
 
 def trained(name: str, root: Path) -> tuple[np.ndarray, float]:
     """Train a method; return what its last policy plays exactly, and the mass outside actions."""
-    spec = config.make(TrainSpec, config.load("train", name))
-    made = run.train(spec, Workspace(root), name)
+    spec = config.construct(TrainSpec, config.load("train", name))
+    made = schedule.train(spec, Workspace(root), name)
     policy = Policy("last", made.policies[-1])
-    rows = every_response(policy, GAME)
+    rows = enumerate_responses(policy, GAME)
     logps = frozen_logps(policy, rows, "float32", lambda _: None)[0::2]
     return exact_policy(logps, GAME)
 
@@ -56,7 +55,7 @@ def test_inpo_plays_the_three_cycle_as_well_as_the_tabular_optimum(played):
     # .220), the reference .400; of the regularised one, whose optimum is 0: .0007 from .0704
     preference, reference = GAME.draw(0).rows()
     policy, outside = played["inpo"]
-    optimum = nash(preference, reference, 0.3).policy
+    optimum = solve_nash(preference, reference, 0.3).policy
     best, reached = (duality_gap(preference, p, reference, 0.0).item() for p in (optimum, policy))
     assert best == pytest.approx(0.2130, abs=1e-4)
     assert reached == pytest.approx(best, rel=0.10)
@@ -85,10 +84,10 @@ def test_the_command_line_tells_what_a_run_plays(played, root):
 
 def test_every_action_is_a_response_and_no_other_text_is():
     for action in range(4):
-        assert action_of(words_of(action, 4), 4) == action
-    assert [words_of(a, 3) for a in range(3)] == ["stop", "on stop", "on on"]
-    assert action_of("on on on", 3) is None
-    assert action_of("", 3) is None
+        assert parse_action(response_for(action, 4), 4) == action
+    assert [response_for(a, 3) for a in range(3)] == ["stop", "on stop", "on on"]
+    assert parse_action("on on on", 3) is None
+    assert parse_action("", 3) is None
 
 
 def test_the_oracles_rule_is_the_matrix():
@@ -101,7 +100,7 @@ def test_the_oracles_rule_is_the_matrix():
 
 
 def test_texts_come_as_often_as_the_reference_says():
-    examples = GameTexts(game=GAME, count=10).examples()
+    examples = GameCorpus(game=GAME, count=10).examples()
     assert examples == [("play 0", "stop")] * 6 + [("play 0", "on stop")] * 3 + [
         ("play 0", "on on")
     ]
@@ -117,4 +116,4 @@ def test_an_exact_policy_is_normalised_and_tells_what_lies_outside():
     policy, outside = exact_policy(np.log([0.5, 0.3, 0.1]).tolist(), GAME)
     assert policy[0] == pytest.approx([5 / 9, 3 / 9, 1 / 9])
     assert outside == pytest.approx(0.1)
-    assert one_game([[0.5]], None).reference.item() == 1.0
+    assert single_game([[0.5]], None).reference.item() == 1.0

@@ -5,13 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.theory.games import Random, one_game
-from harness.theory.measures import duality_gap, kl, softmax, value, win_rates
-from harness.theory.mirror import constant, mirror_descent, omd_step, shrinking
-from harness.theory.nash import nash
+from harness.theory.games import Random, single_game
+from harness.theory.mirror import (
+    constant_eta,
+    min_stable_eta,
+    mirror_descent,
+    omd_step,
+    rotation,
+    shrinking_eta,
+)
+from harness.theory.nash import best_response_value, duality_gap, kl, softmax, solve_nash, win_rates
 from harness.theory.regret import Regret, theorem_3, theorem_4
-from harness.theory.report import horizons
-from harness.theory.stability import least_eta, rotation
+from harness.theory.results import log_spaced_iterations
 
 TAU = 0.1
 T = [1, 3, 10, 30, 100, 300, 1000, 3000, 10_000]
@@ -28,7 +33,7 @@ def test_the_fast_dynamics_are_equation_5(games):
     for _ in range(7):
         total += policy
         policy = omd_step(preference, policy, reference, eta=0.3, tau=TAU)
-    record = mirror_descent(preference, reference, eta=constant(0.3), tau=TAU, record=[1, 7, 8])
+    record = mirror_descent(preference, reference, eta=constant_eta(0.3), tau=TAU, record=[1, 7, 8])
     np.testing.assert_allclose(record.last[0], reference, atol=1e-15)
     np.testing.assert_allclose(record.mixture[1], total / 7, atol=1e-14)
     np.testing.assert_allclose(record.last[2], policy, atol=1e-14)
@@ -38,7 +43,9 @@ def test_log_ratios_to_the_reference_stay_within_one_over_tau(games):
     # osc(log π_{t+1}/π_ref) ≤ 1/η + (1 − τ/η) osc(log π_t/π_ref), so at most 1/τ: B = 1/τ, C = 1
     preference, reference = games
     for eta in (TAU, 0.2, 0.5):
-        run = mirror_descent(preference, reference, eta=constant(eta), tau=TAU, record=horizons(99))
+        run = mirror_descent(
+            preference, reference, eta=constant_eta(eta), tau=TAU, record=log_spaced_iterations(99)
+        )
         assert np.ptp(np.log(run.last / reference), axis=-1).max() <= 1 / TAU
 
 
@@ -49,9 +56,15 @@ def test_theorem_3_holds_at_every_horizon(games):
     gaps = []
     for horizon in T:
         eta, bound = theorem_3(reference, TAU, horizon)
-        run = mirror_descent(preference, reference, eta=constant(eta), tau=TAU, record=[horizon])
+        run = mirror_descent(
+            preference, reference, eta=constant_eta(eta), tau=TAU, record=[horizon]
+        )
         gap = duality_gap(preference, run.mixture[0], reference, TAU)
-        mean_regret = value(preference, run.mixture[0], reference, TAU) - 0.5 + TAU * run.pull[0]
+        mean_regret = (
+            best_response_value(preference, run.mixture[0], reference, TAU)
+            - 0.5
+            + TAU * run.pull[0]
+        )
         assert (gap <= 2 * mean_regret + 1e-12).all()
         assert (2 * mean_regret <= bound).all()
         gaps.append(gap)
@@ -67,9 +80,9 @@ def test_theorem_3_holds_at_every_horizon(games):
 def test_theorem_4_holds_at_every_horizon(games):
     # the bound is 1600 at T = 1 and .32 at T = 10,000; the largest KL 1.6 and 8e-13
     preference, reference = games
-    solved = nash(preference, reference, TAU).policy
+    solved = solve_nash(preference, reference, TAU).policy
     run = mirror_descent(
-        preference, reference, eta=shrinking(TAU), tau=TAU, record=horizons(10_000)
+        preference, reference, eta=shrinking_eta(TAU), tau=TAU, record=log_spaced_iterations(10_000)
     )
     apart = kl(solved, run.last)
     for t, row in zip(run.iterations, apart, strict=True):
@@ -81,8 +94,8 @@ def test_a_constant_eta_settles_just_above_its_threshold(games):
     # Claim 3 says: from 2τ on it settles, at τ it does not. Neither holds in general. What holds:
     # it settles where η > (τ² + ρ²)/(2τ). Shares that settle: 30 % at τ, 84 % at 2τ, all at 4τ.
     preference, reference = (part[:300] for part in games)
-    solved = nash(preference, reference, TAU).policy
-    least = least_eta(rotation(preference, solved), TAU)
+    solved = solve_nash(preference, reference, TAU).policy
+    least = min_stable_eta(rotation(preference, solved), TAU)
 
     def settled(eta: np.ndarray) -> np.ndarray:
         policy = reference
@@ -108,23 +121,23 @@ def test_in_rock_paper_scissors_two_tau_is_not_enough():
     # uniform Nash: S = (I − J/3)/3 and A has eigenvalues ±i√3/2, so ρ = √3/6 = .2887;
     # the threshold at τ = .1 is (.01 + 1/12)/.2 = .4667 > 2τ
     matrix = [[0.5, 0.0, 1.0], [1.0, 0.5, 0.0], [0.0, 1.0, 0.5]]
-    preference, uniform = one_game(matrix, None).rows()
+    preference, uniform = single_game(matrix, None).rows()
     assert rotation(preference, uniform)[0] == pytest.approx(np.sqrt(3) / 6)
-    assert least_eta(rotation(preference, uniform), 0.1)[0] == pytest.approx(0.46667, abs=1e-5)
+    assert min_stable_eta(rotation(preference, uniform), 0.1)[0] == pytest.approx(0.46667, abs=1e-5)
     start = np.array([[0.33, 0.33, 0.34]])
     for eta, apart in ((0.2, 0.1), (0.45, 0.01)):
         run = mirror_descent(
-            preference, uniform, eta=constant(eta), tau=0.1, record=[5000], start=start
+            preference, uniform, eta=constant_eta(eta), tau=0.1, record=[5000], start=start
         )
         assert kl(uniform, run.last[0])[0] > apart
     run = mirror_descent(
-        preference, uniform, eta=constant(0.48), tau=0.1, record=[5000], start=start
+        preference, uniform, eta=constant_eta(0.48), tau=0.1, record=[5000], start=start
     )
     assert kl(uniform, run.last[0])[0] < 1e-12
 
 
 def test_the_experiment_tells_both_theorems_and_the_thresholds():
-    from harness.cli.screen import track
+    from harness.cli.display import track
 
     experiment = Regret(
         game=Random(name="r", games=20),

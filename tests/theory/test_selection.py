@@ -5,17 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from harness.cli.screen import track
-from harness.config import build, load
-from harness.objectives.inpo import INPO
-from harness.objectives.inpo_soft import SoftINPO
+from harness.cli.display import track
+from harness.core.config import build, load
+from harness.objectives.inpo import INPO, SoftINPO
 from harness.theory.dynamics import Method, play
-from harness.theory.games import BradleyTerry, Random, one_game
-from harness.theory.measures import kl
-from harness.theory.nash import nash
-from harness.theory.pairs import BestAndWorst, Independent, Selected, labelled
+from harness.theory.games import BradleyTerry, Random, single_game
+from harness.theory.nash import kl, solve_nash
+from harness.theory.pairs import BestAndWorst, IndependentPairs, SampledPairing, label_probability
 from harness.theory.population import Newton
-from harness.theory.selection import regression, update
+from harness.theory.selection import log_update, regression
 from harness.training.pairing import AllPairs, Tournament
 
 OBJECTIVE = INPO(eta=0.5, tau=0.1)
@@ -33,7 +31,7 @@ def transitive() -> tuple[np.ndarray, np.ndarray]:
 
 def measured(game, source) -> tuple[float, float]:
     """Return the mean slope and correlation over games."""
-    exact, moved = (update(OBJECTIVE, *game, s) for s in (Independent(), source))
+    exact, moved = (log_update(OBJECTIVE, *game, s) for s in (IndependentPairs(), source))
     slope, correlation = regression(exact, moved, game[1])
     return float(slope.mean()), float(correlation.mean())
 
@@ -44,7 +42,7 @@ def test_the_exact_law_is_that_of_the_trainers_own_tournament(k):
     preference, policy = Random(name="r", games=2, actions=4).draw(3).rows()
     rng = np.random.default_rng(0)
     exact = BestAndWorst(samples=k).weights(preference, policy, rng)
-    source = Selected(pairing=Tournament(), samples=k, prompts=40_000)
+    source = SampledPairing(pairing=Tournament(), samples=k, prompts=40_000)
     np.testing.assert_allclose(source.weights(preference, policy, rng), exact, atol=0.01)
 
 
@@ -52,7 +50,7 @@ def test_of_two_the_tournament_is_independent_pairs_with_argmax_labels(general):
     rng = np.random.default_rng(0)
     best = BestAndWorst(samples=2).weights(*general, rng)
     other = 1 - np.eye(6)
-    iid = Independent(labels="argmax").weights(*general, rng) * other
+    iid = IndependentPairs(labels="argmax").weights(*general, rng) * other
     np.testing.assert_allclose(best, iid / iid.sum((1, 2), keepdims=True), atol=1e-12)
 
 
@@ -60,9 +58,9 @@ def test_all_pairs_of_k_follow_the_law_of_independent_pairs():
     # with soft labels what they miss is nothing: pairs of equal actions teach nothing
     preference, policy = Random(name="r", games=1, actions=4).draw(3).rows()
     rng = np.random.default_rng(0)
-    source = Selected(pairing=AllPairs(), samples=8, prompts=5_000, labels="bernoulli")
+    source = SampledPairing(pairing=AllPairs(), samples=8, prompts=5_000, labels="bernoulli")
     found = source.weights(preference, policy, rng)
-    exact = Independent().weights(preference, policy, rng) * (1 - np.eye(4))
+    exact = IndependentPairs().weights(preference, policy, rng) * (1 - np.eye(4))
     np.testing.assert_allclose(found, exact / exact.sum(), atol=0.01)
 
 
@@ -94,16 +92,16 @@ def test_independent_pairs_with_soft_labels_are_exact(general):
     # and so is the soft objective, whose target is the labels' mean, on pairs in either order
     slope, correlation = measured(general, BestAndWorst(samples=2, labels="bernoulli"))
     assert (slope, correlation) == pytest.approx((1.0, 1.0), abs=1e-9)
-    soft = update(SoftINPO(eta=0.5, tau=0.1), *general, Independent(labels="argmax"))
-    exact = update(OBJECTIVE, *general, Independent())
+    soft = log_update(SoftINPO(eta=0.5, tau=0.1), *general, IndependentPairs(labels="argmax"))
+    exact = log_update(OBJECTIVE, *general, IndependentPairs())
     np.testing.assert_allclose(soft, exact, atol=1e-9)
 
 
 def test_argmax_labels_lead_to_the_nash_policy_of_the_rounded_game(transitive):
     preference, reference = (part[:50] for part in transitive)
-    method = Method(method="m", objective=OBJECTIVE, pairs=Independent(labels="argmax"))
+    method = Method(method="m", objective=OBJECTIVE, pairs=IndependentPairs(labels="argmax"))
     run = play(method, preference, reference, record=[300])
-    solved = nash(labelled(preference, "argmax"), reference, 0.1).policy
+    solved = solve_nash(label_probability(preference, "argmax"), reference, 0.1).policy
     assert kl(solved, run.last[0]).max() < 1e-8
 
 
@@ -119,8 +117,8 @@ def test_the_regression_is_that_of_the_textbook():
 
 def test_ties_count_for_the_first_and_end_without_a_pair():
     # two actions that are even: no prompt is kept, so there is nothing to learn
-    preference, reference = one_game([[0.5, 0.5], [0.5, 0.5]], None).rows()
-    source = Selected(pairing=Tournament(), samples=4, prompts=100)
+    preference, reference = single_game([[0.5, 0.5], [0.5, 0.5]], None).rows()
+    source = SampledPairing(pairing=Tournament(), samples=4, prompts=100)
     assert source.weights(preference, reference, np.random.default_rng(0)).sum() == 0
 
 

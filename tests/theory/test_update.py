@@ -11,10 +11,10 @@ from baselines.ipo import IPO
 from baselines.onpo import ONPO
 from harness.errors import CheckError
 from harness.objectives.inpo import INPO
-from harness.theory.games import BradleyTerry, Random, one_game
-from harness.theory.measures import softmax, win_rates
+from harness.theory.games import BradleyTerry, Random, single_game
 from harness.theory.mirror import omd_step
-from harness.theory.pairs import Independent, sampled
+from harness.theory.nash import softmax, win_rates
+from harness.theory.pairs import IndependentPairs, sample_pairs
 from harness.theory.population import GradientDescent, Newton, Population
 
 ETA, TAU = 0.3, 0.1
@@ -26,7 +26,7 @@ def drawn(games: int = 1000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def population(objective, preference, reference, policy, source=None) -> Population:
-    weights = (source or Independent()).weights(preference, policy, np.random.default_rng(0))
+    weights = (source or IndependentPairs()).weights(preference, policy, np.random.default_rng(0))
     anchors = {"reference": reference, "previous": policy}
     return Population(objective, preference, weights, win_rates(preference, policy), anchors)
 
@@ -90,7 +90,7 @@ def test_ipo_on_new_pairs_is_inpo_with_eta_equal_to_tau():
 def test_argmax_labels_make_the_step_of_the_rounded_game():
     # each sees only who is preferred, so it learns the game with P rounded to 0 or 1
     preference, reference, previous = drawn(50)
-    objective, source = INPO(eta=ETA, tau=TAU), Independent(labels="argmax")
+    objective, source = INPO(eta=ETA, tau=TAU), IndependentPairs(labels="argmax")
     trained = population(objective, preference, reference, previous, source)
     found = softmax(Newton().solve(trained, np.log(previous)))
     rounded = (np.sign(preference - 0.5) + 1) / 2
@@ -112,12 +112,12 @@ def test_sampled_pairs_come_to_the_exact_step_as_one_over_root_n():
     # standard error of the update ~ 1/√n: a hundred times the pairs, a tenth of the distance
     preference, reference, _ = drawn(50)
     rng = np.random.default_rng(0)
-    law = Independent().weights(preference, reference, rng)
+    law = IndependentPairs().weights(preference, reference, rng)
     exact = omd_step(preference, reference, reference, eta=ETA, tau=TAU)
     rates, anchors = win_rates(preference, reference), {"previous": reference}
 
     def distance(count: int) -> float:
-        pairs = sampled(law, count, rng)
+        pairs = sample_pairs(law, count, rng)
         anchors["reference"] = reference
         trained = Population(INPO(eta=ETA, tau=TAU), preference, pairs, rates, anchors)
         return np.abs(softmax(Newton().solve(trained, np.log(reference))) - exact).mean()
@@ -126,7 +126,7 @@ def test_sampled_pairs_come_to_the_exact_step_as_one_over_root_n():
 
 
 def test_pairs_that_only_ever_go_one_way_have_no_minimiser_for_dpo():
-    preference, reference = one_game([[0.5, 1.0], [0.0, 0.5]], None).rows()
+    preference, reference = single_game([[0.5, 1.0], [0.0, 0.5]], None).rows()
     trained = population(DPO(beta=1.0), preference, reference, reference)
     with pytest.raises(CheckError, match="no minimiser"):
         Newton(tolerance=1e-30, steps=20).solve(trained, np.log(reference))

@@ -14,7 +14,7 @@ import torch.distributed as dist
 import transformers
 
 from harness.scoring.scorer import Scorer
-from harness.training.distributed import gathered, shard
+from harness.training.distributed import gather_full_weights, shard
 from tests.training import sharded_worker
 
 SETTINGS = sharded_worker.SETTINGS.model_copy(
@@ -40,7 +40,7 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     scorer = trained(folder)
-    sharded_worker.keep(folder / "weights.safetensors", gathered(scorer))
+    sharded_worker.keep(folder / "weights.safetensors", gather_full_weights(scorer))
     dist.destroy_process_group()
 
 

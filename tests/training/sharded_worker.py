@@ -15,14 +15,14 @@ from safetensors.torch import save_file
 from baselines.dpo import DPO
 from harness.scoring import packing
 from harness.scoring.scorer import Scorer
-from harness.training import anchors
-from harness.training.adapters import Lora
+from harness.training import reference_logps
 from harness.training.checkpoints import Checkpoints
-from harness.training.distributed import World, gathered, shard
-from harness.training.loop import Plan, Trainer
-from harness.training.optimise import assemble
-from harness.training.optimisers import Optimiser
-from harness.training.trainable import Trainable
+from harness.training.distributed import World, gather_full_weights, shard
+from harness.training.lora import Lora
+from harness.training.model import TrainingModel
+from harness.training.optimisation import assemble_batch
+from harness.training.optimisers import OptimiserSettings
+from harness.training.trainer import BatchPlan, Trainer
 from harness.types import Pair
 
 STEPS = [[0, 1, 2, 3, 4, 5, 6], [7, 8, 9], [10, 11, 12, 13, 14]]
@@ -34,7 +34,7 @@ SHARDED = (
     ("low", False),
 )
 """Name, tied embeddings, nodes, offload."""
-SETTINGS = Optimiser(learning_rate=1e-3, batch=7, micro_tokens=60, schedule="constant")
+SETTINGS = OptimiserSettings(learning_rate=1e-3, batch=7, micro_tokens=60, schedule="constant")
 
 
 class Nowhere:
@@ -60,11 +60,11 @@ def scorer(tied: bool = False, dtype: str = "float32") -> Scorer:
     return Scorer(model(tied).train(), dtype)
 
 
-def adapted() -> Trainable:
+def adapted() -> TrainingModel:
     """A model of which low-rank adapters are trained; only the first process knows its weights."""
-    begun = model(seed=0 if World.here().first else 1)
+    begun = model(seed=0 if World.current().is_main else 1)
     lora = Lora(rank=2, alpha=16)
-    return Trainable(begun, SETTINGS.model_copy(update={"lora": lora}), seed=3)
+    return TrainingModel(begun, SETTINGS.model_copy(update={"lora": lora}), seed=3)
 
 
 def model(tied: bool = False, seed: int = 0, **sizes: int) -> transformers.PreTrainedModel:
@@ -85,25 +85,25 @@ def trained(
     folder: Path,
     steps: int = 3,
     resume: bool = False,
-    settings: Optimiser = SETTINGS,
+    settings: OptimiserSettings = SETTINGS,
 ) -> Scorer:
     """Train some steps of DPO against an anchor of zeros; leave a checkpoint of step 2."""
     given, objective = pairs(), DPO(beta=0.1)
     columns = {"reference": torch.zeros(len(given), 2)}
 
     def loss(items):
-        live = model(packing.pack([anchors.row(given[i]) for i in items])).view(-1, 2)
-        return objective(assemble(live, given, columns, items)), {}
+        live = model(packing.pack([reference_logps.pair_row(given[i]) for i in items])).view(-1, 2)
+        return objective(assemble_batch(live, given, columns, items)), {}
 
-    plan = Plan(STEPS[:steps], [packing.size(anchors.row(p)) for p in given])
-    world = World.here()
-    kept = Checkpoints(folder, {}, minutes=0 if not resume else 1e9, keep=1, world=world)
+    plan = BatchPlan(STEPS[:steps], [packing.row_size(reference_logps.pair_row(p)) for p in given])
+    world = World.current()
+    kept = Checkpoints(folder, {}, minutes=0 if not resume else 1e9, max_kept=1, world=world)
     Trainer(model, settings, plan, loss, Nowhere(), kept, world).run(lambda _: None)
     return model
 
 
 def keep(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
-    if World.here().first:
+    if World.current().is_main:
         save_file({k: v.clone().contiguous() for k, v in weights.items()}, path)
 
 
@@ -113,10 +113,10 @@ def begin(folder: Path) -> None:
         sharded = scorer(tied, "bfloat16" if name == "low" else "float32")
         shard(sharded, *settings)
         trained(sharded, folder / name)
-        keep(folder / f"{name}.safetensors", gathered(sharded))
+        keep(folder / f"{name}.safetensors", gather_full_weights(sharded))
     made = adapted()
     trained(made.scorer("float32"), folder / "adapted")
-    keep(folder / "adapted.safetensors", made.whole().state_dict())
+    keep(folder / "adapted.safetensors", made.full_model().state_dict())
 
 
 def go_on(folder: Path) -> None:
@@ -124,10 +124,10 @@ def go_on(folder: Path) -> None:
     sharded = scorer()
     shard(sharded)
     trained(sharded, folder / "flat", resume=True)
-    keep(folder / "flat-resumed.safetensors", gathered(sharded))
+    keep(folder / "flat-resumed.safetensors", gather_full_weights(sharded))
     made = adapted()
     trained(made.scorer("float32"), folder / "adapted", resume=True)
-    keep(folder / "adapted-resumed.safetensors", made.whole().state_dict())
+    keep(folder / "adapted-resumed.safetensors", made.full_model().state_dict())
 
 
 def main(what: str, folder: Path) -> None:

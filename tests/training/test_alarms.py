@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from harness.training import alarms, log
-from harness.training.log import Log
+from harness.training import metrics, tracking
+from harness.training.tracking import TrainingLog
 from harness.types import Pair
 
 END, START = 9, 1
@@ -24,28 +24,30 @@ def pair(prompt=(START, 5), chosen=(5, END), rejected=(6, END)) -> Pair:
 
 
 def seen(losses: list[float], **figures) -> list[str]:
-    watch = alarms.Watch()
+    watch = metrics.AlarmMonitor()
     rows = ({"step": i + 1, "loss": loss, **figures} for i, loss in enumerate(losses))
-    return [alarm for row in rows for alarm in watch.see(row)]
+    return [alarm for row in rows for alarm in watch.check(row)]
 
 
 def test_healthy_pairs_and_a_falling_loss_give_no_alarm():
-    assert alarms.of_pairs([pair()] * 10, (END,), START) == []
+    assert metrics.pair_alarms([pair()] * 10, (END,), START) == []
     assert seen([0.6931 - 0.001 * i for i in range(50)], chosen_drift=0.0, entropy=2.0) == []
 
 
 def test_a_doubled_beginning_of_text():
-    told = alarms.of_pairs([pair(prompt=(START, START, 5)), pair()], (END,), START)
+    told = metrics.pair_alarms([pair(prompt=(START, START, 5)), pair()], (END,), START)
     assert told == ["double beginning of text: in 1 of 2 prompts"]
-    assert alarms.of_pairs([pair(prompt=(5, 5))], (END,), None) == []
+    assert metrics.pair_alarms([pair(prompt=(5, 5))], (END,), None) == []
 
 
 def test_responses_without_an_end():
-    assert "no response has" in alarms.of_pairs([pair(chosen=(5,), rejected=(6,))], (END,), 1)[0]
+    assert (
+        "no response has" in metrics.pair_alarms([pair(chosen=(5,), rejected=(6,))], (END,), 1)[0]
+    )
     # 2 of 18 is above a tenth, 2 of 20 is not
     for healthy, expected in ((8, 1), (9, 0)):
         pairs = [pair(chosen=(5,), rejected=(6,)), *[pair()] * healthy]
-        assert len(alarms.of_pairs(pairs, (END,), START)) == expected
+        assert len(metrics.pair_alarms(pairs, (END,), START)) == expected
 
 
 def test_a_loss_that_does_not_move():
@@ -59,34 +61,36 @@ def test_live_and_stored_apart_at_the_first_step():
 
 
 def test_entropy_that_collapses():
-    watch = alarms.Watch()
-    assert watch.see({"step": 1, "loss": 1.0, "entropy": 2.0}) == []
-    assert watch.see({"step": 5, "loss": 1.0, "entropy": 1.1}) == []
-    assert watch.see({"step": 9, "loss": 1.0, "entropy": 0.9})[0].startswith("collapsing entropy")
-    assert watch.see({"step": 12, "loss": 1.0, "entropy": 0.8}) == []
+    watch = metrics.AlarmMonitor()
+    assert watch.check({"step": 1, "loss": 1.0, "entropy": 2.0}) == []
+    assert watch.check({"step": 5, "loss": 1.0, "entropy": 1.1}) == []
+    assert watch.check({"step": 9, "loss": 1.0, "entropy": 0.9})[0].startswith("collapsing entropy")
+    assert watch.check({"step": 12, "loss": 1.0, "entropy": 0.8}) == []
 
 
 def test_losing_on_held_out_comparisons():
-    watch = alarms.Watch()
-    (told,) = watch.see({"step": 30, "loss": 1.0, "held_out_accuracy": 0.4})
+    watch = metrics.AlarmMonitor()
+    (told,) = watch.check({"step": 30, "loss": 1.0, "held_out_accuracy": 0.4})
     assert "40 %" in told
 
 
 def test_an_alarm_is_written_and_said_and_survives_a_resumption(tmp_path, caplog):
-    first = Log(tmp_path, alarms.Watch(), at_first=["truncated: 3 of 4"])
+    first = TrainingLog(tmp_path, metrics.AlarmMonitor(), initial_alarms=["truncated: 3 of 4"])
     first.rewind(0)
     with caplog.at_level(logging.WARNING):
         for step in range(1, 26):
             first.add({"step": step, "loss": 1.0, "seconds": 0.5, "tokens_per_second": 10.0})
     assert "flat loss" in caplog.text
-    again = Log(tmp_path, alarms.Watch(), at_first=["truncated: 3 of 4"])
-    with (tmp_path / log.LOG).open("a") as file:
+    again = TrainingLog(tmp_path, metrics.AlarmMonitor(), initial_alarms=["truncated: 3 of 4"])
+    with (tmp_path / tracking.LOG).open("a") as file:
         file.write('{"step": 26, "lo')  # a killed process's last line
     again.rewind(22)
     again.add({"step": 23, "loss": 1.0, "seconds": 0.5, "tokens_per_second": 10.0})
-    assert [row["step"] for row in log.read(tmp_path / log.LOG)] == list(range(1, 24))
-    assert [row["step"] for row in log.read(tmp_path / log.ALARMS)] == [0, 20]
-    assert json.loads((tmp_path / log.SPEED).read_text().splitlines()[-1]) == {
+    assert [row["step"] for row in tracking.read_rows(tmp_path / tracking.LOG)] == list(
+        range(1, 24)
+    )
+    assert [row["step"] for row in tracking.read_rows(tmp_path / tracking.ALARMS)] == [0, 20]
+    assert json.loads((tmp_path / tracking.SPEED).read_text().splitlines()[-1]) == {
         "step": 23,
         "seconds": 0.5,
         "tokens_per_second": 10.0,
@@ -111,7 +115,7 @@ class Told:
 
 def test_a_tracker_is_told_every_figure(tmp_path):
     tracker = Told()
-    told = Log(tmp_path, alarms.Watch(), tracker)
+    told = TrainingLog(tmp_path, metrics.AlarmMonitor(), tracker)
     told.rewind(0)
     told.add({"step": 1, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
     assert tracker.rows == [(1, {"loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})]
@@ -120,13 +124,12 @@ def test_a_tracker_is_told_every_figure(tmp_path):
 @pytest.mark.parametrize("name", ["Trackio", "WeightsAndBiases", "MLflow"])
 def test_a_tracker_whose_package_is_missing_says_so(name):
     from harness.errors import MissingDependencyError
-    from harness.training import trackers
 
     package = PACKAGES[name]
     if importlib.util.find_spec(package):
         pytest.skip(f"{package} is installed")
     with pytest.raises(MissingDependencyError, match=f"pip install {package}"):
-        getattr(trackers, name)().start("run", {})
+        getattr(tracking, name)().start("run", {})
 
 
 class Failing(Told):
@@ -140,13 +143,13 @@ class Failing(Told):
 
 
 def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, caplog):
-    told = Log(tmp_path, alarms.Watch(), Failing())
+    told = TrainingLog(tmp_path, metrics.AlarmMonitor(), Failing())
     with caplog.at_level(logging.WARNING), told.open("run", {}):
         told.rewind(0)
         for step in (1, 2):
             told.add({"step": step, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
     assert caplog.text.count("Failing failed (no route to host) and is told no more") == 1
-    assert [row["step"] for row in log.read(tmp_path / log.LOG)] == [1, 2]
+    assert [row["step"] for row in tracking.read_rows(tmp_path / tracking.LOG)] == [1, 2]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +166,7 @@ def test_the_trackers_own_packages_take_what_they_are_told(name, kept, tmp_path)
     if importlib.util.find_spec(package) is None:
         pytest.skip(f"{package} is not installed: it does not go with the pins of other packages")
     code = (
-        f"from harness.training.trackers import {name}\n"
+        f"from harness.training.tracking import {name}\n"
         f"tracker = {name}()\n"
         "tracker.start('iteration 1 · optimise', {'objective': {'eta': 0.005}, 'lora': None})\n"
         "for step in (1, 2):\n"
@@ -187,23 +190,26 @@ def test_the_trackers_own_packages_take_what_they_are_told(name, kept, tmp_path)
 
 def test_a_tracker_begins_and_ends_with_the_training(tmp_path):
     tracker = Told()
-    with pytest.raises(KeyError), Log(tmp_path, alarms.Watch(), tracker).open("run", {"eta": 1}):
+    with (
+        pytest.raises(KeyError),
+        TrainingLog(tmp_path, metrics.AlarmMonitor(), tracker).open("run", {"eta": 1}),
+    ):
         raise KeyError
     assert (tracker.name, tracker.ended) == ("run", True)
 
 
 def test_a_missing_package_is_told_before_anything_is_made(tmp_path):
-    from harness import config
+    from harness.core import config
+    from harness.core.workspace import Workspace
     from harness.errors import MissingDependencyError
-    from harness.runs import Workspace
-    from harness.training import run
+    from harness.training import schedule
     from harness.training.spec import TrainSpec
 
     missing = next((n for n, p in PACKAGES.items() if importlib.util.find_spec(p) is None), None)
     if missing is None:
         pytest.skip("every tracker is installed")
-    wanted = f"optimiser.track={{use: 'harness.training.trackers:{missing}'}}"
-    spec = config.make(TrainSpec, config.load("train", "toy/inpo", (wanted,)))
+    wanted = f"optimiser.track={{use: 'harness.training.tracking:{missing}'}}"
+    spec = config.construct(TrainSpec, config.load("train", "toy/inpo", (wanted,)))
     with pytest.raises(MissingDependencyError, match=f"pip install {PACKAGES[missing]}"):
-        run.train(spec, Workspace(tmp_path), "run")
+        schedule.train(spec, Workspace(tmp_path), "run")
     assert list(tmp_path.iterdir()) == []

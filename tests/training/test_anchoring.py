@@ -10,10 +10,10 @@ from random import Random
 
 import pytest
 
-from harness import config
+from harness.core import config
+from harness.core.stages import scratch_directory
 from harness.launchers.local import LocalLauncher
-from harness.runs import scratch
-from harness.training import anchoring, anchors, records, steps
+from harness.training import records, reference_logps, stages
 from harness.training.sources import Pretrained
 from harness.training.spec import TrainSpec
 from harness.types import Pair, Policy
@@ -23,8 +23,8 @@ PIECE = 100
 
 
 def spec(policy: str) -> TrainSpec:
-    data = config.load("train", "toy/inpo", (f"launcher.piece={PIECE}",))
-    return config.make(TrainSpec, {**data, "policy": Pretrained(name="tiny", path=policy)})
+    data = config.load("train", "toy/inpo", (f"launcher.shard_size={PIECE}",))
+    return config.construct(TrainSpec, {**data, "policy": Pretrained(name="tiny", path=policy)})
 
 
 def made_up(count: int) -> list[Pair]:
@@ -55,7 +55,7 @@ def inputs(pairs, tiny_policy, tmp_path) -> dict[str, str]:
 def alone(pairs, tiny_policy, tmp_path_factory) -> bytes:
     """The file that one process writes, all packs at once."""
     policy = Policy("tiny", tiny_policy)
-    told = anchors.frozen_logps(policy, pairs, "float32", lambda _: None)
+    told = reference_logps.frozen_logps(policy, pairs, "float32", lambda _: None)
     folder = tmp_path_factory.mktemp("alone")
     records.write_logps(folder, told[0::2], told[1::2])
     return (folder / records.LOGPS).read_bytes()
@@ -63,10 +63,10 @@ def alone(pairs, tiny_policy, tmp_path_factory) -> bytes:
 
 def test_a_piece_is_consecutive_packs_and_one_at_least():
     packs = [[4, 0, 2], [3], [1, 5], [6]]
-    assert anchoring.pieces(packs, 3) == [[[4, 0, 2]], [[3], [1, 5]], [[6]]]
-    assert anchoring.pieces(packs, 1) == [[pack] for pack in packs]
-    assert anchoring.pieces(packs, 99) == [packs]
-    assert anchoring.pieces([], 3) == []
+    assert reference_logps.group_packs(packs, 3) == [[[4, 0, 2]], [[3], [1, 5]], [[6]]]
+    assert reference_logps.group_packs(packs, 1) == [[pack] for pack in packs]
+    assert reference_logps.group_packs(packs, 99) == [packs]
+    assert reference_logps.group_packs([], 3) == []
 
 
 def test_two_workers_of_whom_one_is_killed_score_what_one_process_does(
@@ -74,18 +74,20 @@ def test_two_workers_of_whom_one_is_killed_score_what_one_process_does(
 ):
     (tmp_path / "diary").mkdir()
     method = spec(inputs["policy"])
-    work = anchoring.work(method, pairs, tmp_path / "work", inputs)
-    assert len(work.sizes) == len(anchors.packs(pairs)) > 3  # of more than 100 pairs each
+    work = reference_logps.anchor_job(method, pairs, tmp_path / "work", inputs)
+    assert (
+        len(work.sizes) == len(reference_logps.pair_packs(pairs)) > 3
+    )  # of more than 100 pairs each
     assert sum(work.sizes) == 700
-    told = {"told": work.told, "diary": str(tmp_path / "diary")}
+    told = {"told": work.payload, "diary": str(tmp_path / "diary")}
     counts: list[int] = []
     launcher = LocalLauncher(workers=2)
-    launcher.spread(replace(work, open=mortal_scoring, told=told), counts.append)
+    launcher.map_shards(replace(work, open=mortal_scoring, told=told), counts.append)
     assert (tmp_path / "killed").exists()
     shares = who_did(tmp_path).values()
     assert sum("2" in share for share in shares) == 2  # by the dead one, and by another
     assert sum(counts) == 700  # pairs
-    records.join_logps(work.parts(), tmp_path)
+    records.join_logps_shards(work.shard_paths(), tmp_path)
     assert (tmp_path / records.LOGPS).read_bytes() == alone
 
 
@@ -93,7 +95,7 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
     out = tmp_path / "anchor"
     out.mkdir()
     method = spec(inputs["policy"])
-    first = len(anchors.packs(pairs)[0])
+    first = len(reference_logps.pair_packs(pairs)[0])
 
     def stop(count: int) -> None:
         seen.append(count)
@@ -102,8 +104,8 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
 
     seen: list[int] = []
     with pytest.raises(InterruptedError):
-        steps.anchor(method, "anchor", out, inputs, lambda *_: nullcontext(stop))
-    (place,) = scratch(out).iterdir()
+        stages.anchor(method, "anchor", out, inputs, lambda *_: nullcontext(stop))
+    (place,) = scratch_directory(out).iterdir()
     assert [path.name for path in place.iterdir()] == ["part-00000"]
     written = (place / "part-00000").stat().st_ctime_ns
     totals: list[int] = []
@@ -113,7 +115,7 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
         totals.append(total)
         yield totals.append
 
-    steps.anchor(method, "anchor", out, inputs, track)
+    stages.anchor(method, "anchor", out, inputs, track)
     assert totals[:2] == [700, first]  # what stood is told at once
     assert sum(totals[1:]) == 700
     assert (place / "part-00000").stat().st_ctime_ns == written

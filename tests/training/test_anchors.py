@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import CheckError
-from harness.training.anchors import check_context
-from harness.training.steps import unfit
+from harness.training.reference_logps import check_context
+from harness.training.stages import exclusion_reason
 from harness.types import Pair
 
 
@@ -23,7 +23,11 @@ def test_a_pair_longer_than_the_context_is_refused_with_the_remedy():
 
 
 def test_pairs_that_cannot_be_trained_on_are_left_out_and_counted_by_reason():
-    assert unfit(pair(4, 5, 6), 10) is None
-    assert unfit(pair(4, 7, 1), 10) == "too long"
-    assert unfit(pair(4, 0, 6), 10) == unfit(pair(0, 5, 6), 10) == "without tokens"
-    assert unfit(Pair("p", (1,), (2,), (2,), 0.9), 10) == "identical"
+    assert exclusion_reason(pair(4, 5, 6), 10) is None
+    assert exclusion_reason(pair(4, 7, 1), 10) == "too long"
+    assert (
+        exclusion_reason(pair(4, 0, 6), 10)
+        == exclusion_reason(pair(0, 5, 6), 10)
+        == "without tokens"
+    )
+    assert exclusion_reason(Pair("p", (1,), (2,), (2,), 0.9), 10) == "identical"

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from harness.errors import CheckError
-from harness.training.checkpoints import STATE, Checkpoints
+from harness.training.checkpoints import STATE_FILE, Checkpoints
 
 
 def trained(steps: int) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
@@ -46,27 +46,27 @@ def test_the_last_two_are_kept(tmp_path):
 
 def test_a_checkpoint_is_due_after_its_minutes(tmp_path):
     checkpoints = kept(tmp_path, minutes=10)
-    checkpoints.offer(1, *trained(1))
-    assert checkpoints.newest() == 0
-    checkpoints._written -= 601
-    checkpoints.offer(2, *trained(2))
-    assert checkpoints.newest() == 2
+    checkpoints.write_if_due(1, *trained(1))
+    assert checkpoints.latest_step() == 0
+    checkpoints._last_written -= 601
+    checkpoints.write_if_due(2, *trained(2))
+    assert checkpoints.latest_step() == 2
 
 
 def test_one_that_was_killed_while_written_is_not_found(tmp_path):
     checkpoints = kept(tmp_path)
     checkpoints.write(1, *trained(1))
     (tmp_path / "step-1").rename(tmp_path / ".making-2")
-    assert checkpoints.newest() == 0
+    assert checkpoints.latest_step() == 0
     checkpoints.write(2, *trained(2))
-    assert checkpoints.newest() == 2
+    assert checkpoints.latest_step() == 2
 
 
 def test_one_of_another_configuration_is_refused(tmp_path):
     kept(tmp_path, objective="a", seed=0).write(4, *trained(4))
     with pytest.raises(CheckError, match="step-4 is of a training with another objective: remove"):
         kept(tmp_path, objective="b", seed=0).resume(*trained(0))
-    told = json.loads((tmp_path / "step-4" / STATE).read_text())
+    told = json.loads((tmp_path / "step-4" / STATE_FILE).read_text())
     assert told["step"] == 4
 
 

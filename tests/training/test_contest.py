@@ -10,17 +10,23 @@ from contextlib import nullcontext
 
 import pytest
 
-from harness import config
-from harness.config import Component
+from harness.core import config
+from harness.core.config import Component
+from harness.core.jobs import ShardedJob
+from harness.core.stages import PROVENANCE, TIMING, scratch_directory
+from harness.core.workspace import Workspace
 from harness.engines.vllm import VLLMEngine
 from harness.errors import ConfigError
-from harness.runs import MADE, WORKED, Workspace, scratch
-from harness.training import records, run
-from harness.training.contest import CONTEST, contest, kept_out, worked
+from harness.training import records, schedule
+from harness.training.head_to_head import (
+    RESULT_FILE,
+    accelerator_timing,
+    held_out_ids,
+    run_head_to_head,
+)
 from harness.training.spec import TrainSpec
 from harness.types import Comparison, Completion, Prompt
 from harness.types import Message as Turn
-from harness.work import Work
 from tests.conftest import tiny
 
 SMALL = (
@@ -35,7 +41,7 @@ SMALL = (
 
 def spec(*overrides: str, **keys) -> TrainSpec:
     data = config.load("train", "toy/inpo", (*SMALL, *overrides))
-    return config.make(TrainSpec, {**data, "policy": tiny(), **keys})
+    return config.construct(TrainSpec, {**data, "policy": tiny(), **keys})
 
 
 class Says(Component):
@@ -70,24 +76,24 @@ class Longer(Component):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Workspace, TrainSpec]:
     workspace, method = Workspace(tmp_path_factory.mktemp("contest")), spec()
-    run.train(method, workspace, "inpo")
+    schedule.train(method, workspace, "inpo")
     return workspace, method
 
 
 def stages(made, name: str):
     workspace, method = made
-    return [path for stage, path in run.plan(method, workspace) if stage.name == name]
+    return [path for stage, path in schedule.plan(method, workspace) if stage.name == name]
 
 
 def test_every_iteration_has_a_contest_on_prompts_that_it_was_not_trained_on(made):
     played, paired = stages(made, "contest"), stages(made, "pair")
     assert len(played) == 2
     for t, (place, pairs) in enumerate(zip(played, paired, strict=True), 1):
-        told = json.loads((place / CONTEST).read_text())
+        told = json.loads((place / RESULT_FILE).read_text())
         assert told["prompts"] == 8
         assert told["low"] <= told["value"] <= told["high"]
         sampled = records.read_completions(str(stages(made, "generate")[t - 1]))
-        kept = kept_out(made[1], t, sampled)
+        kept = held_out_ids(made[1], t, sampled)
         assert len(kept) == 8
         assert not kept & {pair.prompt_id for pair in records.read_pairs(str(pairs))}
         assert json.loads((pairs / "counts.json").read_text())["kept out"] == 8
@@ -98,47 +104,53 @@ def test_two_workers_hold_the_contest_that_one_process_holds(made, tmp_path):
     copy = Workspace(tmp_path / "copy")
     shutil.copytree(workspace.root, copy.root)
     path = stages((copy, spec()), "contest")[0]
-    before = (path / CONTEST).read_bytes()
+    before = (path / RESULT_FILE).read_bytes()
     shutil.rmtree(path)
-    two = spec("launcher.workers=2", "launcher.piece=3")  # 8 prompts: pieces of 3, 3 and 2
-    run.train(two, copy, "inpo")
-    assert (path / CONTEST).read_bytes() == before
-    assert json.loads((path / MADE / WORKED).read_text())["seconds"] > 0
+    two = spec("launcher.workers=2", "launcher.shard_size=3")  # 8 prompts: pieces of 3, 3 and 2
+    schedule.train(two, copy, "inpo")
+    assert (path / RESULT_FILE).read_bytes() == before
+    assert json.loads((path / PROVENANCE / TIMING).read_text())["seconds"] > 0
 
 
 def test_a_contest_goes_on_from_its_finished_pieces(tmp_path):
     out, done = tmp_path / "out", []
     out.mkdir()
     inputs = given(tmp_path, "short")
-    method = spec("prompts.count=40", "launcher.piece=3", engine=Says(text="no"), oracle=Longer())
-    contest(method, 1, out, inputs, lambda *_: nullcontext(done.append))
-    (part,) = (scratch(out) / "comparing").glob("pieces-of-3/part-00001")
+    method = spec("prompts.count=40", "launcher.shard_size=3", engine=Says(text="no"), oracle=Longer())
+    run_head_to_head(method, 1, out, inputs, lambda *_: nullcontext(done.append))
+    (part,) = (scratch_directory(out) / "comparing").glob("pieces-of-3/part-00001")
     shutil.rmtree(part)
-    told = (out / CONTEST).read_text()
-    silent = spec("prompts.count=40", "launcher.piece=3", engine=Silent(), oracle=Longer())
-    contest(silent, 1, out, inputs, lambda *_: nullcontext(done.append))  # samples nothing again
-    assert (out / CONTEST).read_text() == told
+    told = (out / RESULT_FILE).read_text()
+    silent = spec("prompts.count=40", "launcher.shard_size=3", engine=Silent(), oracle=Longer())
+    run_head_to_head(
+        silent, 1, out, inputs, lambda *_: nullcontext(done.append)
+    )  # samples nothing again
+    assert (out / RESULT_FILE).read_text() == told
 
 
 def test_the_hours_of_a_contest_are_each_ones_gpus_times_its_seconds(tmp_path):
     method = spec(engine=VLLMEngine(tensor_parallel_size=4))  # and a rule, which takes none
-    works = [Work(nullcontext, {}, (1, 1), tmp_path / name) for name in ("sampled", "compared")]
+    works = [
+        ShardedJob(nullcontext, {}, (1, 1), tmp_path / name) for name in ("sampled", "compared")
+    ]
     for work, seconds in zip(works, (5.0, 3.0), strict=True):
-        for part in work.parts():
+        for part in work.shard_paths():
             part.mkdir(parents=True)
             told = json.dumps({"seconds": seconds, "accelerator": "NVIDIA H100"})
-            (part / WORKED).write_text(told)
+            (part / TIMING).write_text(told)
     told = {"seconds": 10.0, "accelerator": "NVIDIA H100"}
-    assert worked(method, *works) == told  # (4 × 10 + 0 × 6) / 4
+    assert accelerator_timing(method, *works) == told  # (4 × 10 + 0 × 6) / 4
     both = spec(engine=VLLMEngine(tensor_parallel_size=4), oracle=Longer())
-    assert worked(both, *works) == told | {"seconds": 11.5}  # (4 × 10 + 1 × 6) / 4
+    assert accelerator_timing(both, *works) == told | {"seconds": 11.5}  # (4 × 10 + 1 × 6) / 4
 
 
 def test_no_policy_depends_on_a_contest_and_nothing_is_asked_where_none_is_wanted(made, tmp_path):
     workspace, method = made
-    assert not {s.name for s in run.Schedule(method).policies()[-1].inputs.values()} & {"contest"}
+    assert not {s.name for s in schedule.Schedule(method).policies()[-1].inputs.values()} & {
+        "contest"
+    }
     without = spec("contest_prompts=0")
-    assert "contest" not in {stage.name for stage, _ in run.plan(without, workspace)}
+    assert "contest" not in {stage.name for stage, _ in schedule.plan(without, workspace)}
 
 
 def given(tmp_path, before: str, count: int = 40) -> dict[str, str]:
@@ -158,10 +170,10 @@ def test_the_win_rate_is_the_oracles_and_losing_is_said(tmp_path, caplog, after,
     out = tmp_path / "out"
     out.mkdir()
     with caplog.at_level(logging.WARNING):
-        contest(
+        run_head_to_head(
             method, 1, out, given(tmp_path, "short"), lambda *_: Workspace(tmp_path).track("", 0)
         )
-    assert json.loads((out / CONTEST).read_text())["value"] == value
+    assert json.loads((out / RESULT_FILE).read_text())["value"] == value
     assert len(caplog.records) == warned
     assert not warned or "wins 0.0 % [0.0, 0.0] of 8 held-out comparisons" in caplog.text
 
@@ -173,5 +185,5 @@ def test_some_prompts_must_be_left():
 
 def test_which_prompts_does_not_depend_on_their_order():
     names = [f"p{i}" for i in range(30)]
-    assert kept_out(spec(), 1, names) == kept_out(spec(), 1, reversed(names))
-    assert kept_out(spec(), 1, names) != kept_out(spec(), 2, names)
+    assert held_out_ids(spec(), 1, names) == held_out_ids(spec(), 1, reversed(names))
+    assert held_out_ids(spec(), 1, names) != held_out_ids(spec(), 2, names)

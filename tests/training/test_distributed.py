@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness.training.distributed import gathered, group, shard
+from harness.training.distributed import gather_full_weights, process_group, shard
 from tests.training import sharded_worker as worker
 
 ROOT = Path(__file__).parents[2]
@@ -54,14 +54,14 @@ def apart(told: dict[str, torch.Tensor], model) -> float:
 def adapted(folder: Path, resume: bool = False):
     made = worker.adapted()
     worker.trained(made.scorer("float32"), folder, resume=resume)
-    return made.whole()
+    return made.full_model()
 
 
 def low(folder: Path, resume: bool = False) -> dict[str, torch.Tensor]:
-    with group():
+    with process_group():
         scorer = worker.scorer(dtype="bfloat16")
         shard(scorer)
-        return gathered(worker.trained(scorer, folder, resume=resume))
+        return gather_full_weights(worker.trained(scorer, folder, resume=resume))
 
 
 @pytest.mark.parametrize(

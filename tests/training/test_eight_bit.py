@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from harness.errors import MissingDependencyError
-from harness.training.footprint import MOMENTS
-from harness.training.optimisers import optimiser_of, set_rate
+from harness.training.estimate import OPTIMISER_STATE_BYTES
+from harness.training.optimisers import build_optimiser, set_learning_rate
 from tests.training import eight_bit_worker as worker
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # torch's compiler warns of torchao's tensors
@@ -75,7 +75,7 @@ def test_it_ends_near_adamw(begun, alone, tmp_path):
 
 def test_the_moments_take_a_quarter_of_the_memory(begun):
     layer = torch.nn.Linear(128, 128, bias=False)
-    optimiser = optimiser_of(worker.SETTINGS, layer)
+    optimiser = build_optimiser(worker.SETTINGS, layer)
     layer.weight.grad = torch.ones_like(layer.weight)
     optimiser.step()
     told = [optimiser.state[layer.weight][name] for name in ("exp_avg", "exp_avg_sq")]
@@ -83,8 +83,8 @@ def test_the_moments_take_a_quarter_of_the_memory(begun):
     taken = sum(part.untyped_storage().nbytes() for part in parts)
     # each: a byte a weight, float32 a block of 256, and a table of 256 float32
     assert taken == 2 * (WEIGHT + 4 * WEIGHT // 256 + 4 * 256)
-    assert taken == MOMENTS["adamw-8bit"] * WEIGHT + 2 * 4 * 256
-    assert taken / (MOMENTS["adamw"] * WEIGHT) == pytest.approx(0.25, abs=0.02)
+    assert taken == OPTIMISER_STATE_BYTES["adamw-8bit"] * WEIGHT + 2 * 4 * 256
+    assert taken / (OPTIMISER_STATE_BYTES["adamw"] * WEIGHT) == pytest.approx(0.25, abs=0.02)
 
 
 def test_the_schedule_reaches_it_and_compiles_nothing_again(begun, alone, tmp_path):
@@ -102,8 +102,8 @@ def test_the_first_step_is_as_long_as_its_rate(begun):
     # the moments of one gradient g = ± 1: g / (|g| + ε) is ± 1, whatever is kept of them
     layer = torch.nn.Linear(128, 128, bias=False)
     before = layer.weight.detach().clone()
-    optimiser = optimiser_of(worker.SETTINGS, layer)
-    set_rate(optimiser, 0.25)
+    optimiser = build_optimiser(worker.SETTINGS, layer)
+    set_learning_rate(optimiser, 0.25)
     layer.weight.grad = torch.randn_like(layer.weight).sign()
     optimiser.step()
     torch.testing.assert_close((layer.weight - before).abs(), torch.full_like(before, 0.25))
@@ -136,4 +136,4 @@ def test_shards_of_unequal_size_are_refused_at_the_start(begun, tmp_path):
 def test_without_torchao_it_is_a_missing_dependency(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchao.optim", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'preference-harness\[eight-bit"):
-        optimiser_of(worker.SETTINGS, torch.nn.Linear(2, 2))
+        build_optimiser(worker.SETTINGS, torch.nn.Linear(2, 2))

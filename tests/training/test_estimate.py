@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import pytest
 
-from harness import config
-from harness.shape import Shape
-from harness.training.adapters import Lora
-from harness.training.estimate import GPU, estimate, operations
-from harness.training.fine_tune import initialised
-from harness.training.footprint import activations, state
-from harness.training.optimisers import Optimiser
+from harness.core import config
+from harness.core.hardware import ModelShape
+from harness.training.estimate import (
+    GPU,
+    activation_bytes,
+    estimate_training,
+    flops_per_token,
+    state_bytes,
+)
+from harness.training.lora import Lora
+from harness.training.optimisers import OptimiserSettings
+from harness.training.sft import initialize_model
 from harness.training.spec import TrainSpec
 from tests.conftest import tiny
 
 H100 = config.build(config.load("gpu", "h100"))
 GPUS = config.names("gpu")
-SMALL = Shape(
+SMALL = ModelShape(
     layers=2, hidden=4, intermediate=8, heads=2, key_value_heads=1, vocabulary=10, head_size=2
 )
 
 
 def spec(name: str, *overrides: str) -> TrainSpec:
-    return config.make(TrainSpec, config.load("train", name, overrides))
+    return config.construct(TrainSpec, config.load("train", name, overrides))
 
 
 def test_a_shape_counts_every_parameter():
     recipe = tiny()
-    assert recipe.sizes().parameters == sum(p.numel() for p in initialised(recipe).parameters())
+    assert recipe.sizes().parameters == sum(
+        p.numel() for p in initialize_model(recipe).parameters()
+    )
 
 
 @pytest.mark.parametrize(
@@ -40,7 +47,7 @@ def test_known_models_have_their_known_sizes(policy, parameters):
 
 
 def test_inpo_by_hand():
-    cost = estimate(spec("inpo"), H100, 8)
+    cost = estimate_training(spec("inpo"), H100, 8)
     generate, compare, anchor, optimise = cost.stages
     # 3 × 20,000 prompts × 8 responses × 400 tokens; 2 operations a parameter and token
     assert (generate.count, generate.tokens) == (480_000, 192_000_000)
@@ -58,39 +65,42 @@ def test_inpo_by_hand():
 
 
 def test_dollars_are_hours_by_the_price_of_all_gpus():
-    found = [estimate(spec("inpo"), H100.model_copy(update={"dollars": d}), 8) for d in (2.5, None)]
+    found = [
+        estimate_training(spec("inpo"), H100.model_copy(update={"dollars": d}), 8)
+        for d in (2.5, None)
+    ]
     assert found[0].dollars == pytest.approx(found[0].hours * 8 * 2.5)
     assert found[1].dollars is None
 
 
 def test_a_scalar_reward_reads_every_response_once():
-    compare = estimate(spec("inpo-reward-model"), H100, 8).stages[1]
+    compare = estimate_training(spec("inpo-reward-model"), H100, 8).stages[1]
     # all 28 comparisons of 8 responses, from 8 passes of 600 tokens
     assert compare.count == 3 * 20_000 * 28
     assert compare.tokens == 3 * 20_000 * 8 * 600
 
 
 def test_more_fits_and_more_pairs_cost_more():
-    inpo, onpo = (estimate(spec(name), H100, 8).stages for name in ("inpo", "onpo"))
+    inpo, onpo = (estimate_training(spec(name), H100, 8).stages for name in ("inpo", "onpo"))
     assert onpo[3].tokens == 2 * inpo[3].tokens
     assert onpo[2].tokens == inpo[2].tokens  # two fits with one anchor each; one with two
-    dno = estimate(spec("dno"), H100, 8)
+    dno = estimate_training(spec("dno"), H100, 8)
     assert dno.stages[3].count == 3 * 20_000 * 10
 
 
 def test_a_micro_batch_by_hand():
     shape = SMALL
     # attention 2 × 4 × 2 × 3 = 48, feed-forward 3 × 4 × 8 = 96, norms 8: 152
-    assert shape.layer == 152
+    assert shape.layer_parameters == 152
     assert shape.parameters == 2 * 40 + 2 * 152 + 4
     # 2 bytes × 300 tokens × 2 layers × (32 + 32), 2 × (304 + 80), 2 × 4 × 512 × 10
     small = ("optimiser.micro_tokens=300", "max_length=100")
-    assert activations(shape, spec("inpo", *small)) == 76_800 + 768 + 40_960
+    assert activation_bytes(shape, spec("inpo", *small)) == 76_800 + 768 + 40_960
     # each layer's input, and one layer whole: 2 × 300 × (2 × 4 + 64)
     again = (*small, "optimiser.gradient_checkpointing=true")
-    assert activations(shape, spec("inpo", *again)) == 43_200 + 768 + 40_960
+    assert activation_bytes(shape, spec("inpo", *again)) == 43_200 + 768 + 40_960
     # a pair may be longer than a micro-batch: 2 × 200 tokens of it
-    longer = activations(shape, spec("inpo", "optimiser.micro_tokens=300", "max_length=200"))
+    longer = activation_bytes(shape, spec("inpo", "optimiser.micro_tokens=300", "max_length=200"))
     assert longer == 102_400 + 768 + 40_960
 
 
@@ -100,31 +110,33 @@ def test_a_micro_batch_by_hand():
     [("adamw", 16), ("adamw-8bit", 10.03125), ("rmsprop", 12)],
 )
 def test_what_an_algorithm_holds_by_hand(algorithm, each):
-    settings = Optimiser(algorithm=algorithm, learning_rate=1, batch=1)
-    assert state(SMALL, settings) == each * 388
-    told = estimate(spec("inpo", f"optimiser.algorithm={algorithm}"), H100, 8).state_gb
+    settings = OptimiserSettings(algorithm=algorithm, learning_rate=1, batch=1)
+    assert state_bytes(SMALL, settings) == each * 388
+    told = estimate_training(spec("inpo", f"optimiser.algorithm={algorithm}"), H100, 8).state_gb
     assert told == pytest.approx(each * 8_030_261_248 / 8 / 1e9)
 
 
 def test_adapters_hold_frozen_weights_once_by_hand():
     # rank 2 × (q 4 + 4, k and v 4 + 2, o 4 + 4, three of 4 + 8) = 2 × 64 a layer
     for algorithm, each in (("adamw", 16), ("rmsprop", 12)):
-        settings = Optimiser(algorithm=algorithm, learning_rate=1, batch=1, lora=Lora(rank=2))
-        assert state(SMALL, settings) == 4 * 388 + each * 2 * 128
+        settings = OptimiserSettings(
+            algorithm=algorithm, learning_rate=1, batch=1, lora=Lora(rank=2)
+        )
+        assert state_bytes(SMALL, settings) == 4 * 388 + each * 2 * 128
     # Llama-3-8B, rank 16: 32 layers × 16 × 81,920 parameters in adapters
-    told = estimate(spec("inpo", "optimiser.lora={rank: 16}"), H100, 8).state_gb
+    told = estimate_training(spec("inpo", "optimiser.lora={rank: 16}"), H100, 8).state_gb
     assert told == pytest.approx((4 * 8_030_261_248 + 16 * 41_943_040) / 8 / 1e9)
 
 
 def test_frozen_weights_take_no_gradient_of_their_own_by_hand():
     def told(**changes) -> int:
-        return operations(SMALL, Optimiser(learning_rate=1, batch=1, **changes))
+        return flops_per_token(SMALL, OptimiserSettings(learning_rate=1, batch=1, **changes))
 
     assert told() == 6 * 388
     assert told(lora=Lora(rank=2)) == 4 * 388 + 6 * 256
     assert told(lora=Lora(rank=2), gradient_checkpointing=True) == 6 * 388 + 8 * 256
     lora, plain = (
-        estimate(spec("inpo", *changes), H100, 8).stages
+        estimate_training(spec("inpo", *changes), H100, 8).stages
         for changes in (("optimiser.lora={rank: 16}",), ())
     )
     # (4 × 8.03 + 6 × 0.042) / (6 × 8.03) billion
@@ -134,15 +146,17 @@ def test_frozen_weights_take_no_gradient_of_their_own_by_hand():
 
 def test_computing_again_takes_a_third_longer():
     plain, again = (
-        estimate(spec("inpo", f"optimiser.gradient_checkpointing={value}"), H100, 8).stages[3].hours
+        estimate_training(spec("inpo", f"optimiser.gradient_checkpointing={value}"), H100, 8)
+        .stages[3]
+        .hours
         for value in ("false", "true")
     )
     assert again == pytest.approx(plain * 8 / 6)
 
 
 def test_what_is_not_known_is_not_made_up():
-    assert estimate(spec("inpo", "prompts.count=null"), H100, 8) is None
-    toy = estimate(spec("toy/inpo"), H100, 8)
+    assert estimate_training(spec("inpo", "prompts.count=null"), H100, 8) is None
+    toy = estimate_training(spec("toy/inpo"), H100, 8)
     assert toy.stages[1].hours is None
     assert toy.stages[1].tokens == 0
 
@@ -154,4 +168,4 @@ def test_every_gpu_builds(name):
 
 @pytest.mark.parametrize("name", [n for n in config.names("train") if "/" not in n])
 def test_every_recipe_has_an_estimate(name):
-    assert estimate(spec(name), H100, 8).hours > 0
+    assert estimate_training(spec(name), H100, 8).hours > 0

@@ -11,12 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from harness import config
+from harness.core import config
+from harness.core.stages import PROVENANCE, TIMING, Stage, read_manifest
+from harness.core.workspace import Run, Workspace
 from harness.errors import CheckError, RunExistsError, StoreError
-from harness.runs import MADE, WORKED, Stage, Workspace, manifest
-from harness.training import log, records, run
-from harness.training.anchors import frozen_logps
-from harness.training.optimise import assemble, read_columns
+from harness.training import records, schedule, tracking
+from harness.training.optimisation import assemble_batch, read_columns
+from harness.training.reference_logps import frozen_logps
+from harness.training.sources import trained_policy
 from harness.training.spec import TrainSpec
 from harness.types import Policy
 from tests.conftest import tiny
@@ -33,18 +35,18 @@ SMALL = (
 
 def spec(name: str = "toy/inpo", *overrides: str) -> TrainSpec:
     data = config.load("train", name, (*SMALL, *overrides))
-    return config.make(TrainSpec, {**data, "policy": tiny()})
+    return config.construct(TrainSpec, {**data, "policy": tiny()})
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> tuple[Workspace, dict[str, run.Run]]:
+def trained(tmp_path_factory) -> tuple[Workspace, dict[str, Run]]:
     workspace = Workspace(tmp_path_factory.mktemp("runs"))
     methods = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
-    return workspace, {name: run.train(spec(name), workspace, name) for name in methods}
+    return workspace, {name: schedule.train(spec(name), workspace, name) for name in methods}
 
 
 def stages(workspace: Workspace, name: str, method: str = "toy/inpo") -> list[tuple[Stage, Path]]:
-    return [s for s in run.plan(spec(method), workspace) if s[0].name == name]
+    return [s for s in schedule.plan(spec(method), workspace) if s[0].name == name]
 
 
 def test_a_run_makes_a_policy_an_iteration(trained):
@@ -58,7 +60,7 @@ def test_a_run_makes_a_policy_an_iteration(trained):
 
 def test_a_policy_tells_which_run_made_it_and_after_how_many_iterations(trained):
     _, runs = trained
-    last, first = (runs["toy/inpo"].source(iteration).run() for iteration in (None, 1))
+    last, first = (trained_policy(runs["toy/inpo"], iteration).run() for iteration in (None, 1))
     setting = last.pop("setting")
     known = {"name": "toy/inpo", "method": "INPO", "iteration": 2, "base": "tiny"}
     assert last == known | {"seed": runs["toy/inpo"].config["seed"]}
@@ -68,32 +70,37 @@ def test_a_policy_tells_which_run_made_it_and_after_how_many_iterations(trained)
 def test_another_seed_is_another_label_of_the_same_setting(trained):
     run_ = trained[1]["toy/inpo"]
     other = replace(run_, config=run_.config | {"seed": 7})
-    assert run_.source(None).run()["setting"] == other.source(None).run()["setting"]
-    assert [other.source(t).name for t in (None, 1)] == [
+    assert (
+        trained_policy(run_, None).run()["setting"] == trained_policy(other, None).run()["setting"]
+    )
+    assert [trained_policy(other, t).name for t in (None, 1)] == [
         "INPO (seed 7)",
         "INPO (seed 7, iteration 1)",
     ]
     changed = replace(run_, config=run_.config | {"samples": 5})
-    assert changed.source(None).run()["setting"] != run_.source(None).run()["setting"]
+    assert (
+        trained_policy(changed, None).run()["setting"]
+        != trained_policy(run_, None).run()["setting"]
+    )
 
 
 def test_the_start_has_no_run_of_its_own(trained):
     _, runs = trained
-    assert not hasattr(runs["toy/inpo"].source(0), "run")  # the start is everybody's
+    assert not hasattr(trained_policy(runs["toy/inpo"], 0), "run")  # the start is everybody's
 
 
 def test_every_stage_tells_what_it_was_computed_on_and_fits_their_processes(trained):
     workspace, runs = trained
-    made = manifest(Path(runs["toy/inpo"].policies[1]))["made"]
+    made = read_manifest(Path(runs["toy/inpo"].policies[1]))["made"]
     assert isinstance(made["accelerator"], str)
     for name in ("generate", "anchor"):
         path = stages(workspace, name)[0][1]
-        worked = json.loads((path / MADE / WORKED).read_text())
-        assert 0 < worked["seconds"] < manifest(path)["made"]["seconds"]
+        worked = json.loads((path / PROVENANCE / TIMING).read_text())
+        assert 0 < worked["seconds"] < read_manifest(path)["made"]["seconds"]
         assert worked["accelerator"] == made["accelerator"]
     takes = [s.accelerators for s, _ in stages(workspace, "optimise")]
     assert takes == [1, 1]
-    sharded = run.plan(spec("toy/inpo", "optimiser.processes=4"), workspace)
+    sharded = schedule.plan(spec("toy/inpo", "optimiser.processes=4"), workspace)
     assert {s.accelerators for s, _ in sharded if s.name == "optimise"} == {4}
     # a rule labels the toy world's pairs
     assert {s.accelerators for s, _ in sharded if s.name in ("compare", "pair")} == {0}
@@ -120,10 +127,10 @@ def test_every_margin_is_zero_on_the_rows_that_are_trained_on(trained):
     workspace, _ = trained
     for method in ("toy/inpo", "toy/iterative-dpo"):
         stage, path = stages(workspace, "optimise", method)[0]
-        inputs = {k: v["path"] for k, v in manifest(path)["inputs"].items()}
+        inputs = {k: v["path"] for k, v in read_manifest(path)["inputs"].items()}
         pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
         items = range(len(pairs))
-        batch = assemble(columns["previous"], pairs, columns, items)
+        batch = assemble_batch(columns["previous"], pairs, columns, items)
         objective = spec(method).objective
         assert torch.equal(objective.margin(batch), torch.zeros(len(pairs)))
 
@@ -132,18 +139,18 @@ def test_the_first_step_of_every_iteration_starts_at_the_stored_policy(trained):
     workspace, _ = trained
     for method in ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl"):
         for _, path in stages(workspace, "optimise", method):
-            first = log.read(path / log.LOG)[0]
+            first = tracking.read_rows(path / tracking.LOG)[0]
             assert abs(first["chosen_drift"]) < 1e-4
             assert abs(first["rejected_drift"]) < 1e-4
 
 
 def test_pairs_are_the_sampled_tokens_and_never_evaluated_prompts(trained):
-    from harness.toy.world import held_out
+    from harness.toy.world import held_out_instructions
 
     workspace, _ = trained
-    excluded = set(held_out())
+    excluded = set(held_out_instructions())
     for _, path in stages(workspace, "pair"):
-        told = manifest(path)["inputs"]["generate"]["path"]
+        told = read_manifest(path)["inputs"]["generate"]["path"]
         sampled = records.read_completions(told)
         for pair in records.read_pairs(str(path)):
             tokens = [c.token_ids for c in sampled[pair.prompt_id]]
@@ -162,8 +169,10 @@ def test_the_second_iteration_sees_other_prompts(trained):
 def test_the_same_run_again_makes_nothing(trained):
     workspace, runs = trained
     made: list[str] = []
-    told = Workspace(workspace.root, told=lambda s, a: made.append(s.name) if a.made else None)
-    assert run.train(spec(), told, "toy/inpo") == runs["toy/inpo"]
+    told = Workspace(
+        workspace.root, on_stage=lambda s, a: made.append(s.name) if a.created else None
+    )
+    assert schedule.train(spec(), told, "toy/inpo") == runs["toy/inpo"]
     assert made == []
 
 
@@ -172,20 +181,20 @@ def test_a_lost_stage_is_made_again_and_comes_out_the_same(trained, tmp_path):
     copy = Workspace(tmp_path / "copy")
     shutil.copytree(workspace.root, copy.root)
     _, path = stages(copy, "optimise")[1]
-    before = manifest(path)["digest"]
+    before = read_manifest(path)["digest"]
     shutil.rmtree(path)
-    run.train(spec(), copy, "again")
-    assert manifest(path)["digest"] == before
+    schedule.train(spec(), copy, "again")
+    assert read_manifest(path)["digest"] == before
 
 
 def test_a_name_that_another_configuration_took_is_refused(trained):
     workspace, _ = trained
     with pytest.raises(RunExistsError, match=r"objective.eta: 0.2 → 0.3.*--name"):
-        run.train(spec("toy/inpo", "objective.eta=0.3"), workspace, "toy/inpo")
+        schedule.train(spec("toy/inpo", "objective.eta=0.3"), workspace, "toy/inpo")
 
 
 def test_a_run_that_has_not_ended_says_how_far_it_came():
-    unfinished = run.Run("r", "INPO", {}, ["a", "b"], False, {})
+    unfinished = Run("r", "INPO", {}, ["a", "b"], False, {})
     with pytest.raises(StoreError, match="1 iterations stand"):
         unfinished.policy(None)
     assert unfinished.policy(1) == "b"
@@ -208,22 +217,22 @@ def test_anchors_of_other_weights_stop_the_run(trained, tmp_path):
     (anchor / "manifest.json").write_text(json.dumps(told))
     assert size > 0
     with pytest.raises(CheckError, match="0.01 nats from the stored ones"):
-        run.train(spec(), copy, "again")
+        schedule.train(spec(), copy, "again")
 
 
 def test_processes_of_their_own_make_the_same_policies(trained, tmp_path):
     _, runs = trained
     own = Workspace(tmp_path / "own", isolate=True)
-    found = run.train(spec("toy/inpo", "iterations=1"), own, "own")
-    same = [manifest(Path(path))["digest"] for path in runs["toy/inpo"].policies[:2]]
-    assert [manifest(Path(path))["digest"] for path in found.policies] == same
+    found = schedule.train(spec("toy/inpo", "iterations=1"), own, "own")
+    same = [read_manifest(Path(path))["digest"] for path in runs["toy/inpo"].policies[:2]]
+    assert [read_manifest(Path(path))["digest"] for path in found.policies] == same
 
 
 def test_bfloat16_stays_near_float32(trained):
     workspace, _ = trained
     anchors = stages(workspace, "anchor")
     _, path = anchors[0]
-    inputs = {k: v["path"] for k, v in manifest(path)["inputs"].items()}
+    inputs = {k: v["path"] for k, v in read_manifest(path)["inputs"].items()}
     pairs = records.read_pairs(inputs["pair"])
     policy = Policy("tiny", inputs["policy"])
     exact, rounded = (
@@ -236,7 +245,7 @@ def test_bfloat16_stays_near_float32(trained):
 
 def test_the_other_seed_samples_otherwise(trained, tmp_path):
     workspace, _ = trained
-    plan = run.plan(spec("toy/inpo", "seed=1"), workspace)
+    plan = schedule.plan(spec("toy/inpo", "seed=1"), workspace)
     standing = {stage.name for stage, path in plan if path}
     assert standing == {"fine-tune", "prompts"}
 
@@ -245,7 +254,7 @@ def test_bfloat16_begins_at_the_stored_policy_as_exactly_as_float32(tmp_path):
     # live and stored come from the same packs: the check holds to 1e-4 nats in bfloat16 too
     workspace = Workspace(tmp_path / "runs")
     low = spec("toy/inpo", "dtype=bfloat16", "tolerance=1e-6", "iterations=1")
-    assert run.train(low, workspace, "low").complete
+    assert schedule.train(low, workspace, "low").complete
 
 
 def test_two_processes_train_what_one_does(trained, tmp_path):
@@ -256,15 +265,15 @@ def test_two_processes_train_what_one_does(trained, tmp_path):
     alone, path = stages(copy, "optimise")[0]
     shutil.rmtree(path)
     settings = ("optimiser.processes=2", "optimiser.micro_tokens=64", "iterations=1")
-    found = run.train(spec("toy/inpo", *settings), copy, "two")
+    found = schedule.train(spec("toy/inpo", *settings), copy, "two")
     one, two = (
         load_file(Path(p) / "model.safetensors")
         for p in (runs["toy/inpo"].policies[1], found.policies[1])
     )
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
-    assert log.read(path / log.LOG)[-1]["loss"] == pytest.approx(
-        log.read(Path(runs["toy/inpo"].policies[1]) / log.LOG)[-1]["loss"], rel=1e-3
+    assert tracking.read_rows(path / tracking.LOG)[-1]["loss"] == pytest.approx(
+        tracking.read_rows(Path(runs["toy/inpo"].policies[1]) / tracking.LOG)[-1]["loss"], rel=1e-3
     )
 
 
@@ -274,18 +283,18 @@ def test_a_workers_error_comes_back_as_it_was(trained, tmp_path):
     shutil.copytree(workspace.root, copy.root)
     settings = ("optimiser.processes=2", "optimiser.learning_rate=1e30", "iterations=1")
     with pytest.raises(CheckError, match="at step 2 is not finite.*lower optimiser.learning_rate"):
-        run.train(spec("toy/inpo", *settings), copy, "two")
+        schedule.train(spec("toy/inpo", *settings), copy, "two")
 
 
 def test_held_out_pairs_are_looked_at_and_not_trained_on(tmp_path):
     workspace = Workspace(tmp_path / "runs")
     method = spec("toy/inpo", "iterations=1", "optimiser.held_out=0.25", "optimiser.epochs=8")
-    found = run.train(method, workspace, "held-out")
-    rows = log.read(Path(found.policies[1]) / log.LOG)
+    found = schedule.train(method, workspace, "held-out")
+    rows = tracking.read_rows(Path(found.policies[1]) / tracking.LOG)
     looks = [row["held_out_accuracy"] for row in rows if "held_out_accuracy" in row]
     assert looks[0] == 0.0  # nothing has moved yet
     assert all(0 <= share <= 1 for share in looks)
-    (_, pair), *_ = [s for s in run.plan(method, workspace) if s[0].name == "pair"]
+    (_, pair), *_ = [s for s in schedule.plan(method, workspace) if s[0].name == "pair"]
     count = len(records.read_pairs(str(pair)))
     trained_on = count - round(0.25 * count)
     assert len(rows) == 8 * -(-trained_on // 8)

@@ -7,14 +7,14 @@ import torch
 
 from harness.errors import CheckError, HarnessError
 from harness.training.checkpoints import Checkpoints
-from harness.training.loop import Plan, Trainer
-from harness.training.optimisers import Optimiser, factor, set_rate
+from harness.training.optimisers import OptimiserSettings, learning_rate_factor, set_learning_rate
+from harness.training.trainer import BatchPlan, Trainer
 
 STEPS = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
-def settings(**changes) -> Optimiser:
-    return Optimiser(**{"learning_rate": 0.1, "batch": 4, **changes})
+def settings(**changes) -> OptimiserSettings:
+    return OptimiserSettings(**{"learning_rate": 0.1, "batch": 4, **changes})
 
 
 class Rows:
@@ -32,7 +32,7 @@ class Rows:
 
 def run(model, loss, steps=STEPS, sizes=(10,) * 10, **changes) -> list[dict]:
     record = Rows()
-    plan = Plan(steps, sizes, lambda i: f"item {i}")
+    plan = BatchPlan(steps, sizes, lambda i: f"item {i}")
     Trainer(model, settings(**changes), plan, loss, record).run(lambda _: None)
     return record.rows
 
@@ -53,24 +53,24 @@ def regression(**changes) -> tuple[torch.Tensor, list[dict]]:
 def test_the_cosine_rises_over_the_warm_up_and_ends_near_zero():
     # 100 steps, 10 of warm-up: 0.1 at first, 1 at step 9, half way down at step 55
     cosine = settings(warmup=0.1)
-    assert factor(cosine, 0, 100) == pytest.approx(0.1)
-    assert factor(cosine, 9, 100) == pytest.approx(1.0)
-    assert factor(cosine, 55, 100) == pytest.approx(0.5)
-    assert 0 < factor(cosine, 99, 100) < 0.001
+    assert learning_rate_factor(cosine, 0, 100) == pytest.approx(0.1)
+    assert learning_rate_factor(cosine, 9, 100) == pytest.approx(1.0)
+    assert learning_rate_factor(cosine, 55, 100) == pytest.approx(0.5)
+    assert 0 < learning_rate_factor(cosine, 99, 100) < 0.001
 
 
 @pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)])
 def test_a_rate_that_is_kept_in_a_tensor_stays_in_it(rate):
     optimiser = torch.optim.AdamW(torch.nn.Linear(1, 1).parameters(), lr=rate)
-    set_rate(optimiser, 0.25)
+    set_learning_rate(optimiser, 0.25)
     (group,) = optimiser.param_groups
     assert float(group["lr"]) == 0.25
     assert isinstance(rate, float) or group["lr"] is rate
 
 
 def test_linear_and_constant_schedules():
-    assert factor(settings(schedule="linear"), 25, 100) == pytest.approx(0.75)
-    assert factor(settings(schedule="constant"), 99, 100) == 1.0
+    assert learning_rate_factor(settings(schedule="linear"), 25, 100) == pytest.approx(0.75)
+    assert learning_rate_factor(settings(schedule="constant"), 99, 100) == 1.0
 
 
 @pytest.mark.parametrize("budget", [10, 25, 30])
@@ -123,12 +123,12 @@ def test_the_last_good_checkpoint_outlives_a_loss_that_is_not_finite(tmp_path):
         inputs = torch.tensor([[float("nan") if i == 5 else 1.0] for i in items])
         return model(inputs).squeeze(-1), {}
 
-    kept = Checkpoints(tmp_path, {}, minutes=0, keep=2)
-    plan = Plan(STEPS, (10,) * 10, lambda i: f"item {i}")
+    kept = Checkpoints(tmp_path, {}, minutes=0, max_kept=2)
+    plan = BatchPlan(STEPS, (10,) * 10, lambda i: f"item {i}")
     trainer = Trainer(model, settings(), plan, loss, Rows(), kept)
     with pytest.raises(CheckError, match=r"item 5 at step 2 .*the checkpoint of step 1 is kept"):
         trainer.run(lambda _: None)
-    assert kept.newest() == 1
+    assert kept.latest_step() == 1
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run():
@@ -178,8 +178,8 @@ def test_a_closer_look_is_taken_ten_times():
     def loss(items):
         return model(torch.ones(len(items), 1)).squeeze(-1), {}
 
-    plan = Plan([[0]] * 40, [1])
-    Trainer(model, settings(), plan, loss, record, examine=lambda: {"look": next(looks)}).run(
+    plan = BatchPlan([[0]] * 40, [1])
+    Trainer(model, settings(), plan, loss, record, evaluate=lambda: {"look": next(looks)}).run(
         lambda _: None
     )
     assert [row["step"] for row in record.rows if "look" in row] == list(range(1, 41, 4))

@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from harness import config
+from harness.core import config
+from harness.core.stages import read_manifest
+from harness.core.workspace import Workspace
 from harness.oracles.reward_model import RewardModel
-from harness.runs import Workspace, manifest
 from harness.toy.world import WORDS
-from harness.training import log, records, run
-from harness.training.fine_tune import tokenizer_of
+from harness.training import records, schedule, tracking
 from harness.training.pairing import BestWorst
+from harness.training.sft import build_word_tokenizer
 from harness.training.spec import TrainSpec
 from tests.conftest import tiny
 from tests.oracles.tiny import saved
@@ -32,7 +33,7 @@ SMALL = (
 
 def spec(name: str, *overrides: str) -> TrainSpec:
     data = config.load("train", name, (*SMALL, *overrides))
-    return config.make(TrainSpec, {**data, "policy": tiny()})
+    return config.construct(TrainSpec, {**data, "policy": tiny()})
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +43,14 @@ def place(tmp_path_factory) -> Workspace:
 
 def logs(place: Workspace, method: TrainSpec) -> list[list[dict[str, float]]]:
     """The log of every fit, in order."""
-    paths = [path for stage, path in run.plan(method, place) if stage.name == "optimise"]
-    return [log.read(path / log.LOG) for path in paths if path]
+    paths = [path for stage, path in schedule.plan(method, place) if stage.name == "optimise"]
+    return [tracking.read_rows(path / tracking.LOG) for path in paths if path]
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_runs_and_begins_where_it_should(place, name):
     method = spec(name)
-    found = run.train(method, place, name)
+    found = schedule.train(method, place, name)
     assert found.complete
     assert len(set(found.policies)) == 3
     told = logs(place, method)
@@ -76,8 +77,10 @@ def test_every_recipe_has_a_toy_of_its_own():
 def test_win_rates_reach_the_pairs_where_all_are_compared(place):
     rates = {}
     for name in ("toy/sppo", "toy/inpo"):
-        run.train(spec(name), place, name)
-        path = next(path for stage, path in run.plan(spec(name), place) if stage.name == "pair")
+        schedule.train(spec(name), place, name)
+        path = next(
+            path for stage, path in schedule.plan(spec(name), place) if stage.name == "pair"
+        )
         rates[name] = [pair.win_rates for pair in records.read_pairs(str(path))]
     assert None not in rates["toy/sppo"]
     assert all(1 > chosen > rejected > 0 for chosen, rejected in rates["toy/sppo"])
@@ -88,9 +91,9 @@ def test_win_rates_reach_the_pairs_where_all_are_compared(place):
 def test_truncated_responses_take_no_part_and_are_counted(place):
     for keep in (False, True):
         method = spec("toy/sppo", "sampling.max_tokens=7", f"keep_truncated={str(keep).lower()}")
-        run.train(method, place, f"truncated-{keep}")
-        path = next(path for stage, path in run.plan(method, place) if stage.name == "pair")
-        inputs = {name: made["path"] for name, made in manifest(path)["inputs"].items()}
+        schedule.train(method, place, f"truncated-{keep}")
+        path = next(path for stage, path in schedule.plan(method, place) if stage.name == "pair")
+        inputs = {name: made["path"] for name, made in read_manifest(path)["inputs"].items()}
         sampled = records.read_completions(inputs["generate"])
         cut = {
             (key, c.index)
@@ -111,12 +114,14 @@ def test_truncated_responses_take_no_part_and_are_counted(place):
 
 
 def test_rewards_are_kept_and_decide_who_is_best_and_worst(place, tmp_path):
-    path = saved("LlamaForSequenceClassification", tmp_path, tokenizer_of(WORDS), num_labels=1)
+    path = saved(
+        "LlamaForSequenceClassification", tmp_path, build_word_tokenizer(WORDS), num_labels=1
+    )
     data = config.load("train", "toy/inpo", (*SMALL, "iterations=1"))
     data["oracle"] = RewardModel(name="tiny", path=path, dtype="float32")
-    method = config.make(TrainSpec, {**data, "policy": tiny(), "pairing": BestWorst()})
-    run.train(method, place, "reward")
-    made = {stage.name: path for stage, path in run.plan(method, place)}
+    method = config.construct(TrainSpec, {**data, "policy": tiny(), "pairing": BestWorst()})
+    schedule.train(method, place, "reward")
+    made = {stage.name: path for stage, path in schedule.plan(method, place)}
     kept = records.read_table(Path(made["compare"]) / records.SCORES)
     rows = zip(kept["prompt_id"], kept["index"], kept["score"], strict=True)
     scores = {(prompt, index): score for prompt, index, score in rows}

@@ -11,14 +11,14 @@ import pytest
 from harness.training.pairing import (
     AllPairs,
     BestWorst,
+    ComparisonRounds,
     MaxRandom,
-    Table,
     Tournament,
     compares_all,
-    comparisons,
+    comparison_count,
+    index_by_position,
     is_complete,
     replay,
-    seated,
     win_rate,
 )
 from harness.types import Completion, Message, Prompt
@@ -80,12 +80,12 @@ def test_replaying_the_kept_comparisons_gives_the_same_pairs():
     rng = random.Random(0)
     prompts = {key: Prompt(key, (Message("user", key),)) for key in "abc"}
     texts = {key: completions([f"{key}{i}" for i in range(8)]) for key in prompts}
-    table = Table(Tournament(), prompts, texts)
+    table = ComparisonRounds(Tournament(), prompts, texts)
     asked = 0
-    while table.open:
-        questions = table.questions()
+    while table.pending:
+        questions = table.next_comparisons()
         asked += len(questions)
-        table.answer([rng.random() for _ in questions])
+        table.record_answers([rng.random() for _ in questions])
     assert asked == 33
     for key, matrix in table.matrices.items():
         again = replay(Tournament(), 8, matrix)
@@ -95,10 +95,10 @@ def test_replaying_the_kept_comparisons_gives_the_same_pairs():
 
 def test_identical_responses_are_a_tie_that_nobody_is_asked_about():
     prompts = {"p": Prompt("p", (Message("user", "p"),))}
-    table = Table(Tournament(), prompts, {"p": completions(["same"] * 8)})
-    while table.open:
-        assert table.questions() == []
-        table.answer([])
+    table = ComparisonRounds(Tournament(), prompts, {"p": completions(["same"] * 8)})
+    while table.pending:
+        assert table.next_comparisons() == []
+        table.record_answers([])
     assert set(table.matrices["p"].values()) == {0.5}
     assert replay(Tournament(), 8, table.matrices["p"]) == []
 
@@ -115,13 +115,13 @@ def test_every_match_is_between_two_players():
 def test_what_a_tournament_asks(k):
     # at k = 8: 4 + 2 * (2 + 1) + 1 = 11; at 2 the first match is the final
     _, asked = play(k, lambda i, j: float(i < j))
-    assert comparisons(Tournament(), k) == len(asked)
+    assert comparison_count(Tournament(), k) == len(asked)
     assert {2: 1, 4: 5, 8: 11}.get(k, len(asked)) == len(asked)
 
 
 @pytest.mark.parametrize("pairing", COMPLETE, ids=repr)
 def test_comparing_all_takes_a_triangle(pairing):
-    assert [comparisons(pairing, k) for k in (2, 5, 8)] == [1, 10, 28]
+    assert [comparison_count(pairing, k) for k in (2, 5, 8)] == [1, 10, 28]
     assert all(compares_all(pairing, k) for k in range(2, 9))
     assert compares_all(Tournament(), 2)
     assert not compares_all(Tournament(), 3)
@@ -182,9 +182,19 @@ def test_with_scalar_rewards_the_best_and_the_worst_are_the_largest_and_the_smal
 
 def test_comparisons_are_kept_under_the_indices_of_the_completions():
     players = [Completion("p", i, f"{i}", (1,), (2,), "stop", 0) for i in (1, 4, 6)]
-    table = Table(BestWorst(), {"p": Prompt("p", (Message("user", "p"),))}, {"p": players})
-    assert [(c.first, c.second) for c in table.questions()] == [("1", "4"), ("1", "6"), ("4", "6")]
-    table.answer([0.9, 0.8, 0.7])
+    table = ComparisonRounds(
+        BestWorst(), {"p": Prompt("p", (Message("user", "p"),))}, {"p": players}
+    )
+    assert [(c.first, c.second) for c in table.next_comparisons()] == [
+        ("1", "4"),
+        ("1", "6"),
+        ("4", "6"),
+    ]
+    table.record_answers([0.9, 0.8, 0.7])
     assert table.matrices == {"p": {(1, 4): 0.9, (1, 6): 0.8, (4, 6): 0.7}}
-    assert seated(players, table.matrices["p"]) == {(0, 1): 0.9, (0, 2): 0.8, (1, 2): 0.7}
-    assert is_complete(3, seated(players, table.matrices["p"]))
+    assert index_by_position(players, table.matrices["p"]) == {
+        (0, 1): 0.9,
+        (0, 2): 0.8,
+        (1, 2): 0.7,
+    }
+    assert is_complete(3, index_by_position(players, table.matrices["p"]))

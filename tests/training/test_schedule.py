@@ -6,15 +6,15 @@ import re
 
 import pytest
 
-from harness import config
+from harness.core import config
+from harness.core.stages import Node, Stage
 from harness.errors import ConfigError
-from harness.runs import Node, Stage
-from harness.training.iterate import Schedule
+from harness.training.schedule import Schedule
 from harness.training.spec import TrainSpec
 
 
 def spec(*overrides: str) -> TrainSpec:
-    return config.make(TrainSpec, config.load("train", "toy/inpo", overrides))
+    return config.construct(TrainSpec, config.load("train", "toy/inpo", overrides))
 
 
 def scheduled(*overrides: str) -> list[Node]:
@@ -117,15 +117,15 @@ def test_what_is_changed_holds_from_its_iteration_on():
     told = [(s.config["optimiser"]["learning_rate"], s.config["objective"]["eta"]) for s in stages]
     assert told == [(2e-4, 0.2), (1e-5, 0.2), (1e-5, 0.4), (1e-5, 0.4)]
     # what makes a stage is told the same
-    made = [(s.make.args[0].optimiser.learning_rate, s.make.args[0].objective.eta) for s in stages]
+    made = [(s.run.args[0].optimiser.learning_rate, s.run.args[0].objective.eta) for s in stages]
     assert made == told
     # a process that is handed the specification as plain data comes to the same
-    again = config.built(config.written(spec(*CHANGED)))
-    assert again.at(3).objective == spec(*CHANGED).at(3).objective
+    again = config.from_data(config.to_data(spec(*CHANGED)))
+    assert again.at(3).objective == spec(*CHANGED).for_iteration(3).objective
 
 
 def test_nothing_moves_where_nothing_is_changed():
-    assert spec().at(2).optimiser == spec().optimiser
+    assert spec().for_iteration(2).optimiser == spec().optimiser
     assert [s.config for s in scheduled("changes={}")] == [s.config for s in scheduled()]
 
 
@@ -144,5 +144,5 @@ def test_a_change_that_cannot_be_made_is_told_at_once(changes, told):
 
 
 def test_selm_learns_more_slowly_each_iteration():
-    selm = config.make(TrainSpec, config.load("train", "selm"))
-    assert [selm.at(t).optimiser.learning_rate for t in (1, 2, 3)] == [5e-7, 3e-7, 1e-7]
+    selm = config.construct(TrainSpec, config.load("train", "selm"))
+    assert [selm.for_iteration(t).optimiser.learning_rate for t in (1, 2, 3)] == [5e-7, 3e-7, 1e-7]

@@ -7,9 +7,9 @@ import shutil
 
 import pytest
 
-from harness.config import identity
+from harness.core.config import identity
 from harness.errors import InputError, MissingDependencyError, PolicyError
-from harness.toy.world import held_out
+from harness.toy.world import held_out_instructions
 from harness.training.sources import FilePrompts, HubPrompts, Pretrained, ToyPrompts
 
 TURNS = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
@@ -63,7 +63,7 @@ def test_toy_prompts_are_new_each_iteration_and_never_evaluated():
     first, second = ({p.id for p in source.prompts(t)} for t in (1, 2))
     assert len(first) == len(second) == 200
     assert not first & second
-    assert not (first | second) & set(held_out())
+    assert not (first | second) & set(held_out_instructions())
 
 
 def test_a_folder_is_known_by_its_content_and_a_hub_id_by_its_commit(tmp_path, tiny_policy):
@@ -89,4 +89,4 @@ def test_the_template_is_part_of_what_a_policy_is_and_stays_with_it(tmp_path, ti
     template.write_text("{{ messages[0].content }}")
     given = Pretrained(name="x", path=tiny_policy, chat_template=str(template))
     assert given.weights().digest != Pretrained(name="x", path=tiny_policy).weights().digest
-    assert given.at("elsewhere").chat_template == str(template)
+    assert given.with_weights("elsewhere").chat_template == str(template)

@@ -8,13 +8,13 @@ import pytest
 import torch
 import transformers
 
-from harness.models import hollow_model, load_model
+from harness.core.hardware import ModelShape
+from harness.core.hub import load_model, uninitialized_model
 from harness.scoring import packing
-from harness.shape import Shape
-from harness.training.adapters import Lora, size
-from harness.training.distributed import group, whole
-from harness.training.optimisers import Optimiser
-from harness.training.trainable import Trainable
+from harness.training.distributed import full_tensor, process_group
+from harness.training.lora import Lora, adapter_parameters
+from harness.training.model import TrainingModel
+from harness.training.optimisers import OptimiserSettings
 from harness.types import Policy
 from tests.scoring.test_scorer import FAMILIES, model_of
 
@@ -35,19 +35,19 @@ def model(**changes) -> transformers.PreTrainedModel:
     return transformers.LlamaForCausalLM(config)
 
 
-def trainable(**settings) -> Trainable:
-    return Trainable(model(), Optimiser(learning_rate=0.1, batch=1, **settings))
+def trainable(**settings) -> TrainingModel:
+    return TrainingModel(model(), OptimiserSettings(learning_rate=0.1, batch=1, **settings))
 
 
-def scored(made: Trainable, dtype: str = "float32") -> torch.Tensor:
+def scored(made: TrainingModel, dtype: str = "float32") -> torch.Tensor:
     return made.scorer(dtype)(packing.pack(ROWS))
 
 
-def gradient(made: Trainable, dtype: str = "float32") -> torch.Tensor:
-    with group() if dtype != "float32" else nullcontext():
+def gradient(made: TrainingModel, dtype: str = "float32") -> torch.Tensor:
+    with process_group() if dtype != "float32" else nullcontext():
         (scored(made, dtype) * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
         trained = (p for p in made.model.parameters() if p.requires_grad)
-        return torch.cat([whole(p.grad).flatten() for p in trained])
+        return torch.cat([full_tensor(p.grad).flatten() for p in trained])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -67,11 +67,11 @@ def test_masters_and_their_gradients_stay_float32_in_bfloat16():
 
 def test_dropout_is_never_applied():
     config = {"attention_dropout": 0.5}
-    made = Trainable(model(**config), Optimiser(learning_rate=0.1, batch=1))
+    made = TrainingModel(model(**config), OptimiserSettings(learning_rate=0.1, batch=1))
     assert torch.equal(scored(made), scored(trainable()))
 
 
-def stepped(made: Trainable) -> torch.Tensor:
+def stepped(made: TrainingModel) -> torch.Tensor:
     optimiser = torch.optim.SGD([p for p in made.model.parameters() if p.requires_grad], 0.5)
     for _ in range(3):
         scored(made)[0].neg().backward()
@@ -89,9 +89,9 @@ def test_adapters_off_are_the_reference_and_merged_are_the_policy():
     assert float((moved - reference).abs().max()) > 0.01
     with made.adapters.disable_adapter():
         assert torch.equal(scored(made), reference)
-    whole = made.whole()
+    whole = made.full_model()
     assert not any("lora" in name for name, _ in whole.named_parameters())
-    plain = Trainable(whole, Optimiser(learning_rate=0.1, batch=1))
+    plain = TrainingModel(whole, OptimiserSettings(learning_rate=0.1, batch=1))
     torch.testing.assert_close(scored(plain).detach(), moved, atol=1e-4, rtol=0)
 
 
@@ -117,9 +117,11 @@ def test_adapters_train_a_few_weights_only():
 def test_adapters_are_as_large_as_a_plan_says(targets):
     pytest.importorskip("peft")
     lora = Lora(rank=3, targets=targets)
-    shape = Shape(layers=2, hidden=16, intermediate=24, heads=2, key_value_heads=2, vocabulary=20)
+    shape = ModelShape(
+        layers=2, hidden=16, intermediate=24, heads=2, key_value_heads=2, vocabulary=20
+    )
     trained = [p for p in trainable(lora=lora).model.parameters() if p.requires_grad]
-    assert size(shape, lora) == sum(p.numel() for p in trained)
+    assert adapter_parameters(shape, lora) == sum(p.numel() for p in trained)
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler stumbles over its own where they are errors
@@ -135,7 +137,7 @@ def test_compiled_layers_give_the_same_losses_and_gradients():
 def test_a_hollow_model_has_the_shapes_ties_and_buffers_of_the_one_that_is_read(family, tmp_path):
     model_of(family).save_pretrained(tmp_path)
     policy = Policy("tiny", str(tmp_path))
-    whole, hollow = load_model(policy, torch.float32, "cpu"), hollow_model(policy)
+    whole, hollow = load_model(policy, torch.float32, "cpu"), uninitialized_model(policy)
     assert {n: p.shape for n, p in whole.named_parameters()} == {
         n: p.shape
         for n, p in hollow.named_parameters()  # tied ones are named once

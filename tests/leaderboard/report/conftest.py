@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
-from harness.config import build, load
-from harness.evaluation import results
-from harness.evaluation.scoring import noted
-from harness.runs import Workspace
-from harness.types import Answer, Graded, Message, Prompt, Reading, Verdict
-from leaderboard.report.content import content
-from leaderboard.report.page import page
+from harness.core.config import build, load
+from harness.core.workspace import Workspace, write_result
+from harness.evaluation import run
+from harness.evaluation.run import annotate_score
+from harness.types import Answer, Graded, Message, ParsedVerdict, Prompt, Verdict
+from leaderboard.report.content import build_content
+from leaderboard.report.rendering import render_page
 
 WORTH = {"A>>B": 1.0, "A>B": 1.0, "A=B": 0.5, "B>A": 0.0, "B>>A": 0.0}
 WON, LOST, DRAWN, FIRST = ("B>A", "A>B"), ("A>B", "B>A"), ("A=B", "A=B"), ("A>B", "A>B")
@@ -41,7 +41,7 @@ def benchmark():
 
 def verdict(prompt: str, game: int, label: str | None, judge: str) -> Verdict:
     told = "I cannot tell." if label is None else f"I weighed both. My verdict is [[{label}]]."
-    reading = None if label is None else Reading(WORTH[label], label)
+    reading = None if label is None else ParsedVerdict(WORTH[label], label)
     return Verdict(f"{prompt}#{game + 1}", reading, judge, told)
 
 
@@ -116,8 +116,8 @@ def play(benchmark, workspace: Workspace) -> Play:
     def filed(label: str, games: Sequence[Any], **changes: Any) -> Path:
         one = graded(label, games, **changes)
         (score,) = benchmark.score([one])
-        result = results.result(benchmark, one, noted(score, one))
-        return results.write(workspace, result, one, benchmark.files(one))
+        result = run.build_result(benchmark, one, annotate_score(score, one))
+        return write_result(workspace, result, one, benchmark.files(one))
 
     return filed
 
@@ -185,7 +185,7 @@ def report(workspace: Workspace, tmp_path: Path) -> Callable[[], Path]:
 
     def written() -> Path:
         path = tmp_path / "report.html"
-        path.write_text(page(content(workspace.root)), encoding="utf-8")
+        path.write_text(render_page(build_content(workspace.root)), encoding="utf-8")
         return path
 
     return written

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.types import Estimate
-from leaderboard.report.beside import beside, with_published
+from leaderboard.report.published import group_with_published, published_figures
 from leaderboard.rows import Row
 
 TURBO = "gpt-4-1106-preview"
@@ -18,9 +18,9 @@ def measured(label: str = "INPO", judge: str = TURBO, **changes: str) -> Row:
 
 
 def laid_out(*rows: Row):
-    every = with_published(rows)
+    every = group_with_published(rows)
     group = next(g for g in every if rows[0] in g.rows)
-    return beside(group, every)
+    return published_figures(group, every)
 
 
 def test_only_the_same_judge_and_baseline_share_the_columns():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from leaderboard.report.bridges import bridges
-from leaderboard.report.content import content
+from leaderboard.report.bridges import read_bridges
+from leaderboard.report.content import build_content
 from tests.leaderboard.report.conftest import LOST, WON
 
 
@@ -21,7 +21,7 @@ def place(workspace) -> Path:
 
 def test_a_bridges_figures_are_in_percent_under_both_judges(place, bridge, workspace):
     (place / "old--new.json").write_text(json.dumps(bridge))
-    ((told,), notes) = bridges(workspace.root)
+    ((told,), notes) = read_bridges(workspace.root)
     assert notes == []
     assert (told["old"], told["new"], told["benchmark"]) == ("judge-1", "judge-2", "toy")
     assert [metric["name"] for metric in told["metrics"]] == ["win_rate"]
@@ -50,7 +50,7 @@ def test_what_was_not_asked_and_is_not_known_is_left_out(place, bridge, workspac
     del bridge["order_consistency"]
     bridge |= {"self_consistency": None, "rank_correlation": {"value": None}, "cost": {}}
     (place / "old--new.json").write_text(json.dumps(bridge))
-    ((told,), _) = bridges(workspace.root)
+    ((told,), _) = read_bridges(workspace.root)
     assert [one["name"] for one in told["shares"]] == ["first", "first", "same"]
     assert (told["order"], told["moved"], told["cost"]["dollars"]) == (None, None, None)
 
@@ -61,8 +61,8 @@ def test_what_was_not_asked_and_is_not_known_is_left_out(place, bridge, workspac
 def test_a_file_that_is_no_bridge_is_told_and_left_out(play, place, workspace, damage):
     play("one", [WON, LOST])
     (place / "old.json").write_text(damage)
-    found = content(workspace.root)
+    found = build_content(workspace.root)
     assert found.figures["bridges"] == []
-    (told,) = found.told
+    (told,) = found.messages
     assert "bridge/old.json is no bridge from judge to judge" in told
     assert "run `harness judge bridge` again" in told

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.config import build, load
-from harness.evaluation.scoring import import_file
-from harness.runs import Workspace
-from leaderboard.report.content import content
-from leaderboard.report.page import page
-from leaderboard.report.serve import server
+from harness.core.config import build, load
+from harness.core.workspace import Workspace
+from harness.evaluation.verdict_files import import_file
+from leaderboard.report.content import build_content
+from leaderboard.report.rendering import render_page
+from leaderboard.report.server import create_server
 from tests.leaderboard.report.conftest import DRAWN, FIRST, LOST, WON
 
 PHONE = {"viewport": {"width": 390, "height": 800}}
@@ -136,7 +136,7 @@ def test_an_address_that_leads_nowhere_does_no_harm(toy, look):
 
 
 def test_the_page_is_served_and_asks_for_nothing_else(toy, look):
-    with server(toy.read_text(), 0) as serving:
+    with create_server(toy.read_text(), 0) as serving:
         thread = threading.Thread(target=serving.serve_forever)
         thread.start()
         watched = look(f"http://127.0.0.1:{serving.server_port}/")
@@ -241,7 +241,7 @@ def recorded(shared, tmp_path_factory) -> tuple[Path, float]:
     (folder / "again").symlink_to(folder / "vicuna-7b-v1.5")
     begun = time.perf_counter()
     path = root / "report.html"
-    path.write_text(page(content(root)), encoding="utf-8")
+    path.write_text(render_page(build_content(root)), encoding="utf-8")
     return path, time.perf_counter() - begun
 
 

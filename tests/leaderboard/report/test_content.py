@@ -12,19 +12,18 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from leaderboard.report.breakdown import breakdowns
-from leaderboard.report.compared import compared
-from leaderboard.report.content import content, finite
-from leaderboard.report.filed import Filed, filed
-from leaderboard.report.page import block, filled, page
+from leaderboard.report.analysis import breakdowns, compare_pairs
+from leaderboard.report.content import build_content, replace_nonfinite
+from leaderboard.report.rendering import fill_template, json_block, render_page
+from leaderboard.report.results import LoadedResult, load_results
 from tests.leaderboard.report.conftest import DRAWN, LOST, WON
 
 
 def test_differences_are_paired_over_shared_prompts(play, workspace):
     play("strong", [WON] * 8 + [DRAWN] * 2)
     play("weak", [WON] * 2 + [LOST] * 6 + [DRAWN] * 2)
-    results = filed(workspace.root).results
-    told = compared(results, "win_rate")
+    results = load_results(workspace.root).results
+    told = compare_pairs(results, "win_rate")
     # 9 of 10 points less 3 of 10
     assert told["value"][0][1] == pytest.approx(60.0)
     assert told["value"][1][0] == pytest.approx(-60.0)
@@ -32,20 +31,20 @@ def test_differences_are_paired_over_shared_prompts(play, workspace):
     assert told["p"][0][1] < 0.01
     assert told["top"] == [0]
     assert told["reach"][0][1] > 0
-    assert compared(results, "length_controlled_win_rate") is None
-    assert compared(results[:1], "win_rate") is None
+    assert compare_pairs(results, "length_controlled_win_rate") is None
+    assert compare_pairs(results[:1], "win_rate") is None
 
 
 def test_parts_have_their_own_figures_and_few_prompts_no_interval(play, workspace):
     play("one", [WON] * 2)
-    row = filed(workspace.root).results[0].row
+    row = load_results(workspace.root).results[0].row
     sets = ["koala"] * 6 + ["vicuna"] * 2
     preferences = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.5]
     items = [
         {"prompt_id": f"p{i}", "preference": p, "dataset": s}
         for i, (p, s) in enumerate(zip(preferences, sets, strict=True))
     ]
-    (told,) = breakdowns([Filed(row, {}, items, None)], "win_rate")
+    (told,) = breakdowns([LoadedResult(row, {}, items, None)], "win_rate")
     assert told["by"] == "source"
     assert told["parts"] == [{"name": "koala", "n": 6}, {"name": "vicuna", "n": 2}]
     ((koala, vicuna),) = told["cells"]
@@ -58,7 +57,7 @@ def test_a_contestant_whose_answers_are_all_equal_is_a_control(play, workspace):
     play("nothing", [WON] * 4, answers=["the same answer, whatever is asked, and " * 2] * 4)
     play("NullModel", [WON] * 4)
     play("method", [WON] * 4)
-    (group,) = content(workspace.root).figures["groups"]
+    (group,) = build_content(workspace.root).figures["groups"]
     assert {row["label"]: row["control"] for row in group["rows"]} == {
         "nothing": True,
         "NullModel": True,
@@ -74,7 +73,7 @@ def test_the_start_is_iteration_nought_of_every_method(play, workspace):
         folder.mkdir(parents=True)
         run = {"method": method, "config": {"policy": {"name": "start"}}, "policies": []}
         (folder / "run.json").write_text(json.dumps(run))
-    (group,) = content(workspace.root).figures["groups"]
+    (group,) = build_content(workspace.root).figures["groups"]
     labels = [row["label"] for row in group["rows"]]
     (curve,) = group["curves"]
     assert curve["method"] == "INPO"
@@ -89,13 +88,13 @@ def test_costs_are_read_beside_the_results(play, workspace):
     path = play("one", [WON, LOST])
     data = json.loads(path.read_text())
     path.write_text(json.dumps(data | {"bill": {"dollars": 1.5}}))
-    found = content(workspace.root).figures
+    found = build_content(workspace.root).figures
     assert found["groups"][0]["rows"][0]["dollars"] == 1.5
 
 
 def test_one_method_alone_has_a_report(play, workspace):
     play("alone", [WON, LOST, DRAWN])
-    (group,) = content(workspace.root).figures["groups"]
+    (group,) = build_content(workspace.root).figures["groups"]
     assert group["compared"] == []
     assert len(group["rows"]) == 1
 
@@ -103,9 +102,9 @@ def test_one_method_alone_has_a_report(play, workspace):
 def test_a_result_without_its_graded_file_is_told_and_has_figures(play, workspace):
     path = play("bare", [WON, LOST])
     (path.with_suffix("") / "graded.json").unlink()
-    found = content(workspace.root)
+    found = build_content(workspace.root)
     assert found.figures["groups"][0]["rows"][0]["texts"] is None
-    (told,) = found.told
+    (told,) = found.messages
     assert "1 of 1 results have no graded.json (toy-labels/bare.json)" in told
 
 
@@ -114,7 +113,7 @@ def test_a_damaged_graded_file_is_named(play, workspace, damage):
     path = play("bad", [WON, LOST])
     (path.with_suffix("") / "graded.json").write_text(damage)
     with pytest.raises(StoreError, match=r"bad/graded\.json .*run `harness eval` again"):
-        content(workspace.root)
+        build_content(workspace.root)
 
 
 def test_verdicts_that_do_not_fit_and_damaged_items_are_named(play, workspace):
@@ -123,30 +122,30 @@ def test_verdicts_that_do_not_fit_and_damaged_items_are_named(play, workspace):
     whole = graded.read_text()
     graded.write_text(whole.replace('"request_id"', '"other"'))
     with pytest.raises(StoreError, match=r"graded\.json does not fit"):
-        content(workspace.root)
+        build_content(workspace.root)
     graded.write_text(whole)
     (path.with_suffix("") / "items.json").write_text("[1]")
     with pytest.raises(StoreError, match=r"items\.json is damaged"):
-        content(workspace.root)
+        build_content(workspace.root)
 
 
 def test_figures_that_are_no_numbers_are_left_out():
-    assert finite({"a": [float("nan"), float("inf"), 1.5]}) == {"a": [None, None, 1.5]}
+    assert replace_nonfinite({"a": [float("nan"), float("inf"), 1.5]}) == {"a": [None, None, 1.5]}
 
 
 def test_prompts_and_answers_stay_out_where_that_is_asked_for(play, workspace):
     play("one", [WON, LOST], answers=["a secret answer", "another"])
-    without = content(workspace.root, comparisons=False)
+    without = build_content(workspace.root, include_comparisons=False)
     assert without.texts == ()
-    assert "secret" not in page(without)
-    told = content(workspace.root).texts
+    assert "secret" not in render_page(without)
+    told = build_content(workspace.root).texts
     assert "a secret answer" in json.dumps(told)
 
 
 def test_texts_that_results_share_are_kept_once(play, workspace):
     play("one", [WON] * 3)
     play("two", [WON] * 2 + [None])
-    found = content(workspace.root)
+    found = build_content(workspace.root)
     (group,) = found.figures["groups"]
     shared = found.texts[group["texts"]]
     assert shared["baseline"] == {"p0": "It is 0.", "p1": "It is 2.", "p2": "It is 4."}
@@ -157,8 +156,8 @@ def test_texts_that_results_share_are_kept_once(play, workspace):
 
 def test_the_page_is_the_same_bytes_every_time_and_its_policy_fits_it(play, workspace):
     play("one", [WON, LOST], answers=["</script>", "<!--"])
-    text = page(content(workspace.root))
-    assert text == page(content(workspace.root))
+    text = render_page(build_content(workspace.root))
+    assert text == render_page(build_content(workspace.root))
     assert text.count("</script>") == 2 + len(re.findall(r'id="texts-\d+"', text))
     (script,) = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
     (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
@@ -172,13 +171,13 @@ def test_the_page_is_the_same_bytes_every_time_and_its_policy_fits_it(play, work
 
 
 def test_data_cannot_end_its_element_and_parts_are_put_in_once():
-    assert "<" not in block({"a": "</script><!--"})
-    assert json.loads(block({"a": "</script>&"})) == {"a": "</script>&"}
-    assert filled("{{a}} {{b}}", {"a": "{{b}}", "b": "2"}) == "{{b}} 2"
+    assert "<" not in json_block({"a": "</script><!--"})
+    assert json.loads(json_block({"a": "</script>&"})) == {"a": "</script>&"}
+    assert fill_template("{{a}} {{b}}", {"a": "{{b}}", "b": "2"}) == "{{b}} 2"
 
 
 def test_the_scripts_of_the_page_are_all_in_the_package():
-    from leaderboard.report import page as module
+    from leaderboard.report import rendering as module
 
     there = {path.stem for path in Path(module.ASSETS).glob("*.js")}
     assert there == set(module.SCRIPTS)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from harness.errors import StoreError
-from leaderboard.report.content import content
-from leaderboard.report.page import page
-from leaderboard.report.site import files
+from leaderboard.report.content import build_content
+from leaderboard.report.rendering import render_page
+from leaderboard.report.site import site_files
 from tests.leaderboard.report.conftest import FIRST, LOST, WON
 
 GONE = object()
@@ -53,9 +53,9 @@ def test_whatever_form_a_field_has_the_report_stands_or_says_so(play, workspace,
         for form in FORMS if at else FORMS[:-1]:
             path.write_text(json.dumps(changed(data, at, form)))
             try:
-                found = content(workspace.root)
-                assert page(found)
-                assert list(files(found))
+                found = build_content(workspace.root)
+                assert render_page(found)
+                assert list(site_files(found))
             except StoreError as error:
                 refused.append(str(error))
     assert len(refused) > 10
@@ -86,7 +86,7 @@ def test_whatever_form_a_run_or_a_bridge_has_the_report_stands(play, workspace, 
         for at in places(data):
             for form in FORMS if at else FORMS[:-1]:
                 path.write_text(json.dumps(changed(data, at, form)))
-                found = content(workspace.root, comparisons=False)
-                assert page(found)
-                assert all("bridge/old--new.json" in told for told in found.told)
+                found = build_content(workspace.root, include_comparisons=False)
+                assert render_page(found)
+                assert all("bridge/old--new.json" in told for told in found.messages)
         path.write_text(json.dumps(data))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from leaderboard.report.content import content
-from leaderboard.report.drawn import drawn
-from leaderboard.report.site import files, folder_of
+from leaderboard.report.content import build_content
+from leaderboard.report.figures import draw_figures
+from leaderboard.report.site import folder_name, site_files
 from tests.leaderboard.report.conftest import WON
 
 OWNED = "globalThis.owned=1"
@@ -102,15 +102,15 @@ def test_no_card_leaves_the_folder(play, workspace, hostile, tmp_path):
     texts = [text for text in (*hostile, *BREAKING) if text.strip()]
     for label in texts:
         play(label, [WON, WON, None])
-    paths = [tmp_path / name for name, _ in files(content(workspace.root))]
+    paths = [tmp_path / name for name, _ in site_files(build_content(workspace.root))]
     assert all(path.resolve().is_relative_to(tmp_path.resolve()) for path in paths)
     assert len(set(paths)) == len(paths) == 2 + len(texts)
-    assert folder_of("../../x") == "%2E.%2F..%2Fx"
-    assert len(folder_of("n" * 300)) < 150
+    assert folder_name("../../x") == "%2E.%2F..%2Fx"
+    assert len(folder_name("n" * 300)) < 150
 
 
 def test_names_are_drawn_as_they_are_never_read_as_mathematics(play, workspace):
     for label in ("$x_1^2$", "$$", r"\frac{", "_hidden", "\x1b[31mred", "模型", "a\nb", "\u202eb"):
         play(label, [WON, WON, None])
-    names = [name for name, _ in drawn(content(workspace.root).figures)]
+    names = [name for name, _ in draw_figures(build_content(workspace.root).figures)]
     assert {"01-length.pdf", "01-wins.svg", "01-order.pdf"} <= set(names)

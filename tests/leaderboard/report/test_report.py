@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 from harness.cli.main import app
 from harness.errors import ConfigError, StoreError
-from leaderboard.report.card import card, results
-from leaderboard.report.content import content
-from leaderboard.report.drawn import drawn
-from leaderboard.report.serve import server
+from leaderboard.report.content import build_content
+from leaderboard.report.figures import draw_figures
+from leaderboard.report.server import create_server
+from leaderboard.report.site import hub_results, model_card
 from tests.leaderboard.report.conftest import DRAWN, LOST, WON
 
 
@@ -70,8 +70,8 @@ def test_no_results_say_what_to_run(tmp_path):
 def test_the_figures_for_print_are_the_same_bytes_every_time(play, workspace):
     play("one", [WON] * 5 + [LOST])
     play("two", [WON] * 2 + [LOST] * 4)
-    figures = content(workspace.root).figures
-    first, again = dict(drawn(figures)), dict(drawn(figures))
+    figures = build_content(workspace.root).figures
+    first, again = dict(draw_figures(figures)), dict(draw_figures(figures))
     assert first == again
     kinds = {name: data[:5] for name, data in first.items()}
     assert set(kinds) == {
@@ -108,14 +108,14 @@ def test_results_for_the_hub_name_the_data_set_the_judge_and_the_interval():
         "notes": ["a *note*"],
     }
     group = {"benchmark": "alpaca-eval", "judge": "gpt-4-1106-preview"}
-    ((name, text),) = results([(group, row)])
+    ((name, text),) = hub_results([(group, row)])
     (told,) = yaml.safe_load(text)
     assert name == "alpaca-eval.yaml"
     task = "win_rate_by_gpt-4-1106-preview"
     assert told["dataset"] == {"id": "tatsu-lab/alpaca_eval", "task_id": task}
     assert told["value"] == 42.64
     assert "42.6 [40.0, 45.0], 95 % interval; judged by gpt-4-1106-preview" in told["notes"]
-    assert r"- a \*note\*" in card("INPO", [(group, row)])
+    assert r"- a \*note\*" in model_card("INPO", [(group, row)])
 
 
 def test_the_hubs_own_reader_reads_the_results_and_judges_are_kept_apart():
@@ -128,7 +128,7 @@ def test_the_hubs_own_reader_reads_the_results_and_judges_are_kept_apart():
         "asked": 1,
     }
     groups = [{"benchmark": "arena-hard", "judge": judge} for judge in ("gpt-4", "a, b", "")]
-    files = list(results([(group, row) for group in groups]))
+    files = list(hub_results([(group, row) for group in groups]))
     assert [name for name, _ in files] == [f"arena-hard{n}.yaml" for n in ("", "-2", "-3")]
     told = [entry for _, text in files for entry in yaml.safe_load(text)]
     entries = parse_eval_result_entries(told)
@@ -140,7 +140,7 @@ def test_the_hubs_own_reader_reads_the_results_and_judges_are_kept_apart():
 
 @pytest.fixture
 def served():
-    with server("<!doctype html>page", 0) as serving:
+    with create_server("<!doctype html>page", 0) as serving:
         thread = threading.Thread(target=serving.serve_forever)
         thread.start()
         yield serving.server_port
@@ -169,4 +169,4 @@ def test_the_server_has_one_page_for_this_machine(served, path, host, status):
 
 def test_a_port_that_is_taken_is_told(served):
     with pytest.raises(ConfigError, match="name another port with --port"):
-        server("page", served)
+        create_server("page", served)

@@ -4,36 +4,47 @@ from __future__ import annotations
 
 import pytest
 
-from leaderboard.report.agreement import disagreed, kappa
-from leaderboard.report.content import content
-from leaderboard.report.order import mean, order, wilson
-from leaderboard.report.seen import Game, Seen, _game, _place, named
+from leaderboard.report.analysis import (
+    disagreements,
+    kappa,
+    mean_share,
+    position_bias,
+    wilson_share,
+)
+from leaderboard.report.comparisons import (
+    ComparisonGame,
+    PromptComparison,
+    _first_answer,
+    _game,
+    outcome_label,
+)
+from leaderboard.report.content import build_content
 from tests.leaderboard.report.conftest import DRAWN, FIRST, LOST, WON
 
 
-def seen(*games: tuple[str, float | None]) -> Seen:
+def seen(*games: tuple[str, float | None]) -> PromptComparison:
     """Games as (whose answer came first, what it wins)."""
     told = []
     for place, first in games:
         ours = None if first is None else first if place == "ours" else 1 - first
-        told.append(Game(place, first, ours, "", "", "judge"))
-    return Seen("p", 0.5, None, tuple(told), "text", False)
+        told.append(ComparisonGame(place, first, ours, "", "", "judge"))
+    return PromptComparison("p", 0.5, None, tuple(told), "text", False)
 
 
 def test_two_games_are_consistent_where_they_give_the_same_winner():
-    assert not seen(("baseline", 0.0), ("ours", 1.0)).inconsistent
-    assert seen(("baseline", 1.0), ("ours", 1.0)).inconsistent
-    assert seen(("baseline", 0.5), ("ours", 1.0)).inconsistent
-    assert not seen(("baseline", 0.5), ("ours", 0.5)).inconsistent
+    assert not seen(("baseline", 0.0), ("ours", 1.0)).is_inconsistent
+    assert seen(("baseline", 1.0), ("ours", 1.0)).is_inconsistent
+    assert seen(("baseline", 0.5), ("ours", 1.0)).is_inconsistent
+    assert not seen(("baseline", 0.5), ("ours", 0.5)).is_inconsistent
     half_read = seen(("baseline", None), ("ours", 1.0))
-    assert half_read.unread
-    assert not half_read.swapped
-    assert not half_read.inconsistent
+    assert half_read.is_unparsed
+    assert not half_read.is_swapped
+    assert not half_read.is_inconsistent
 
 
 def test_what_the_first_answer_wins_and_how_often_a_swap_changes_nothing():
     pairs = [seen(("baseline", 1.0), ("ours", 1.0)), seen(("baseline", 0.0), ("ours", 1.0))]
-    told = order(pairs)
+    told = position_bias(pairs)
     # the first answers win 1, 1, 0, 1 of four games; one pair of two has the same winner
     assert told["first"]["value"] == 75.0
     assert told["first"]["n"] == 4
@@ -41,33 +52,33 @@ def test_what_the_first_answer_wins_and_how_often_a_swap_changes_nothing():
     assert told["first"]["low"] == pytest.approx(100 * (0.75 - 1.959964 * 0.25))
     assert told["first"]["high"] == 100.0
     assert told["consistent"]["value"] == 50.0
-    assert order([seen()]) is None
+    assert position_bias([seen()]) is None
 
 
 def test_wilson_is_newcombes_example():
     # Newcombe, Statistics in Medicine 17 (1998), 857: 81 of 263 is 0.2553 to 0.3662
-    told = wilson(81, 263)
+    told = wilson_share(81, 263)
     assert told["low"] == pytest.approx(25.53, abs=0.01)
     assert told["high"] == pytest.approx(36.62, abs=0.01)
-    assert wilson(5, 5)["high"] == 100.0
+    assert wilson_share(5, 5)["high"] == 100.0
 
 
 def test_a_single_game_has_no_spread():
-    assert mean([1.0]) == {"value": 100.0, "low": 100.0, "high": 100.0, "n": 1}
+    assert mean_share([1.0]) == {"value": 100.0, "low": 100.0, "high": 100.0, "n": 1}
 
 
 def test_the_order_of_a_drawn_game_is_read_off_the_preference():
     verdict = {"request_id": "p", "reading": None, "model": "j", "text": ""}
     for value, preference, first in ((0.9, 0.9, "ours"), (0.9, 0.1, "baseline"), (0.5, 0.5, "")):
-        assert _place({"preference": preference}, verdict, value) == first
+        assert _first_answer({"preference": preference}, verdict, value) == first
     read = {**verdict, "reading": {"value": 0.9, "label": ""}}
-    assert _game({"preference": 0.1}, read).ours == pytest.approx(0.1)
+    assert _game({"preference": 0.1}, read).own_score == pytest.approx(0.1)
     rated = _game({"rating": 9.0}, {**verdict, "reading": {"value": 9.0, "label": ""}})
-    assert (rated.order, rated.first, rated.ours) == ("", None, 9.0)
+    assert (rated.first_answer, rated.first_score, rated.own_score) == ("", None, 9.0)
 
 
 def test_winners_are_named():
-    assert [named(x) for x in (None, 0.5, 0.50001, 0.2)] == ["", "tie", "win", "loss"]
+    assert [outcome_label(x) for x in (None, 0.5, 0.50001, 0.2)] == ["", "tie", "win", "loss"]
 
 
 def test_kappa_is_agreement_beyond_chance():
@@ -75,12 +86,12 @@ def test_kappa_is_agreement_beyond_chance():
     # observed 0.9; chance 0.6 * 0.5 + 0.4 * 0.5 = 0.5
     assert kappa(pairs) == pytest.approx((0.9 - 0.5) / 0.5)
     assert kappa([("win", "win")] * 3) is None
-    assert disagreed({"a": "win", "b": "tie"}, {"a": "win", "b": "loss", "c": "win"}) == {"b"}
+    assert disagreements({"a": "win", "b": "tie"}, {"a": "win", "b": "loss", "c": "win"}) == {"b"}
 
 
 def test_flags_and_outcomes_come_from_real_results(play, workspace):
     play("one", [WON, LOST, DRAWN, FIRST, ("A>B", None), None], length=[1])
-    found = content(workspace.root)
+    found = build_content(workspace.root)
     (group,) = found.figures["groups"]
     told = found.texts[group["rows"][0]["texts"]]
     assert [one["o"] for one in told] == [1.0, 0.0, 0.5, 0.5, 0.0, 0.5]

@@ -11,8 +11,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from leaderboard.report.runs import last_figures
-from leaderboard.report.trained import trained
+from leaderboard.report.training import last_log_means, training_curves
 
 Scores = Sequence[tuple[float, float]]
 """Log-probabilities of each pair's chosen and rejected response, in nats."""
@@ -79,7 +78,7 @@ def train(tmp_path) -> Train:
 
 
 def curve(workspace: Path, name: str) -> dict[str, Any]:
-    return next(one for one in trained(workspace) if one["name"] == name)
+    return next(one for one in training_curves(workspace) if one["name"] == name)
 
 
 def test_kl_to_the_reference_is_of_each_policys_own_samples(train, tmp_path):
@@ -127,17 +126,17 @@ def test_logged_figures_are_means_of_the_last_steps(tmp_path):
     # 20 steps: the last tenth is steps 19 and 20, whose margins are 0.19 and 0.2
     lines = [{"step": s, "learning_rate": 1.0, "margin": s / 100} for s in range(1, 21)]
     log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert last_figures(log) == {"margin": pytest.approx(0.195)}
-    assert last_figures(tmp_path / "gone") == {}
+    assert last_log_means(log) == {"margin": pytest.approx(0.195)}
+    assert last_log_means(tmp_path / "gone") == {}
     for damage in ("{", "[1]", '{"step": 1, "margin": "x"}', "\x00"):
         log.write_text(damage)
-        assert last_figures(log) == {}
+        assert last_log_means(log) == {}
 
 
 def test_curves_come_in_the_order_of_what_matters_with_what_their_samples_are(train, tmp_path):
     figures = {"margin": 1.5, "kl_previous": 0.25, "kl_reference": -0.25, "loss": 2.0}
     train(figures=[figures, {**figures, "kl_previous": 0.5}])
-    told = trained(tmp_path)
+    told = training_curves(tmp_path)
     assert [(one["name"], one["first"]) for one in told] == [
         ("kl_to_reference", True),
         ("kl_previous", True),
@@ -174,4 +173,4 @@ def test_a_workspace_that_has_moved_finds_its_stages(train, tmp_path):
 def test_a_record_that_does_not_fit_says_nothing(tmp_path, policies):
     (tmp_path / "train/x").mkdir(parents=True)
     (tmp_path / "train/x/run.json").write_text(json.dumps({"policies": policies, "method": 3}))
-    assert all(one["series"] == [] for one in trained(tmp_path))
+    assert all(one["series"] == [] for one in training_curves(tmp_path))

@@ -1,0 +1,1 @@
+"""Academic tasks, by lm-evaluation-harness in a process of its own."""

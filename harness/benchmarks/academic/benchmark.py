@@ -1,0 +1,207 @@
+"""Academic tasks with known answers, by lm-eval: nobody judges.
+
+Every task is a stage of its own, so that a run which was killed goes on from the finished ones; all
+of them share one process and its model. What is stated of a task (its version in lm-eval, shots,
+the number of its items) is compared with what lm-eval has before any model is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from harness.benchmarks.academic import score
+from harness.benchmarks.academic.process import LOG, RECORDS, LmEvalProcess, lm_eval_process
+from harness.benchmarks.academic.score import TASK, TaskResult
+from harness.core.config import Component, identity
+from harness.core.io import directory_digest, write_atomically
+from harness.core.stages import PROVENANCE, Node, Stage, scratch_directory
+from harness.errors import ConfigError, PolicyError
+from harness.protocols import GenerationEngine, LmEvalEngine, PolicySource, accelerators_needed
+from harness.types import Policy, Score, Track
+
+VERSION = 1
+"""Raised when the same inputs would now give other records."""
+
+
+class AcademicTask(Component):
+    """One task of lm-eval's, or a group of them that counts as one."""
+
+    task: str
+    """What lm-eval calls it."""
+    version: float | str
+    """Of its definition in lm-eval; another one is refused."""
+    shots: int = Field(ge=0)
+    metric: str
+    """What lm-eval calls the figure: a mean over items."""
+    filter: str = "none"
+    """Which of lm-eval's ways to read an answer."""
+    items: int | None = Field(None, gt=0)
+    """How many there are; another number is refused. None: not known beforehand."""
+
+
+def _drop_unset(value: Any) -> Any:
+    """Leave out what was set to nothing: `--set tasks.gpqa=null`."""
+    return (
+        {k: v for k, v in value.items() if v is not None} if isinstance(value, Mapping) else value
+    )
+
+
+class Academic(Component):
+    """Tasks by what tables call them; their figures and the plain average of these, in percent."""
+
+    base_name: str = "academic"
+    tasks: Annotated[dict[str, AcademicTask], BeforeValidator(_drop_unset)]
+    chat_template: bool
+    """Whether items are asked in the policy's chat template, shots as turns before."""
+    seed: int
+    """Which examples are drawn as shots, where a task draws them."""
+    limit: int | None = Field(None, gt=0)
+    """Only the first so many items of each of lm-eval's tasks: a sample, filed under its own name.
+    None: all."""
+    include: Path | None = None
+    """A folder with tasks of one's own, as lm-eval's YAML."""
+    batch_size: int = Field(16, gt=0, exclude=True)
+    """Items at once with transformers; vLLM sees to that itself."""
+
+    @property
+    def name(self) -> str:
+        """What results are filed under; a sample's name says that it is one."""
+        return f"{self.base_name}-first-{self.limit}" if self.limit else self.base_name
+
+    @contextmanager
+    def stages(self, policy: PolicySource, engine: GenerationEngine) -> Iterator[list[Stage]]:
+        """Lend a stage a task; they share a process, which is started when one has to be made.
+
+        Raises:
+            ConfigError: there is no task, or lm-eval cannot load what the engine does.
+        """
+        if not self.tasks:
+            raise ConfigError(f"{self.name} has no task left: leave one in `tasks`")
+        if not isinstance(engine, LmEvalEngine):
+            raise ConfigError(
+                f"{type(engine).__name__} has no log-probabilities for lm-eval: name an engine "
+                "that has, --engine vllm or --engine transformers"
+            )
+        with lm_eval_process(getattr(engine, "python", None)) as process:
+            weights = policy.weights()
+            yield [self._stage(key, weights, policy, engine, process) for key in self.tasks]
+
+    def score(self, folders: Sequence[Path]) -> Score:
+        """Score the tasks of stages that stand, in the order of `stages`."""
+        return score.score(self._task_results(folders), self.limit)
+
+    def sources(self, folders: Sequence[Path]) -> dict[str, str]:
+        """Return what identifies each task: its definition, its items, and how it was asked."""
+        return score.sources(self._task_results(folders))
+
+    def facts(self, folders: Sequence[Path]) -> dict[str, Any]:
+        """Return what lm-eval tells of each task."""
+        return {result.key: result.facts for result in self._task_results(folders)}
+
+    def versions(self, folders: Sequence[Path]) -> dict[str, str]:
+        """Return the versions of lm-eval that the tasks were taken with."""
+        lm_eval_versions = {result.facts["lm_eval"] for result in self._task_results(folders)}
+        return {"lm-eval": ", ".join(sorted(lm_eval_versions))}
+
+    def files(self, folders: Sequence[Path]) -> dict[str, str]:
+        """Return the records of every task by file name: what was said to each item."""
+        record_paths = [
+            (result.key, result.folder / RECORDS) for result in self._task_results(folders)
+        ]
+        return {
+            f"records/{key}.jsonl": path.read_text(encoding="utf-8") for key, path in record_paths
+        }
+
+    def _task_results(self, folders: Sequence[Path]) -> list[TaskResult]:
+        pairs = zip(self.tasks, folders, strict=True)
+        return [score.read_task(key, folder) for key, folder in pairs]
+
+    def _stage(
+        self,
+        key: str,
+        weights: Node,
+        policy: PolicySource,
+        engine: LmEvalEngine,
+        process: LmEvalProcess,
+    ) -> Stage:
+        task = self.tasks[key]
+        config = {
+            "task": identity(task),
+            "chat": self.chat_template,
+            "seed": self.seed,
+            "limit": self.limit,
+            "include": directory_digest(self.include) if self.include else None,
+            "engine": identity(engine),
+        }
+        return Stage(
+            name="academic",
+            version=VERSION,
+            config=config,
+            inputs={"policy": weights},
+            run=partial(self._run_task, key, policy, engine, process),
+            label=f"{policy.name} · {key}",
+            size=self.describe_size(key),
+            device=True,
+            accelerators=accelerators_needed(engine),
+        )
+
+    def describe_size(self, key: str) -> str:
+        """Say how much a task is, and how it is asked."""
+        task = self.tasks[key]
+        items = "items not known" if task.items is None else f"{task.items:,} items"
+        limit = f"the first {self.limit} of each part of " if self.limit else ""
+        return f"{limit}{items}, {task.shots} shots, {task.metric}, {task.task} {task.version}"
+
+    def _run_task(
+        self,
+        key: str,
+        policy: PolicySource,
+        engine: LmEvalEngine,
+        process: LmEvalProcess,
+        out: Path,
+        inputs: Mapping[str, str],
+        track: Track,
+    ) -> None:
+        task, weights = self.tasks[key], policy.with_weights(inputs["policy"])
+        model_spec = engine.lm_eval(weights)
+        job = {
+            **model_spec,
+            **identity(task),
+            "arguments": {"batch_size": self.batch_size, **model_spec["arguments"]},
+            "parent": os.getpid(),
+            "chat": self.chat_template,
+            "template": _template(weights),
+            "seed": self.seed,
+            "limit": self.limit,
+            "include": str(self.include.absolute()) if self.include else None,
+        }
+        folder = scratch_directory(out)
+        with track(f"{policy.name} · {key}", 0):
+            facts = process.evaluate(key, job, folder)
+        settings = {"key": key, **identity(task), "chat": self.chat_template, "limit": self.limit}
+        write_atomically(
+            out / TASK, json.dumps(settings | {"told": facts}, indent=1, sort_keys=True)
+        )
+        shutil.copyfile(folder / RECORDS, out / RECORDS)
+        (out / PROVENANCE).mkdir()
+        shutil.copyfile(folder / LOG, out / PROVENANCE / LOG)
+        score.check(score.read_task(key, out))
+
+
+def _template(policy: Policy) -> str | None:
+    """Return the text of the chat template that a policy names; None: its tokenizer's own."""
+    if policy.chat_template is None:
+        return None
+    try:
+        return Path(policy.chat_template).read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyError(f"cannot read {policy.chat_template}: {error.strerror}") from error

@@ -1,0 +1,193 @@
+"""Figures of academic tasks: a mean over each task's items, and the plain average of the tasks.
+
+A task's figure is compared with lm-eval's own, and refused where the two differ: then it is no
+mean over items. The average weighs tasks alike, however many items they have. An item adds to it
+
+    average + N / (T n_t) (x - mean_t)
+
+of N items in T tasks, n_t in its own, worth x: the mean of this is the average, and its spread is
+that of items drawn anew within each task, so that paired tests need to know of no tasks.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.benchmarks.academic.process import RECORDS
+from harness.core.seeds import digest
+from harness.errors import CheckError, StoreError
+from harness.types import Score
+
+TASK = "task.json"
+AVERAGE = "average"
+SEED, PERCENT = 0, 100
+TOLERANCE = 1e-9
+"""How far a figure may lie from lm-eval's own."""
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """A task that a policy has taken."""
+
+    key: str
+    folder: Path
+    settings: Mapping[str, Any]
+    """What was meant: task, version, shots, metric, filter, chat, limit."""
+    facts: Mapping[str, Any]
+    """What lm-eval tells."""
+    records: tuple[Mapping[str, Any], ...]
+    """One an item."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemScore:
+    """What one item is worth."""
+
+    name: str
+    points: float
+    weight: float
+
+
+def read_task(key: str, folder: Path) -> TaskResult:
+    """Read a task's stage.
+
+    Raises:
+        StoreError: a file of it is damaged.
+    """
+    try:
+        settings = json.loads((folder / TASK).read_text(encoding="utf-8"))
+        lines = (folder / RECORDS).read_text(encoding="utf-8").split("\n")
+        records = tuple(json.loads(line) for line in lines if line)
+        return TaskResult(key, folder, settings, settings.pop("told"), records)
+    except (OSError, ValueError, LookupError) as error:
+        raise StoreError(f"{folder} is damaged ({error}); remove it and run again") from error
+
+
+def check(result: TaskResult) -> None:
+    """Refuse a figure that is not what lm-eval has.
+
+    Raises:
+        CheckError: the mean over the items is not lm-eval's figure, or is none.
+    """
+    computed, reported = _mean(items(result)), result.facts["figure"]
+    if reported is not None and abs(computed - reported) > TOLERANCE * max(1.0, abs(reported)):
+        raise CheckError(
+            f"{result.key}: {result.settings['metric']} is {reported:.6g} by lm-eval, but the mean over its "
+            f"items is {computed:.6g}: it is no mean over items; name another with "
+            f"--set tasks.{result.key}.metric=..."
+        )
+
+
+def score(results: Sequence[TaskResult], limit: int | None) -> Score:
+    """Return every task's figure and the average, in percent, and what each item adds to them."""
+    from harness.statistics.bootstrap import interval
+
+    influences = {result.key: _influences(items(result)) for result in results}
+    means = {key: sum(by_item.values()) / len(by_item) for key, by_item in influences.items()}
+    average = sum(means.values()) / len(means)
+    count = sum(len(by_item) for by_item in influences.values())
+    rows: list[dict[str, Any]] = []
+    for key, by_item in influences.items():
+        scale = count / (len(influences) * len(by_item))
+        for name, value in by_item.items():
+            contribution = average + scale * (value - means[key])
+            rows.append({"prompt_id": name, "category": key, key: value, AVERAGE: contribution})
+    estimates = {
+        AVERAGE: interval([row[AVERAGE] for row in rows], seed=SEED),
+        **{key: interval(list(by_item.values()), seed=SEED) for key, by_item in influences.items()},
+    }
+    total = sum(result.facts["items"] for result in results)
+    return Score(
+        estimates=estimates,
+        counts={"asked": total, "scored": count},
+        items=tuple(rows),
+        notes=_notes(results, limit, count, total),
+        details={"tasks": {result.key: _task_details(result) for result in results}},
+    )
+
+
+def items(result: TaskResult) -> list[ItemScore]:
+    """Return what each item of a task is worth; one of several parts counts as many times.
+
+    Raises:
+        CheckError: a value is neither a number nor a list of them.
+    """
+    return [_item(result, record) for record in result.records]
+
+
+def sources(results: Sequence[TaskResult]) -> dict[str, str]:
+    """Return by task a digest of its definition, its items, and how it was asked."""
+    return {
+        result.key: digest(
+            {
+                "asked": {name: result.settings[name] for name in ("metric", "filter", "chat")},
+                "configs": result.facts["configs"],
+                "items": [[record["id"], record["doc"]] for record in result.records],
+            }
+        )
+        for result in results
+    }
+
+
+def _item(result: TaskResult, record: Mapping[str, Any]) -> ItemScore:
+    name = f"{result.key}/{record['id']}"
+    match record["value"]:
+        case bool() | int() | float() as value:
+            return ItemScore(name, float(value), 1.0)
+        case [*values] if values and all(isinstance(v, int | float) for v in values):
+            return ItemScore(name, float(sum(values)), float(len(values)))
+    raise CheckError(
+        f"{result.key}: {result.settings['metric']} of item {record['id']} is no number: name another with "
+        f"--set tasks.{result.key}.metric=..."
+    )
+
+
+def _mean(scores: Sequence[ItemScore]) -> float:
+    return sum(item.points for item in scores) / sum(item.weight for item in scores)
+
+
+def _influences(scores: Sequence[ItemScore]) -> dict[str, float]:
+    """Return what each item adds to the figure, in percent; the mean of it is the figure.
+
+    Where all weigh the same that is an item's own value.
+    """
+    mean = _mean(scores)
+    mean_weight = sum(item.weight for item in scores) / len(scores)
+    return {
+        item.name: PERCENT * (mean + (item.points - mean * item.weight) / mean_weight)
+        for item in scores
+    }
+
+
+def _task_details(result: TaskResult) -> dict[str, Any]:
+    names = ("task", "version", "shots", "metric", "filter")
+    counts = {"items": result.facts["items"], "scored": result.facts["scored"]}
+    figures = {"lm_eval": result.facts["lm_eval"], "figures": result.facts["figures"]}
+    return {name: result.settings[name] for name in names} | counts | figures
+
+
+def _notes(
+    results: Sequence[TaskResult], limit: int | None, count: int, total: int
+) -> tuple[str, ...]:
+    """Say how the tasks were taken, and that a sample is one."""
+    version = ", ".join(sorted({result.facts["lm_eval"] for result in results}))
+    chat = "in" if all(result.settings["chat"] for result in results) else "without"
+    settings = "; ".join(
+        f"{result.key}: {result.settings['task']} {result.settings['version']}, {result.settings['shots']} shots, "
+        f"{result.settings['metric']}" + _filter_suffix(result)
+        for result in results
+    )
+    sample = (
+        (f"a sample: the first {limit} items of each of lm-eval's tasks, {count} of {total}",)
+        if limit
+        else ()
+    )
+    return (*sample, f"by lm-eval {version}, {chat} the chat template; {settings}")
+
+
+def _filter_suffix(result: TaskResult) -> str:
+    return "" if result.settings["filter"] == "none" else f" ({result.settings['filter']})"

@@ -1,0 +1,284 @@
+"""Has lm-eval examine a model, task by task: `python -P academic_worker.py PARENT`.
+
+Reads the folders of jobs from standard input, one a line; reads FOLDER/job.json, writes
+FOLDER/records.jsonl, a line an item, and last FOLDER/outcome.json. It is a process of its own,
+because lm-eval sets the process's random numbers and vLLM shares none with a trainer. Its
+interpreter may be another environment: it imports nothing of the harness.
+"""
+
+import ctypes
+import hashlib
+import json
+import logging
+import os
+import re
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG = 1
+UNUSABLE = (OSError, ValueError, LookupError, ImportError, RuntimeError, TypeError, AssertionError)
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+class TaskError(Exception):
+    """What the parent must tell the user; `kind` says which error it is."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+
+
+class WarningCollector(logging.Handler):
+    """Keeps what lm-eval warns of, each once."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: dict[str, None] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep a warning in one line."""
+        self.messages[" ".join(record.getMessage().split())] = None
+
+
+def main(parent: int) -> None:
+    """Do the jobs of the folders that are named, until no more are."""
+    die_with(parent)
+    models: dict[str, Any] = {}
+    for line in sys.stdin:
+        folder = Path(json.loads(line))
+        with open(folder / "log.txt", "wb") as log:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+        run_job(folder, models)
+
+
+def run_job(folder: Path, models: dict[str, Any]) -> None:
+    """Do the job of a folder; the model of the job before is there if it is the same."""
+    job = json.loads((folder / "job.json").read_text("utf-8"))
+    os.environ.update(job["environment"])
+    try:
+        outcome = evaluate_task(job, folder, models)
+    except TaskError as error:
+        outcome = {"error": error.kind, "told": str(error)}
+    temporary = folder / ".outcome.json"
+    temporary.write_text(json.dumps(outcome, indent=1, sort_keys=True), encoding="utf-8")
+    temporary.replace(folder / "outcome.json")
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent ends, even by SIGKILL (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the parent has ended")
+
+
+def evaluate_task(job: dict[str, Any], folder: Path, models: dict[str, Any]) -> dict[str, Any]:
+    """Load the task, see that it is the one that was meant, load the model, have it answer."""
+    from lm_eval.tasks import TaskManager
+
+    collector, dataset_names = WarningCollector(), list[str]()
+    logging.getLogger("lm_eval").addHandler(collector)
+    with record_datasets(dataset_names):
+        manager = TaskManager(include_path=job["include"])
+        loaded = load_task(manager, job, dataset_names)
+    check_task(loaded, job)
+    key = json.dumps([job["model"], job["arguments"]])
+    if key not in models:
+        models.clear()
+        models[key] = load_model(job)
+    set_chat_template(models[key], job)
+    results = evaluate(models[key], loaded, manager, job)
+    logging.getLogger("lm_eval").removeHandler(collector)
+    write_records(folder / "records.jsonl", results["samples"], job["filter"], job["metric"])
+    return collect_facts(results, job, models[key], dataset_names, list(collector.messages))
+
+
+def evaluate(model: Any, loaded: Any, manager: Any, job: dict[str, Any]) -> Any:
+    """Have the model answer; return all that lm-eval tells."""
+    from lm_eval import simple_evaluate
+
+    group = loaded["groups"].get(job["task"])
+    try:
+        return simple_evaluate(
+            model=model,
+            tasks=[group] if group else tasks_of(loaded),
+            task_manager=manager,
+            num_fewshot=job["shots"],
+            limit=job["limit"],
+            bootstrap_iters=0,
+            apply_chat_template=job["chat"],
+            fewshot_as_multiturn=job["chat"],
+            fewshot_random_seed=job["seed"],
+        )
+    except RuntimeError as error:
+        if "out of memory" not in str(error):
+            raise
+        raise TaskError("memory", first_line(error)) from error
+
+
+@contextmanager
+def record_datasets(names: list[str]) -> Iterator[None]:
+    """Add to `asked` the name of every data set that is loaded while the context is open."""
+    import datasets
+
+    load = datasets.load_dataset
+
+    def load_and_record(path: str, *arguments: Any, **options: Any) -> Any:
+        names.append(path)
+        return load(path, *arguments, **options)
+
+    datasets.load_dataset = load_and_record
+    try:
+        yield
+    finally:
+        datasets.load_dataset = load
+
+
+def load_task(manager: Any, job: dict[str, Any], dataset_names: list[str]) -> Any:
+    """Return lm-eval's task or group with its data."""
+    if job["task"] not in manager.all_tasks:
+        raise TaskError("task", f"lm-eval {version('lm_eval')} has no task {job['task']!r}")
+    was_imported = "nltk" in sys.modules
+    try:
+        loaded = manager.load([job["task"]])
+    except UNUSABLE as error:
+        if dataset_names:
+            raise TaskError("data", f"{dataset_names[-1]}\n{first_line(error)}") from error
+        raise TaskError("task", first_line(error)) from error
+    if "nltk" in sys.modules and not was_imported:
+        check_sentences()
+    return loaded
+
+
+def check_sentences() -> None:
+    """Refuse a task that splits sentences with nltk's data, where that could not be downloaded."""
+    import nltk
+
+    try:
+        nltk.data.find("tokenizers/punkt_tab")
+    except LookupError as error:
+        raise TaskError("sentences", "punkt_tab") from error
+
+
+def tasks_of(loaded: Any) -> list[Any]:
+    """Return the tasks that lm-eval has loaded."""
+    return list(loaded["tasks"].values())
+
+
+def check_task(loaded: Any, job: dict[str, Any]) -> None:
+    """Refuse a task that is not what the configuration states, before a model is loaded."""
+    groups = loaded["groups"]
+    actual = groups[job["task"]].version if groups else tasks_of(loaded)[0].VERSION
+    if str(actual) != str(job["version"]):
+        raise TaskError("version", f"version {actual}")
+    zero_shot = [t for t in tasks_of(loaded) if t.get_config("num_fewshot") == 0]
+    if job["shots"] and zero_shot:
+        raise TaskError("shots", "0 shots")
+    items = sum(len(task.eval_docs) for task in tasks_of(loaded))
+    if job["items"] is not None and items != job["items"]:
+        raise TaskError("items", f"{items} items")
+
+
+def load_model(job: dict[str, Any]) -> Any:
+    """Return lm-eval's model."""
+    from lm_eval.api.registry import get_model
+
+    try:
+        return get_model(job["model"])(**job["arguments"])
+    except UNUSABLE as error:
+        kind = "package" if isinstance(error, ModuleNotFoundError) else "policy"
+        raise TaskError(kind, first_line(error)) from error
+
+
+def set_chat_template(model: Any, job: dict[str, Any]) -> None:
+    """Give a model the chat template that the policy names; refuse one that has none."""
+    if job["template"] is not None:
+        model.tokenizer.chat_template = job["template"]
+        if hasattr(model, "hf_chat_template"):
+            model.hf_chat_template = job["template"]
+    if job["chat"] and not model.tokenizer.chat_template:
+        raise TaskError("template", "the tokenizer has no chat template")
+
+
+def write_records(path: Path, samples: dict[str, Any], filter_name: str, metric: str) -> None:
+    """Write a line an item: its value, its hashes, and what was said; not the item itself."""
+    with open(path, "w", encoding="utf-8") as file:
+        for name in sorted(samples):
+            for row in records(name, samples[name], filter_name, metric):
+                file.write(json.dumps(row, default=str, ensure_ascii=False) + "\n")
+
+
+def records(
+    name: str, samples: list[dict[str, Any]], filter_name: str, metric: str
+) -> Iterator[dict[str, Any]]:
+    """Yield what is kept of a task's items."""
+    matching = [
+        sample for sample in samples if sample["filter"] == filter_name and metric in sample
+    ]
+    if not matching:
+        available = {f"{m} ({s['filter']})" for s in samples for m in s["metrics"]}
+        raise TaskError("metric", ", ".join(sorted(available)))
+    for sample in matching:
+        yield {
+            "id": f"{name}/{sample['doc_id']}",
+            "value": sample[metric],
+            "metrics": {m: sample[m] for m in sample["metrics"]},
+            "target": sample["target"],
+            "said": sample["filtered_resps"],
+            "responses": sample["resps"],
+            "doc": sample["doc_hash"],
+            "prompt": sample["prompt_hash"],
+        }
+
+
+def collect_facts(
+    results: dict[str, Any],
+    job: dict[str, Any],
+    model: Any,
+    dataset_names: list[str],
+    warnings: list[str],
+) -> dict[str, Any]:
+    """Return what is to be known of the task and of how it was taken."""
+    names = sorted(results["samples"])
+    task_results = results["results"].get(job["task"], {})
+    template = str(model.tokenizer.chat_template) if job["chat"] else None
+    return {
+        "lm_eval": version("lm_eval"),
+        "figure": task_results.get(f"{job['metric']},{job['filter']}"),
+        "figures": {
+            k: v for k, v in task_results.items() if "," in k and isinstance(v, int | float)
+        },
+        "shots": sorted({results["n-shot"][name] for name in names}),
+        "version": results["versions"].get(job["task"]),
+        "versions": {name: results["versions"][name] for name in names},
+        "items": sum(results["n-samples"][name]["original"] for name in names),
+        "scored": sum(results["n-samples"][name]["effective"] for name in names),
+        "configs": {name: config_digest(results["configs"][name]) for name in names},
+        "kinds": sorted({results["configs"][name]["output_type"] for name in names}),
+        "datasets": sorted(set(dataset_names)),
+        "chat_template": template and hashlib.sha256(template.encode()).hexdigest(),
+        "warnings": warnings,
+    }
+
+
+def config_digest(config: Any) -> str:
+    """Return the sha256 of a task's definition, its functions' sources included."""
+    text = json.dumps(config, sort_keys=True, default=str)
+    return hashlib.sha256(ADDRESS.sub("", text).encode()).hexdigest()
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))
+    sys.stdout.flush()
+    os._exit(0)  # all is written: vLLM would take seconds to take itself apart

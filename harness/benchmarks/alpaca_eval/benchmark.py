@@ -1,0 +1,401 @@
+"""AlpacaEval 2.0: 805 instructions, a baseline's answers, one judged comparison an instruction.
+
+After tatsu-lab/alpaca_eval 0.6.6, `weighted_alpaca_eval_gpt4_turbo` (arXiv 2404.04475). What
+differs: verdicts that cannot be read are asked again, counted and told; a bootstrap interval
+stands beside the published standard error; a model's answers are matched by their instruction.
+
+The judge sees the two answers as `m` (first) and `M` (second), in an order drawn from the
+instruction. `read` returns P(first preferred), as it was asked; `score` draws the order again and
+turns it into P(ours preferred), the published `preference` less 1.
+
+AlpacaEval's leaderboard rows beside what the harness makes of the same annotations.
+
+Of every model in `published.csv` whose annotations are there. The length-controlled win rate is
+held twice: at the C of the published weights, where it is the published figure, and at the C that
+cross-validation chooses here, which depends on the machine in alpaca_eval itself.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from harness.benchmarks import assets
+from harness.benchmarks.alpaca_eval import files, judge_prompt, length_control
+from harness.benchmarks.alpaca_eval.files import is_ours_first, prompt_id
+from harness.benchmarks.alpaca_eval.judge_prompt import TEMPLATE, TEMPLATE_SHA256, template
+from harness.benchmarks.alpaca_eval.length_control import METRIC, AlpacaEvalScoring
+from harness.core.config import Component
+from harness.core.io import sha256
+from harness.errors import AssetError
+from harness.protocols import PolicySource, Sampling
+from harness.statistics.bootstrap import interval
+from harness.statistics.intervals import to_percent
+from harness.statistics.length_control_glm import STRENGTHS
+from harness.types import (
+    Answer,
+    Answers,
+    Estimate,
+    Graded,
+    JudgeRequest,
+    Message,
+    ParsedVerdict,
+    Prompt,
+    PublishedFigure,
+    Reply,
+    Score,
+)
+
+BASELINE = "alpaca_eval/alpaca_eval_gpt4_baseline.json"
+FIRST, SECOND = "m", "M"
+SMALL_SAMPLE = 50
+
+
+class AlpacaEval(Component):
+    """The protocol; its data comes from `harness assets`, its judge prompt from alpaca-eval."""
+
+    name: ClassVar[str] = "alpaca-eval"
+    default_judge: ClassVar[str] = "gpt-4-1106-preview"
+    baseline: ClassVar[PolicySource | None] = None
+    parameters: ClassVar[dict[str, Any]] = {
+        "max_tokens": 1,
+        "temperature": 1,
+        "top_p": 1.0,
+        "logprobs": True,
+        "top_logprobs": 5,
+    }
+    sampling: Sampling
+    """For policies that answer here; published answers were sampled in many ways."""
+    assets: Path | None = Field(None, exclude=True)
+    """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
+    scoring: length_control.AlpacaEvalScoring = length_control.AlpacaEvalScoring()
+    both_orders: bool = False
+    """Ask every comparison in both orders and take the mean: twice the price, no position bias."""
+
+    def prompts(self) -> list[Prompt]:
+        """Return the 805 instructions, with `dataset` and the `baseline`'s name in `meta`.
+
+        Raises:
+            AssetError: the protocol data is missing, or another.
+        """
+        return [
+            Prompt(
+                id=prompt_id(row["instruction"]),
+                messages=(Message("user", row["instruction"]),),
+                meta={"dataset": row["dataset"], "baseline": row["generator"]},
+            )
+            for row in _rows(assets.folder(self.assets))
+        ]
+
+    def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
+        """Return nothing: there is one turn."""
+        return []
+
+    def sampling_for(self, prompt: Prompt) -> Sampling:
+        """Return how every instruction is answered."""
+        return self.sampling
+
+    def baseline_answers(self) -> list[Answer]:
+        """Return the published answers of gpt4_1106_preview."""
+        return [
+            Answer(prompt_id(row["instruction"]), row["output"])
+            for row in _rows(assets.folder(self.assets))
+        ]
+
+    def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
+        """Ask for every instruction whose answers differ: once, under the prompt's id.
+
+        With `both_orders` a second time, the answers swapped.
+
+        Raises:
+            MissingDependencyError: alpaca-eval is not installed.
+        """
+        instructions, text = self._instructions(), template()
+        requests = []
+        for ours, theirs in zip(answers, baseline, strict=True):
+            if ours.text == theirs.text:
+                continue
+            instruction = instructions[ours.prompt_id]
+            first, second = _slots(instruction, ours.text, theirs.text)
+            requests.append(self._request(ours.prompt_id, text, instruction, first, second))
+            if self.both_orders:
+                name = f"{ours.prompt_id}{files.SWAPPED}"
+                requests.append(self._request(name, text, instruction, second, first))
+        return requests
+
+    def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
+        """Read P(first preferred) from the log-probabilities of `m` and `M`; neither: unread.
+
+        The token that was sampled does not matter; of two, one that is not told has no weight.
+        """
+        logprobs = replies[-1].top_logprobs
+        if logprobs is None or len(logprobs) != 1:
+            return None
+        top = dict(logprobs[0])
+        first, second = (top.get(token, -math.inf) for token in (FIRST, SECOND))
+        if math.isnan(first + second) or max(first, second) in (-math.inf, math.inf):
+            return None
+        weight = math.exp(first - max(first, second))
+        return ParsedVerdict(weight / (weight + math.exp(second - max(first, second))))
+
+    def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
+        """Ask again; alpaca_eval leaves it unread."""
+        return request
+
+    def score(self, graded: Sequence[Graded]) -> list[Score]:
+        """Return the published figures: `win_rate` with its standard error, and counts.
+
+        Answers that equal the baseline's are draws. Unread verdicts are left out and counted.
+        `win_rate` and `discrete_win_rate` are in percent; the interval of the first is a bootstrap
+        over instructions. `avg_length` is in code points, cut to a whole number, over all answers.
+        `length_controlled_win_rate` is there where its data is, else a note says how to get it; its
+        standard error is the bootstrap's, `lc_standard_error` the published one.
+
+        Raises:
+            CheckError: no verdict could be read.
+        """
+        return [self._score(contestant) for contestant in graded]
+
+    def sources(self) -> Mapping[str, str]:
+        """Return the sha256 of the instructions with the baseline's answers, and of the prompt."""
+        folder = assets.folder(self.assets)
+        files = [name for name in (BASELINE, length_control.GAMED) if (folder / name).is_file()]
+        return {name: sha256(folder / name) for name in files} | {TEMPLATE.name: TEMPLATE_SHA256}
+
+    def read_answers(self, path: Path) -> list[Answers]:
+        """Read a `model_outputs.json`."""
+        return files.read_answers(path, self.prompts())
+
+    def read_verdicts(self, path: Path) -> list[Graded]:
+        """Read an `annotations.json`."""
+        return files.read_verdicts(path)
+
+    def published(self) -> Iterator[PublishedFigure]:
+        """Yield the leaderboard's figures beside those made here of the same annotations."""
+        return published_figures(self, assets.folder(self.assets))
+
+    def files(self, graded: Graded) -> Mapping[str, str]:
+        """Return `model_outputs.json` and `annotations.json`."""
+        return files.files(graded)
+
+    def _request(
+        self, name: str, text: str, instruction: str, first: str, second: str
+    ) -> JudgeRequest:
+        values = {"instruction": instruction, "output_1": first, "output_2": second}
+        messages = judge_prompt.parse_messages(judge_prompt.fill_template(text, values))
+        return JudgeRequest(name, messages, self.parameters)
+
+    def _score(self, graded: Graded) -> Score:
+        items = _items(graded)
+        judged = [item["preference"] for item in items if item["preference"] is not None]
+        counts = _counts(items, judged)
+        estimates = {
+            "win_rate": to_percent(interval(judged, seed=self.scoring.seed)),
+            "discrete_win_rate": to_percent(Estimate(sum(map(_discrete, judged)) / len(judged))),
+        }
+        unparsed = counts["unread"]
+        note = f"{unparsed} of {len(items)} verdicts could not be read and are left out"
+        folder = assets.folder(self.assets)
+        length_controlled = length_control.estimates(
+            items, _positions(folder, graded), folder, scoring=self.scoring
+        )
+        score_notes = (
+            *((note,) if unparsed else ()),
+            *small_sample_note(len(judged)),
+            *both_orders_note(graded),
+        )
+        notes = (*graded.notes, *score_notes, *length_controlled.notes)
+        for item, contribution in zip(items, length_controlled.contributions, strict=False):
+            item[length_control.METRIC] = contribution
+        return Score(
+            {**estimates, **length_controlled.estimates},
+            counts,
+            tuple(items),
+            notes,
+            length_controlled.details,
+        )
+
+    def _instructions(self) -> dict[str, str]:
+        return {prompt.id: prompt.text for prompt in self.prompts()}
+
+
+@lru_cache(maxsize=2)
+def _rows(folder: Path) -> tuple[Mapping[str, str], ...]:
+    path = assets.require(BASELINE, folder)
+    return tuple(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _slots(instruction: str, ours: str, theirs: str) -> tuple[str, str]:
+    return (ours, theirs) if is_ours_first(instruction) else (theirs, ours)
+
+
+def _items(graded: Graded) -> list[dict[str, Any]]:
+    """Return one row a prompt; its preference is P(ours preferred), None where unread."""
+    theirs = {answer.prompt_id: answer.text for answer in graded.baseline}
+    dataset = {prompt.id: prompt.meta.get("dataset", "") for prompt in graded.prompts}
+    preferred = files.preferences(graded)
+    return [
+        {
+            "prompt_id": ours.prompt_id,
+            "preference": preferred[ours.prompt_id],
+            "length": len(ours.text),
+            "baseline_length": len(theirs[ours.prompt_id]),
+            "dataset": dataset[ours.prompt_id],
+        }
+        for ours in graded.answers
+    ]
+
+
+def _positions(folder: Path, graded: Graded) -> list[int] | None:
+    """Return where each instruction stands in the eval set.
+
+    None where the published difficulties do not hold: another prompt or another baseline.
+    """
+    if not (folder / BASELINE).is_file():
+        return None
+    rows = _rows(folder)
+    positions = {prompt_id(row["instruction"]): i for i, row in enumerate(rows)}
+    is_official = all(
+        (index := positions.get(answer.prompt_id)) is not None
+        and rows[index]["output"] == answer.text
+        for answer in graded.baseline
+    )
+    return [positions[answer.prompt_id] for answer in graded.answers] if is_official else None
+
+
+def small_sample_note(judged: int) -> tuple[str, ...]:
+    """Say so where there are too few verdicts for a figure to mean much."""
+    note = f"only {judged} verdicts: an interval of so few says little"
+    return (note,) if judged < SMALL_SAMPLE else ()
+
+
+def both_orders_note(graded: Graded) -> tuple[str, ...]:
+    """Say so where comparisons were asked in both orders."""
+    note = "every comparison was asked in both orders; the published protocol draws one"
+    swapped = any(v.request_id.endswith(files.SWAPPED) for v in graded.verdicts)
+    return (note,) if swapped else ()
+
+
+def _counts(items: Sequence[Mapping[str, Any]], judged: Sequence[float]) -> dict[str, int]:
+    outcomes = Counter(map(_discrete, judged))
+    return {
+        "asked": len(items),
+        "judged": len(judged),
+        "unread": len(items) - len(judged),
+        "n_total": len(judged),
+        "n_wins": outcomes[1.0],
+        "n_wins_base": outcomes[0.0],
+        "n_draws": outcomes[0.5],
+        "avg_length": sum(item["length"] for item in items) // len(items),
+    }
+
+
+def _discrete(preference: float) -> float:
+    return 0.5 if preference == 0.5 else float(preference > 0.5)
+
+
+LEADERBOARD, ANNOTATIONS = "alpaca_eval/published.csv", "alpaca_eval/annotations"
+EXACT, AT_C, BY_INSTRUCTION, CHOSEN = 1e-6, 1e-5, 1e-3, 0.16
+"""Tolerances, in percentage points; of counts the first."""
+MISSING_ANSWERS = 2.0
+"""By how many characters a mean length may differ where answers are missing."""
+ESTIMATES = ("win_rate", "discrete_win_rate")
+COUNTS = ("n_wins", "n_wins_base", "n_draws", "n_total")
+WHY_CHOSEN = "cross-validation chooses another C: its folds depend on numpy and the processor"
+WHY_LENGTH = "published over answers that the annotations do not hold"
+WHY_ROWS = "published with difficulties looked up by row; rows are missing"
+PublishedRow = Mapping[str, str]
+
+
+def published_figures(benchmark: AlpacaEval, folder: Path) -> Iterator[PublishedFigure]:
+    """Yield every published figure with its recomputation.
+
+    Raises:
+        AssetError: there is no table of published rows.
+    """
+    if not (table := folder / LEADERBOARD).is_file():
+        raise AssetError(f"{table} is missing: name a folder that has it with --assets DIR")
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        path = folder / ANNOTATIONS / f"{row['model']}.json.gz"
+        if path.is_file():
+            (graded,) = benchmark.read_verdicts(path)
+            yield from _model_figures(benchmark, graded, row)
+
+
+def _model_figures(
+    benchmark: AlpacaEval, graded: Graded, row: PublishedRow
+) -> Iterator[PublishedFigure]:
+    exact = _rescore(benchmark, graded, compat="upstream", C=_published_c(row))
+    yield from _plain_figures(exact, row)
+    yield from _length_controlled_figures(benchmark, graded, exact, row)
+
+
+def _plain_figures(score: Score, row: PublishedRow) -> Iterator[PublishedFigure]:
+    rate = score.estimates["win_rate"]
+    recomputed = {name: score.estimates[name].value for name in ESTIMATES}
+    recomputed |= {"standard_error": rate.standard_error or 0.0}
+    recomputed |= {name: float(score.counts[name]) for name in COUNTS}
+    for name, value in recomputed.items():
+        if row.get(name):
+            yield PublishedFigure(f"{row['model']} {name}", float(row[name]), value, EXACT)
+    complete = score.counts["asked"] == 805
+    length, published_length = float(score.counts["avg_length"]), row.get("avg_length")
+    if published_length:
+        explanation = "" if float(published_length) == length else WHY_LENGTH
+        tolerance = EXACT if complete else MISSING_ANSWERS
+        yield PublishedFigure(
+            f"{row['model']} avg_length", float(published_length), length, tolerance, explanation
+        )
+
+
+def _length_controlled_figures(
+    benchmark: AlpacaEval, graded: Graded, exact: Score, row: PublishedRow
+) -> Iterator[PublishedFigure]:
+    if not row.get("length_controlled_winrate"):
+        return
+    name, published_value = row["model"], float(row["length_controlled_winrate"])
+    suffix = f" at C = {_published_c(row):.4g}" if row.get("regularisation_C_published") else ""
+    yield PublishedFigure(
+        f"{name} {METRIC}{suffix}", published_value, exact.estimates[METRIC].value, AT_C
+    )
+    if row.get("lc_standard_error"):
+        error = exact.estimates["lc_standard_error"].value
+        yield PublishedFigure(
+            f"{name} lc_standard_error{suffix}", float(row["lc_standard_error"]), error, AT_C
+        )
+    chosen = _rescore(benchmark, graded, compat="upstream").estimates[METRIC].value
+    explanation = "" if abs(chosen - published_value) <= AT_C else WHY_CHOSEN
+    yield PublishedFigure(
+        f"{name} {METRIC}, C chosen", published_value, chosen, CHOSEN, explanation
+    )
+    if by_instruction := row.get("lc_with_difficulty_by_instruction"):
+        value = _rescore(benchmark, graded, C=_published_c(row)).estimates[METRIC].value
+        metric = f"{name} {METRIC}{suffix}, difficulties by instruction"
+        yield PublishedFigure(
+            metric,
+            float(by_instruction),
+            value,
+            BY_INSTRUCTION,
+            f"{published_value:.2f} was {WHY_ROWS}",
+        )
+
+
+def _rescore(benchmark: AlpacaEval, graded: Graded, **options: object) -> Score:
+    scoring = AlpacaEvalScoring.model_validate({**options, "rounds": 0})
+    return benchmark.model_copy(update={"scoring": scoring}).score([graded])[0]
+
+
+def _published_c(row: PublishedRow) -> float | None:
+    """Return the published C, on the grid of those tried; None where nothing was fitted."""
+    text = row.get("regularisation_C_published")
+    return min(STRENGTHS, key=lambda c: abs(c - float(text))) if text else None

@@ -1,0 +1,170 @@
+"""AlpacaEval 2.0's length-controlled win rate: the protocol data, and what is said of the fit.
+
+`df_gamed.csv` holds the gamed baseline's rows and, by `index`, the difficulty of the instruction at
+that place of the eval set. Difficulties are looked up by instruction; alpaca_eval looks them up by
+the row's place, which is another's where an instruction before it has no row (`upstream`).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from harness.benchmarks import assets
+from harness.core.config import Component
+from harness.errors import AssetError, CheckError
+from harness.statistics.length_control_glm import (
+    GamedRows,
+    LengthControlFit,
+    ModelRows,
+    length_controlled_win_rate,
+)
+from harness.statistics.resampling import Floats
+from harness.types import Estimate
+
+GAMED = "alpaca_eval/df_gamed.csv"
+METRIC = "length_controlled_win_rate"
+STAND_IN_NOTE = (
+    f"{GAMED} is a reconstruction: at a given C {METRIC} is as published, but the C chosen, and "
+    "with it the figure by about 0.15 points, can differ"
+)
+FOREIGN_NOTE = (
+    f"{METRIC}: other instructions or another baseline than AlpacaEval's, so the term of their "
+    "difficulty, which is published for those alone, is left out"
+)
+BY_ROW_NOTE = (
+    f"{METRIC}: difficulties were looked up by the row's place, as alpaca_eval does, though these "
+    "are other instructions or another baseline than AlpacaEval's"
+)
+
+
+class AlpacaEvalScoring(Component):
+    """How the figures are made of the verdicts."""
+
+    compat: Literal["upstream"] | None = None
+    """`upstream`: length control with alpaca_eval's folds, and with its slip where rows are
+    missing."""
+    C: float | None = Field(default=None, gt=0)
+    """The inverse of the penalty; None: chosen by cross-validation, as published."""
+    seed: int = 0
+    """Of the bootstraps."""
+    rounds: int = Field(default=1000, ge=0)
+    """Refits of the length-controlled interval; 0: no interval."""
+
+
+@dataclass(frozen=True)
+class LengthControlResult:
+    """Estimates in percent, what must be said of them, and what they rest on."""
+
+    estimates: dict[str, Estimate] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+    contributions: tuple[float, ...] = ()
+    """Of each item to the figure, in percent; empty where there is none."""
+
+
+def estimates(
+    items: Sequence[Mapping[str, Any]],
+    positions: Sequence[int] | None,
+    folder: Path,
+    *,
+    scoring: AlpacaEvalScoring,
+) -> LengthControlResult:
+    """Return the estimates; without the data, a note alone.
+
+    Args:
+        items: The score's rows, unread ones included.
+        places: Of each item's instruction in the eval set; None: it is another set or baseline.
+        folder: With the protocol data.
+        scoring: Whether as alpaca_eval does, C, and the bootstrap's seed and size.
+    """
+    upstream = scoring.compat == "upstream"
+    indices = range(len(items)) if upstream else positions
+    try:
+        gamed, difficulty = read_gamed(assets.require(GAMED, folder))
+        fit = length_controlled_win_rate(
+            judged_rows(items, indices, difficulty),
+            gamed,
+            seed=scoring.seed,
+            rounds=scoring.rounds,
+            order="introsort" if upstream else "stable",
+            strength=scoring.C,
+        )
+    except (AssetError, CheckError) as error:
+        return LengthControlResult(notes=(f"no {METRIC}: {error}",))
+    stand_in_note = (STAND_IN_NOTE,) if assets.is_stand_in(GAMED, folder) else ()
+    foreign_note = (BY_ROW_NOTE if upstream else FOREIGN_NOTE,) if positions is None else ()
+    published = {"lc_standard_error": Estimate(fit.published_error)}
+    details = _details(
+        fit, difficulty="none" if indices is None else "row" if upstream else "instruction"
+    )
+    return LengthControlResult(
+        {METRIC: fit.estimate, **published},
+        (*_strength_note(fit, chosen=scoring.C is None), *foreign_note, *stand_in_note),
+        details | ({"compat": "upstream"} if upstream else {}),
+        tuple(map(float, fit.contributions)),
+    )
+
+
+@lru_cache(maxsize=2)
+def read_gamed(path: Path) -> tuple[GamedRows, dict[int, float]]:
+    """Return the gamed rows, and every instruction's difficulty by its place in the eval set.
+
+    Raises:
+        AssetError: the file is not what it should be.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        difficulty = {int(row["index"]): float(row["instruction_difficulty"]) for row in rows}
+        columns = ("preference", "std_delta_len", "instruction_difficulty")
+        return GamedRows(*(_column(rows, name) for name in columns)), difficulty
+    except (OSError, ValueError, LookupError) as error:
+        raise AssetError(f"{path} cannot be read ({error})") from error
+
+
+def judged_rows(
+    items: Sequence[Mapping[str, Any]],
+    positions: Sequence[int] | None,
+    difficulty: Mapping[int, float],
+) -> ModelRows:
+    """Return the items as the model's rows; without places no difficulty is known.
+
+    Raises:
+        CheckError: there is an instruction of unknown difficulty.
+    """
+    if unknown := sorted(set(positions or ()) - set(difficulty)):
+        raise CheckError(f"no difficulty is known of the instruction at place {unknown[0]}")
+    preferences = [np.nan if i["preference"] is None else i["preference"] for i in items]
+    return ModelRows(
+        np.array(preferences, dtype=np.float64),
+        np.array([item["length"] for item in items], dtype=np.float64),
+        np.array([item["baseline_length"] for item in items], dtype=np.float64),
+        None if positions is None else np.array([difficulty[position] for position in positions]),
+    )
+
+
+def _column(rows: Sequence[Mapping[str, str]], name: str) -> Floats:
+    return np.array([float(row[name] or "nan") for row in rows])
+
+
+def _strength_note(fit: LengthControlFit, *, chosen: bool) -> tuple[str, ...]:
+    if fit.strength is None:
+        return ()
+    near = " and ".join(f"{value:.2f} at C = {c:.4g}" for c, value in fit.neighbors.items())
+    how = "cross-validation chose C" if chosen else "C was given as"
+    return (f"{METRIC}: {how} = {fit.strength:.4g}; it would be {near}",)
+
+
+def _details(fit: LengthControlFit, difficulty: str) -> dict[str, Any]:
+    """Return the constants of the fit: C, the figure at its neighbours, whose difficulties."""
+    near = {f"{c:.6g}": value for c, value in fit.neighbors.items()}
+    constants = {"C": fit.strength, "at_neighbouring_C": near, "difficulty_by": difficulty}
+    return {METRIC: constants}

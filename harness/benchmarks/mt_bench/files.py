@@ -1,0 +1,314 @@
+"""The answers that stand in a verdicts file: FastChat keeps what the judge was asked.
+
+An answer is what lies between the words of the protocol's prompt and of the question. Of two that
+were judged for one turn the last is taken.
+
+FastChat's files: answers (`model_answer/*.jsonl`), verdicts (`model_judgment/*_single.jsonl`).
+
+A verdicts file holds many models, a row an answer; rows that rate an answer again are kept, the
+score decides which count. The stored score is the verdict, also where the judgment says otherwise
+(it is told how often); -1, null and NaN are none. The answers that the judge saw are taken out of
+`user_prompt`, where it is the protocol's own prompt.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from harness.benchmarks.mt_bench import data as data
+from harness.core.io import check_rows, file_stem, json_type, read_jsonl, row_problem, shorten
+from harness.core.seeds import digest
+from harness.errors import InputError
+from harness.types import Answer, Answers, FinishReason, Graded, ParsedVerdict, Prompt, Verdict
+
+PLACEHOLDER = re.compile(r"{(\w+)}")
+
+
+@dataclass(frozen=True)
+class QuotedAnswers:
+    """What was found in the rows of one contestant."""
+
+    answers: tuple[Answer, ...]
+    prompts: tuple[Prompt, ...]
+    """What the answers answer."""
+    foreign: int
+    """Rows whose judge was asked with another prompt than the protocol's."""
+
+
+def extract_answers(rows: Sequence[Mapping[str, Any]], texts: data.ProtocolTexts) -> QuotedAnswers:
+    """Return the answers that the judge was shown; rows name a question and a turn that exist."""
+    judged: dict[str, Answer] = {}
+    earlier: dict[str, Answer] = {}
+    foreign = 0
+    for row in rows:
+        number, turn, user_prompt = row["question_id"], row["turn"], row.get("user_prompt") or ""
+        match = _pattern(texts, number, turn).fullmatch(str(user_prompt))
+        if match is None:
+            foreign += user_prompt != ""
+            continue
+        for t in range(1, turn + 1):
+            name = data.prompt_id(number, t)
+            text = match["answer" if turn == 1 else f"answer_{t}"]
+            (judged if t == turn else earlier)[name] = Answer(name, text)
+    answers = sort_answers({**earlier, **judged}.values())
+    return QuotedAnswers(answers, _prompts(answers, texts), foreign)
+
+
+def sort_answers(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """Return answers as they are given: all first turns, then all second ones."""
+    return tuple(sorted(answers, key=lambda answer: data.parse_prompt_id(answer.prompt_id)[::-1]))
+
+
+def _pattern(texts: data.ProtocolTexts, number: int, turn: int) -> re.Pattern[str]:
+    """Return what the judge's prompt looks like for any answers and any references."""
+    first, second = texts.questions[number].turns
+    known = {"question": first, "question_1": first, "question_2": second}
+    words = PLACEHOLDER.split(texts.template(number, turn).user)
+    words[::2] = map(re.escape, words[::2])
+    words[1::2] = [
+        re.escape(known[name]) if name in known else f"(?P<{name}>.*?)" for name in words[1::2]
+    ]
+    return re.compile("".join(words), re.DOTALL)
+
+
+def _prompts(answers: Sequence[Answer], texts: data.ProtocolTexts) -> tuple[Prompt, ...]:
+    by_id = {answer.prompt_id: answer for answer in answers}
+    prompts = []
+    for answer in answers:
+        number, turn = data.parse_prompt_id(answer.prompt_id)
+        before = [by_id[data.prompt_id(number, t)] for t in range(1, turn)]
+        prompts.append(data.turn_prompt(texts.questions[number], before, {"baseline": "none"}))
+    return tuple(prompts)
+
+
+ANSWERS = "JSON lines with 'question_id', 'model_id' and 'choices' of two turns"
+VERDICTS = "JSON lines with 'question_id', 'turn', 'model', 'judge' and 'score'"
+FAILED = -1
+UNKNOWN_JUDGE = "unknown judge"
+Row = Mapping[str, Any]
+
+
+def read_answers(path: Path) -> list[Answers]:
+    """Read an answers file; contestants are told apart by `model_id`.
+
+    A turn that a row does not have is missing.
+
+    Raises:
+        InputError: the file cannot be read; a row has another form; a question is unknown or is
+            answered twice; nothing is answered.
+    """
+    rows = read_jsonl(path, ANSWERS)
+    if not rows:
+        raise InputError(f"{path} answers nothing; expected {ANSWERS}")
+    by_name: dict[str, dict[int, list[Answer]]] = {}
+    for row in rows:
+        number, _ = _question_turn(path, row, 1)
+        answers = by_name.setdefault(str(row.get("model_id") or file_stem(path)), {})
+        if number in answers:
+            raise InputError(f"{path}: question {number} is answered twice: keep one row of it")
+        answers[number] = _turns(path, number, row)
+    return [_answers(name, answers) for name, answers in by_name.items()]
+
+
+def read_verdicts(
+    path: Path, texts: data.ProtocolTexts | None, parse: Callable[[str], ParsedVerdict | None]
+) -> list[Graded]:
+    """Read a verdicts file; contestants are told apart by `model`, rows keep their order.
+
+    `read` says what a judgment's text gives. Without `texts` no answers are recovered.
+
+    Raises:
+        InputError: the file cannot be read; a row has another form; a question or turn is unknown.
+    """
+    rows = read_jsonl(path, VERDICTS)
+    if not rows:
+        raise InputError(f"{path} is empty; expected {VERDICTS}")
+    if "g1_winner" in rows[0]:
+        raise InputError(f"{path} holds pairwise verdicts; expected {VERDICTS}")
+    by_model: dict[str, list[Row]] = {}
+    for row in check_rows(path, rows, VERDICTS, "model"):
+        by_model.setdefault(row["model"], []).append(row)
+    return [_graded(path, name, model_rows, texts, parse) for name, model_rows in by_model.items()]
+
+
+def files(graded: Graded, user_prompts: Mapping[str, str]) -> dict[str, str]:
+    """Return answers and verdicts; `asked` is the user's part of each request, where known."""
+    contents = {
+        f"model_judgment/{file_name(graded.judge)}_single.jsonl": _judgments(graded, user_prompts)
+    }
+    if graded.answers:
+        contents[f"model_answer/{file_name(graded.label)}.jsonl"] = _answer_rows(graded)
+    return contents
+
+
+def _answers(name: str, by_number: Mapping[int, Sequence[Answer]]) -> Answers:
+    answers = sort_answers(answer for turns in by_number.values() for answer in turns)
+    return Answers(name, answers, data.ANSWER_COUNT - len(answers))
+
+
+def _question_turn(path: Path, row: Row, turn: object) -> tuple[int, int]:
+    position = data.validate_turn(row.get("question_id"), turn)
+    if position is None:
+        description = (
+            f"question {shorten(repr(row.get('question_id')))}, turn {shorten(repr(turn))}"
+        )
+        raise InputError(
+            f"{path}: {description}, is not this benchmark's: remove it, or name another benchmark"
+        )
+    return position
+
+
+def _turns(path: Path, number: int, row: Row) -> list[Answer]:
+    try:
+        raw_turns = row["choices"][0]["turns"]
+        texts = [turn["content"] if isinstance(turn, Mapping) else turn for turn in raw_turns]
+    except (LookupError, TypeError) as error:
+        raise InputError(
+            f"{path}: the answer to question {number} has another form ({error!r}); "
+            f"expected {ANSWERS}"
+        ) from error
+    if len(texts) > data.TURNS:
+        raise InputError(f"{path}: question {number} has {len(texts)} turns, not {data.TURNS}")
+    reasons = [*(row.get("finish_reasons") or ()), None, None]
+    return [
+        Answer(data.prompt_id(number, turn), _text(path, number, text), _reason(reason))
+        for turn, (text, reason) in enumerate(zip(texts, reasons, strict=False), start=1)
+    ]
+
+
+def _text(path: Path, number: int, text: Any) -> str:
+    if problem := row_problem({"turn": text}, "turn"):
+        raise InputError(f"{path}: question {number} has an answer {problem}; expected {ANSWERS}")
+    return str(text)
+
+
+def _reason(value: Any) -> FinishReason | None:
+    return value if value in ("stop", "length") else None
+
+
+def _graded(
+    path: Path,
+    name: str,
+    rows: Sequence[Row],
+    texts: data.ProtocolTexts | None,
+    parse: Callable[[str], ParsedVerdict | None],
+) -> Graded:
+    verdicts = tuple(_verdict(path, row) for row in rows)
+    judges = Counter(_judge(row) for row in rows)
+    quotes = QuotedAnswers((), (), 0) if texts is None else extract_answers(rows, texts)
+    mismatches = sum(bool(v.text) and parse(v.text) != v.parsed for v in verdicts)
+    return Graded(
+        label=name,
+        judge=judges.most_common(1)[0][0],
+        answers=quotes.answers,
+        baseline=(),
+        verdicts=verdicts,
+        prompts=quotes.prompts,
+        baseline_label="none",
+        notes=_notes(mismatches, quotes.foreign, judges),
+    )
+
+
+def _notes(mismatches: int, foreign: int, judges: Mapping[str, int]) -> tuple[str, ...]:
+    notes = []
+    if mismatches:
+        note = f"{mismatches} stored scores are not what their judgments say: the stored ones count"
+        notes.append(note)
+    if foreign:
+        notes.append(f"{foreign} verdicts were given to another prompt than the protocol's")
+    if len(judges) > 1:
+        note = ", ".join(f"{name} ({count})" for name, count in judges.items())
+        notes.append(f"verdicts of more than one judge: {note}")
+    return tuple(notes)
+
+
+def _verdict(path: Path, row: Row) -> Verdict:
+    name = data.prompt_id(*_question_turn(path, row, row.get("turn")))
+    text = row.get("judgment")
+    served = str(row.get("served") or _judge(row))
+    return Verdict(
+        name, _parse_score(path, name, row), served, text if isinstance(text, str) else ""
+    )
+
+
+def _judge(row: Row) -> str:
+    judge = row.get("judge")
+    name = judge[0] if isinstance(judge, list) and judge else judge
+    return name if isinstance(name, str) and name else UNKNOWN_JUDGE
+
+
+def _parse_score(path: Path, name: str, row: Row) -> ParsedVerdict | None:
+    score = row.get("score")
+    if score is None or score == FAILED or (isinstance(score, float) and math.isnan(score)):
+        return None
+    if isinstance(score, bool) or not isinstance(score, int | float) or math.isinf(score):
+        description = repr(score) if isinstance(score, float) else json_type(score)
+        raise InputError(
+            f"{path}: the score of {name} is {description}; it must be a number, or {FAILED} where there "
+            "is none"
+        )
+    return ParsedVerdict(float(score))
+
+
+def _answer_rows(graded: Graded) -> str:
+    by_number: dict[int, list[Answer]] = {}
+    for answer in sort_answers(graded.answers):
+        by_number.setdefault(data.parse_prompt_id(answer.prompt_id)[0], []).append(answer)
+    return _json_lines(
+        {
+            "question_id": number,
+            "answer_id": digest([graded.label, number, [a.text for a in turns]])[:22],
+            "model_id": graded.label,
+            "choices": [{"index": 0, "turns": [a.text for a in turns]}],
+            **(
+                {"finish_reasons": [a.finish_reason for a in turns]}
+                if _has_finish_reasons(turns)
+                else {}
+            ),
+        }
+        for number, turns in by_number.items()
+    )
+
+
+def _has_finish_reasons(turns: Sequence[Answer]) -> bool:
+    return any(answer.finish_reason for answer in turns)
+
+
+def _judgments(graded: Graded, user_prompts: Mapping[str, str]) -> str:
+    return _json_lines(
+        {
+            "question_id": number,
+            "model": graded.label,
+            "judge": [graded.judge, data.template_name(number, turn)],
+            "user_prompt": user_prompts.get(verdict.request_id, ""),
+            "judgment": verdict.text,
+            "score": _score(verdict),
+            "turn": turn,
+            **({"served": verdict.model} if verdict.model not in ("", graded.judge) else {}),
+        }
+        for verdict in graded.verdicts
+        for number, turn in [data.parse_prompt_id(verdict.request_id)]
+    )
+
+
+def _score(verdict: Verdict) -> int | float:
+    value = verdict.parsed.value if verdict.parsed else float(FAILED)
+    return int(value) if value.is_integer() else value
+
+
+def file_name(label: str) -> str:
+    """Return a label as a file's name that stays in its folder."""
+    name = quote(label, safe=" +,@()=", errors="replace")
+    return re.sub(r"^\.", "%2E", name)[:120]
+
+
+def _json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)

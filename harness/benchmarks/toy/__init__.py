@@ -1,0 +1,1 @@
+"""Two small benchmarks of the toy world."""

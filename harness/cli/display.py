@@ -1,0 +1,301 @@
+"""How plans and results look on a terminal.
+
+How `harness eval` shows what would be done, and what came out.
+
+How what judging costs is shown.
+
+How a bridge from one judge to another is shown.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.core.stages import Artifact, Stage
+    from harness.errors import HarnessError
+    from harness.theory.results import ResultTable
+    from harness.training.estimate import TrainingCost
+    from harness.types import Advance
+
+    StagePlan = Sequence[tuple[Stage, Path | None]]
+    from harness.types import CostEstimate, Usage
+
+
+def default_run_name(name: str) -> str:
+    """Return what a run is called by the name or file of its method."""
+    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
+
+
+def describe_engine(component: Any) -> str:
+    """Say which engine generates, and why."""
+    name = type(component).__name__.removesuffix("Engine").lower()
+    reason = getattr(component, "chosen_because", "")
+    return f"engine: {name}{f' ({reason})' if reason else ''}"
+
+
+def plan_data(stages: StagePlan) -> list[dict[str, Any]]:
+    """Return a plan as data."""
+    return [
+        {
+            "stage": stage.name,
+            "label": stage.label,
+            "size": stage.size,
+            "stands": path is not None,
+            "path": str(path) if path else None,
+            "bytes": directory_size(path) if path else None,
+        }
+        for stage, path in stages
+    ]
+
+
+def print_stages(stages: StagePlan) -> None:
+    """Print a plan: every stage, what it costs, and whether it stands."""
+    for stage, path in stages:
+        mark = f"stands, {directory_size(path) / 1e6:.1f} MB" if path else "would run"
+        detail = f"  {stage.size}" if stage.size else ""
+        typer.echo(f"{mark:>20}  {stage.label or stage.name}{detail}")
+    cached = sum(path is not None for _, path in stages)
+    typer.echo(f"{cached} of {len(stages)} stages stand, {len(stages) - cached} would run.")
+
+
+def cost_data(cost: TrainingCost | None) -> dict[str, Any] | None:
+    """Return what a method costs as data."""
+    if cost is None:
+        return None
+    return {**dataclasses.asdict(cost), "hours": cost.hours, "dollars": cost.dollars}
+
+
+def print_cost(cost: TrainingCost | None) -> None:
+    """Print what a method costs as a whole: work and hours by stage, memory on a GPU."""
+    if cost is None:
+        typer.echo("No estimate: how many prompts there are is known to their source only.")
+        return
+    typer.echo(f"\nIn all, on {cost.gpus}:")
+    for stage in cost.stages:
+        hours = f"{stage.hours:8.1f} h" if stage.hours is not None else "       – h"
+        work = f"{stage.count:,} {stage.unit}"
+        typer.echo(f"{hours}  {stage.stage:<9} {work:<24} {stage.tokens / 1e6:,.0f} M tokens")
+    typer.echo(f"{cost.hours:8.1f} h  together, {cost.comparisons_per_prompt} comparisons a prompt")
+    if cost.dollars is not None:
+        typer.echo(
+            f"About ${cost.dollars:,.0f}, at ${cost.dollars_per_hour:.2f} an hour for all GPUs."
+        )
+    if cost.state_gb is not None and cost.activations_gb is not None:
+        typer.echo(
+            f"Training takes {cost.state_gb:.1f} GB a GPU for weights, gradients and moments and "
+            f"about {cost.activations_gb:.1f} GB for a micro-batch; it has {cost.memory_gb:g}."
+        )
+    typer.echo(f"Assumed: {'; '.join(cost.assumptions)}.")
+
+
+def directory_size(path: Path) -> int:
+    """Return how many bytes a stage takes."""
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+pass
+
+if TYPE_CHECKING:
+    from harness.core.workspace import Result
+    from harness.evaluation.run import EvaluationPlan
+    from harness.types import Score
+
+
+def evaluation_plan_data(plan: EvaluationPlan) -> dict[str, Any]:
+    """Return a plan as data."""
+    stored = None if plan.requests is None else plan.requests - (plan.new_requests or 0)
+    counts = {"requests": plan.requests, "stored": stored, "asked": plan.new_requests}
+    findings = [asdict(finding) for finding in plan.findings]
+    cost_estimate = plan.cost_estimate and asdict(plan.cost_estimate)
+    stages = plan_data(plan.stages)
+    return {"stages": stages, **counts, "findings": findings, "forecast": cost_estimate}
+
+
+def print_evaluation_plan(plan: EvaluationPlan) -> None:
+    """Print what an evaluation would do."""
+    if plan.stages:
+        print_stages(plan.stages)
+    if plan.requests is None or plan.new_requests is None:
+        typer.echo("How much the judge would be asked is known once the answers are there.")
+        return
+    stored = plan.requests - plan.new_requests
+    typer.echo(f"{plan.requests} verdicts: {stored} stored, {plan.new_requests} would be asked.")
+    if plan.cost_estimate is not None and plan.cost_estimate.calls:
+        print_cost_estimate(plan.cost_estimate)
+    for finding in plan.findings:
+        typer.echo(f"{finding.level}: {finding.message}")
+
+
+def result_data(result: Result, path: Path) -> dict[str, Any]:
+    """Return a result as data, without its items."""
+    return asdict(replace(result, score=replace(result.score, items=()))) | {"path": str(path)}
+
+
+def print_result(result: Result, path: Path) -> None:
+    """Print a result: figures, counts, and what a reader must know of them."""
+    judge = ", ".join(result.judges_served) or f"{result.judge} (not asked)"
+    typer.echo(f"{result.label} on {result.benchmark}, judged by {judge}")
+    print_score(result.score)
+    reasons = "  ".join(f"{name} {count}" for name, count in result.finish_reasons.items())
+    typer.echo(f"  answers ended by: {reasons}")
+    typer.echo(
+        f"  verdicts asked {result.new_requests}, from the store {result.requests - result.new_requests}"
+    )
+    if result.usage is not None:
+        print_usage(result.usage)
+    typer.echo(f"  {path}")
+
+
+def print_score(score: Score) -> None:
+    """Print figures, counts, and what a reader must know of them."""
+    for name, estimate in score.estimates.items():
+        interval = (
+            "" if estimate.low is None else f"  [{estimate.low:.2f}, {estimate.high:.2f}] 95 %"
+        )
+        error = "" if estimate.standard_error is None else f"  SE {estimate.standard_error:.2f}"
+        typer.echo(f"  {name} {estimate.value:.2f}{interval}{error}")
+    typer.echo("  " + "  ".join(f"{name} {count}" for name, count in score.counts.items()))
+    for note in score.notes:
+        typer.echo(f"  note: {note}")
+
+
+def print_cost_estimate(estimate: CostEstimate) -> None:
+    """Print what asking will take."""
+    typer.echo(
+        f"About {format_dollars(estimate.dollars)} and {estimate.minutes:.1f} minutes: {estimate.calls} calls, "
+        f"{estimate.prompt_tokens} tokens in prompts, {estimate.completion_tokens} in replies."
+    )
+    typer.echo(f"  {estimate.grounds}")
+    print_price(estimate)
+
+
+def print_price(estimate: CostEstimate) -> None:
+    """Print the price that a forecast rests on, and whether it may be out of date."""
+    if estimate.price:
+        typer.echo(f"  {estimate.price}")
+    if estimate.doubt:
+        typer.echo(f"  warning: {estimate.doubt}")
+
+
+def print_usage(usage: Usage) -> None:
+    """Print what the verdicts have cost."""
+    failures = f", {usage.failed} without a reply" if usage.failed else ""
+    failures += f", {usage.refused} refused" if usage.refused else ""
+    guesses = f", tokens guessed for {usage.estimated}" if usage.estimated else ""
+    typer.echo(f"  cost {format_dollars(usage.dollars)}: {usage.calls} calls{failures}{guesses}")
+
+
+def format_dollars(value: float | None) -> str:
+    """Return an amount of money."""
+    if value is None:
+        return "an unknown amount (no price in configs/prices)"
+    return f"${value:.2f}" if value >= 1 or not value else f"${value:.2g}"
+
+
+SHOWN_METRICS = ("win_rate", "length_controlled_win_rate")
+
+
+def print_judge_bridge(comparison: Mapping[str, Any]) -> None:
+    """Print two judges side by side."""
+    typer.echo(
+        f"{comparison['from']} -> {comparison['to']} on {comparison['benchmark']}: {comparison['verdicts']} verdicts "
+        f"on {comparison['prompts']} prompts"
+    )
+    for row in comparison["models"]:
+        for name in SHOWN_METRICS:
+            if name in row:
+                old, new = (format_estimate(row[name][side]) for side in ("old", "new"))
+                typer.echo(f"  {row['label']:<40} {name:<28} {old}  {new}")
+    figures = {
+        "rank correlation (Kendall's tau)": comparison["rank_correlation"],
+        "kappa": comparison["kappa"],
+        "same verdict": comparison["same_verdict"],
+        "bias (new less old, of 1)": comparison["bias"],
+        "first answer preferred, old": comparison["first_slot"]["old"],
+        "first answer preferred, new": comparison["first_slot"]["new"],
+    }
+    for name in ("self_consistency", "order_consistency"):
+        if comparison.get(name):
+            figures[name.replace("_", "-")] = comparison[name]["same_verdict"]
+    for name, estimate in figures.items():
+        typer.echo(f"  {name}: {format_estimate(estimate)}")
+    typer.echo(
+        f"  cost {format_dollars(comparison['cost']['dollars'])}: {comparison['cost']['calls']} calls"
+    )
+    typer.echo(f"  {comparison['path']}")
+
+
+def format_estimate(estimate: Mapping[str, Any]) -> str:
+    """Return a figure with its interval."""
+    if estimate["value"] is None:
+        return "unknown"
+    interval = (
+        "" if estimate["low"] is None else f" [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+    )
+    return f"{estimate['value']:.3f}{interval}"
+
+
+def print_tables(result_tables: Sequence[ResultTable]) -> None:
+    """Print tables for a terminal."""
+    from leaderboard.formats import render_rich
+    from leaderboard.table import text_table
+
+    tables = [text_table(t.title, t.headings, t.formatted_rows(), t.notes) for t in result_tables]
+    typer.echo(render_rich(tables), nl=False)
+
+
+def notify(text: str) -> None:
+    """Show a line to the person at the terminal."""
+    typer.echo(text, err=True)
+
+
+def print_json(data: Any) -> None:
+    """Print a result for machines."""
+    typer.echo(json.dumps(data, indent=1, sort_keys=True))
+
+
+def report_error(error: HarnessError) -> int:
+    """Show an error in one line and return its exit code."""
+    text = " ".join(str(error).split())
+    typer.secho(f"error: {text}", fg="red", err=True)
+    return error.exit_code
+
+
+def report_stage(stage: Stage, artifact: Artifact) -> None:
+    """Say that a stage was made, and how long it took; one that stood is not worth a line."""
+    from harness.core.stages import read_manifest
+
+    if artifact.created:
+        seconds = read_manifest(Path(artifact.path))["made"]["seconds"]
+        notify(f"  {stage.label or stage.name}: made in {seconds:.1f} s")
+
+
+@contextmanager
+def track(label: str, total: int) -> Iterator[Advance]:
+    """Show a progress bar while the context is open; only on a terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total or None)
+        yield lambda count: progress.advance(task, count)

@@ -1,0 +1,275 @@
+"""Configuration: YAML in, validated components out.
+
+The folder is the registry: `configs/<kind>/<name>.yaml` is what the command line calls `<name>`.
+A mapping with a `use: package.module:Name` key becomes that component, its other keys the fields.
+A mapping with `ref: kind/name` starts from that file; its other keys override what stands there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+
+from harness.errors import ConfigError
+
+C = TypeVar("C")
+
+
+class Component(BaseModel):
+    """Base of everything that a configuration builds: frozen, and strict about its keys.
+
+    A field declared with `Field(exclude=True)` does not change results (a batch size, a time-out):
+    it is left out of `identity`, and so of what a stage is named by. A component that reads a file
+    has a method `fingerprint()` which returns what identifies the file's content.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+def roots() -> list[Path]:
+    """Where configurations are looked for, first match wins: the user's folder, then ours."""
+    package = Path(__file__).parents[1]
+    return [Path.cwd() / "configs", package.parent / "configs", package / "_configs"]
+
+
+def names(kind: str) -> list[str]:
+    """List the names that the command line accepts for `kind`."""
+    paths = set()
+    for root in roots():
+        paths |= {p.relative_to(root / kind).with_suffix("") for p in (root / kind).rglob("*.yaml")}
+    return sorted(path.as_posix() for path in paths)
+
+
+def kinds() -> list[str]:
+    """List the kinds of configuration."""
+    return sorted(
+        {p.name for root in roots() if root.is_dir() for p in root.iterdir() if p.is_dir()}
+    )
+
+
+def find(kind: str, name: str) -> Path:
+    """Return the file that defines `name` (or that `name` is the path of), or say which exist."""
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return Path(name)
+    for root in roots():
+        if (path := root / kind / f"{name}.yaml").is_file():
+            return path
+    raise ConfigError(f"no {kind} called {name!r}{suggest(name, names(kind))}")
+
+
+def suggest(name: str, candidates: Iterable[str]) -> str:
+    """Say which names exist and which one was probably meant."""
+    candidates = sorted(candidates)
+    matches = difflib.get_close_matches(name, candidates, n=1)
+    guess = f"; did you mean {matches[0]!r}?" if matches else ""
+    return f"{guess} Known: {', '.join(candidates) or 'none'}."
+
+
+def load(kind: str, name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a configuration with its references followed and `a.b=value` overrides applied."""
+    data = _read_yaml(find(kind, name))
+    for override in overrides:
+        data = merge(data, _parse_override(override))
+    resolved: dict[str, Any] = _follow_references(data)
+    return resolved
+
+
+def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `new` over `old`, key by key; a mapping that names its own class or file replaces."""
+    merged = dict(old)
+    for key, value in new.items():
+        existing = merged.get(key)
+        match existing, value:
+            case Mapping(), Mapping() if not {"use", "ref"} & set(value):
+                merged[key] = merge(existing, value)
+            case _:
+                merged[key] = value
+    return merged
+
+
+def build(spec: Mapping[str, Any], where: str = "") -> Any:
+    """Import what `use` names and construct it from the remaining keys."""
+    fields = dict(spec)
+    target = fields.pop("use")
+    module, _, attribute = str(target).partition(":")
+    try:
+        component = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{_prefix(where)}cannot import {target!r}: {error}") from error
+    return construct(component, fields, where)
+
+
+def construct(component: Callable[..., C], fields: Mapping[str, Any], where: str = "") -> C:
+    """Construct `component`, building nested components first; name the key that does not fit."""
+    arguments = {key: _build_nested(value, _join_keys(where, key)) for key, value in fields.items()}
+    try:
+        return component(**arguments)
+    except ValidationError as error:
+        message = "; ".join(_explain(component, detail, where) for detail in error.errors())
+        raise ConfigError(message) from error
+    except TypeError as error:
+        raise ConfigError(f"{_prefix(where)}{error}") from error
+
+
+def identity(value: Any) -> Any:
+    """Return plain data that names a component with all that changes its results.
+
+    Raises:
+        ConfigError: the object is neither plain data nor a Component.
+    """
+    match value:
+        case Component():
+            fields = {
+                name: identity(getattr(value, name))
+                for name, info in type(value).model_fields.items()
+                if not info.exclude
+            }
+            data = {"use": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
+            fingerprint = getattr(value, "fingerprint", None)
+            return data | {"fingerprint": fingerprint()} if fingerprint else data
+        case None | bool() | int() | float() | str():
+            return value
+        case Path():
+            return str(value)
+        case Mapping():
+            return {str(key): identity(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [identity(inner) for inner in value]
+        case set() | frozenset():
+            return sorted(identity(inner) for inner in value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return identity(dataclasses.asdict(value))
+    raise ConfigError(f"{value!r} has no identity; make its class a harness.core.config.Component")
+
+
+def to_data(value: Any) -> Any:
+    """Return components as the plain data that `built` makes them of again, all their fields."""
+    match value:
+        case Component():
+            fields = {name: to_data(getattr(value, name)) for name in type(value).model_fields}
+            return {"use": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
+        case Mapping():
+            return {str(key): to_data(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [to_data(inner) for inner in value]
+        case Path():
+            return str(value)
+    return value
+
+
+def from_data(data: Any) -> Any:
+    """Return plain data with every component in it constructed, however deep."""
+    return _build_nested(data, "")
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        data = _parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read {path}: {error}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}.")
+    return _follow_reference(data)
+
+
+def _parse_yaml(text: str) -> Any:
+    """Parse YAML, by libyaml where it is there: ten times as fast."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
+def _follow_reference(data: dict[str, Any]) -> dict[str, Any]:
+    """Lay a mapping over the file that its `ref` names."""
+    if "ref" not in data:
+        return data
+    overrides = {key: value for key, value in data.items() if key != "ref"}
+    kind, _, name = str(data["ref"]).partition("/")
+    return merge(_read_yaml(find(kind, name)), overrides)
+
+
+def _follow_references(value: Any) -> Any:
+    """Follow every reference; last, so that one which is overridden is never looked for."""
+    match value:
+        case {"ref": _}:
+            return _follow_references(_follow_reference(value))
+        case dict():
+            return {key: _follow_references(inner) for key, inner in value.items()}
+        case list():
+            return [_follow_references(inner) for inner in value]
+        case _:
+            return value
+
+
+def _parse_override(override: str) -> dict[str, Any]:
+    """Turn `objective.eta=0.1` into `{"objective": {"eta": 0.1}}`."""
+    path, equals, text = override.partition("=")
+    if not equals or not path:
+        raise ConfigError(
+            f"--set {override!r}: write it as key.key=value, e.g. objective.eta=0.0075"
+        )
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    result: dict[str, Any] = value
+    return result
+
+
+def _build_nested(value: Any, where: str) -> Any:
+    match value:
+        case Mapping() if "use" in value:
+            return build(value, where)
+        case Mapping():
+            return {
+                key: _build_nested(inner, _join_keys(where, key)) for key, inner in value.items()
+            }
+        case list():
+            return [_build_nested(item, f"{where}[{i}]") for i, item in enumerate(value)]
+        case _:
+            return value
+
+
+def _explain(component: Any, detail: ErrorDetails, where: str) -> str:
+    *path, key = [str(part) for part in detail["loc"]] or [""]
+    location = _join_keys(where, ".".join([*path, key]))
+    if detail["type"] == "extra_forbidden":
+        fields = () if path else getattr(component, "model_fields", ())
+        return f"unknown key {location!r}{suggest(key, fields) if fields else '.'}"
+    if detail["type"] == "missing":
+        return f"{location} is missing: set it in the file or with --set {location}=..."
+    if detail["type"] in ("float_parsing", "int_parsing"):
+        kind = "number" if detail["type"] == "float_parsing" else "whole number"
+        return f"{location}: expected a {kind}, got {detail['input']!r}; write it out, e.g. 0.3333"
+    message = detail["msg"][0].lower() + detail["msg"][1:]
+    if not _may_show_value(component, key):
+        return f"{_prefix(location)}{message}"
+    return f"{_prefix(location)}{message}, got {detail['input']!r}"
+
+
+def _may_show_value(component: Any, key: str) -> bool:
+    """Say whether a field's value may be shown: one without a `repr` may hold a secret."""
+    field = getattr(component, "model_fields", {}).get(key)
+    return field is None or bool(field.repr)
+
+
+def _join_keys(where: str, key: str) -> str:
+    return f"{where}.{key}" if where and key else where or key
+
+
+def _prefix(where: str) -> str:
+    return f"{where}: " if where else ""

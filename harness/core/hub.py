@@ -1,0 +1,162 @@
+"""Loading weights and tokenizers, and rendering a conversation: one place for all who need it.
+
+Weights are read from safetensors only, and no code from a hub is ever run.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import PolicyError, first_line
+from harness.types import Message, Policy
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError, json.JSONDecodeError)
+
+
+@dataclass(frozen=True)
+class RenderedConversation:
+    """A conversation as a policy sees it."""
+
+    token_ids: tuple[int, ...]
+    text: str
+
+
+def load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
+    """Return the policy's tokenizer, with the chat template that the policy names.
+
+    Raises:
+        PolicyError: there is no tokenizer, or it has no chat template.
+    """
+    return _load_tokenizer(replace(policy, name=""))
+
+
+@lru_cache(maxsize=8)
+def _load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
+    from transformers import AutoTokenizer
+
+    check_policy_path(policy)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(policy.path, revision=policy.revision)
+    except LOAD_ERRORS as error:
+        raise PolicyError(f"no tokenizer in {policy.path}: {first_line(error)}") from error
+    if policy.chat_template:
+        tokenizer.chat_template = _read_template(policy.chat_template)
+    if not tokenizer.chat_template:
+        raise PolicyError(
+            f"the tokenizer of {policy.path} has no chat template; "
+            "name a Jinja file with --set policy.chat_template=FILE"
+        )
+    return tokenizer
+
+
+def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedModel:
+    """Return the policy's model in evaluation mode.
+
+    Raises:
+        PolicyError: the path holds no causal language model in safetensors.
+    """
+    from safetensors import SafetensorError
+    from transformers import AutoModelForCausalLM
+    from transformers.utils import logging
+
+    check_policy_path(policy)
+    logging.disable_progress_bar()  # the library's own bars would break ours
+    try:
+        model = AutoModelForCausalLM.from_pretrained(
+            policy.path, revision=policy.revision, dtype=dtype, use_safetensors=True
+        )
+    except (*LOAD_ERRORS, SafetensorError) as error:
+        raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
+    loaded: PreTrainedModel = model.to(device).eval()
+    return loaded
+
+
+def uninitialized_model(policy: Policy) -> PreTrainedModel:
+    """Return a float32 model of the policy's architecture whose weights are yet to be filled in.
+
+    They take no memory before.
+
+    Raises:
+        PolicyError: the path holds no causal language model.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.initialization import no_init_weights
+
+    check_policy_path(policy)
+    try:
+        config = AutoConfig.from_pretrained(policy.path, revision=policy.revision)
+        with no_init_weights():
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    except LOAD_ERRORS as error:
+        raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
+    model.tie_weights()
+    return model.eval()
+
+
+def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """Write a policy in the Hugging Face layout, weights as safetensors."""
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model.save_pretrained(folder)
+    except SafetensorError as error:  # it tells a full disk's number in words only
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+    tokenizer.save_pretrained(folder)
+
+
+def check_policy_path(policy: Policy) -> None:
+    """Say early when a policy's path is a folder without a model in it."""
+    folder = Path(policy.path)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise PolicyError(
+            f"{policy.path} holds no model: it has no config.json; "
+            "name a folder in the Hugging Face layout or a hub id"
+        )
+    looks_local = policy.path.startswith((".", "/", "~")) or policy.path.count("/") > 1
+    if looks_local and not folder.is_dir():
+        raise PolicyError(f"{policy.path} does not exist; name a folder with a model or a hub id")
+
+
+def render_conversation(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
+) -> RenderedConversation:
+    """Render a conversation up to where the assistant's next turn begins."""
+    turns = [{"role": m.role, "content": m.content} for m in messages]
+    text = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    ids: Any = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return RenderedConversation(tuple(ids), text)
+
+
+def end_token_ids(tokenizer: PreTrainedTokenizerBase, model_path: str) -> tuple[int, ...]:
+    """Return the tokens that end a turn: the tokenizer's and the generation config's."""
+    from transformers import GenerationConfig
+
+    ids = {tokenizer.eos_token_id}
+    try:
+        configured = GenerationConfig.from_pretrained(model_path).eos_token_id
+    except OSError:
+        configured = None
+    ids |= set(configured) if isinstance(configured, list) else {configured}
+    return tuple(sorted(token for token in ids if token is not None))
+
+
+def _read_template(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise PolicyError(f"cannot read the chat template {path}: {error.strerror}") from error

@@ -1,0 +1,117 @@
+"""A look at what goes in before any money is spent: how prompts are rendered, what was answered.
+
+A *stop* ends the evaluation before the judge is asked, a *warning* stands in the result.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.errors import PolicyError
+from harness.types import Answer, Policy, Prompt
+
+MAX_TRUNCATED_SHARE = 0.01
+"""The share of answers that may end at the token limit without a word about it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """Something that would make a figure say less than it seems to."""
+
+    level: Literal["stop", "warning"]
+    message: str
+
+
+def rendering_facts(policy: Policy, prompts: Sequence[Prompt]) -> dict[str, Any] | None:
+    """Return how a policy's tokenizer renders the prompts; None where there is no tokenizer.
+
+    `bos_count` is the largest number of beginning-of-text tokens in a prompt; `ends` are the tokens
+    that end a turn; `own_template` says whether the chat template is the tokenizer's own.
+    """
+    from harness.core.hub import end_token_ids, load_tokenizer, render_conversation
+
+    if not Path(policy.path).is_dir() and "/" not in policy.path:
+        return None
+    try:
+        tokenizer = load_tokenizer(policy)
+    except PolicyError:
+        return None
+    renderings = [render_conversation(tokenizer, prompt.messages) for prompt in prompts]
+    bos_id = tokenizer.bos_token_id
+    template = str(tokenizer.chat_template)
+    return {
+        "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
+        "own_template": policy.chat_template is None,
+        "bos": bos_id,
+        "bos_count": max(
+            (sum(token == bos_id for token in r.token_ids) for r in renderings), default=0
+        ),
+        "longest_prompt": max((len(r.token_ids) for r in renderings), default=0),
+        "ends": list(end_token_ids(tokenizer, policy.path)),
+    }
+
+
+def check_rendering(facts: Mapping[str, Any] | None) -> list[AuditFinding]:
+    """Return what is wrong with how the prompts were rendered."""
+    if facts is None:
+        return []
+    findings = []
+    if facts["bos"] is not None and facts["bos_count"] > 1:
+        message = (
+            f"a rendered prompt has {facts['bos_count']} beginning-of-text tokens: the policy "
+            "never saw that in training; mend the chat template (--set policy.chat_template=FILE)"
+        )
+        findings.append(AuditFinding("stop", message))
+    if not facts["ends"]:
+        message = "the policy names no end-of-text token: every answer runs to the token limit"
+        findings.append(AuditFinding("stop", message))
+    if not facts["own_template"]:
+        findings.append(AuditFinding("warning", "the chat template is not the tokenizer's own"))
+    return findings
+
+
+def check_answers(answers: Sequence[Answer]) -> list[AuditFinding]:
+    """Return what is wrong with the answers."""
+    empty = sum(not answer.text.strip() for answer in answers)
+    findings = []
+    if answers and empty == len(answers):
+        findings.append(AuditFinding("stop", f"all {empty} answers are empty"))
+    elif empty:
+        findings.append(AuditFinding("warning", f"{empty} of {len(answers)} answers are empty"))
+    share = truncated_share(answers)
+    if share is not None and share > MAX_TRUNCATED_SHARE:
+        message = f"{share:.1%} of the answers end at the token limit, cut off"
+        findings.append(AuditFinding("warning", message))
+    return findings
+
+
+def check_references(prompts: Sequence[Prompt], judge: str) -> list[AuditFinding]:
+    """Return whose reference answers the judge would be given, where they are not its own."""
+    reference_judges = {
+        prompt.meta["references"] for prompt in prompts if "references" in prompt.meta
+    }
+    return [
+        AuditFinding(
+            "stop",
+            f"{judge} would judge against the reference answers of {name}: name its own with "
+            "--set references=FILE",
+        )
+        for name in sorted(reference_judges - {judge})
+    ]
+
+
+def truncated_share(answers: Sequence[Answer]) -> float | None:
+    """Return the share of answers that ended at the token limit; None where that is not known."""
+    reasons = finish_reasons(answers)
+    known = sum(count for reason, count in reasons.items() if reason != "unknown")
+    return reasons.get("length", 0) / known if known else None
+
+
+def finish_reasons(answers: Sequence[Answer]) -> dict[str, int]:
+    """Count how the answers ended: `stop`, `length`, or `unknown` in a file that does not tell."""
+    return dict(sorted(Counter(a.finish_reason or "unknown" for a in answers).items()))

@@ -1,0 +1,309 @@
+"""From one judge to another: the new one grades what the old one graded, side by side.
+
+Answers and the old verdicts come from published annotations. What is compared: the models' scores
+and their order, the new judge's bias, agreement on single verdicts, the preference for the first
+slot, and how far the new judge agrees with itself when it is asked again or the other way round.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from harness.core.io import write_atomically
+from harness.core.seeds import derive
+from harness.core.workspace import Workspace
+from harness.errors import CheckError, InputError
+from harness.protocols import Benchmark, PersistentJudge
+from harness.statistics.agreement import kappa, rank_correlation
+from harness.statistics.bootstrap import interval
+from harness.types import Advance, Estimate, Graded, JudgeRequest, Verdict
+
+BOTH_ORDERS = "both_orders"
+"""The key of a benchmark that can ask in both orders."""
+REPEAT = {"user": "asked-again"}
+"""Makes a request another one for the store, and the same for the judge."""
+SEED = 0
+
+
+@dataclass(frozen=True)
+class JudgeBridge:
+    """Which judge is set beside which, on what."""
+
+    benchmark: Benchmark
+    old: str
+    """The judge whose verdicts are published."""
+    judge: PersistentJudge
+    contestants: Sequence[Graded]
+    """As the old judge graded them."""
+    prompts: int | None = None
+    """How many are drawn, the same for every contestant; None: all."""
+    repeats: int = 50
+    """How many requests are asked a second time, and how many the other way round."""
+
+
+@dataclass(frozen=True)
+class _JudgePair:
+    """One contestant under both judges."""
+
+    old: Graded
+    new: Graded
+
+
+def run_bridge(bridge: JudgeBridge, workspace: Workspace) -> dict[str, Any]:
+    """Have the new judge grade, compare, and leave the comparison in the workspace.
+
+    Raises:
+        JudgeError: the new judge cannot be asked; what it said so far is kept.
+        CheckError: there is nothing that both judges could read.
+    """
+    samples = [restrict(graded, draw_prompts(bridge)) for graded in bridge.contestants]
+    batches = [bridge.benchmark.requests(sample.answers, sample.baseline) for sample in samples]
+    total = sum(map(len, batches))
+    with workspace.track(f"{bridge.judge.model} · {bridge.benchmark.name}", total) as advance:
+        pairs = [
+            _JudgePair(
+                _with_old_verdicts(sample, requests), _grade(bridge, sample, requests, advance)
+            )
+            for sample, requests in zip(samples, batches, strict=True)
+        ]
+    comparison = compare_judges(bridge, pairs) | measure_consistency(bridge, samples, batches)
+    all_requests = [request for requests in batches for request in requests]
+    comparison["cost"] = asdict(bridge.judge.usage(all_requests, bridge.benchmark))
+    path = bridge_path(workspace, bridge)
+    write_atomically(path, json.dumps(comparison, indent=1, allow_nan=False) + "\n")
+    return comparison | {"path": str(path)}
+
+
+def bridge_path(workspace: Workspace, bridge: JudgeBridge) -> Path:
+    """Return where the comparison lies."""
+    names = (bridge.old, bridge.judge.model, bridge.benchmark.name)
+    name = "--".join(quote(label, safe=" +,@()=") for label in names)
+    return workspace.root / "results" / "bridge" / f"{name}.json"
+
+
+def draw_prompts(bridge: JudgeBridge) -> frozenset[str]:
+    """Return the prompts that are asked about: drawn by their names, the same for everybody."""
+    known = {answer.prompt_id for graded in bridge.contestants for answer in graded.answers}
+    ranked = sorted(known, key=lambda name: (derive("bridge", name), name))
+    return frozenset(ranked[: bridge.prompts])
+
+
+def restrict(graded: Graded, prompts: frozenset[str]) -> Graded:
+    """Return a contestant with some of its prompts only."""
+    return replace(
+        graded,
+        answers=tuple(answer for answer in graded.answers if answer.prompt_id in prompts),
+        baseline=tuple(answer for answer in graded.baseline if answer.prompt_id in prompts),
+        prompts=tuple(prompt for prompt in graded.prompts if prompt.id in prompts),
+    )
+
+
+def compare_judges(bridge: JudgeBridge, pairs: Sequence[_JudgePair]) -> dict[str, Any]:
+    """Return what two judges' verdicts on the same answers have in common, and what not."""
+    verdicts = [row for pair in pairs for row in _parsed_by_both(pair)]
+    if not verdicts:
+        raise CheckError("there is no verdict that both judges gave and that could be read")
+    names = [name for name, _, _ in verdicts]
+    first_slot = {"old": [old for _, old, _ in verdicts], "new": [new for _, _, new in verdicts]}
+    old, new = ([category(value) for value in values] for values in first_slot.values())
+    scores = [_preferences(bridge.benchmark, pairs, side) for side in ("old", "new")]
+    differences = [
+        (name, a, b) for p in range(len(pairs)) for name, a, b in _common_prompts(scores, p)
+    ]
+    return {
+        "from": bridge.old,
+        "to": bridge.judge.model,
+        "benchmark": bridge.benchmark.name,
+        "prompts": len(set(names)),
+        "verdicts": len(verdicts),
+        "models": [_model_row(bridge.benchmark, pair) for pair in pairs],
+        "rank_correlation": _estimate_data(_rank_correlation(scores)),
+        "bias": _estimate_data(
+            interval(
+                [b - a for _, a, b in differences],
+                seed=SEED,
+                clusters=[name for name, *_ in differences],
+            )
+        ),
+        "kappa": _estimate_data(kappa(old, new, names, seed=SEED)),
+        "same_verdict": _estimate_data(
+            interval(
+                [float(a == b) for a, b in zip(old, new, strict=True)], seed=SEED, clusters=names
+            )
+        ),
+        "first_slot": {
+            side: _estimate_data(interval(values, seed=SEED, clusters=names))
+            for side, values in first_slot.items()
+        },
+    }
+
+
+def measure_consistency(
+    bridge: JudgeBridge, samples: Sequence[Graded], batches: Sequence[Sequence[JudgeRequest]]
+) -> dict[str, Any]:
+    """Ask some requests a second time, and some with the answers swapped."""
+    originals = _subsample(
+        [request for requests in batches for request in requests], bridge.repeats
+    )
+    repeats = [
+        replace(request, parameters={**request.parameters, **REPEAT}) for request in originals
+    ]
+    consistency: dict[str, Any] = {
+        "self_consistency": _agreement(bridge, originals, repeats, swapped=False)
+    }
+    model_copy = getattr(bridge.benchmark, "model_copy", None)
+    if model_copy is None or not hasattr(bridge.benchmark, BOTH_ORDERS):
+        return consistency
+    two_order_benchmark = model_copy(update={BOTH_ORDERS: True})
+    pairs = [
+        pair
+        for sample in samples
+        for pair in _swapped_pairs(two_order_benchmark.requests(sample.answers, sample.baseline))
+    ]
+    forward = _subsample([first for first, _ in pairs], bridge.repeats)
+    swapped_by_id = {id(first): second for first, second in pairs}
+    swapped = [swapped_by_id[id(request)] for request in forward]
+    consistency["order_consistency"] = _agreement(bridge, forward, swapped, swapped=True)
+    return consistency
+
+
+def category(value: float) -> int:
+    """Return whom a preference is for: the first (1), nobody (0) or the second (-1)."""
+    return 0 if value == 0.5 else 1 if value > 0.5 else -1
+
+
+def _grade(
+    bridge: JudgeBridge, sample: Graded, requests: Sequence[JudgeRequest], advance: Advance
+) -> Graded:
+    verdicts = bridge.judge.judge(requests, bridge.benchmark, advance)
+    return replace(sample, judge=bridge.judge.model, verdicts=tuple(verdicts))
+
+
+def _with_old_verdicts(sample: Graded, requests: Sequence[JudgeRequest]) -> Graded:
+    """Return the old verdicts on what the new judge is asked."""
+    old = {verdict.request_id: verdict for verdict in sample.verdicts}
+    missing = [request.id for request in requests if request.id not in old]
+    if missing:
+        raise InputError(
+            f"{sample.label}: {len(missing)} of {len(requests)} comparisons have no old verdict, e.g. "
+            f"{missing[0]}: name verdicts of the same protocol with --verdicts"
+        )
+    return replace(sample, verdicts=tuple(old[request.id] for request in requests))
+
+
+def _parsed_by_both(pair: _JudgePair) -> list[tuple[str, float, float]]:
+    """Return the readings of both judges, with the prompt's name, where both could be read."""
+    new = {verdict.request_id: verdict.parsed for verdict in pair.new.verdicts}
+    return [
+        (verdict.request_id, verdict.parsed.value, parsed.value)
+        for verdict in pair.old.verdicts
+        if verdict.parsed is not None and (parsed := new[verdict.request_id]) is not None
+    ]
+
+
+def _model_row(benchmark: Benchmark, pair: _JudgePair) -> dict[str, Any]:
+    """Return one model's figures under both judges."""
+    old, new = (benchmark.score([graded])[0].estimates for graded in (pair.old, pair.new))
+    names = [name for name in old if name in new]
+    figures = {
+        name: {"old": _estimate_data(old[name]), "new": _estimate_data(new[name])} for name in names
+    }
+    unparsed = sum(verdict.parsed is None for verdict in pair.new.verdicts)
+    return {"label": pair.old.label, "unread": unparsed, **figures}
+
+
+def _preferences(
+    benchmark: Benchmark, pairs: Sequence[_JudgePair], side: str
+) -> list[dict[str, float]]:
+    """Return every model's preference by prompt, under one judge."""
+    preferences = []
+    for pair in pairs:
+        graded: Graded = getattr(pair, side)
+        items = benchmark.score([graded])[0].items
+        shares = {item["prompt_id"]: _share_won(item) for item in items}
+        preferences.append({name: value for name, value in shares.items() if value is not None})
+    return preferences
+
+
+def _share_won(item: Mapping[str, Any]) -> float | None:
+    """Return the share of a prompt's points that a model won."""
+    if "preference" in item:
+        value: float | None = item["preference"]
+        return value
+    return item["won"] / item["weight"] if item.get("weight") else None
+
+
+def _common_prompts(
+    scores: Sequence[Sequence[Mapping[str, float]]], index: int
+) -> list[tuple[str, float, float]]:
+    old, new = scores[0][index], scores[1][index]
+    return [(name, value, new[name]) for name, value in old.items() if name in new]
+
+
+def _rank_correlation(scores: Sequence[Sequence[Mapping[str, float]]]) -> Estimate:
+    names = sorted({name for side in scores for model in side for name in model})
+    old, new = (
+        np.array([[model.get(name, math.nan) for name in names] for model in side])
+        for side in scores
+    )
+    return rank_correlation(old, new, seed=SEED)
+
+
+def _subsample(requests: Sequence[JudgeRequest], count: int) -> list[JudgeRequest]:
+    """Return some requests, spread over all of them."""
+    step = max(1, len(requests) // count) if count else 1
+    return list(requests[::step][:count])
+
+
+def _swapped_pairs(requests: Sequence[JudgeRequest]) -> list[tuple[JudgeRequest, JudgeRequest]]:
+    """Return every comparison with the same one the other way round: they follow each other."""
+    return list(zip(requests[::2], requests[1::2], strict=True))
+
+
+def _agreement(
+    bridge: JudgeBridge,
+    first: Sequence[JudgeRequest],
+    second: Sequence[JudgeRequest],
+    *,
+    swapped: bool,
+) -> dict[str, Any] | None:
+    """Return how often a judge prefers the same when it is asked twice, and how far it moves."""
+    first_verdicts, second_verdicts = (
+        bridge.judge.judge(requests, bridge.benchmark, lambda _: None)
+        for requests in (first, second)
+    )
+    parsed = [
+        (a.value, 1 - b.value if swapped else b.value)
+        for a, b in zip(map(_parsed, first_verdicts), map(_parsed, second_verdicts), strict=True)
+        if a is not None and b is not None
+    ]
+    if not parsed:
+        return None
+    agreements = [float(category(a) == category(b)) for a, b in parsed]
+    shifts = [abs(a - b) for a, b in parsed]
+    return {
+        "requests": len(parsed),
+        "same_verdict": _estimate_data(interval(agreements, seed=SEED)),
+        "mean_difference": _estimate_data(interval(shifts, seed=SEED)),
+    }
+
+
+def _parsed(verdict: Verdict) -> Any:
+    return verdict.parsed
+
+
+def _estimate_data(estimate: Estimate) -> dict[str, float | None]:
+    """Return an estimate as data; what is not a number is null."""
+    return {
+        name: None if value is None or math.isnan(value) else value
+        for name, value in asdict(estimate).items()
+        if isinstance(value, float | int | None)
+    }

@@ -1,0 +1,119 @@
+"""Verdicts that stand in a file become scores, and results of the workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from harness.core.workspace import Workspace, read_graded, result_path, write_files, write_result
+from harness.errors import AssetError, InputError
+from harness.evaluation import run
+from harness.evaluation.run import annotate_score
+from harness.evaluation.submissions import all_turns
+from harness.protocols import Benchmark
+from harness.types import Graded, PublishedFigure, Score
+
+
+@runtime_checkable
+class Published(Protocol):
+    """A benchmark with figures that were published, and the verdicts that they were made of."""
+
+    def published(self) -> Iterator[PublishedFigure]:
+        """Yield every published figure beside the one that is made of its verdicts here."""
+        ...
+
+
+@dataclass(frozen=True)
+class ScoredSubmission:
+    """A contestant of a file."""
+
+    graded: Graded
+    score: Score
+    missing: int
+    """Prompts of the benchmark that the file holds nothing of."""
+
+
+def score_file(benchmark: Benchmark, path: Path) -> list[ScoredSubmission]:
+    """Score every contestant of a file with verdicts.
+
+    Raises:
+        InputError: the file does not fit, or holds no contestant.
+        CheckError: a contestant has no verdict that could be read.
+    """
+    graded = benchmark.read_verdicts(path)
+    if not graded:
+        raise InputError(f"{path} holds no verdicts of {benchmark.name}")
+    scored = []
+    for submission, score in zip(graded, benchmark.score(graded), strict=True):
+        missing = count_unanswered(benchmark, submission)
+        scored.append(
+            ScoredSubmission(submission, annotate_score(score, submission, missing), missing)
+        )
+    return scored
+
+
+def count_unanswered(benchmark: Benchmark, graded: Graded) -> int:
+    """Count the benchmark's prompts that a file holds nothing of.
+
+    None are counted where it is about other prompts altogether, or the protocol data is not there.
+    """
+    try:
+        prompt_ids = {prompt.id for prompt in all_turns(benchmark, None)}
+    except AssetError:
+        return 0
+    covered_ids = {verdict.request_id for verdict in graded.verdicts}
+    covered_ids |= {name.rpartition("#")[0] for name in covered_ids}
+    covered_ids |= {answer.prompt_id for answer in graded.answers}
+    return len(prompt_ids - covered_ids) if prompt_ids & covered_ids else 0
+
+
+def import_file(
+    benchmark: Benchmark, path: Path, workspace: Workspace, only: str | None = None
+) -> list[Path]:
+    """File every contestant of a file (or the one named) as a result; return where they lie.
+
+    Raises:
+        InputError: the file does not fit, or has no contestant of that name.
+        StoreError: the workspace cannot be written.
+    """
+    paths = []
+    for submission in select_submissions(path, score_file(benchmark, path), only):
+        result = run.build_result(
+            benchmark, submission.graded, submission.score, missing=submission.missing
+        )
+        paths.append(
+            write_result(workspace, result, submission.graded, benchmark.files(submission.graded))
+        )
+    return paths
+
+
+def select_submissions(
+    path: Path, scored: Sequence[ScoredSubmission], only: str | None
+) -> list[ScoredSubmission]:
+    """Return the contestant that is named, or all where none is.
+
+    Raises:
+        InputError: there is none of that name.
+    """
+    matches = [submission for submission in scored if only in (None, submission.graded.label)]
+    if not matches:
+        names = ", ".join(submission.graded.label for submission in scored[:8])
+        raise InputError(f"{path} has no contestant called {only!r}; it has {names}")
+    return matches
+
+
+def export(benchmark: Benchmark, workspace: Workspace, label: str, folder: Path) -> list[Path]:
+    """Write a result's answers and verdicts in the protocol's own formats; return the files.
+
+    Raises:
+        InputError: there is no such result.
+        StoreError: the folder cannot be written.
+    """
+    path = result_path(workspace, benchmark.name, label)
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none"
+        raise InputError(f"no result of {label!r} on {benchmark.name}; there are: {names}")
+    graded = read_graded(path)
+    return write_files(folder, benchmark.files(graded))

@@ -1,0 +1,397 @@
+"""A judge that is asked in batches: half the price, within a day, from as many processes as needed.
+
+`submit` uploads what is not stored, and ends. `resume`, now or from another process, waits,
+fetches, sends again what is missing and nothing else, and waits for that.
+
+The judge that a configuration describes, with its memory.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import BatchPendingError, ConfigError, JudgeError, JudgeRefusedError
+from harness.judges import chat_format, model_check
+from harness.judges.batch_api import ENDPOINT, BatchAPI
+from harness.judges.cached import CachedJudge, JudgeOptions
+from harness.judges.client import OpenAIClient
+from harness.judges.costs import CostTracker
+from harness.judges.panel import JudgePanel, PanelJudge
+from harness.judges.refusals import Refusal, classify_refusal, refuses_everything
+from harness.judges.retry import RETRYABLE_STATUSES, error_text, one_line
+from harness.judges.store import batches
+from harness.judges.store.batches import BatchEntry, JudgeBatch
+from harness.judges.store.database import Attempt, VerdictStore, key_of, open_store
+from harness.protocols import RequestQueue, VerdictParser
+from harness.types import Advance, Body, CostEstimate, JudgeRequest, Reply, Usage, Verdict
+
+LARGEST_LINES, LARGEST_BYTES = 45_000, 150_000_000
+"""Of a batch; the API takes 50,000 lines and 200 MB."""
+FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 60.0
+"""Seconds between two looks at a batch that is under way."""
+MAX_SUBMISSIONS = 4
+"""How often a request is sent that comes back without a reply."""
+REPLIES_PER_TRANSACTION = 200
+"""Replies that are kept in one transaction."""
+
+
+@dataclass(frozen=True)
+class BatchSubmitter:
+    """Implements `Client` by handing all that is to be asked to a batch."""
+
+    judge: OpenAIClient
+    path: Path
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for."""
+        return self.judge.model
+
+    @property
+    def unparsed_attempts(self) -> int:
+        """How many replies a request may have while none can be read."""
+        return self.judge.unparsed_attempts
+
+    @property
+    def served_as(self) -> tuple[str, ...]:
+        """Other names under which the model may be served."""
+        return self.judge.served_as
+
+    @property
+    def retry_refused(self) -> bool:
+        """Whether to ask once more what was refused before."""
+        return self.judge.retry_refused
+
+    @property
+    def url(self) -> str:
+        """Where the judge is asked."""
+        return self.judge.url
+
+    @property
+    def display_name(self) -> str:
+        """The judge and its address."""
+        return self.judge.display_name
+
+    @property
+    def concurrency(self) -> int:
+        """Requests that are under way at a time, for a forecast."""
+        return self.judge.concurrency
+
+    def body(self, request: JudgeRequest) -> Body:
+        """Return the whole request."""
+        return self.judge.body(request)
+
+    def ask(self, queue: RequestQueue) -> None:
+        """Submit all that the desk gives out.
+
+        Raises:
+            BatchPendingError: it is submitted.
+            JudgeRefusedError: a request has come back without a reply too often.
+        """
+        bodies = {}
+        while (item := queue.next()) is not None:
+            bodies[key_of(item[1])] = item[1]
+        if not bodies:
+            return
+        with open_store(self.path) as store:
+            _check_submissions(self.judge, batches.failed_submissions(store, list(bodies)))
+            submitted = [
+                batches.create_batch(store, self.display_name, chunk)
+                for chunk in split_batches(bodies)
+            ]
+            for batch in submitted:
+                submit(self.judge, store, batch)
+        raise BatchPendingError(
+            f"{len(bodies)} requests are submitted to {self.display_name} in {len(submitted)} batch(es), to be "
+            "answered within a day: run the same command with --resume to fetch them"
+        )
+
+
+@dataclass
+class BatchJudge:
+    """Implements `harness.protocols.Judge` by batches and the file of a verdict store."""
+
+    client: OpenAIClient
+    path: Path
+    options: JudgeOptions
+    cached: CachedJudge = field(init=False)
+    model: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model = self.client.model
+        self.cached = CachedJudge(BatchSubmitter(self.client, self.path), self.path, self.options)
+
+    def judge(
+        self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
+    ) -> list[Verdict]:
+        """Return one verdict a request, in order, once they are all there.
+
+        Raises:
+            BatchPendingError: they are not, and `--resume` was not said.
+            JudgeError: the judge refuses, or gives no answer.
+        """
+        with open_store(self.path) as store:
+            for batch in batches.unfetched_batches(store, self.client.display_name):
+                submit(self.client, store, batch)
+        while True:
+            if self.options.batch == "resume":
+                self._fetch(parser)
+            try:
+                verdicts = self.cached.judge(requests, parser, lambda _: None)
+            except BatchPendingError:
+                if self.options.batch != "resume":
+                    raise
+                continue
+            advance(len(verdicts))
+            return verdicts
+
+    def count_pending(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> int:
+        """Return how many requests have no verdict yet."""
+        return self.cached.count_pending(requests, parser)
+
+    def estimate_cost(
+        self, requests: Sequence[JudgeRequest], parser: VerdictParser
+    ) -> CostEstimate:
+        """Say what the requests will take that have no verdict yet."""
+        return self.cached.estimate_cost(requests, parser)
+
+    def usage(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> Usage:
+        """Return what the verdicts have cost."""
+        return self.cached.usage(requests, parser)
+
+    def request_settings(self, request: JudgeRequest) -> dict[str, Any]:
+        """Return what a request is asked with besides its text."""
+        return self.cached.request_settings(request)
+
+    def _fetch(self, parser: VerdictParser) -> None:
+        """Wait for every batch that was submitted, and keep what it brings."""
+        price, budget = self.cached.price, self.options.budget
+        tracker = CostTracker(self.model, price, budget, batched=True)
+        with open_store(self.path) as store:
+            for batch in batches.unfetched_batches(store, self.client.display_name):
+                fetch(self.client, store, batch, parser, tracker, self.cached.accepted_names)
+
+
+def submit(judge: OpenAIClient, store: VerdictStore, batch: JudgeBatch) -> JudgeBatch:
+    """Bring a batch that was meant to the judge; what was done of it is not done again.
+
+    Raises:
+        JudgeError: it cannot be done now.
+    """
+    api = BatchAPI(judge)
+    if batch.file_id is None:
+        rows = batches.batch_requests(store, batch)
+        lines = "".join(_request_line(judge, key, body) for key, body in rows.items())
+        batch = batches.record_ids(store, batch, file_id=api.upload(f"{batch.name}.jsonl", lines))
+    if batch.batch_id is None:
+        assert batch.file_id is not None
+        batch_id = api.create(batch.name, batch.file_id)
+        batch = batches.record_ids(store, batch, file_id=batch.file_id, batch_id=batch_id)
+    return batch
+
+
+def fetch(
+    judge: OpenAIClient,
+    store: VerdictStore,
+    batch: JudgeBatch,
+    parser: VerdictParser,
+    tracker: CostTracker,
+    accepted_names: frozenset[str],
+) -> None:
+    """Wait for a batch, keep its replies, and close it.
+
+    Raises:
+        JudgeIdentityError: another model answered; its replies are in quarantine.
+        JudgeRefusedError: the batch or a request of it was refused for good.
+        JudgeError: the judge gives no answer.
+    """
+    api, results = BatchAPI(judge), _BatchResults(store, batch, parser, tracker, accepted_names)
+    assert batch.batch_id is not None
+    pause = FIRST_POLL_SECONDS
+    while not (progress := api.progress(batch.batch_id)).has_ended:
+        time.sleep(pause)
+        pause = min(LONGEST_POLL_SECONDS, pause * 2)
+    for row in (row for file in progress.files for row in api.lines(file)):
+        results.add_row(row)
+    results.close()
+    if results.other_models:
+        raise model_check.wrong_model_error(
+            judge.display_name, judge.model, results.other_models[0], len(results.other_models)
+        )
+    if progress.state == "failed":
+        reason = progress.errors or "it does not say why"
+        raise JudgeRefusedError(f"{judge.display_name} refuses a batch: {reason}")
+
+
+@dataclass
+class _BatchResults:
+    """What has come of a batch's lines."""
+
+    store: VerdictStore
+    batch: JudgeBatch
+    parser: VerdictParser
+    tracker: CostTracker
+    accepted_names: frozenset[str]
+    """The names under which the judge may be served."""
+    answered: int = 0
+    refused: dict[str, Refusal] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    other_models: list[str] = field(default_factory=list)
+    buffer: list[BatchEntry] = field(default_factory=list)
+    unanswered: dict[str, Body] = field(init=False)
+    """What has not come back, by key."""
+
+    def __post_init__(self) -> None:
+        self.unanswered = batches.batch_requests(self.store, self.batch, "asked")
+
+    def add_row(self, row: Mapping[str, Any]) -> None:
+        """Read a line; a doubled one counts once."""
+        key = row.get("custom_id")
+        if not isinstance(key, str) or key not in self.unanswered:
+            return
+        try:
+            text = _response_body(row)
+            reply = chat_format.reply_of(text)
+        except Refusal as refusal:
+            self.refused[key] = refusal
+        except ValueError as error:
+            self.failures[key] = str(error)
+        else:
+            self._add_reply(key, text, reply)
+
+    def close(self) -> None:
+        """Keep what is left, and close the batch.
+
+        Requests that were refused by themselves are settled; where all were refused they have
+        failed, so that nobody sends them again.
+        """
+        unexplained = {
+            key: refusal for key, refusal in self.refused.items() if not refusal.explained
+        }
+        if refuses_all(self.answered, len(self.refused) - len(unexplained), len(unexplained)):
+            self.failures |= {key: f"refused ({refusal})" for key, refusal in self.refused.items()}
+        else:
+            self.buffer += [
+                self._refused_entry(key, refusal) for key, refusal in self.refused.items()
+            ]
+        self._flush()
+        batches.close_batch(self.store, self.batch, self.failures)
+
+    def _add_reply(self, key: str, text: str, reply: Reply) -> None:
+        body, name = self.unanswered.pop(key), model_check.served_name(reply.model)
+        is_parsable, is_other_model = (
+            self.parser.parse([reply]) is not None,
+            name not in self.accepted_names,
+        )
+        attempt = Attempt(body, text, name, is_parsable, quarantined=is_other_model)
+        call = self.tracker.record_reply(body, reply, attempt.status, None)
+        self.answered += 1
+        self.other_models += [name] if is_other_model else []
+        self.buffer.append(BatchEntry(key, attempt, call))
+        if len(self.buffer) == REPLIES_PER_TRANSACTION:
+            self._flush()
+
+    def _refused_entry(self, key: str, refusal: Refusal) -> BatchEntry:
+        attempt = Attempt(self.unanswered[key], str(refusal), "", parsable=False, refused=True)
+        return BatchEntry(key, attempt, self.tracker.record_refusal(self.unanswered[key]))
+
+    def _flush(self) -> None:
+        batches.keep_entries(self.store, self.batch, self.buffer)
+        self.buffer.clear()
+
+
+def refuses_all(answered: int, explained: int, unexplained: int) -> bool:
+    """Say whether a batch with so many answers and refusals shows that all would be refused."""
+    return refuses_everything(answered, explained, unexplained) or bool(
+        unexplained and not answered
+    )
+
+
+def split_batches(bodies: Mapping[str, Body]) -> Iterator[dict[str, Body]]:
+    """Divide requests into batches of a size that is taken."""
+    chunk: dict[str, Body] = {}
+    size = 0
+    for key, body in bodies.items():
+        length = len(json.dumps(body)) + 200
+        if chunk and (len(chunk) >= LARGEST_LINES or size + length > LARGEST_BYTES):
+            yield chunk
+            chunk, size = {}, 0
+        chunk[key] = body
+        size += length
+    if chunk:
+        yield chunk
+
+
+def _request_line(judge: OpenAIClient, key: str, body: Body) -> str:
+    sent = {**body, "model": judge.deployment or judge.model}
+    row = {"custom_id": key, "method": "POST", "url": ENDPOINT, "body": sent}
+    return json.dumps(row) + "\n"
+
+
+def _response_body(row: Mapping[str, Any]) -> str:
+    """Return the response's body that a line holds.
+
+    Raises:
+        Refusal: the server would not take the request.
+        ValueError: it holds no body, and why; `refused` where asking again is in vain.
+    """
+    response = row.get("response")
+    envelope = response if isinstance(response, Mapping) else {}
+    status, body = envelope.get("status_code"), envelope.get("body")
+    if status == 200:
+        return json.dumps(body)
+    reason = one_line(json.dumps(body or row.get("error") or "no answer"))
+    if not isinstance(status, int):
+        raise ValueError(f"failed: {reason}")
+    error = body.get("error") if isinstance(body, Mapping) else None
+    details = error if isinstance(error, Mapping) else {}
+    codes = (details.get("code"), details.get("type"))
+    if refused := classify_refusal(
+        status, codes, one_line(error_text(details.get("message"), *codes) or reason)
+    ):
+        raise refused
+    is_permanent = status < 500 and status not in RETRYABLE_STATUSES
+    raise ValueError(f"{'refused' if is_permanent else 'failed'} ({status}: {reason})")
+
+
+def _check_submissions(judge: OpenAIClient, failures: Mapping[str, tuple[int, str]]) -> None:
+    """Refuse to send what was refused for good, or has come back too often."""
+    for count, reason in failures.values():
+        if reason.startswith("refused"):
+            raise JudgeRefusedError(
+                f"{judge.display_name} does not take a request of the batch, {reason}: name another judge; "
+                "the verdicts so far are kept"
+            )
+        if count >= MAX_SUBMISSIONS:
+            raise JudgeError(
+                f"{judge.display_name} has sent a request back {count} times without a reply ({reason}): "
+                "leave out --batch, or name another judge; the verdicts so far are kept"
+            )
+
+
+def cached_judge(
+    component: Any, path: Path, options: JudgeOptions
+) -> CachedJudge | BatchJudge | PanelJudge:
+    """Return a judge, or a panel of judges, whose verdicts are kept in the store at `path`.
+
+    Raises:
+        ConfigError: this kind of judge takes no batches.
+    """
+    if isinstance(component, JudgePanel):
+        return PanelJudge(
+            [_cached_client(member, path, options) for member in component.members], component.rule
+        )
+    return _cached_client(component, path, options)
+
+
+def _cached_client(client: Any, path: Path, options: JudgeOptions) -> CachedJudge | BatchJudge:
+    if options.batch is None:
+        return CachedJudge(client, path, options)
+    if not isinstance(client, OpenAIClient):
+        raise ConfigError(f"{type(client).__name__} takes no batches: leave out --batch, --resume")
+    return BatchJudge(client, path, options)

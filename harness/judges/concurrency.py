@@ -1,0 +1,173 @@
+"""How many requests a judge is sent at a time: more while all is well, fewer when it says so.
+
+Additive increase, multiplicative decrease, decided once a window of as many answers as there are
+requests in flight. Until the first answer only a few requests knock. A decrease goes to what was
+answered, so that nothing should be refused then; if as much still is, it is taken back: those
+refusals do not come from our pace (a faulty gateway, somebody else's traffic).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+PROBE_LIMIT, START_LIMIT = 3, 64
+SMALLEST_WINDOW = 16
+DECREASE = 0.95
+"""Of what was answered: a little less than that is asked next."""
+MAX_EXCUSED_SHARE = 0.5
+"""The largest share of refusals that may have another cause than our pace."""
+LONG_PAUSE = 1.0
+"""Seconds from which a pause that a server names is one for all requests."""
+LONGEST_HOLD = 120.0
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+KINDS = ("requests", "tokens")
+
+
+@dataclass
+class _Window:
+    """What came back since the last decision."""
+
+    skipped: int
+    """Answers to come that were asked for under the limit before."""
+    answered: int = 0
+    rate_limited: int = 0
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """How it was before the last decrease."""
+
+    limit: float
+    share: float
+    """Of the window that was refused."""
+
+
+class AdaptiveConcurrency:
+    """The seats of a judge's line; of one event loop."""
+
+    def __init__(self, ceiling: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ceiling, self.clock = ceiling, clock
+        self.limit = float(min(PROBE_LIMIT, ceiling))
+        self.in_flight = 0
+        self.held_until = 0.0
+        self._probing, self._slow_start = True, True
+        self._tolerated_share = 0.0
+        self._trial: _Trial | None = None
+        self._window = _Window(0)
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    @asynccontextmanager
+    async def slot(self) -> AsyncIterator[None]:
+        """Wait for a seat and hold it while the context is open."""
+        await self._acquire()
+        try:
+            yield
+        finally:
+            self.in_flight -= 1
+            self._wake_waiters()
+
+    def record_answer(self) -> None:
+        """Count an answer."""
+        if self._probing:
+            self._probing = False
+            self._set_limit(float(min(START_LIMIT, self.ceiling)))
+        self._count(rate_limited=False)
+        self._wake_waiters()
+
+    def record_refusal(self) -> None:
+        """Let another request knock beside one that keeps its seat until something is answered."""
+        if self._probing:
+            self._set_limit(min(float(PROBE_LIMIT), self.limit + 1))
+            self._wake_waiters()
+
+    def record_rate_limit(self, pause: float | None) -> None:
+        """Count a refusal for too many requests; a long pause that it names holds for all."""
+        if pause is not None and pause >= LONG_PAUSE:
+            self.hold(pause)
+        if not self._probing:
+            self._count(rate_limited=True)
+
+    def hold(self, seconds: float) -> None:
+        """Send nothing for so long."""
+        until = self.clock() + min(seconds, LONGEST_HOLD)
+        self.held_until = max(self.held_until, until)
+
+    def read_headers(self, headers: Mapping[str, str]) -> None:
+        """Read a server's own account of what is left; hold where that is nothing."""
+        for kind in KINDS:
+            if headers.get(f"x-ratelimit-remaining-{kind}", "").strip() == "0":
+                self.hold(parse_duration(headers.get(f"x-ratelimit-reset-{kind}", "")))
+
+    async def _acquire(self) -> None:
+        if self._waiting or not self._has_free_slot():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            self._wake_waiters()
+            try:
+                await waiter
+            except asyncio.CancelledError:
+                if waiter.done() and not waiter.cancelled():
+                    self.in_flight -= 1
+                raise
+        else:
+            self.in_flight += 1
+
+    def _has_free_slot(self) -> bool:
+        return self.in_flight < int(self.limit) and self.clock() >= self.held_until
+
+    def _wake_waiters(self) -> None:
+        """Give seats to those who wait; where all are held, look again when that ends."""
+        while self._waiting and self._has_free_slot():
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                self.in_flight += 1
+                waiter.set_result(None)
+        if self._waiting and (remaining := self.held_until - self.clock()) > 0:
+            asyncio.get_running_loop().call_later(remaining + 0.001, self._wake_waiters)
+
+    def _count(self, rate_limited: bool) -> None:
+        window = self._window
+        if window.skipped:
+            window.skipped -= 1
+            return
+        window.rate_limited += rate_limited
+        window.answered += not rate_limited
+        if window.rate_limited + window.answered >= max(SMALLEST_WINDOW, int(self.limit)):
+            self._decide(window)
+
+    def _decide(self, window: _Window) -> None:
+        share = window.rate_limited / (window.rate_limited + window.answered)
+        trial, self._trial = self._trial, None
+        if share <= self._tolerated_share * 1.3 + 0.05 * (self._tolerated_share > 0):
+            self._tolerated_share *= 1.0 if share else 0.9
+            self._grow()
+        elif trial and share > trial.share / 3:
+            self._tolerated_share = max(share, trial.share)
+            self._set_limit(trial.limit)
+        else:
+            self._slow_start = False
+            self._trial = _Trial(self.limit, share) if share <= MAX_EXCUSED_SHARE else None
+            self._set_limit(max(1.0, DECREASE * self.limit * (1 - share)))
+
+    def _grow(self) -> None:
+        step = self.limit if self._slow_start else max(1.0, self.limit / 8)
+        self._set_limit(min(float(self.ceiling), self.limit + step))
+
+    def _set_limit(self, limit: float) -> None:
+        changed = int(limit) != int(self.limit)
+        self.limit = limit
+        self._window = _Window(self.in_flight if changed else 0)
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a duration as rate-limit headers write it: `1s`, `6m0s`, `120ms`."""
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text.strip())
+    if not parts:
+        return float(text) if re.fullmatch(r"\d+(\.\d+)?", text.strip()) else 0.0
+    return sum(float(number) * UNITS[unit] for number, unit in parts)

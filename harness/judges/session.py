@@ -1,0 +1,350 @@
+"""What a client is handed its requests by, and hands the replies to.
+
+The requests of one run: which are stored, which are asked, what has been found about each.
+
+Requests are rendered when their turn comes, and replies are let go when they are read: what grows
+with a run is a key, a number and a verdict a request.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from harness.errors import BatchPendingError, JudgeError
+from harness.judges import chat_format, model_check
+from harness.judges.costs import CostTracker
+from harness.judges.store.database import Attempt, VerdictStore, key_of
+from harness.judges.store.leases import Owner, new_owner
+from harness.protocols import JudgeClient, VerdictParser
+from harness.types import Advance, Body, JudgeRequest, ParsedVerdict, RawReply, Reply, Verdict
+
+
+class ListQueue:
+    """A desk over a list of requests; replies are kept in memory, by place."""
+
+    def __init__(self, bodies: Sequence[Body]) -> None:
+        self._bodies = iter(enumerate(bodies))
+        self._count = len(bodies)
+        self.replies: dict[int, RawReply] = {}
+        self.failures: list[str] = []
+        self.refusals: dict[int, str] = {}
+
+    def next(self) -> tuple[int, Body] | None:
+        """Return the next request, in order."""
+        return next(self._bodies, None)
+
+    def is_done(self) -> bool:
+        """Say whether every request has its reply, or is refused."""
+        return len(self.replies) + len(self.refusals) == self._count
+
+    def keep(self, replies: Sequence[RawReply]) -> None:
+        """Keep replies."""
+        self.replies |= {reply.index: reply for reply in replies}
+
+    def record_failure(self, index: int, reason: str) -> None:
+        """Note what went wrong."""
+        self.failures.append(reason)
+
+    def record_refusal(self, index: int, reason: str) -> None:
+        """Keep what was refused."""
+        self.refusals[index] = reason
+
+
+CLAIM_SIZE = 32
+"""Requests that are looked up and claimed together."""
+POLL_SECONDS = 0.2
+"""How often those are looked up that another process is asking."""
+
+
+@dataclass
+class RequestChain:
+    """A request, the replies to it and to its follow-ups, and what is to be asked next."""
+
+    request: JudgeRequest
+    client: JudgeClient
+    next_request: JudgeRequest | None
+    replies: list[Reply] = field(default_factory=list)
+    parsed: ParsedVerdict | None = None
+    last_reply: Reply | None = None
+    """The last reply, which may have been empty."""
+    refusal: str = ""
+    """Why a server would not take what was to be asked next."""
+    reply_count: int = 0
+    """Replies in all, empty ones included."""
+    replies_used: Counter[str] = field(default_factory=Counter)
+    """By key, how many of its stored attempts are among the replies."""
+
+    @property
+    def body(self) -> Body:
+        """What is to be asked next."""
+        assert self.next_request is not None
+        return self.client.body(self.next_request)
+
+    def add_reply(self, reply: Reply, parser: VerdictParser) -> None:
+        """Count a reply to what was asked; after an empty one the same is asked again."""
+        self.replies_used[key_of(self.body)] += 1
+        self.last_reply, self.reply_count = reply, self.reply_count + 1
+        current, self.next_request = self.next_request, None
+        if has_content := not is_empty(reply):
+            self.replies.append(reply)
+            self.parsed = parser.parse(self.replies)
+        if self.parsed is None and self.reply_count < self.client.unparsed_attempts:
+            self.next_request = (
+                parser.follow_up(self.request, self.replies) if has_content else current
+            )
+
+    def refuse(self, reason: str) -> None:
+        """End without a reading: a server will not take what was to be asked next."""
+        self.replies_used[key_of(self.body)] += 0  # no reply, but on the trail of what was asked
+        self.refusal, self.next_request = reason, None
+
+    def verdict(self, request_id: str) -> Verdict:
+        """Return what was read, and what the judge said; without a reading, all of its replies."""
+        model = model_check.served_name(self.last_reply.model) if self.last_reply else ""
+        text = "\n".join(reply.content for reply in self.replies)
+        return Verdict(request_id, self.parsed, model, text, self.refusal)
+
+
+def is_empty(reply: Reply) -> bool:
+    """Say whether a judge has said nothing at all: no word, and no log-probabilities."""
+    return not reply.content.strip() and not reply.top_logprobs
+
+
+@dataclass
+class JudgingSession:
+    """Implements `Desk` over a store; equal requests share a chain."""
+
+    requests: Sequence[JudgeRequest]
+    parser: VerdictParser
+    client: JudgeClient
+    store: VerdictStore
+    tracker: CostTracker
+    models: frozenset[str]
+    """Names under which the judge may be served."""
+    advance: Advance
+    owner: Owner = field(default_factory=new_owner)
+    stop_error: JudgeError | None = None
+    """Why no more is asked."""
+    index_by_key: dict[str, int] = field(default_factory=dict)
+    """By key, the first place that asks for it."""
+    verdicts: list[Verdict | None] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._waiting: deque[int] = deque()
+        self._claimed_elsewhere: deque[int] = deque()
+        self._last_poll = 0.0
+        self._batched: set[int] = set()
+        self._ready: deque[tuple[int, RequestChain]] = deque()
+        self._in_flight: dict[int, RequestChain] = {}
+        self._duplicates: dict[int, list[int]] = defaultdict(list)
+        self._quarantined = 0
+        self.verdicts = [None] * len(self.requests)
+        for index in range(len(self.requests)):
+            key = key_of(self.client.body(self.requests[index]))
+            first = self.index_by_key.setdefault(key, index)
+            (self._waiting if first == index else self._duplicates[first]).append(index)
+
+    def next(self) -> tuple[int, Body] | None:
+        """Return a place and what is to be asked there, claimed; None: nothing at the moment."""
+        self._fill()
+        if self.stop_error is not None or not self._ready:
+            return None
+        index, chain = self._ready[0]
+        if not self.tracker.reserve(index, chain.body):
+            self.stop_error = self.tracker.budget_error(len(self._ready) + len(self._waiting))
+            return None
+        self._ready.popleft()
+        self._in_flight[index] = chain
+        return index, chain.body
+
+    def is_done(self) -> bool:
+        """Say whether nothing will be given out any more."""
+        if self._in_flight:
+            return False
+        return self.stop_error is not None or not (
+            self._waiting or self._claimed_elsewhere or self._ready
+        )
+
+    def keep(self, replies: Sequence[RawReply]) -> None:
+        """Store replies, and only then let them count."""
+        answers = [
+            (self._in_flight[raw.index], raw, chat_format.reply_of(raw.text)) for raw in replies
+        ]
+        attempts = [self._attempt(chain, raw.text, reply) for chain, raw, reply in answers]
+        calls = [
+            self.tracker.record_reply(chain.body, reply, attempt.status, raw.seconds)
+            for (chain, raw, reply), attempt in zip(answers, attempts, strict=True)
+        ]
+        self.store.add(attempts, calls)
+        for (chain, raw, reply), attempt in zip(answers, attempts, strict=True):
+            del self._in_flight[raw.index]
+            self.tracker.release(raw.index)
+            if attempt.quarantined:
+                self._stop_for_model(attempt.model)
+                continue
+            chain.add_reply(reply, self.parser)
+            if chain.next_request is None:
+                self._settle(raw.index, chain)
+            else:
+                self._waiting.appendleft(raw.index)
+
+    def record_failure(self, index: int, reason: str) -> None:
+        """Note a try without a verdict that may be on the bill all the same."""
+        self.store.add((), [self.tracker.record_failure(self._in_flight[index].body, reason)])
+
+    def record_refusal(self, index: int, reason: str) -> None:
+        """Keep that the server will not take a request: its verdict is missing, and says why."""
+        chain = self._in_flight[index]
+        attempt = Attempt(chain.body, reason, "", parsable=False, refused=True)
+        self.store.add([attempt], [self.tracker.record_refusal(chain.body)])
+        del self._in_flight[index]
+        self.tracker.release(index)
+        chain.refuse(reason)
+        self._settle(index, chain)
+
+    def pending_indices(self) -> list[int]:
+        """Return the first places of requests that have to be asked, after a look at the store."""
+        pending = []
+        while self._waiting:
+            indices = [self._waiting.popleft() for _ in range(min(CLAIM_SIZE, len(self._waiting)))]
+            pending += [
+                index for index, chain in self._replay(indices) if chain.next_request is not None
+            ]
+        return pending
+
+    def finish(self) -> list[Verdict]:
+        """Return one verdict a request, in order.
+
+        Raises:
+            JudgeError: why there is not.
+        """
+        self.store.release(self.owner)
+        if self.stop_error is not None:
+            raise self.stop_error
+        return [verdict for verdict in self.verdicts if verdict is not None]
+
+    def is_cached(self) -> bool:
+        """Look until there is something to ask; say whether the store settles all there is."""
+        self._fill()
+        return self.stop_error is None and self.is_done()
+
+    def asked_keys(self) -> Iterator[str]:
+        """Yield the key of everything that was asked, follow-ups included."""
+        remaining = deque(self.index_by_key.values())
+        while remaining:
+            indices = [remaining.popleft() for _ in range(min(CLAIM_SIZE, len(remaining)))]
+            for _, chain in self._replay(indices):
+                yield from chain.replies_used
+                if (
+                    chain.next_request is not None
+                    and (key := key_of(chain.body)) not in chain.replies_used
+                ):
+                    yield key
+
+    def _fill(self) -> None:
+        while self.stop_error is None and not self._ready and (indices := self._next_indices()):
+            self._resolve(indices)
+
+    def _next_indices(self) -> list[int]:
+        """Return places to look at: new ones, or now and then those that others are asking."""
+        if self._waiting:
+            return [self._waiting.popleft() for _ in range(min(CLAIM_SIZE, len(self._waiting)))]
+        now = time.monotonic()
+        if not self._claimed_elsewhere or now - self._last_poll < POLL_SECONDS:
+            return []
+        self._last_poll = now
+        if len(self._batched) == len(self._claimed_elsewhere) and not self._in_flight:
+            self.stop_error = BatchPendingError(
+                f"{len(self._claimed_elsewhere)} requests are in a batch that is under way: "
+                "`--resume` fetches it"
+            )
+            return []
+        return [
+            self._claimed_elsewhere.popleft()
+            for _ in range(min(CLAIM_SIZE, len(self._claimed_elsewhere)))
+        ]
+
+    def _resolve(self, indices: Sequence[int]) -> None:
+        """Settle what the store knows, claim the rest."""
+        unanswered = {
+            index: chain for index, chain in self._replay(indices) if chain.next_request is not None
+        }
+        by_key = {key_of(chain.body): index for index, chain in unanswered.items()}
+        wanted = {key: unanswered[index].replies_used[key] for key, index in by_key.items()}
+        if not wanted:
+            return
+        claimed = self.store.claim(wanted, self.owner, self.models)
+        self._batched -= set(indices)
+        self._batched |= {by_key[key] for key in claimed.batched}
+        for key, index in by_key.items():
+            if key in claimed.granted:
+                self._ready.append((index, unanswered[index]))
+            elif key in claimed.answered:
+                self._waiting.appendleft(index)
+            else:
+                self._claimed_elsewhere.append(index)
+        # two chains may come to ask the same: the second waits for the first
+        self._claimed_elsewhere.extend(
+            index for index in unanswered if index not in by_key.values()
+        )
+
+    def _replay(self, indices: Sequence[int]) -> list[tuple[int, RequestChain]]:
+        """Follow chains as far as the store's replies reach; settle those that end."""
+        chains = [
+            (p, RequestChain(self.requests[p], self.client, self.requests[p])) for p in indices
+        ]
+        stored: dict[str, list[str]] = {}
+        while unknown := [
+            key
+            for _, chain in chains
+            if chain.next_request is not None and (key := key_of(chain.body)) not in stored
+        ]:
+            loaded = self.store.replies(unknown, self.models)
+            stored |= {key: loaded.get(key, []) for key in unknown}
+            for _, chain in chains:
+                self._replay_chain(chain, stored)
+        self._replay_refusals([chain for _, chain in chains if chain.next_request is not None])
+        for index, chain in chains:
+            if chain.next_request is None:
+                self._settle(index, chain)
+        return chains
+
+    def _replay_refusals(self, chains: Sequence[RequestChain]) -> None:
+        """End the chains that a server has refused to follow, unless it is to be asked again."""
+        if getattr(self.client, "ask_refused", False):
+            return
+        keys = [key_of(chain.body) for chain in chains]
+        reasons = self.store.refusals(keys)
+        for key, chain in zip(keys, chains, strict=True):
+            if key in reasons:
+                chain.refuse(reasons[key])
+
+    def _replay_chain(self, chain: RequestChain, stored: Mapping[str, list[str]]) -> None:
+        while chain.next_request is not None:
+            key = key_of(chain.body)
+            replies = stored.get(key, [])
+            if chain.replies_used[key] >= len(replies):
+                return
+            chain.add_reply(chat_format.reply_of(replies[chain.replies_used[key]]), self.parser)
+
+    def _attempt(self, chain: RequestChain, text: str, reply: Reply) -> Attempt:
+        name = model_check.served_name(reply.model)
+        readable = not is_empty(reply) and self.parser.parse([*chain.replies, reply]) is not None
+        return Attempt(chain.body, text, name, readable, quarantined=name not in self.models)
+
+    def _stop_for_model(self, name: str) -> None:
+        """Ask no more: another model answers."""
+        self._quarantined += 1
+        judge_name = getattr(self.client, "who", f"the judge {self.client.model}")
+        self.stop_error = model_check.wrong_model_error(
+            judge_name, self.client.model, name, self._quarantined
+        )
+
+    def _settle(self, index: int, chain: RequestChain) -> None:
+        indices = [index, *self._duplicates.get(index, ())]
+        for target in indices:
+            self.verdicts[target] = chain.verdict(self.requests[target].id)
+        self.advance(len(indices))

@@ -1,0 +1,1 @@
+"""The verdict store: schema, database, leases, batches, maintenance."""

@@ -1,0 +1,214 @@
+"""The last stage of an iteration: π_t, its pairs and their anchors become π_{t+1}."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.core.config import identity
+from harness.core.hardware import device_name
+from harness.core.hub import end_token_ids, load_tokenizer, save_policy
+from harness.core.jobs import GroupJob
+from harness.core.stages import ignore_progress, record_timing, scratch_directory
+from harness.protocols import Anchor, Logps, PairBatch
+from harness.scoring import packing
+from harness.scoring.scorer import Scorer
+from harness.training import metrics, records, reference_logps, trainer
+from harness.training.checkpoints import Checkpoints
+from harness.training.distributed import World, device, process_group
+from harness.training.metrics import step_metrics
+from harness.training.model import TrainingModel, load_start_model
+from harness.training.optimisers import OptimiserSettings
+from harness.training.spec import TrainSpec
+from harness.training.tracking import NullLog, TrainingLog
+from harness.training.trainer import BatchPlan, LossOutput, Trainer
+from harness.types import Pair, Policy, Track
+
+AnchorLogps = Mapping[Anchor, Tensor]
+"""By anchor: the stored log-probabilities, in nats, shape (pairs, 2): chosen, rejected."""
+
+
+def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Minimise the objective over iteration t's pairs, here or in processes of their own.
+
+    Raises:
+        CheckError: the live log-probabilities are not the stored ones of π_t at the first step, a
+            pair does not fit the model, or a loss is not finite.
+    """
+    processes = spec.optimiser.processes or spec.launcher.processes()
+    if processes == 1:
+        train_rank(spec, t, out, inputs, track)
+        return
+    payload = {"spec": spec, "t": t, "out": out, "inputs": inputs}
+    with track(f"iteration {t} · optimise", 0):
+        job = GroupJob(train_process, payload, scratch_directory(out))
+        spec.launcher.run_group(job, processes)
+
+
+def train_process(payload: Mapping[str, Any]) -> None:
+    """Train as one of several processes."""
+    train_rank(
+        payload["spec"], payload["t"], Path(payload["out"]), payload["inputs"], ignore_progress
+    )
+
+
+def train_rank(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Take part in the training of iteration t, from π_t or the last checkpoint on."""
+    needs_no_group = spec.dtype == "float32" and not spec.optimiser.offload
+    with nullcontext() if needs_no_group else process_group():
+        train_model(spec, t, out, inputs, track)
+
+
+def train_model(
+    spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track
+) -> None:
+    """Train in the group that stands, or without one."""
+    world, policy = World.current(), spec.policy.with_weights(inputs["policy"])
+    pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
+    model = TrainingModel(load_start_model(policy), spec.optimiser, spec.seed)
+    reference_logps.check_context(pairs, model.model.config.max_position_embeddings)
+    scorer = model.scorer(spec.dtype)
+    reference_logps.check_start(scorer, pairs, columns["previous"], spec.tolerance)
+    minimisation = Minimisation(spec, pairs, columns, scorer)
+    log = (
+        build_log(policy, pairs, scratch_directory(out), spec.optimiser)
+        if world.is_main
+        else NullLog()
+    )
+    trainer = Trainer(
+        scorer,
+        spec.optimiser,
+        minimisation.plan(),
+        minimisation.loss,
+        log,
+        build_checkpoints(scratch_directory(out), spec.optimiser, training_identity(spec)),
+        world,
+        evaluate=minimisation.evaluate,
+    )
+    label = f"iteration {t} · optimise"
+    log_context = log.open(f"{spec.method} · {label}", identity(spec))
+    with log_context, track(label, len(trainer.plan.steps)) as advance:
+        trainer.run(advance)
+    full_model = model.full_model()
+    if world.is_main:
+        save_policy(full_model, load_tokenizer(policy), out)
+        log.save(out)
+        record_timing(out, accelerators=world.size, accelerator=device_name())
+
+
+def build_log(
+    policy: Policy, pairs: Sequence[Pair], directory: Path, settings: OptimiserSettings
+) -> TrainingLog:
+    """Return the log of a training, with what the pairs' tokens already tell."""
+    tokenizer = load_tokenizer(policy)
+    initial_alarms = metrics.pair_alarms(
+        pairs, end_token_ids(tokenizer, policy.path), tokenizer.bos_token_id
+    )
+    return TrainingLog(directory, metrics.AlarmMonitor(), settings.tracker, initial_alarms)
+
+
+@dataclass(frozen=True)
+class Minimisation:
+    """One objective over one iteration's pairs."""
+
+    spec: TrainSpec
+    pairs: Sequence[Pair]
+    columns: AnchorLogps
+    scorer: Scorer
+
+    def plan(self) -> BatchPlan:
+        """Return the steps: what each trains on."""
+        settings, (trained, _) = self.spec.optimiser, self.split()
+        batches = trainer.batch_order(len(trained), settings.batch, self.spec.seed, settings.epochs)
+        steps = [[trained[position] for position in batch] for batch in batches]
+        sizes = [packing.row_size(reference_logps.pair_row(pair)) for pair in self.pairs]
+        return BatchPlan(steps, sizes, lambda i: f"prompt {self.pairs[i].prompt_id!r}")
+
+    def loss(self, items: Sequence[int]) -> LossOutput:
+        """Return the objective's losses of some pairs, and figures for the log."""
+        packed = packing.pack([reference_logps.pair_row(self.pairs[i]) for i in items])
+        batch = assemble_batch(self.scorer(packed).view(-1, 2), self.pairs, self.columns, items)
+        return self.spec.objective(batch), step_metrics(batch, self.spec.objective)
+
+    def evaluate(self) -> dict[str, float]:
+        """Return figures that are too dear for every step.
+
+        Entropy in nats a token, in the mean; of the pairs that are held out, in which share the
+        policy has moved from π_t towards the chosen response more than towards the rejected one.
+        """
+        rows = [
+            reference_logps.pair_row(self.pairs[i])
+            for i in reference_logps.pair_packs(self.pairs)[-1]
+        ]
+        with torch.no_grad():
+            metrics = {"entropy": float(self.scorer(packing.pack(rows), entropy=True))}
+        _, held_out = self.split()
+        return metrics | (
+            {"held_out_accuracy": self._held_out_accuracy(held_out)} if held_out else {}
+        )
+
+    def split(self) -> tuple[list[int], list[int]]:
+        """Return the pairs that are trained on, and those that are held out, by index."""
+        return trainer.split_held_out(len(self.pairs), self.spec.optimiser.held_out, self.spec.seed)
+
+    def _held_out_accuracy(self, held_out: Sequence[int]) -> float:
+        pairs = [self.pairs[i] for i in held_out]
+        correct = 0.0
+        for items, live in reference_logps.score_pairs(
+            self.scorer, pairs, reference_logps.pair_packs(pairs)
+        ):
+            drift = live - self.columns["previous"][[held_out[i] for i in items]]
+            correct += float((drift[:, 0] > drift[:, 1]).sum())
+        return correct / len(held_out)
+
+
+def training_identity(spec: TrainSpec) -> dict[str, Any]:
+    """Return what identifies a training besides its inputs."""
+    names = ("objective", "optimiser", "dtype", "seed")
+    return {name: identity(getattr(spec, name)) for name in names}
+
+
+def build_checkpoints(
+    directory: Path, settings: OptimiserSettings, training: dict[str, Any]
+) -> Checkpoints:
+    """Return where a stage's checkpoints lie."""
+    max_kept = settings.checkpoints
+    return Checkpoints(directory, training, settings.checkpoint_minutes, max_kept, World.current())
+
+
+def read_columns(inputs: Mapping[str, str]) -> AnchorLogps:
+    """Read the anchors' columns."""
+    return {
+        name: torch.tensor(records.read_logps(inputs[name])).T.to(device())
+        for name in inputs
+        if name not in ("policy", "pair")
+    }
+
+
+def assemble_batch(
+    live: Tensor, pairs: Sequence[Pair], columns: AnchorLogps, items: Sequence[int]
+) -> PairBatch:
+    """Return what the objective sees of some pairs."""
+    selected = [pairs[i] for i in items]
+    lengths = torch.tensor([[len(p.chosen_ids), len(p.rejected_ids)] for p in selected])
+    unknown = (math.nan, math.nan)
+    win_rates = torch.tensor([p.win_rates or unknown for p in selected], device=live.device)
+    return PairBatch(
+        policy=split_columns(live),
+        anchors={name: split_columns(column[list(items)]) for name, column in columns.items()},
+        lengths=split_columns(lengths.to(live.device)),
+        probability=torch.tensor([p.probability for p in selected], device=live.device),
+        win_rates=split_columns(win_rates),
+    )
+
+
+def split_columns(columns: Tensor) -> Logps:
+    """Split (items, 2) into chosen and rejected."""
+    return Logps(columns[:, 0], columns[:, 1])

@@ -1,0 +1,184 @@
+"""Frozen policies' log-probabilities of the very rows that are trained on, once for all steps.
+
+The packs are a pure function of the pairs, so that the policy in training can be scored on the same
+ones: on one machine it then gives the stored values again, in bfloat16 as in float32.
+
+Anchors in pieces: so many packs each, scored by whoever is free.
+
+Which pairs share a pack is decided over all of them, so that the pieces change no value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.core.hub import load_model
+from harness.core.jobs import RunShard, ShardedJob
+from harness.errors import CheckError
+from harness.scoring import packing
+from harness.scoring.scorer import Scorer, check_architecture, round_weights
+from harness.training import records
+from harness.training.distributed import device
+from harness.training.spec import TrainSpec
+from harness.types import Advance, Pair, Policy
+
+PACK_TOKENS = 8192
+"""Tokens in a pack that is scored without gradients."""
+
+
+def pair_row(pair: Pair) -> packing.Row:
+    """Return a pair as a row: chosen, then rejected."""
+    return pair.prompt_ids, (pair.chosen_ids, pair.rejected_ids)
+
+
+def pair_packs(pairs: Sequence[Pair]) -> list[list[int]]:
+    """Return which pairs are scored together, by index."""
+    return packing.first_fit_decreasing(
+        [packing.row_size(pair_row(pair)) for pair in pairs], PACK_TOKENS
+    )
+
+
+def frozen_logps(
+    policy: Policy, pairs: Sequence[Pair], dtype: str, advance: Advance
+) -> list[float]:
+    """Return log π(y | x) of every pair's chosen and rejected response, alternating, in nats.
+
+    Raises:
+        PolicyError: the model cannot be used.
+        CheckError: a pair is longer than the model's context.
+    """
+    logps = torch.empty(len(pairs), 2)
+    for items, values in score_pairs(frozen_scorer(policy, pairs, dtype), pairs, pair_packs(pairs)):
+        logps[items] = values.cpu()
+        advance(len(items))
+    return [float(value) for value in logps.flatten()]
+
+
+def frozen_scorer(policy: Policy, pairs: Sequence[Pair], dtype: str) -> Scorer:
+    """Return what scores a frozen policy's responses in these pairs.
+
+    The architecture is checked in float32, before weights are rounded to what is computed in.
+
+    Raises:
+        PolicyError: the model cannot be used.
+        CheckError: a pair is longer than the model's context.
+    """
+    model = load_model(policy, torch.float32, device())
+    check_architecture(model)
+    check_context(pairs, model.config.max_position_embeddings)
+    return Scorer(round_weights(model, dtype))
+
+
+def score_pairs(
+    scorer: Scorer, pairs: Sequence[Pair], packs: Sequence[list[int]]
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Yield each pack's pairs with their log-probabilities, in nats, shape (pairs, 2)."""
+    for items in packs:
+        with torch.no_grad():
+            yield items, scorer(packing.pack([pair_row(pairs[i]) for i in items])).view(-1, 2)
+
+
+def check_start(scorer: Scorer, pairs: Sequence[Pair], stored: Tensor, tolerance: float) -> None:
+    """Check that training begins at the policy whose samples it trains on.
+
+    Scores the first and the last of the anchor's own packs. It catches what else goes unseen:
+    another template, a stale checkpoint, other rows, dropout.
+
+    Args:
+        scorer: the live policy.
+        pairs: all pairs that are trained on.
+        stored: π_t's log-probabilities of them, in nats, shape (pairs, 2).
+        most: how far apart the two may lie, in nats.
+
+    Raises:
+        CheckError: they lie farther apart.
+    """
+    all_packs = pair_packs(pairs)
+    for items, live in score_pairs(scorer, pairs, all_packs[:1] + all_packs[1:][-1:]):
+        difference = float((live - stored[items].to(live.device)).abs().max())
+        if not difference <= tolerance:
+            raise CheckError(
+                f"the policy's log-probabilities at the first step lie {difference:.3g} nats from the "
+                f"stored ones of π_t (at most {tolerance:g} is allowed): weights or rows have changed; "
+                "remove the run's anchor stages and run again"
+            )
+
+
+def check_context(pairs: Sequence[Pair], context: int | None) -> None:
+    """Refuse pairs that are longer than the model can read.
+
+    Raises:
+        CheckError: a prompt with a response has more tokens than the model has positions.
+    """
+    for pair in pairs if context else ():
+        longest = len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))
+        if longest > (context or 0):
+            raise CheckError(
+                f"a pair of prompt {pair.prompt_id!r} has {longest} tokens, the model reads "
+                f"{context}: leave such pairs out with --set max_length={context}"
+            )
+
+
+def anchor_job(
+    spec: TrainSpec, pairs: Sequence[Pair], directory: Path, inputs: Mapping[str, str]
+) -> ShardedJob:
+    """Return the work on an iteration's pairs, about as many a piece as the launcher wants.
+
+    Args:
+        spec: the method.
+        pairs: all of them; they lie in `inputs` too.
+        place: where what a killed run goes on from lies.
+        inputs: folders by what lies in them: `pair`, and `policy`, the frozen one.
+    """
+    shard_size = spec.launcher.shard_size
+    shards = group_packs(pair_packs(pairs), shard_size)
+    sizes = tuple(len(items) for items in map(flatten, shards))
+    longest = (pairs[shard[0][0]].prompt_id for shard in shards)
+    names = tuple(
+        f"{size} pairs (the longest: prompt {key!r})"
+        for size, key in zip(sizes, longest, strict=True)
+    )
+    payload = {"spec": spec, "inputs": inputs}
+    return ShardedJob(
+        shard_scorer, payload, sizes, directory / f"pieces-of-{shard_size}", names=names
+    )
+
+
+def group_packs(packs: Sequence[list[int]], max_pairs: int) -> list[list[list[int]]]:
+    """Return consecutive packs together: one, or as many as have so many pairs at most."""
+    groups: list[list[list[int]]] = []
+    for pack in packs:
+        if groups and len(flatten(groups[-1])) + len(pack) <= max_pairs:
+            groups[-1].append(pack)
+        else:
+            groups.append([pack])
+    return groups
+
+
+def flatten(packs: Sequence[list[int]]) -> list[int]:
+    """Return the pairs of several packs, by index."""
+    return [item for pack in packs for item in pack]
+
+
+@contextmanager
+def shard_scorer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
+    """Yield what scores the pairs of a piece, with the frozen policy kept loaded."""
+    spec, inputs = payload["spec"], payload["inputs"]
+    pairs = records.read_pairs(inputs["pair"])
+    shards = group_packs(pair_packs(pairs), spec.launcher.shard_size)
+    scorer = frozen_scorer(spec.policy.at(inputs["policy"]), pairs, spec.dtype)
+
+    def run_shard(shard: int, out: Path, advance: Advance) -> None:
+        logps: dict[int, tuple[float, float]] = {}
+        for items, values in score_pairs(scorer, pairs, shards[shard]):
+            logps.update(zip(items, values.tolist(), strict=True))
+            advance(len(items))
+        records.write_logps_shard(out, logps)
+
+    yield run_shard

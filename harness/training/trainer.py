@@ -1,0 +1,234 @@
+"""A micro-batch that does not fit the memory, told with a budget that does.
+
+Which items each optimiser step trains on, and which are only looked at.
+
+The optimiser's loop: steps of packed micro-batches, clipped AdamW, a learning-rate schedule.
+
+Masters are float32. A step's loss is the mean over its items however they are packed, so that the
+memory a micro-batch takes never changes the result. The host waits for the device once a step.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.core.seeds import derive
+from harness.errors import CheckError, HarnessError
+from harness.scoring import packing
+from harness.training.checkpoints import Checkpoints
+from harness.training.distributed import (
+    SINGLE_PROCESS,
+    World,
+    full_tensor,
+    reshard,
+    set_gradient_sync,
+)
+from harness.training.optimisers import (
+    OptimiserSettings,
+    build_optimiser,
+    learning_rate_factor,
+    set_learning_rate,
+)
+from harness.types import Advance
+
+
+@dataclass
+class MemoryGuard:
+    """What a training has found out about how many tokens fit."""
+
+    largest_fit: int = 0
+    """The most tokens that a micro-batch has had so far."""
+
+    @contextmanager
+    def guard(self, tokens: int, items: int) -> Iterator[None]:
+        """Turn a lack of memory within the context into an error that names a budget.
+
+        Raises:
+            HarnessError: the device's memory was not enough.
+        """
+        try:
+            yield
+        except RuntimeError as error:
+            if not _is_out_of_memory(error):
+                raise
+            raise HarnessError(self._advice(tokens, items)) from error
+        self.largest_fit = max(self.largest_fit, tokens)
+
+    def _advice(self, tokens: int, items: int) -> str:
+        message = f"out of memory: {items} items of {tokens} tokens in all do not fit"
+        if items == 1 and self.largest_fit < tokens:
+            return (
+                f"{message}: lower max_length, or --set optimiser.gradient_checkpointing=true, "
+                "or train adapters with --set 'optimiser.lora={rank: 16}'"
+            )
+        budget = self.largest_fit or tokens // 2
+        reason = "fitted" if self.largest_fit else "is half of it"
+        return f"{message}: run again with --set optimiser.micro_tokens={budget}, which {reason}"
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Say whether torch has found no memory; on a processor it tells that in words only."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def batch_order(count: int, batch: int, seed: int, epochs: int) -> list[list[int]]:
+    """Return the items of every optimiser step; an epoch's last step holds what is left."""
+    return [step for epoch in range(epochs) for step in shuffle_epoch(count, batch, seed, epoch)]
+
+
+def shuffle_epoch(count: int, batch: int, seed: int, epoch: int) -> Iterator[list[int]]:
+    """Yield the items of an epoch's optimiser steps, in an order made of (seed, epoch) alone."""
+    permutation = np.random.default_rng(derive(seed, "order", epoch)).permutation(count)
+    for start in range(0, count, batch):
+        yield [int(i) for i in permutation[start : start + batch]]
+
+
+def split_held_out(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return the items that are trained on and those that are only looked at, each in order."""
+    permutation = np.random.default_rng(derive(seed, "held out")).permutation(count)
+    held_out_count = round(share * count)
+    return sorted(int(i) for i in permutation[held_out_count:]), sorted(
+        int(i) for i in permutation[:held_out_count]
+    )
+
+
+LossOutput = tuple[Tensor, Mapping[str, Tensor]]
+"""A micro-batch's losses, one an item, and what else of it is worth a line in the log."""
+LossFunction = Callable[[Sequence[int]], LossOutput]
+StepMetrics = dict[str, Any]
+EVALUATIONS = 10
+"""How often a training is looked at more closely."""
+
+
+class StepLog(Protocol):
+    """Where the figures of every step go."""
+
+    def rewind(self, step: int) -> None:
+        """Forget what came after a step."""
+
+    def add(self, row: StepMetrics) -> None:
+        """Keep the figures of a step."""
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Which items each step trains on, and what they take."""
+
+    steps: Sequence[Sequence[int]]
+    sizes: Sequence[int]
+    """By item: its tokens in a pack."""
+    name: Callable[[int], str] = str
+    """What messages call an item."""
+
+    def packs(self, step: int, budget: int, world: World) -> list[Sequence[int]]:
+        """Return this process's micro-batches of a step; as many in every process."""
+        packs = packing.split_by_budget(self.steps[step], self.sizes, budget)
+        return packing.packs_of_rank(packs, world.rank, world.size)
+
+    def tokens(self, step: int) -> int:
+        """Return the tokens of a step."""
+        return sum(self.sizes[i] for i in self.steps[step])
+
+
+@dataclass
+class Trainer:
+    """A model in training: what is minimised, by what, and where it is told and kept."""
+
+    model: nn.Module
+    settings: OptimiserSettings
+    plan: BatchPlan
+    loss: LossFunction
+    log: StepLog
+    checkpoints: Checkpoints | None = None
+    world: World = SINGLE_PROCESS
+    memory: MemoryGuard = field(default_factory=MemoryGuard)
+    evaluate: Callable[[], StepMetrics] | None = None
+    """Gives figures that are too dear for every step; called before some of them."""
+
+    def run(self, advance: Advance) -> None:
+        """Minimise the mean of `loss` over the items of every step, from the last checkpoint on.
+
+        Raises:
+            CheckError: a loss or a gradient is not finite, or a checkpoint is another training's.
+            HarnessError: a micro-batch does not fit the device's memory.
+        """
+        optimiser = build_optimiser(self.settings, reshard(self.model))
+        done = self.checkpoints.resume(self.model, optimiser) if self.checkpoints else 0
+        self.log.rewind(done)
+        advance(done)
+        total = len(self.plan.steps)
+        for step in range(done, total):
+            started = time.perf_counter()
+            rate = self.settings.learning_rate * learning_rate_factor(self.settings, step, total)
+            set_learning_rate(optimiser, rate)
+            metrics = self._evaluate(step) | self._accumulate_gradient(step)
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+            seconds = time.perf_counter() - started
+            speed = {"seconds": seconds, "tokens_per_second": self.plan.tokens(step) / seconds}
+            self.log.add({"step": step + 1, "learning_rate": rate, **metrics, **speed})
+            advance(1)
+            if self.checkpoints and step + 1 < total:
+                self.checkpoints.write_if_due(step + 1, self.model, optimiser)
+
+    def _evaluate(self, step: int) -> StepMetrics:
+        every = max(1, len(self.plan.steps) // EVALUATIONS)
+        return self.evaluate() if self.evaluate and step % every == 0 else {}
+
+    def _accumulate_gradient(self, step: int) -> StepMetrics:
+        """Accumulate a step's gradient, clipped; return the means of its figures.
+
+        A process that has fewer packs than the others takes one item with weight 0, so that all
+        call the same collectives.
+        """
+        items = self.plan.steps[step]
+        packs = self.plan.packs(step, self.settings.micro_tokens, self.world)
+        sums: dict[str, Tensor] = {}
+        losses: list[Tensor] = []
+        for number, pack in enumerate(packs):
+            batch = pack or items[:1]
+            set_gradient_sync(self.model, is_last=number == len(packs) - 1)
+            with self.memory.guard(sum(self.plan.sizes[i] for i in batch), len(batch)):
+                item_losses, metrics = self.loss(batch)
+                (item_losses.sum() * (self.world.size * bool(pack) / len(items))).backward()
+            losses.append(item_losses.detach())
+            for name, values in {"loss": item_losses, **metrics}.items():
+                sums[name] = sums.get(name, 0) + values.detach().sum() * bool(pack)
+        norm = full_tensor(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
+        total = self.world.all_reduce(torch.stack(list(sums.values())).double() / len(items))
+        means = torch.cat([norm.double()[None], total]).tolist()  # the step's one wait
+        if not math.isfinite(means[0]):
+            raise self._not_finite(step, packs, losses)
+        return dict(zip(("gradient_norm", *sums), means, strict=True))
+
+    def _not_finite(
+        self, step: int, packs: Sequence[Sequence[int]], losses: Sequence[Tensor]
+    ) -> CheckError:
+        non_finite = [
+            self.plan.name(item)
+            for items, values in zip(packs, losses, strict=True)
+            for item, value in zip(items, values.tolist(), strict=False)
+            if not math.isfinite(value)
+        ]
+        non_finite = self.world.all_gather(non_finite)
+        subject = f"the loss of {_join_names(non_finite)}" if non_finite else "the gradient"
+        latest = self.checkpoints.latest_step() if self.checkpoints else 0
+        note = f" (the checkpoint of step {latest} is kept)" if latest else ""
+        return CheckError(
+            f"{subject} at step {step + 1} is not finite{note}: look at these items, "
+            "or lower optimiser.learning_rate"
+        )
+
+
+def _join_names(names: Sequence[str], limit: int = 5) -> str:
+    shown = ", ".join(names[:limit])
+    return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown

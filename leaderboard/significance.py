@@ -1,0 +1,233 @@
+"""Who is not told from the best, and who differs from a named baseline, by paired tests.
+
+The tests run on per-prompt values from each result's items, over the prompts that two contestants
+share; see `harness.statistics.paired`. A figure of a regression (length and style controlled) has
+what each prompt contributes to it; where a result does not tell that, it has no marks.
+
+Each contestant's difference from a named one as a figure of its own, with a paired interval.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import StoreError
+from harness.types import Estimate
+from leaderboard import columns
+from leaderboard.groups import Group
+from leaderboard.rows import Row
+
+if TYPE_CHECKING:
+    from harness.statistics.paired import Differences
+
+
+Items = Sequence[Mapping[str, Any]]
+PromptScores = Mapping[str, tuple[float, float]]
+"""By prompt: points in the metric's unit, and what they weigh."""
+
+ROUNDS, SEED = 1000, 0
+RATING_METRICS = ("score", "turn_1", "turn_2")
+CATEGORY_METRIC = "{}_win_rate"
+
+
+@dataclass(frozen=True, slots=True)
+class SignificanceMarks:
+    """What the paired tests of one metric say; rows are known by their source."""
+
+    top: frozenset[str] = frozenset()
+    differing: frozenset[str] = frozenset()
+    detectable: float | None = None
+    """The median over pairs of the difference that is found four times in five."""
+    fewest_prompts: int = 0
+    """Prompts that a pair shares; so is `most`."""
+    most_prompts: int = 0
+
+
+@dataclass
+class ItemsReader:
+    """Reads items, every file once."""
+
+    cache: dict[Path, Items] = field(default_factory=dict)
+
+    def scores(self, row: Row, metric: str) -> PromptScores:
+        """Return the points and weights of a row's prompts; none where it has no file.
+
+        Raises:
+            StoreError: the file is damaged.
+        """
+        if row.repeats:
+            return average_scores([self.scores(repeat, metric) for repeat in row.repeats])
+        if row.items is None:
+            return {}
+        try:
+            if row.items not in self.cache:
+                self.cache[row.items] = json.loads(row.items.read_text(encoding="utf-8"))
+            return prompt_scores(self.cache[row.items], metric)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+            raise StoreError(
+                f"{row.items} is damaged ({error}); run `harness eval` again, or remove it to go "
+                "without its paired tests"
+            ) from error
+
+
+def compare_rows(
+    rows: Sequence[Row], metric: str, baseline: str | None, reader: ItemsReader
+) -> SignificanceMarks:
+    """Compare contestants of one benchmark and judge; fewer than two are not compared.
+
+    Args:
+        rows: Of one protocol and judge, measured.
+        metric: Which of their estimates.
+        baseline: The label that others are said to differ from; None: nobody.
+        reader: Of the rows' items.
+    """
+    scored = [(row, reader.scores(row, metric)) for row in rows if metric in row.estimates]
+    scored = [(row, scores) for row, scores in scored if scores]
+    if len(scored) < 2:
+        return SignificanceMarks()
+    return _test_pairs(
+        [row for row, _ in scored], [scores for _, scores in scored], metric, baseline
+    )
+
+
+def prompt_scores(items: Items, metric: str) -> PromptScores:
+    """Return every prompt's points and weight; nothing where the metric is no sum over prompts."""
+    scores: dict[str, tuple[float, float]] = {}
+    for item in items:
+        points, weight = _points(item, metric)
+        if weight:
+            key = str(item["question"] if "question" in item else item["prompt_id"])
+            previous = scores.get(key, (0.0, 0.0))
+            scores[key] = (previous[0] + float(points), previous[1] + float(weight))
+    return scores
+
+
+def average_scores(scores_by_seed: Sequence[PromptScores]) -> PromptScores:
+    """Return every prompt's points and weight in the mean over seeds; none where one has none."""
+    if not all(scores_by_seed):
+        return {}
+    pairs_by_prompt: dict[str, list[tuple[float, float]]] = {}
+    for scores in scores_by_seed:
+        for prompt, pair in scores.items():
+            pairs_by_prompt.setdefault(prompt, []).append(pair)
+    return {
+        prompt: (sum(p for p, _ in pairs) / len(pairs), sum(w for _, w in pairs) / len(pairs))
+        for prompt, pairs in pairs_by_prompt.items()
+    }
+
+
+def _points(item: Mapping[str, Any], metric: str) -> tuple[float, float]:
+    match item:
+        case {"rating": rating, "turn": turn} if metric in RATING_METRICS:
+            is_rated = rating is not None and metric in ("score", f"turn_{turn}")
+            return (rating, 1.0) if is_rated else (0.0, 0.0)
+        case _ if item.get(metric) is not None:
+            return item[metric], 1.0
+        case {"preference": preference} if metric == "win_rate":
+            return (0.0, 0.0) if preference is None else (100 * preference, 1.0)
+        case {"won": won, "weight": weight}:
+            is_counted = metric in ("win_rate", CATEGORY_METRIC.format(item.get("category")))
+            return (100 * won, weight) if is_counted else (0.0, 0.0)
+    return 0.0, 0.0
+
+
+def _test_pairs(
+    rows: Sequence[Row], scores_by_row: Sequence[PromptScores], metric: str, baseline: str | None
+) -> SignificanceMarks:
+    import numpy as np
+
+    from harness.statistics import paired
+
+    differences = paired_differences(rows, scores_by_row, metric)
+    figures = [row.estimates[metric].value for row in rows]
+    top = paired.top_group(differences, int(np.argmax(figures)))
+    labels = [row.label for row in rows]
+    differing = (
+        paired.differs_from_baseline(differences, labels.index(baseline))
+        if baseline in labels
+        else [False] * len(rows)
+    )
+    pairs = np.triu_indices(len(rows), 1)
+    errors, shared = differences.error[pairs], differences.shared[pairs]
+    positive_errors = errors[errors > 0]
+    return SignificanceMarks(
+        frozenset(row.source for row, mark in zip(rows, top, strict=True) if mark),
+        frozenset(row.source for row, mark in zip(rows, differing, strict=True) if mark),
+        paired.minimum_detectable_difference(float(np.median(positive_errors)))
+        if len(positive_errors)
+        else None,
+        int(shared.min()),
+        int(shared.max()),
+    )
+
+
+def paired_differences(
+    rows: Sequence[Row], scores_by_row: Sequence[PromptScores], metric: str
+) -> Differences:
+    """Compare everybody with everybody over shared prompts, and over seeds where there are some."""
+    from harness.statistics import paired
+    from harness.statistics.seeds import SeedVariance
+
+    by_seed = [[r.estimates[metric].value for r in row.repeats or (row,)] for row in rows]
+    repeated = SeedVariance.of(by_seed) if any(row.repeats for row in rows) else None
+    return paired.paired_differences(
+        _prompt_table(scores_by_row), seed=SEED, rounds=ROUNDS, seed_variance=repeated
+    )
+
+
+def _prompt_table(scores_by_row: Sequence[PromptScores]) -> Any:
+    import numpy as np
+
+    from harness.statistics.paired import PromptTotals
+
+    prompts = list(dict.fromkeys(prompt for scores in scores_by_row for prompt in scores))
+    table = [[scores.get(prompt, (0.0, 0.0)) for scores in scores_by_row] for prompt in prompts]
+    array = np.array(table, dtype=np.float64)
+    return PromptTotals(array[:, :, 0], array[:, :, 1])
+
+
+def with_differences(group: Group, baseline: str, reader: ItemsReader) -> Group:
+    """Return a group whose measured rows tell how far they lie from the baseline's.
+
+    A metric that no prompt adds to has no difference; nor has the baseline itself.
+
+    Raises:
+        StoreError: a result's items are damaged.
+    """
+    matches = [row for row in group.rows if row.label == baseline and row.document is None]
+    if not matches:
+        return group
+    return replace(
+        group, rows=tuple(_add_differences(row, matches[0], reader) for row in group.rows)
+    )
+
+
+def _add_differences(row: Row, other: Row, reader: ItemsReader) -> Row:
+    if row is other or row.document is not None:
+        return row
+    shared = [name for name in row.estimates if name in other.estimates]
+    differences = {
+        columns.difference_name(name): _difference(row, other, name, reader) for name in shared
+    }
+    known = {name: estimate for name, estimate in differences.items() if estimate is not None}
+    return replace(row, estimates={**row.estimates, **known})
+
+
+def _difference(row: Row, other: Row, metric: str, reader: ItemsReader) -> Estimate | None:
+    """Return the first less the second over the prompts that both have; None: not known."""
+    from harness.statistics.intervals import t_critical_values
+
+    rows: Sequence[Row] = (row, other)
+    values = [reader.scores(side, metric) for side in rows]
+    if not all(values):
+        return None
+    differences = paired_differences(rows, values, metric)
+    value, error = float(differences.value[0, 1]), float(differences.error[0, 1])
+    if not error >= 0:
+        return None
+    half_width = error * float(t_critical_values(differences.degrees_of_freedom[:1, 1])[0])
+    return Estimate(value, value - half_width, value + half_width, error)
