@@ -44,23 +44,26 @@ def test_showing_the_help_imports_nothing_heavy():
     assert loaded(f"{code}; CliRunner().invoke(app, ['--help'])") == []
 
 
-def test_the_protocols_are_read_in_one_sitting():
-    assert len((ROOT / "harness/protocols.py").read_text().splitlines()) < 200
-
-
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_files_and_functions_stay_small(path):
     text = path.read_text()
-    assert text.count("\n") <= 400
+    assert text.count("\n") <= 600
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             assert node.end_lineno - node.lineno < 60, node.name
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "harness/cli").glob("*.py")), ids=name)
-def test_a_command_is_parse_load_delegate(path):
-    limit = 150 if path.name in ("screen.py", "present.py", "grading.py") else 80
-    assert path.read_text().count("\n") <= limit
+HOLLOW_FILES = frozenset(
+    "told found made given named filed drawn seen written beside compared measured published_by "
+    "anchored stored kept batched choosing making taking serving leading utils helpers common "
+    "manager base misc this that these who what".split()
+)
+"""Participles, pronouns and names that say nothing: no file is called so."""
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_the_name_of_a_file_is_a_noun(path):
+    assert path.stem not in HOLLOW_FILES
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)

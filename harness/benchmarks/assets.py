@@ -235,7 +235,6 @@ def _url(kind: str, assets: AssetSet, file: AssetFile) -> str:
 
 def _download(url: str, file: AssetFile, path: Path) -> None:
     """Bring a file; what came of it before an interruption is kept, and gone on from."""
-
     partial_path, complete_path = (
         path.with_name(f".{path.name}.{suffix}") for suffix in ("part", str(os.getpid()))
     )

@@ -97,7 +97,6 @@ class RayLauncher(Component):
             ConfigError: the cluster has no room for so many.
             HarnessError: what a process raised; or processes were lost too often.
         """
-
         cluster = connect(self.address).cluster_resources()
         per_worker = self.worker_resources(cluster, gpus=1)
         if (available := capacity(cluster, per_worker)) < processes:

@@ -116,7 +116,9 @@ def test_a_contest_goes_on_from_its_finished_pieces(tmp_path):
     out, done = tmp_path / "out", []
     out.mkdir()
     inputs = given(tmp_path, "short")
-    method = spec("prompts.count=40", "launcher.shard_size=3", engine=Says(text="no"), oracle=Longer())
+    method = spec(
+        "prompts.count=40", "launcher.shard_size=3", engine=Says(text="no"), oracle=Longer()
+    )
     run_head_to_head(method, 1, out, inputs, lambda *_: nullcontext(done.append))
     (part,) = (scratch_directory(out) / "comparing").glob("pieces-of-3/part-00001")
     shutil.rmtree(part)
