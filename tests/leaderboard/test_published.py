@@ -89,8 +89,8 @@ def measured(label: str = "INPO", **changes) -> Row:
         "benchmark": "alpaca-eval",
         "judge": "gpt-4-1106-preview",
         "estimates": {"length_controlled_win_rate": Estimate(41.0, 38.0, 44.0)},
-        "asked": 805,
-        "judged": 805,
+        "prompt_count": 805,
+        "judged_count": 805,
         "mean_length": 1500.0,
         "source": "x.json",
     }

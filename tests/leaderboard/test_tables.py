@@ -25,8 +25,8 @@ def row(label: str = "INPO", value: float = 60.0, **changes) -> Row:
         "benchmark": "toy",
         "judge": "judge-1",
         "estimates": {"win_rate": Estimate(value, value - 2, value + 2, 1.0)},
-        "asked": 400,
-        "judged": 399,
+        "prompt_count": 400,
+        "judged_count": 399,
         "mean_length": 31.25,
         "source": f"{label}.json",
     }

@@ -68,12 +68,12 @@ def test_a_single_game_has_no_spread():
 
 
 def test_the_order_of_a_drawn_game_is_read_off_the_preference():
-    verdict = {"request_id": "p", "reading": None, "model": "j", "text": ""}
+    verdict = {"request_id": "p", "parsed": None, "model": "j", "text": ""}
     for value, preference, first in ((0.9, 0.9, "ours"), (0.9, 0.1, "baseline"), (0.5, 0.5, "")):
         assert _first_answer({"preference": preference}, verdict, value) == first
-    read = {**verdict, "reading": {"value": 0.9, "label": ""}}
+    read = {**verdict, "parsed": {"value": 0.9, "label": ""}}
     assert _game({"preference": 0.1}, read).own_score == pytest.approx(0.1)
-    rated = _game({"rating": 9.0}, {**verdict, "reading": {"value": 9.0, "label": ""}})
+    rated = _game({"rating": 9.0}, {**verdict, "parsed": {"value": 9.0, "label": ""}})
     assert (rated.first_answer, rated.first_score, rated.own_score) == ("", None, 9.0)
 
 
