@@ -174,20 +174,8 @@ def paired_differences(
 
     by_seed = [[r.estimates[metric].value for r in row.repeats or (row,)] for row in rows]
     repeated = SeedVariance.of(by_seed) if any(row.repeats for row in rows) else None
-    return paired.paired_differences(
-        _prompt_table(scores_by_row), seed=SEED, rounds=ROUNDS, seed_variance=repeated
-    )
-
-
-def _prompt_table(scores_by_row: Sequence[PromptScores]) -> Any:
-    import numpy as np
-
-    from harness.statistics.paired import PromptTotals
-
-    prompts = list(dict.fromkeys(prompt for scores in scores_by_row for prompt in scores))
-    table = [[scores.get(prompt, (0.0, 0.0)) for scores in scores_by_row] for prompt in prompts]
-    array = np.array(table, dtype=np.float64)
-    return PromptTotals(array[:, :, 0], array[:, :, 1])
+    totals = paired.PromptTotals.of(scores_by_row)
+    return paired.paired_differences(totals, seed=SEED, rounds=ROUNDS, seed_variance=repeated)
 
 
 def with_differences(group: Group, baseline: str, reader: ItemsReader) -> Group:
@@ -219,7 +207,7 @@ def _add_differences(row: Row, other: Row, reader: ItemsReader) -> Row:
 
 def _difference(row: Row, other: Row, metric: str, reader: ItemsReader) -> Estimate | None:
     """Return the first less the second over the prompts that both have; None: not known."""
-    from harness.statistics.intervals import t_critical_values
+    from harness.statistics.intervals import t_critical
 
     rows: Sequence[Row] = (row, other)
     values = [reader.scores(side, metric) for side in rows]
@@ -229,5 +217,5 @@ def _difference(row: Row, other: Row, metric: str, reader: ItemsReader) -> Estim
     value, error = float(differences.value[0, 1]), float(differences.error[0, 1])
     if not error >= 0:
         return None
-    half_width = error * float(t_critical_values(differences.degrees_of_freedom[:1, 1])[0])
+    half_width = error * float(t_critical(differences.degrees_of_freedom[0, 1]))
     return Estimate(value, value - half_width, value + half_width, error)

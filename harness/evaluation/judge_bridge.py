@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,7 +22,7 @@ from harness.core.seeds import derive
 from harness.core.workspace import Workspace
 from harness.errors import CheckError, InputError
 from harness.protocols import Benchmark, PersistentJudge
-from harness.statistics.agreement import kappa, rank_correlation
+from harness.statistics.agreement import kappa_interval, rank_correlation
 from harness.statistics.bootstrap import interval
 from harness.types import Advance, Estimate, Graded, JudgeRequest, Verdict
 
@@ -133,7 +133,7 @@ def compare_judges(bridge: JudgeBridge, pairs: Sequence[_JudgePair]) -> dict[str
                 clusters=[name for name, *_ in differences],
             )
         ),
-        "kappa": _estimate_data(kappa(old, new, names, seed=SEED)),
+        "kappa": _estimate_data(kappa_interval(old, new, names, seed=SEED)),
         "same_verdict": _estimate_data(
             interval(
                 [float(a == b) for a, b in zip(old, new, strict=True)], seed=SEED, clusters=names
@@ -300,8 +300,10 @@ def _parsed(verdict: Verdict) -> Any:
     return verdict.parsed
 
 
-def _estimate_data(estimate: Estimate) -> dict[str, float | None]:
-    """Return an estimate as data; what is not a number is null."""
+def _estimate_data(estimate: Estimate | None) -> dict[str, float | None]:
+    """Return an estimate as data; NaN and what is undefined are null."""
+    if estimate is None:
+        return dict.fromkeys(field.name for field in fields(Estimate))
     return {
         name: None if value is None or math.isnan(value) else value
         for name, value in asdict(estimate).items()

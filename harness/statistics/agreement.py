@@ -1,4 +1,4 @@
-"""How far two judges agree: on verdicts (Cohen's kappa) and on the order of models (Kendall's tau).
+"""Agreement of two judges: on verdicts (Cohen's kappa) and on the order of models (Kendall's tau).
 
 Intervals are 95 % percentile bootstraps over clusters (prompts), seeded.
 """
@@ -9,42 +9,70 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
+from harness.statistics.intervals import PERCENTILE_LEVELS
 from harness.statistics.resampling import Floats, bit_generator, resample_weights
 from harness.types import Estimate
 
 ROUNDS = 2000
 
 
-def kappa(
-    first: Sequence[int], second: Sequence[int], clusters: Sequence[Hashable], *, seed: int
-) -> Estimate:
-    """Return Cohen's kappa of two judges' categories (1960), one pair a verdict.
+def kappa(first: Sequence[Hashable], second: Sequence[Hashable]) -> float | None:
+    """Return Cohen's kappa (1960) of two judges' verdicts on the same items, in the same order.
 
-    1 is agreement, 0 what chance would give. Where both always say the same one thing, chance
-    agrees too, and kappa is 0.
+    1 is full agreement, 0 what chance would give. None where chance alone explains everything (both
+    judges always give the same single verdict) or there are no items: kappa is then 0 / 0, and any
+    number, 0 or 1, would claim something about the judges that the verdicts do not show.
     """
-    categories = sorted({*first, *second})
-    index = {name: i for i, name in enumerate(categories)}
-    groups = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
-    tables = np.zeros((len(groups), len(categories), len(categories)))
-    for our_category, their_category, cluster in zip(first, second, clusters, strict=True):
-        tables[groups[cluster], index[our_category], index[their_category]] += 1
-    resamples = resample_weights(len(groups), bit_generator(seed), ROUNDS)
+    value = _kappa(_contingency_tables(first, second, [0] * len(first)).sum(axis=0))
+    return None if np.isnan(value) else value
+
+
+def kappa_interval(
+    first: Sequence[Hashable],
+    second: Sequence[Hashable],
+    clusters: Sequence[Hashable],
+    *,
+    seed: int,
+) -> Estimate | None:
+    """Return Cohen's kappa with its 95 % interval; whole clusters, one label a verdict, are drawn.
+
+    None where kappa is undefined; resamples in which it is undefined are left out.
+    """
+    tables = _contingency_tables(first, second, clusters)
+    value = _kappa(tables.sum(axis=0))
+    if np.isnan(value):
+        return None
+    resamples = resample_weights(len(tables), bit_generator(seed), ROUNDS)
     replicates = np.tensordot(resamples, tables, axes=1)
-    return _estimate(_kappa(tables.sum(axis=0)), np.array([_kappa(table) for table in replicates]))
+    return _estimate(value, np.array([_kappa(table) for table in replicates]))
+
+
+def _contingency_tables(
+    first: Sequence[Hashable], second: Sequence[Hashable], clusters: Sequence[Hashable]
+) -> Floats:
+    """Return counts of verdict pairs, shape (clusters, categories, categories)."""
+    index = {category: i for i, category in enumerate(dict.fromkeys([*first, *second]))}
+    rows = {cluster: i for i, cluster in enumerate(dict.fromkeys(clusters))}
+    tables = np.zeros((len(rows), len(index), len(index)))
+    for our_category, their_category, cluster in zip(first, second, clusters, strict=True):
+        tables[rows[cluster], index[our_category], index[their_category]] += 1
+    return tables
 
 
 def _kappa(table: Floats) -> float:
-    """Return kappa of a table of counts, shape (categories, categories)."""
+    """Return kappa of a table of counts, shape (categories, categories); NaN: undefined."""
+    if np.count_nonzero(table.sum(axis=0) + table.sum(axis=1)) < 2:
+        return float("nan")
     share = table / table.sum()
     chance = float(share.sum(axis=0) @ share.sum(axis=1))
-    return 0.0 if chance >= 1 else float((np.trace(share) - chance) / (1 - chance))
+    return float((np.trace(share) - chance) / (1 - chance))
 
 
 def rank_correlation(first: Floats, second: Floats, *, seed: int) -> Estimate:
-    """Return Kendall's tau-b of two judges' means by model, each of shape (models, prompts).
+    """Return Kendall's tau-b of two judges' mean scores by model, each of shape (models, prompts).
 
-    A missing value is NaN and left out of its model's mean; prompts are resampled.
+    A missing score is NaN and left out of its model's mean; prompts are resampled. NaN where a
+    judge ranks no two models differently.
     """
     resamples = resample_weights(first.shape[1], bit_generator(seed), ROUNDS)
     ours, theirs = (_means(scores, resamples) for scores in (first, second))
@@ -64,7 +92,6 @@ def _means(scores: Floats, resamples: Floats) -> Floats:
 
 
 def _tau(first: Floats, second: Floats) -> float:
-    """Return Kendall's tau-b; NaN where a judge cannot tell any two models apart."""
     upper = np.triu_indices(len(first), 1)
     our_signs, their_signs = (np.sign(np.subtract.outer(x, x))[upper] for x in (first, second))
     scale = np.sqrt(np.count_nonzero(our_signs) * np.count_nonzero(their_signs))
@@ -73,7 +100,7 @@ def _tau(first: Floats, second: Floats) -> float:
 
 def _estimate(value: float, replicates: Floats) -> Estimate:
     known = replicates[~np.isnan(replicates)]
-    if not len(known):
+    if len(known) < 2:
         return Estimate(value)
-    low, high = np.quantile(known, (0.025, 0.975))
+    low, high = np.quantile(known, PERCENTILE_LEVELS)
     return Estimate(value, float(low), float(high), float(np.std(known, ddof=1)))

@@ -1,11 +1,11 @@
 """Bootstrap intervals of means and of ratios of sums, 95 %, seeded.
 
-BCa intervals (Efron, JASA 82, 1987): quantiles of the resamples, moved for the bias of their median
-and for the skew of the items. The quantiles are widened to what a t interval of as many items would
-reach (Hesterberg, The American Statistician 69, 2015): plain ones are too narrow by the factor
-sqrt((n - 1) / n), and by the normal in place of the t distribution. With 80 questions, or a win
-rate of a few percent, plain percentiles cover the truth too rarely; tests/statistics hold that
-these cover it as often as they say.
+BCa intervals (Efron, JASA 82, 1987): quantiles of the replicates, corrected for the bias of their
+median and for the skewness of the items. The quantiles are widened to the reach of a t interval
+over the same number of items (Hesterberg, The American Statistician 69, 2015): plain ones are too
+narrow by the factor sqrt((n - 1) / n) and by using the normal in place of the t distribution. With
+80 questions, or a win rate of a few percent, plain percentiles cover the truth too rarely;
+tests/statistics check that these intervals reach their nominal coverage.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from harness.statistics.resampling import Floats, bit_generator, resample_weight
 from harness.types import Estimate
 
 TIE_TOLERANCE = 1e-12
-"""Relative distance within which a resample's figure is the figure itself."""
+"""Relative distance within which a replicate counts as equal to the point estimate."""
 BLOCK_SIZE = 4_000_000
-"""How many numbers a block of resamples may hold."""
+"""The most numbers that a block of resamples may hold."""
 
 
 def interval(
@@ -34,9 +34,9 @@ def interval(
 ) -> Estimate:
     """Return the mean of `values` with its 95 % interval, in their unit.
 
-    Without `clusters` the standard error is the textbook one (ddof = 1). With them, one label a
-    value, whole clusters are resampled, and the standard error is the spread of the resamples.
-    Fewer than two values (or clusters) have neither.
+    Without `clusters` the standard error is the textbook one (ddof = 1). With `clusters`, one label
+    per value, whole clusters are resampled and the standard error is the standard deviation of the
+    replicates. Fewer than two values (or clusters) have neither interval nor standard error.
 
     Raises:
         CheckError: there are no values.
@@ -57,17 +57,14 @@ def ratio_interval(
     seed: int,
     rounds: int = 2000,
 ) -> Estimate:
-    """Return sum(won) / sum(weight) with its 95 % interval over resampled items.
+    """Return sum(points) / sum(weight) with its 95 % interval over resampled items.
 
-    Both have shape (items,). The standard error is the spread of the resamples.
+    Both have shape (items,). The standard error is the standard deviation of the replicates.
 
     Raises:
-        CheckError: the weights sum to nothing.
+        CheckError: the weights sum to zero.
     """
-    numerator, denominator = (
-        np.asarray(points, dtype=np.float64),
-        np.asarray(weight, dtype=np.float64),
-    )
+    numerator, denominator = (np.asarray(x, dtype=np.float64) for x in (points, weight))
     if not denominator.sum() > 0:
         raise CheckError("there is nothing to average: no verdict could be read")
     value = float(numerator.sum() / denominator.sum())
@@ -81,13 +78,13 @@ def ratio_interval(
 def bootstrap_interval(
     value: float, replicates: Floats, influence: Floats | None = None
 ) -> Estimate:
-    """Return a figure with the 95 % interval and standard error that its resamples imply.
+    """Return an estimate with the 95 % interval and standard error that its replicates imply.
 
     Args:
-        value: The figure.
-        resampled: The same of every resample.
-        influence: How far each item that is resampled moves the figure, to a common factor;
-            shape (items,), two at least. None: not known, the interval is of plain percentiles.
+        value: The point estimate.
+        replicates: The estimate in each resample, shape (rounds,).
+        influence: The influence of each resampled item on the estimate, up to a common factor;
+            shape (items,), two at least. None: unknown, and the interval is of plain percentiles.
     """
     levels = PERCENTILE_LEVELS if influence is None else _levels(value, replicates, influence)
     low, high = np.quantile(replicates, levels)
@@ -95,26 +92,26 @@ def bootstrap_interval(
 
 
 def _levels(value: float, replicates: Floats, influence: Floats) -> Floats:
-    """Return which quantiles of the resamples are the ends of the interval."""
+    """Return the quantile levels of the replicates at the ends of the interval, shape (2,)."""
     n, rounds = len(influence), len(replicates)
     tied = np.isclose(replicates, value, rtol=TIE_TOLERANCE, atol=0)
     under = np.mean(np.where(tied, 0.5, replicates < value))
     bias = normal_quantile(float(np.clip(under, 1 / rounds, 1 - 1 / rounds)))
-    half_width = np.sqrt(n / (n - 1)) * t_critical(n - 1)
+    half_width = np.sqrt(n / (n - 1)) * float(t_critical(n - 1))
     shifted = bias + half_width * np.array([-1.0, 1.0])
     denominator = 1 - _acceleration(influence) * shifted
     ends = bias + shifted / np.where(denominator > 0, denominator, 1)
-    return np.where(denominator > 0, [normal_cdf(end) for end in ends], shifted > 0)
+    return np.where(denominator > 0, normal_cdf(ends), shifted > 0)
 
 
 def _acceleration(influence: Floats) -> float:
-    """Return how fast the standard error changes with the figure: a sixth of the items' skew."""
+    """Return the acceleration constant: a sixth of the skewness of the items' influence."""
     scale = np.sqrt(np.sum(influence**2))
     return float(np.sum((influence / scale) ** 3) / 6) if scale > 0 else 0.0
 
 
 def _ratios(numerator: Floats, denominator: Floats, seed: int, rounds: int) -> Floats:
-    """Return the ratio of every resample that weighs anything."""
+    """Return the ratio in every resample of positive weight."""
     block, source = max(1, BLOCK_SIZE // len(numerator)), bit_generator(seed)
     sizes = [min(block, rounds - offset) for offset in range(0, rounds, block)]
     columns = np.stack([numerator, denominator], axis=1)

@@ -1,20 +1,19 @@
-"""Cross-validation folds that no processor and no version of a library changes.
-
-scikit-learn's GroupKFold sorts its groups by size and deals them round robin. Where all groups are
-of one size, the order in which a sort leaves equal keys decides who is in which fold; that order
-depends on numpy's version, scikit-learn's version and the processor. Here it is written out.
-
-AlpacaEval 2.0's length-controlled win rate, to the published figure (arXiv 2404.04475).
+"""AlpacaEval 2.0's length-controlled win rate, exactly as published (arXiv 2404.04475).
 
     logit p_i = l tanh(d_i / std(d)) + g difficulty_i + b,    d = baseline length - our length
 
-The figure is the mean of p over all instructions at d = 0. An L1 penalty of strength 1 / C, chosen
-by cross-validation, and the rows of a baseline that was told to be concise or verbose (*gamed*: no
-b, a weight of 0.1) hold l and g in place.
+The win rate is the mean of p over all instructions at d = 0. An L1 penalty of strength 1 / C,
+chosen by cross-validation, and the rows of a baseline that was instructed to be concise or verbose
+(the *gamed* rows: no b, weight 0.1) keep l and g in place.
 
-What differs from alpaca_eval 0.6.6: the folds do not depend on the machine (`folds`), and a
-bootstrap interval stands beside the published standard error, which is the spread of p between
-instructions and says nothing of how far the figure would move with other instructions.
+Deviations from alpaca_eval 0.6.6:
+
+- A bootstrap interval complements the published standard error, which is the spread of p between
+  instructions and says nothing about the variation over samples of instructions.
+- The folds are the same on every machine. scikit-learn's GroupKFold sorts its groups by size and
+  deals them round robin. All groups have one size here, so that the order in which the sort leaves
+  equal keys decides the folds; it depends on numpy's version, scikit-learn's version and the CPU.
+  `assign_folds` spells the order out.
 """
 
 from __future__ import annotations
@@ -34,81 +33,36 @@ from harness.statistics.sparse_logistic import fit_liblinear, refit
 from harness.types import Estimate
 
 TieOrder = Literal["stable", "introsort"]
-"""How equal keys are left: as they were, or as numpy's scalar quicksort leaves them."""
+"""Order of equal keys: unchanged, or as numpy's scalar quicksort leaves them."""
 SMALL_RANGE = 16
-"""Ranges of at most this many equal keys are left alone by the quicksort."""
-
-
-def assign_folds(n: int, k: int, order: TieOrder = "stable") -> Indices:
-    """Return the fold, 0 to k - 1, of each of n groups of one size, shape (n,).
-
-    The groups are dealt from the end of the order; `stable` is what scikit-learn does from 1.9 on.
-    """
-    ranking = np.arange(n) if order == "stable" else introsort_order(n)
-    assigned = np.empty(n, dtype=np.int64)
-    assigned[ranking[::-1]] = np.arange(n) % k
-    return assigned
-
-
-def introsort_order(n: int) -> Indices:
-    """Return the order in which a quicksort with a median-of-three pivot leaves n equal keys.
-
-    Element q of the result, shape (n,), is the key that ends at place q. Comparing equal keys never
-    moves the bounds by more than one place, so that every partition swaps its range end for end.
-    """
-    order = np.arange(n, dtype=np.int64)
-    ranges = [(0, n - 1)]
-    while ranges:
-        first, last = ranges.pop()
-        if last - first >= SMALL_RANGE:
-            cut = _partition(order, first, last)
-            ranges += [(first, cut - 1), (cut + 1, last)]
-    return order
-
-
-def _partition(order: Indices, first: int, last: int) -> int:
-    """Partition first..last in place, both included; return the place of the pivot."""
-    middle = first + (last - first) // 2
-    _swap(order, middle, last - 1)
-    left, right = first + 1, last - 2
-    while left < right:
-        _swap(order, left, right)
-        left, right = left + 1, right - 1
-    _swap(order, left, last - 1)
-    return left
-
-
-def _swap(order: Indices, i: int, j: int) -> None:
-    order[i], order[j] = order[j], order[i]
-
-
+"""The quicksort leaves ranges of at most this many equal keys unchanged."""
 STRENGTHS = tuple(float(c) for c in np.logspace(-4, 4, 10))
-"""The values of C that are tried."""
+"""The candidate values of C."""
 FOLDS = 5
 GAMED_WEIGHT = 0.1
 CLIP = 1e-15
 BLOCK_SIZE = 64_000
-"""How many numbers a block of resamples may hold: it stays in the processor's cache."""
+"""The most numbers that a block of resamples may hold, so that it stays in the CPU's cache."""
 STRENGTH_TOLERANCE = 1e-3
-"""Relative distance within which a C that was typed in is one of those tried."""
+"""Relative distance within which a given C counts as one of the candidates."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelRows:
-    """A model's rows, each field of shape (n,)."""
+    """A model's rows, one per instruction; each field has shape (n,)."""
 
     preference: Floats
-    """P(ours preferred) in [0, 1]; NaN where the verdict could not be read."""
+    """P(ours preferred) in [0, 1]; NaN where the verdict is unparsed."""
     length: Floats
-    """Of our answers, in code points."""
+    """Length of our answers, in code points."""
     baseline_length: Floats
     difficulty: Floats | None
-    """Of the instructions, on the logit scale; None leaves the term out."""
+    """Difficulty of the instructions, on the logit scale; None omits the term."""
 
 
 @dataclass(frozen=True, slots=True)
 class GamedRows:
-    """The baseline told to be concise or verbose, against itself; each field of shape (m,)."""
+    """The baseline, instructed to be concise or verbose, against itself; fields of shape (m,)."""
 
     preference: Floats
     """P(the gamed answer preferred)."""
@@ -119,25 +73,25 @@ class GamedRows:
 
 @dataclass(frozen=True, slots=True)
 class LengthControlFit:
-    """The figure, in percent, and what it rests on."""
+    """The win rate, in percent, with its fit."""
 
     estimate: Estimate
-    """Interval and standard error: a bootstrap over instructions at the chosen C."""
+    """Its interval and standard error come from a bootstrap over instructions at the chosen C."""
     published_error: float
-    """`lc_standard_error` as published, in percent: of fitted p between instructions."""
+    """`lc_standard_error` as published, in percent: standard error of p between instructions."""
     strength: float | None
-    """C; None where nothing had to be fitted."""
+    """C; None where no fit was needed."""
     neighbors: Mapping[float, float]
-    """The figure, in percent, at the values of C next to the chosen one."""
+    """The win rate, in percent, at the candidate values of C next to the chosen one."""
     contributions: Floats
-    """What each row contributes, in percent, shape (n,): their mean is the figure, and to first
-    order their weighted mean is the figure of reweighted rows (at the same C)."""
+    """Contribution of each row, in percent, shape (n,): their mean is the win rate, and to first
+    order their weighted mean is the win rate of reweighted rows (at the same C)."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Design:
     features: Floats
-    """Shape (m + read, k): tanh of the standard length apart, difficulty, ours or not."""
+    """Shape (m + parsed, k): tanh of the scaled length difference, difficulty, ours or not."""
     labels: Floats
     weights: Floats
 
@@ -151,23 +105,24 @@ def length_controlled_win_rate(
     order: TieOrder = "stable",
     strength: float | None = None,
 ) -> LengthControlFit:
-    """Fit the model, choose C, and predict at equal lengths.
+    """Choose C, fit the model, and predict the win rate at equal length.
 
-    Draws throughout with answers as long as the baseline's are the baseline against itself: 50,
-    without a fit. Few rows, or equal preferences, are no error: the gamed rows keep the fit finite.
-    The interval comes from refits on resampled instructions; gamed rows, std(d) and C are held.
+    Ties throughout, with answers as long as the baseline's, are the baseline against itself: 50,
+    without a fit. Few rows, or equal preferences, are not an error: the gamed rows keep the fit
+    finite. The interval comes from refits on resampled instructions, with the gamed rows, std(d)
+    and C held fixed.
 
     Args:
-        judged: The model's rows, unread ones included: they are predicted for.
+        rows: The model's rows, unparsed verdicts included: p is predicted for them too.
         gamed: Rows of df_gamed.csv, in its order.
-        seed: Of the resamples.
-        rounds: How many resamples; 0: no interval.
-        order: Of the rows before they are dealt into folds; the leaderboard's was `introsort`.
+        seed: Seed of the resamples.
+        rounds: Number of resamples; 0: no interval.
+        order: Order of the rows when they are dealt into folds; the leaderboard's is `introsort`.
         strength: C; None: chosen by cross-validation.
 
     Raises:
-        CheckError: fewer than two verdicts could be read, or all answers differ from the baseline's
-            by the same length, which is not nought.
+        CheckError: fewer than two verdicts were parsed, or all answers differ from the baseline's
+            by the same non-zero length.
     """
     parsed = ~np.isnan(rows.preference)
     if parsed.sum() < 2:
@@ -175,8 +130,8 @@ def length_controlled_win_rate(
             f"length control needs two verdicts that could be read, not {parsed.sum()}"
         )
     if _is_baseline_itself(rows):
-        all_even = np.full(len(parsed), 50.0)
-        return LengthControlFit(Estimate(50.0, 50.0, 50.0, 0.0), 0.0, None, {}, all_even)
+        all_ties = np.full(len(parsed), 50.0)
+        return LengthControlFit(Estimate(50.0, 50.0, 50.0, 0.0), 0.0, None, {}, all_ties)
     design = _design(rows, gamed, parsed)
     final_strength = _choose_strength(design, order) if strength is None else strength
     beta = _fit(design, final_strength)
@@ -195,8 +150,8 @@ def length_controlled_win_rate(
 
 
 def _is_baseline_itself(rows: ModelRows) -> bool:
-    all_draws = np.all(rows.preference[~np.isnan(rows.preference)] == 0.5)
-    return bool(all_draws and np.array_equal(rows.length, rows.baseline_length))
+    all_ties = np.all(rows.preference[~np.isnan(rows.preference)] == 0.5)
+    return bool(all_ties and np.array_equal(rows.length, rows.baseline_length))
 
 
 def _standard_difference(rows: ModelRows) -> Floats:
@@ -209,7 +164,7 @@ def _standard_difference(rows: ModelRows) -> Floats:
 
 
 def _design(rows: ModelRows, gamed: GamedRows, parsed: Mask) -> _Design:
-    """Return what is fitted, gamed rows first: liblinear's path depends on the order."""
+    """Return the design, gamed rows first: liblinear's path depends on the order."""
     known = ~np.isnan(gamed.preference)
     differences = [gamed.standard_difference[known], _standard_difference(rows)[parsed]]
     columns = [np.tanh(np.concatenate(differences))]
@@ -226,7 +181,7 @@ def _fit(design: _Design, strength: float) -> Floats:
 
 
 def _choose_strength(design: _Design, order: TieOrder) -> float:
-    """Return the C with the least mean loss over the folds' held-out rows; of equals the first."""
+    """Return the C with the smallest mean held-out loss over the folds; the first of equals."""
     fold_index = assign_folds(len(design.labels), FOLDS, order)
     losses = [
         np.mean([_held_out_loss(design, fold_index == fold, c) for fold in range(FOLDS)])
@@ -236,7 +191,7 @@ def _choose_strength(design: _Design, order: TieOrder) -> float:
 
 
 def _held_out_loss(design: _Design, held_out: Mask, strength: float) -> float:
-    """Return the mean weighted log loss, in nats, of the rows held out."""
+    """Return the mean weighted log loss of the held-out rows, in nats."""
     training = _Design(
         design.features[~held_out], design.labels[~held_out], design.weights[~held_out]
     )
@@ -246,7 +201,7 @@ def _held_out_loss(design: _Design, held_out: Mask, strength: float) -> float:
 
 
 def _at_equal_length(beta: Floats, rows: ModelRows) -> Floats:
-    """Return P(ours preferred) at no difference in length, shape (rounds, n)."""
+    """Return P(ours preferred) at equal length, shape (rounds, n)."""
     logits = np.repeat(beta[:, -1:], len(rows.preference), axis=1)
     if rows.difficulty is not None:
         logits += beta[:, 1:2] * rows.difficulty
@@ -254,9 +209,9 @@ def _at_equal_length(beta: Floats, rows: ModelRows) -> Floats:
 
 
 def _contributions(design: _Design, parsed: Mask, beta: Floats, rows: ModelRows) -> Floats:
-    """Return P(ours preferred) at equal length plus the row's pull on the fit, shape (n,).
+    """Return P(ours preferred) at equal length plus the row's influence on the fit, shape (n,).
 
-    A coefficient that the penalty holds at nought stays there: to first order it does not move.
+    A coefficient that the penalty holds at zero stays there: to first order it does not move.
     """
     fitted, free = _at_equal_length(beta[None, :], rows)[0], beta != 0
     features = design.features[:, free]
@@ -279,7 +234,7 @@ def _value(design: _Design, rows: ModelRows, strength: float) -> float:
 
 
 def _neighbors(strength: float) -> list[float]:
-    """Return the nearest of the values tried below C and above it."""
+    """Return the nearest candidates below and above C."""
     below = [c for c in STRENGTHS if c < strength * (1 - STRENGTH_TOLERANCE)]
     above = [c for c in STRENGTHS if c > strength * (1 + STRENGTH_TOLERANCE)]
     return below[-1:] + above[:1]
@@ -294,7 +249,7 @@ def _bootstrap_replicates(
     seed: int,
     rounds: int,
 ) -> Floats:
-    """Return the figure, a share, of every resample that a verdict is in."""
+    """Return the win rate, as a share, of every resample that has a parsed verdict."""
     source, n = bit_generator(seed), len(rows.preference)
     gamed_weights = design.weights[: len(design.labels) - parsed.sum()]
     block = max(1, BLOCK_SIZE // len(design.labels))
@@ -306,3 +261,46 @@ def _bootstrap_replicates(
         beta = refit(design.features, design.labels, row_weights, strength, start)
         replicates.append((resamples * _at_equal_length(beta, rows)).sum(axis=1) / n)
     return np.concatenate(replicates)
+
+
+def assign_folds(n: int, k: int, order: TieOrder = "stable") -> Indices:
+    """Return the fold, 0 to k - 1, of each of n groups of one size, shape (n,).
+
+    The groups are dealt from the end of the order; scikit-learn uses `stable` from 1.9 on.
+    """
+    ranking = np.arange(n) if order == "stable" else introsort_order(n)
+    assigned = np.empty(n, dtype=np.int64)
+    assigned[ranking[::-1]] = np.arange(n) % k
+    return assigned
+
+
+def introsort_order(n: int) -> Indices:
+    """Return the order in which a quicksort with a median-of-three pivot leaves n equal keys.
+
+    Element q of the result, shape (n,), is the key that ends at position q. Comparing equal keys
+    never moves the bounds by more than one position, so that every partition reverses its range.
+    """
+    order = np.arange(n, dtype=np.int64)
+    ranges = [(0, n - 1)]
+    while ranges:
+        first, last = ranges.pop()
+        if last - first >= SMALL_RANGE:
+            cut = _partition(order, first, last)
+            ranges += [(first, cut - 1), (cut + 1, last)]
+    return order
+
+
+def _partition(order: Indices, first: int, last: int) -> int:
+    """Partition first..last in place, both included; return the position of the pivot."""
+    middle = first + (last - first) // 2
+    _swap(order, middle, last - 1)
+    left, right = first + 1, last - 2
+    while left < right:
+        _swap(order, left, right)
+        left, right = left + 1, right - 1
+    _swap(order, left, last - 1)
+    return left
+
+
+def _swap(order: Indices, i: int, j: int) -> None:
+    order[i], order[j] = order[j], order[i]

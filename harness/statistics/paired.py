@@ -1,59 +1,68 @@
-"""Which contestants differ: paired bootstraps over the prompts that two of them share.
+"""Paired bootstrap tests between contestants over the prompts that two of them share.
 
-A contestant's figure is a ratio of sums over prompts: of points and their weight (Arena-Hard), of
-values and ones (a mean), of influence and ones (length control, see `influence`). Two contestants
-are compared on the prompts that both have; the same resamples of prompts serve everybody. The
-spread of the resampled differences, times sqrt(n / (n - 1)), is their standard error; p is
-Student's with n - 1 degrees of freedom, two-sided, because counting resamples beyond nought could
-not tell p < 1 / rounds, which Holm's correction for many contestants needs.
+A contestant's estimate is a ratio of sums over prompts: of points and their weight (Arena-Hard), of
+values and ones (a mean), of contributions and ones (length control, see `length_control`). Two
+contestants are compared on the prompts that both have; all pairs share the same resamples of
+prompts. The standard deviation of the resampled differences, times sqrt(n / (n - 1)), is their
+standard error. p is two-sided from Student's t with n - 1 degrees of freedom, because counting
+resamples beyond zero cannot resolve p < 1 / rounds, which Holm's correction for many contestants
+needs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 
 import numpy as np
 
-from harness.statistics.intervals import t_two_sided
+from harness.statistics.intervals import normal_quantile, t_two_sided
 from harness.statistics.resampling import Floats, Mask, bit_generator, resample_weights
 from harness.statistics.seeds import SeedVariance, effective_degrees_of_freedom
 
 FAMILYWISE_ERROR, POWER = 0.05, 0.8
-"""The error that a family of tests may make; how surely the smallest difference is found."""
+"""Family-wise error rate of the tests; power of the minimum detectable difference."""
 EPSILON = 1e-9
-"""What rounding leaves of a weight or of a spread that is nought."""
+"""Weights and standard deviations up to this are rounding errors of zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptTotals:
-    """What every contestant has on every prompt, each field of shape (prompts, contestants)."""
+    """Points and weight of every contestant on every prompt, of shape (prompts, contestants)."""
 
     points: Floats
-    """Points, or values; nought where there are none."""
+    """Points, or values; zero where the prompt was not judged."""
     weight: Floats
-    """What they weigh; nought where the prompt was not judged."""
+    """Their weight; zero where the prompt was not judged."""
+
+    @classmethod
+    def of(cls, contestants: Sequence[Mapping[str, tuple[float, float]]]) -> PromptTotals:
+        """Return the totals of contestants, each a mapping of (points, weight) by prompt."""
+        prompts = list(dict.fromkeys(prompt for totals in contestants for prompt in totals))
+        rows = [[totals.get(prompt, (0.0, 0.0)) for totals in contestants] for prompt in prompts]
+        table = np.array(rows, dtype=np.float64).reshape(len(prompts), len(contestants), 2)
+        return cls(table[:, :, 0], table[:, :, 1])
 
     @property
     def known(self) -> Mask:
-        """Say which prompts count for whom."""
+        """Whether each prompt counts for each contestant."""
         return self.weight > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """Row contestant less column contestant, each field of shape (contestants, contestants)."""
+    """Row contestant minus column contestant, each field of shape (contestants, contestants)."""
 
     value: Floats
     """NaN where two share no prompt."""
     error: Floats
     """Standard error; NaN where two share fewer than two prompts."""
     shared: Floats
-    """How many prompts both have."""
+    """Number of shared prompts."""
     degrees_of_freedom: Floats
-    """Degrees of freedom of the error."""
+    """Degrees of freedom of the standard error."""
     p: Floats
-    """Two-sided; 1 where the data cannot tell."""
+    """Two-sided; 1 where the difference or its error is undefined."""
 
 
 def paired_differences(
@@ -63,9 +72,9 @@ def paired_differences(
     rounds: int = 1000,
     seed_variance: SeedVariance | None = None,
 ) -> Differences:
-    """Compare everybody with everybody on their shared prompts.
+    """Compare all contestants pairwise on their shared prompts.
 
-    Where contestants are means over seeds, `repeated` says what these add to the error.
+    Where contestants are means over seeds, `seed_variance` adds the variance between seeds.
     """
     known = totals.known
     resamples = resample_weights(len(known), bit_generator(seed), rounds)
@@ -85,12 +94,12 @@ def paired_differences(
 def _add_seed_variance(
     error: Floats, degrees_of_freedom: Floats, seed_variance: SeedVariance
 ) -> tuple[Floats, Floats]:
-    """Return standard errors and degrees of freedom that count two contestants' seeds."""
+    """Return standard errors and degrees of freedom that include the variance between seeds."""
     row_variance, column_variance = np.ix_(seed_variance.variance, seed_variance.variance)
     row_freedom, column_freedom = np.ix_(
         seed_variance.degrees_of_freedom, seed_variance.degrees_of_freedom
     )
-    off_diagonal = ~np.eye(len(error), dtype=bool)  # nobody differs from itself, whatever its seeds
+    off_diagonal = ~np.eye(len(error), dtype=bool)  # no contestant differs from itself
     components = [
         (error**2, degrees_of_freedom),
         (row_variance * off_diagonal, row_freedom),
@@ -105,7 +114,7 @@ def _add_seed_variance(
 
 
 def p_values(value: Floats, error: Floats, degrees_of_freedom: Floats) -> Floats:
-    """Return the two-sided p of differences; a difference without any spread is certain."""
+    """Return two-sided p-values, elementwise; a difference without any spread is certain."""
     with np.errstate(divide="ignore", invalid="ignore"):
         p = t_two_sided(np.nan_to_num(value / error), degrees_of_freedom)
     certain = np.where(np.abs(value) <= EPSILON, 1.0, 0.0)
@@ -114,7 +123,7 @@ def p_values(value: Floats, error: Floats, degrees_of_freedom: Floats) -> Floats
 
 
 def holm(p: Floats) -> Floats:
-    """Return p, shape (tests,), corrected for the number of tests by Holm's method."""
+    """Return p-values, shape (tests,), adjusted by Holm's method."""
     order = np.argsort(p, kind="stable")
     stepwise = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     corrected = np.empty(len(p))
@@ -122,21 +131,25 @@ def holm(p: Floats) -> Floats:
     return corrected
 
 
-def top_group(comparison: Differences, best: int) -> Mask:
-    """Say who is not told from the best, shape (contestants,).
+def holm_matrix(comparison: Differences) -> Floats:
+    """Return p of all pairs, adjusted over all pairs by Holm's method; 1 on the diagonal."""
+    pairs = np.triu_indices(len(comparison.p), 1)
+    adjusted = np.ones_like(comparison.p)
+    adjusted[pairs] = holm(comparison.p[pairs])
+    return np.minimum(adjusted, adjusted.T)
 
-    The best was chosen by looking, so the family is all pairs, not the pairs with the best alone.
+
+def top_group(comparison: Differences, best: int) -> Mask:
+    """Return the mask of contestants not significantly different from the best.
+
+    The best was selected on the same data, so that the family is all pairs, not the pairs with the
+    best alone.
     """
-    count = len(comparison.p)
-    rows, columns = np.triu_indices(count, 1)
-    corrected = np.ones((count, count))
-    corrected[rows, columns] = holm(comparison.p[rows, columns])
-    corrected = np.minimum(corrected, corrected.T)
-    return np.asarray(corrected[best] > FAMILYWISE_ERROR)
+    return np.asarray(holm_matrix(comparison)[best] > FAMILYWISE_ERROR)
 
 
 def differs_from_baseline(comparison: Differences, baseline: int) -> Mask:
-    """Say who differs from a baseline that was named beforehand, shape (contestants,)."""
+    """Return the mask of contestants that differ significantly from a baseline fixed in advance."""
     others = np.arange(len(comparison.p)) != baseline
     significant = np.zeros(len(comparison.p), dtype=bool)
     significant[others] = holm(comparison.p[others, baseline]) <= FAMILYWISE_ERROR
@@ -144,13 +157,12 @@ def differs_from_baseline(comparison: Differences, baseline: int) -> Mask:
 
 
 def minimum_detectable_difference(error: float) -> float:
-    """Return the difference that one two-sided test at 5 % finds four times in five."""
-    normal = NormalDist()
-    return error * (normal.inv_cdf(1 - FAMILYWISE_ERROR / 2) + normal.inv_cdf(POWER))
+    """Return the minimum detectable difference of one two-sided test at 5 %, with 80 % power."""
+    return error * (normal_quantile(1 - FAMILYWISE_ERROR / 2) + normal_quantile(POWER))
 
 
 def _compare_complete(totals: PromptTotals, resamples: Floats) -> tuple[Floats, Floats]:
-    """Return differences and spreads where everybody has the same prompts."""
+    """Return differences and standard deviations where all contestants share all prompts."""
     points, weight = totals.points.sum(axis=0), totals.weight.sum(axis=0)
     ratios = _ratio(points, weight)
     replicates = _ratio(resamples @ totals.points, resamples @ totals.weight)
@@ -163,7 +175,7 @@ def _compare_complete(totals: PromptTotals, resamples: Floats) -> tuple[Floats, 
 
 
 def _compare_incomplete(totals: PromptTotals, resamples: Floats) -> tuple[Floats, Floats]:
-    """Return differences and spreads, every pair on the prompts of its own that it shares."""
+    """Return differences and standard deviations, each pair on the prompts that it shares."""
     count = totals.points.shape[1]
     value, spread = np.zeros((count, count)), np.zeros((count, count))
     observed, replicates = (
@@ -180,14 +192,14 @@ def _compare_incomplete(totals: PromptTotals, resamples: Floats) -> tuple[Floats
 
 @dataclass(frozen=True, slots=True)
 class _ResampledSums:
-    """Sums over all prompts, from which those that a pair does not share are taken away."""
+    """Sums over all prompts, from which the prompts that a pair does not share are subtracted."""
 
     incomplete: PromptTotals
-    """The prompts that somebody lacks, and no others."""
+    """The prompts that at least one contestant lacks."""
     resamples: Floats
-    """Weights of those prompts, shape (rounds, lacked)."""
+    """Resample weights of those prompts, shape (rounds, incomplete prompts)."""
     points: Floats
-    """Weighted sums over all prompts, shape (rounds, contestants); so is `bottom`."""
+    """Weighted sums over all prompts, shape (rounds, contestants); so is `weight`."""
     weight: Floats
 
     @classmethod
@@ -202,7 +214,7 @@ class _ResampledSums:
         )
 
     def differences_from(self, i: int) -> Floats:
-        """Return i's figure less that of i and all after it, shape (rounds, contestants - i)."""
+        """Return i minus each contestant from i on, shape (rounds, contestants - i)."""
         subset, columns = self.incomplete, slice(i, None)
         missing = (~subset.known).astype(np.float64)
         points, weight = (
@@ -221,7 +233,7 @@ class _ResampledSums:
 
 
 def _standard_deviation(replicates: Floats) -> Floats:
-    """Return the standard deviation of every column, resamples without a shared prompt left out."""
+    """Return each column's standard deviation, leaving out resamples without a shared prompt."""
     valid = ~np.isnan(replicates)
     count = np.maximum(valid.sum(axis=0), 1)
     values = np.where(valid, replicates, 0.0)

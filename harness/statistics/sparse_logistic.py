@@ -1,11 +1,11 @@
 """Logistic regression on soft labels with an L1 penalty, refitted for many weight vectors at once.
 
 The minimum of |beta|_1 + C sum_i w_i (-y_i log p_i - (1 - y_i) log(1 - p_i)), p = sigmoid(X beta).
-`liblinear` goes the way of the library that made the published figures, draw for draw, and stops
-where it stops (tol 1e-4): up to some thousandths of a point from the minimum. `refit` goes on to
-SETTLED, for all weightings side by side. Both are proximal Newton methods: each step minimises the
-quadratic model plus the penalty by coordinate descent, and is shortened where the objective would
-not fall.
+`fit_liblinear` follows the library behind the published figures draw by draw and stops where it
+stops (tol 1e-4): up to a few thousandths of a point from the minimum. `refit` continues to
+STEP_TOLERANCE, for all weight vectors side by side. Both are proximal Newton methods: each step
+minimises the quadratic model plus the penalty by coordinate descent, and is halved while the
+objective would not decrease.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from harness.statistics.resampling import Floats
 
 STEPS, HALVINGS, SWEEPS = 60, 30, 500
 STEP_TOLERANCE = 1e-5
-"""The largest change of a coefficient in the last step; what is left is about its square."""
+"""The largest change of a coefficient in the last step; the remaining error is about its square."""
 SWEEP_TOLERANCE = 1e-9
-"""The largest change of a coefficient in the last sweep of a step's own problem."""
+"""The largest change of a coefficient in the last sweep of a step's quadratic problem."""
 LARGE_STEP = 0.5
-"""The change of a coefficient from which on a step is looked at, and shortened if need be."""
+"""Steps that change a coefficient by more than this are checked by a line search."""
 CURVATURE_FLOOR = 1e-10
-"""Added to the curvature, so that a feature that is nought everywhere keeps a coefficient of 0."""
+"""Added to the Hessian, so that a feature that is zero everywhere keeps a coefficient of 0."""
 ROUNDING = 1e-13
-"""How much of itself an objective may rise by: the sum of its rounding errors."""
+"""Relative increase of an objective that counts as rounding."""
 
 TOLERANCE, NEWTON_STEPS, INNER_STEPS, LINE_SEARCHES = 1e-4, 100, 1000, 20
 DAMPING, DESCENT, MAX_STEP, MIN_STEP = 1e-12, 0.01, 10.0, 1e-12
 MAX_LOGIT = 700.0
-"""The logit from which on exp would be infinite."""
+"""Larger logits would overflow exp."""
 SEED = 123
 """scikit-learn's random_state in the published figures."""
 
@@ -42,14 +42,14 @@ def fit_liblinear(features: Floats, labels: Floats, weights: Floats, strength: f
     """Return the coefficients, shape (k,), where liblinear's solver for an L1 penalty stops.
 
     After Yuan, Ho and Lin (JMLR 13, 2012), as LogisticRegression(solver="liblinear", tol=1e-4,
-    max_iter=100, random_state=123, fit_intercept=False) runs it. A soft label y is a one of weight
-    w y and a nought of weight w (1 - y); how many have any weight scales its tolerance. The order
-    of the coordinates is drawn as there.
+    max_iter=100, random_state=123, fit_intercept=False) runs it. A soft label y is a
+    one of weight w y and a zero of weight w (1 - y); the number of either with a positive weight
+    scales the tolerance. The order of the coordinates is drawn as in liblinear.
 
     Args:
         features: Shape (n, k).
         labels: Shape (n,), each in [0, 1].
-        weights: Shape (n,), not negative.
+        weights: Shape (n,), non-negative.
         strength: C, the inverse of the penalty.
     """
     positives = int(np.count_nonzero(weights * labels))
@@ -73,7 +73,7 @@ def fit_liblinear(features: Floats, labels: Floats, weights: Floats, strength: f
 
 @dataclass
 class _LiblinearSolver:
-    """Where the solver is."""
+    """State of the solver."""
 
     features: Floats
     weights: Floats
@@ -81,13 +81,13 @@ class _LiblinearSolver:
     label_gradient: Floats
     """sum_i C w_i y_i x_i."""
     rows: int
-    """How many ones and noughts have any weight."""
+    """Number of ones and zeros with a positive weight."""
     initial_violation: float = 0.0
     """The violation of the optimality conditions at the start."""
     inner_tolerance: float = 1.0
     """The tolerance of the quadratic problems, relative to the first violation."""
     largest_violation: float = np.inf
-    """The largest violation at the last look."""
+    """The largest violation at the last evaluation."""
 
     def __post_init__(self) -> None:
         self.beta = np.zeros(self.features.shape[1])
@@ -95,7 +95,7 @@ class _LiblinearSolver:
         self._move_to(np.zeros(len(self.features)))
 
     def update_derivatives(self) -> float:
-        """Take gradient and curvature; return the violation, setting idle coordinates aside."""
+        """Update gradient and Hessian; return the violation, deactivating idle coordinates."""
         p = self.exp_logits / (1 + self.exp_logits)
         pull = self.weights * p
         self.gradient: list[float] = (pull @ self.features - self.label_gradient).tolist()
@@ -109,14 +109,14 @@ class _LiblinearSolver:
         return sum(violations)
 
     def descend(self, draws: Iterator[int]) -> int:
-        """Take a step; return how many sweeps its quadratic problem took."""
+        """Take a step; return the number of sweeps of its quadratic problem."""
         move, sweeps = self._newton_direction(draws)
         gain = float(np.array(self.gradient) @ move) + _norm(self.beta + move) - _norm(self.beta)
         logit_step = self.features @ move
         base_logits, base_exp = self.logits, self.exp_logits
         for _ in range(LINE_SEARCHES):
             self._move_to(base_logits + logit_step)
-            # of the differences, not a difference of sums: near the end rounding would decide
+            # a sum of differences, not a difference of sums: near the end rounding would decide
             rise = float(self.weights @ np.log((1 + self.exp_logits) / (1 + base_exp)))
             penalty = _norm(self.beta + move) - _norm(self.beta)
             if rise - self.label_gradient @ move + penalty <= DESCENT * gain:
@@ -146,7 +146,7 @@ class _LiblinearSolver:
         return np.array(move), sweeps
 
     def _sweep(self, move: list[float], active: int, largest: float) -> tuple[list[float], int]:
-        """Go once through the active coordinates; return their violations and how many stay."""
+        """Sweep once over the active coordinates; return violations and how many stay active."""
         position, violations, beta = 0, [], self.beta.tolist()
         idle_margin = largest / self.rows
         while position < active:
@@ -191,7 +191,7 @@ def _partition_active(
 
 
 def _violation(coefficient: float, gradient: float, idle_margin: float) -> float | None:
-    """Return how far a coordinate is from its optimality condition; None: it is idle at nought."""
+    """Return how far a coordinate is from its optimality condition; None: it is idle at zero."""
     if coefficient > 0:
         return abs(gradient + 1)
     if coefficient < 0:
@@ -204,7 +204,7 @@ def _violation(coefficient: float, gradient: float, idle_margin: float) -> float
 
 
 def _shift(coefficient: float, gradient: float, curvature: float) -> float:
-    """Return the step to a coordinate's own minimum, cut to the longest that is allowed."""
+    """Return the step to the minimum along a coordinate, clipped to MAX_STEP."""
     if gradient + 1 < curvature * coefficient:
         step = -(gradient + 1) / curvature
     elif gradient - 1 > curvature * coefficient:
@@ -219,7 +219,7 @@ def _norm(beta: Floats) -> float:
 
 
 def _draws() -> Iterator[int]:
-    """Yield the 32-bit numbers that the order of the coordinates is drawn from."""
+    """Yield the 32-bit numbers that determine the order of the coordinates."""
     seed = np.random.RandomState(SEED).randint(np.iinfo("i").max)
     source = np.random.RandomState(seed)
     while True:
@@ -227,7 +227,7 @@ def _draws() -> Iterator[int]:
 
 
 def _random_below(limit: int, draws: Iterator[int]) -> int:
-    """Return a number below the limit, each equally likely (Lemire, arXiv 1805.10941)."""
+    """Return a uniform number below the limit (Lemire, arXiv 1805.10941)."""
     threshold = ((1 << 32) - limit) % limit
     while True:
         product = next(draws) * limit
@@ -238,12 +238,12 @@ def _random_below(limit: int, draws: Iterator[int]) -> int:
 def refit(
     features: Floats, labels: Floats, weights: Floats, strength: float, start: Floats
 ) -> Floats:
-    """Return the coefficients of every weighting, shape (rounds, k).
+    """Return the coefficients for every weight vector, shape (rounds, k).
 
     Args:
         features: Shape (n, k).
         labels: Shape (n,), each in [0, 1].
-        weights: Shape (rounds, n), not negative.
+        weights: Shape (rounds, n), non-negative.
         strength: C, the inverse of the penalty.
         start: Shape (k,): coefficients near the optima.
     """
@@ -276,9 +276,9 @@ def refit(
 
 
 def _proximal_minimum(current: Floats, gradient: Floats, hessian: Floats) -> Floats:
-    """Return the minima of slope (t - at) + (t - at) curve (t - at) / 2 + |t|_1, shape (rounds, k).
+    """Minimise g·(t - current) + (t - current)ᵀ H (t - current) / 2 + |t|_1 over t, per row.
 
-    Coordinate by coordinate, each to its own minimum.
+    By coordinate descent; shape (rounds, k).
     """
     minimum = current.copy()
     for _ in range(SWEEPS):
@@ -298,7 +298,7 @@ def _proximal_minimum(current: Floats, gradient: Floats, hessian: Floats) -> Flo
 def _line_search(
     features: Floats, weights: Floats, label_gradient: Floats, current: Floats, step: Floats
 ) -> Floats:
-    """Return `at` plus the step, halved where the objective would rise."""
+    """Return `current` plus the step, halved while the objective would rise."""
     start = _objective(features, weights, label_gradient, current)
     allowed = start + ROUNDING * np.abs(start)
     candidate = current + step
@@ -313,7 +313,7 @@ def _line_search(
 
 
 def _objective(features: Floats, weights: Floats, label_gradient: Floats, beta: Floats) -> Floats:
-    """Return the penalised loss, shape (rounds,); `pulled` is sum_i C w_i y_i x_i."""
+    """Return the penalised loss, shape (rounds,); `label_gradient` is sum_i C w_i y_i x_i."""
     logits = beta @ features.T
     softplus = np.log1p(np.exp(-np.abs(logits))) + np.maximum(logits, 0)
     loss = np.einsum("rn,rn->r", weights, softplus) - np.einsum("rk,rk->r", label_gradient, beta)

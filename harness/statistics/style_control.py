@@ -1,15 +1,15 @@
-"""Win rates with the style of the answers held equal: Bradley-Terry with features of style.
+"""Win rates at equal answer style: a Bradley-Terry model with style features.
 
     logit P(model wins a row) = s_model - s_baseline + w · z
 
 z are the differences in length and Markdown between the model's answer and the baseline's
-(arena-hard-auto v2.0), in standard deviations; the figure is sigmoid(s_model - s_baseline), where
-z is nought. In `truncated`, upstream's way, that is the mean over the rows of all models of a file,
-so that a model alone is set at its own style and nothing is controlled for. In `exact` it is where
-the two answers have the same style, whoever else was fitted; figures of models that were fitted
-apart are of one kind. `exact` is the maximum of the likelihood; `truncated` is where upstream's
-optimiser stands after its 50 steps (torch's L-BFGS at a rate of 0.1, from coefficients of ½), up to
-about a point from there.
+(arena-hard-auto v2.0), in standard deviations; the win rate is sigmoid(s_model - s_baseline), that
+is, at z = 0. In `fit_truncated`, as upstream, z = 0 is the mean over the rows of all models in a
+file, so that a single model is evaluated at its own mean style and nothing is controlled for. In
+`fit_exact` z = 0 is where the two answers have the same style, whichever models are fitted
+together, so that win rates from separate fits are comparable. `fit_exact` is the maximum of the
+likelihood; `fit_truncated` is where upstream's optimiser stops after its 50 steps (torch's L-BFGS
+with a learning rate of 0.1, from coefficients of ½), up to about a point away from it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class StyleGames:
 
     model: Indices
     points: Floats
-    """What the model won: 0, ½ or 1."""
+    """Points of the model: 0, ½ or 1."""
     weight: Floats
-    """How often the game counts."""
+    """Weight of the game."""
     style_difference: Floats
-    """Differences of style, (rows, features); see `differences`."""
+    """Differences in style, shape (rows, features); see `style_differences`."""
     prompt: Indices
-    """Whose games stay together in a resample."""
+    """Games of one prompt are resampled together."""
     model_count: int
 
 
@@ -55,16 +55,16 @@ class StyleControlFit:
     """Shape (rounds, models)."""
     contributions: Floats | None = None
     """Of every prompt to each win rate, shape (prompts, models), NaN where a model has no game:
-    their mean is the win rate, and to first order their weighted mean is that of reweighted
-    prompts, see `influence`."""
+    their mean is the win rate, and to first order their weighted mean is the win rate of reweighted
+    prompts, see `length_control`."""
 
 
 def style_differences(ours: Floats, theirs: Floats) -> Floats:
-    """Return what upstream compares of two answers' style, shape (answers, 4).
+    """Return upstream's differences in style between two sets of answers, shape (answers, 4).
 
-    Both hold tokens, headers, lists, bold (answers, 4). Length is (a - b) / (a + b), nought where
-    both are empty; Markdown is compared by its density d = count / (tokens + 1), as
-    (a - b) / (a + b + 1).
+    Both arguments hold counts of tokens, headers, list items and bold spans, shape (answers, 4).
+    Length is compared as (a - b) / (a + b), zero where both are empty; Markdown by its density
+    d = count / (tokens + 1), as (a - b) / (a + b + 1).
     """
     total = ours[:, :1] + theirs[:, :1]
     length = np.divide(
@@ -75,15 +75,16 @@ def style_differences(ours: Floats, theirs: Floats) -> Floats:
 
 
 def fit_exact(rows: StyleGames, *, seed: int = 0, rounds: int = 0) -> StyleControlFit:
-    """Return the maximum of the likelihood, and its resamples over prompts.
+    """Return the maximum-likelihood fit and its bootstrap replicates over prompts.
 
     Raises:
-        CheckError: the games do not tell style from strength.
+        CheckError: style separates wins from losses, so that the likelihood has no maximum.
     """
     features = np.hstack(
         [_model_indicators(rows), _divide(rows.style_difference, _standard_deviation(rows))]
     )
-    varies = np.asarray(features.any(axis=0))  # a style that no two answers differ in has no weight
+    # a feature in which no two answers differ has no weight
+    varies = np.asarray(features.any(axis=0))
     features = features[:, varies]
     fitted = fit(features, rows.points, rows.weight[None, :])
     if not fitted.converged[0]:
@@ -120,9 +121,9 @@ def _contributions(rows: StyleGames, features: Floats, beta: Floats) -> Floats:
 
 
 def fit_truncated(rows: StyleGames, weight: Floats) -> StyleControlFit:
-    """Return where upstream's optimiser stands after its steps; the baseline has a coefficient.
+    """Return the point where upstream's optimiser stops; the baseline has a coefficient too.
 
-    `weight`, shape (rows,), is how often each row counts; the features stay standardised over all.
+    `weight`, shape (rows,), weighs the rows; the features stay standardised over all rows.
     """
     baseline_column = np.full((len(rows.model), 1), -1.0)
     z = _divide(rows.style_difference - _mean(rows), _standard_deviation(rows))
@@ -133,7 +134,7 @@ def fit_truncated(rows: StyleGames, weight: Floats) -> StyleControlFit:
 
 
 def lbfgs(features: Floats, labels: Floats, weight: Floats) -> Floats:
-    """Return the coefficients after torch's L-BFGS without a line search, in double precision."""
+    """Return the coefficients of torch's L-BFGS without a line search, in double precision."""
     beta = np.full(features.shape[1], START)
     loss, gradient = _objective(features, labels, weight, beta)
     step, rate = -gradient, min(1.0, 1 / np.abs(gradient).sum()) * RATE
@@ -187,7 +188,7 @@ def _direction(history: list[tuple[Floats, Floats]], gradient: Floats) -> Floats
 
 
 def _model_indicators(rows: StyleGames) -> Floats:
-    """Return one column a model, 1 in its rows."""
+    """Return one indicator column per model, shape (rows, models)."""
     indicators = np.zeros((len(rows.model), rows.model_count))
     indicators[np.arange(len(indicators)), rows.model] = 1
     return indicators

@@ -9,7 +9,6 @@ Figures by the parts of a benchmark: data sets, categories, clusters.
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -18,13 +17,18 @@ from typing import Any
 import numpy as np
 
 from harness.statistics import paired
+from harness.statistics.agreement import kappa
 from harness.statistics.bootstrap import ratio_interval
-from harness.statistics.intervals import t_critical
+from harness.statistics.intervals import (
+    normal_interval,
+    t_critical,
+    to_percent,
+    wilson_interval,
+)
+from harness.types import Estimate
 from leaderboard.report.comparisons import PromptComparison
 from leaderboard.report.results import LoadedResult
 from leaderboard.significance import ROUNDS, SEED, Items, PromptScores, prompt_scores
-
-NORMAL = 1.959964
 
 
 def position_bias(comparisons: Sequence[PromptComparison]) -> dict[str, Any] | None:
@@ -50,21 +54,19 @@ def position_bias(comparisons: Sequence[PromptComparison]) -> dict[str, Any] | N
 
 def mean_share(values: Sequence[float]) -> dict[str, Any]:
     """Return the mean of shares, in percent, with a normal 95 % interval."""
-    count, value = len(values), sum(values) / len(values)
-    variance = sum((v - value) ** 2 for v in values) / max(1, count - 1)
-    half_width = NORMAL * math.sqrt(variance / count)
-    low, high = max(0.0, value - half_width), min(1.0, value + half_width)
-    return {"value": 100 * value, "low": 100 * low, "high": 100 * high, "n": count}
+    mean = normal_interval(values)
+    low, high = max(0.0, mean.low or 0.0), min(1.0, 1.0 if mean.high is None else mean.high)
+    return _percent(Estimate(mean.value, low, high), len(values))
 
 
 def wilson_share(successes: int, count: int) -> dict[str, Any]:
-    """Return a share in percent with Wilson's 95 % interval (JASA 22, 1927)."""
-    share, square = successes / count, NORMAL**2
-    center = (share + square / (2 * count)) / (1 + square / count)
-    root = math.sqrt(share * (1 - share) / count + square / (4 * count**2))
-    half_width = NORMAL * root / (1 + square / count)
-    low, high = max(0.0, center - half_width), min(1.0, center + half_width)
-    return {"value": 100 * share, "low": 100 * low, "high": 100 * high, "n": count}
+    """Return a share in percent with Wilson's 95 % interval."""
+    return _percent(wilson_interval(successes, count), count)
+
+
+def _percent(share: Estimate, count: int) -> dict[str, Any]:
+    percent = to_percent(share)
+    return {"value": percent.value, "low": percent.low, "high": percent.high, "n": count}
 
 
 Winners = Mapping[str, str]
@@ -96,16 +98,7 @@ def judge_agreement(first: Winners, second: Winners) -> dict[str, Any] | None:
     if not shared:
         return None
     agreeing = sum(a == b for a, b in shared)
-    return {"same": wilson_share(agreeing, len(shared)), "kappa": kappa(shared)}
-
-
-def kappa(pairs: Sequence[tuple[str, str]]) -> float | None:
-    """Return Cohen's kappa (1960): agreement beyond chance; None where chance explains all."""
-    count = len(pairs)
-    first, second = Counter(a for a, _ in pairs), Counter(b for _, b in pairs)
-    chance = sum(first[name] * second[name] for name in first) / count**2
-    observed = sum(a == b for a, b in pairs) / count
-    return None if chance == 1 else (observed - chance) / (1 - chance)
+    return {"same": wilson_share(agreeing, len(shared)), "kappa": kappa(*zip(*shared, strict=True))}
 
 
 def disagreements(first: Winners, second: Winners) -> set[str]:
@@ -140,22 +133,17 @@ def compare_pairs(results: Sequence[LoadedResult], metric: str) -> dict[str, Any
 
 
 def _paired_tests(scores_by_result: Sequence[PromptScores]) -> dict[str, Any]:
-    prompts = list(dict.fromkeys(prompt for scores in scores_by_result for prompt in scores))
-    table = np.array([[scores.get(p, (0.0, 0.0)) for scores in scores_by_result] for p in prompts])
     differences = paired.paired_differences(
-        paired.PromptTotals(table[:, :, 0], table[:, :, 1]), seed=SEED, rounds=ROUNDS
+        paired.PromptTotals.of(scores_by_result), seed=SEED, rounds=ROUNDS
     )
     pairs = np.triu_indices(len(scores_by_result), 1)
-    p = np.ones_like(differences.p)
-    p[pairs] = paired.holm(differences.p[pairs])
-    p = np.minimum(p, p.T)
     degrees_of_freedom = max(1, int(differences.shared[pairs].min()) - 1)
     errors = differences.error[pairs]
     positive_errors = errors[errors > 0]
     return {
         "value": _plain_table(differences.value),
         "reach": _plain_table(differences.error * t_critical(degrees_of_freedom)),
-        "p": _plain_table(p),
+        "p": _plain_table(paired.holm_matrix(differences)),
         "shared": [[int(n) for n in row] for row in differences.shared],
         "resolvable": paired.minimum_detectable_difference(float(np.median(positive_errors)))
         if len(positive_errors)

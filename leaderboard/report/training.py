@@ -15,7 +15,6 @@ What training tells of every iteration: how far the policy has moved, the margin
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from leaderboard.report.analysis import NORMAL
+from harness.statistics.intervals import normal_interval
 from leaderboard.report.results import LoadedResult
 
 LOG, RECORD = "log.jsonl", "run.json"
@@ -177,10 +176,8 @@ def _pair_means(anchor: Path) -> list[float]:
 def _mean_difference(sampler: Sequence[float], reference: Sequence[float]) -> EstimateData:
     """Return the mean of pairs' differences with a normal 95 % interval."""
     differences = [a - b for a, b in zip(sampler, reference, strict=True)]
-    count, value = len(differences), sum(differences) / len(differences)
-    variance = sum((difference - value) ** 2 for difference in differences) / max(1, count - 1)
-    half_width = NORMAL * math.sqrt(variance / count)
-    return {"value": value, "low": value - half_width, "high": value + half_width}
+    mean = normal_interval(differences)
+    return {"value": mean.value, "low": mean.low, "high": mean.high}
 
 
 REFERENCE, DRIFT = "kl_to_reference", "reference_drift"

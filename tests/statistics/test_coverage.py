@@ -19,19 +19,19 @@ SIMULATIONS = 1000
 @pytest.fixture(autouse=True)
 def _draws_are_made_once(monkeypatch):
     @functools.cache
-    def drawn(n, rounds):
+    def samples(n, rounds):
         return resample_weights(n, bit_generator(0), rounds)
 
     def once(n, _, rounds):
         assert rounds == 2000  # all in one block: another would need other draws
-        return drawn(n, rounds)
+        return samples(n, rounds)
 
-    monkeypatch.setattr(bootstrap, "weights", once)
+    monkeypatch.setattr(bootstrap, "resample_weights", once)
 
 
 def missed(estimates, truth):
     """Return the share of intervals that lie above the truth, and of those below it."""
-    low, high = np.array([(found.low, found.high) for found in estimates]).T
+    low, high = np.array([(estimate.low, estimate.high) for estimate in estimates]).T
     return np.mean(low > truth), np.mean(high < truth)
 
 
@@ -48,9 +48,9 @@ def ratings(rng, shape, level):
     A question's turns share half of their variance; some turns fail, whatever the question.
     """
     question, turn = rng.normal(size=(*shape, 1)), rng.normal(size=(*shape, 2))
-    told = level + 2.2 * np.sqrt(0.5) * (question + turn)
+    rating = level + 2.2 * np.sqrt(0.5) * (question + turn)
     failed = rng.random((*shape, 2)) < 0.08
-    return np.clip(np.round(np.where(failed, rng.integers(1, 4, (*shape, 2)), told)), 1, 10)
+    return np.clip(np.round(np.where(failed, rng.integers(1, 4, (*shape, 2)), rating)), 1, 10)
 
 
 @pytest.mark.parametrize("level", [4.0, 7.0, 10.0])
@@ -58,16 +58,16 @@ def test_mean_ratings_of_80_questions_with_two_turns(level):
     rng = np.random.default_rng(1)
     truth = ratings(rng, (1_000_000,), level).mean()
     pairs = [i // 2 for i in range(160)]
-    drawn = ratings(rng, (SIMULATIONS, 80), level).reshape(SIMULATIONS, 160)
-    check((interval(row, seed=0, clusters=pairs) for row in drawn), truth)
+    samples = ratings(rng, (SIMULATIONS, 80), level).reshape(SIMULATIONS, 160)
+    check((interval(row, seed=0, clusters=pairs) for row in samples), truth)
 
 
 def test_mean_ratings_of_a_category_of_ten_questions():
     rng = np.random.default_rng(2)
     truth = ratings(rng, (1_000_000,), 8.5).mean()
     pairs = [i // 2 for i in range(20)]
-    drawn = ratings(rng, (SIMULATIONS, 10), 8.5).reshape(SIMULATIONS, 20)
-    check((interval(row, seed=0, clusters=pairs) for row in drawn), truth)
+    samples = ratings(rng, (SIMULATIONS, 10), 8.5).reshape(SIMULATIONS, 20)
+    check((interval(row, seed=0, clusters=pairs) for row in samples), truth)
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_mean_ratings_of_a_category_of_ten_questions():
 )
 def test_win_rates_of_preferences_that_are_nearly_0_or_1(prompts, mean):
     rng = np.random.default_rng(3)
-    drawn = rng.beta(0.4 * mean, 0.4 * (1 - mean), size=(SIMULATIONS, prompts))
-    check((interval(row, seed=0) for row in drawn), mean)
+    samples = rng.beta(0.4 * mean, 0.4 * (1 - mean), size=(SIMULATIONS, prompts))
+    check((interval(row, seed=0) for row in samples), mean)
 
 
 def test_plain_percentiles_would_not_do(monkeypatch):
     monkeypatch.setattr(bootstrap, "_levels", lambda *_: bootstrap.PERCENTILE_LEVELS)
-    drawn = np.random.default_rng(3).beta(0.4 * 0.05, 0.4 * 0.95, size=(SIMULATIONS, 100))
-    above, below = missed((interval(row, seed=0) for row in drawn), 0.05)
+    samples = np.random.default_rng(3).beta(0.4 * 0.05, 0.4 * 0.95, size=(SIMULATIONS, 100))
+    above, below = missed((interval(row, seed=0) for row in samples), 0.05)
     assert below > 0.06
     assert 1 - above - below < 0.935
 
@@ -98,5 +98,5 @@ def test_win_rates_of_500_prompts_with_two_weighted_games():
     rng = np.random.default_rng(4)
     won, weight = games(rng, rng.normal(-0.8, 1.5, size=1_000_000))
     truth = won.sum() / weight.sum()
-    drawn = zip(*games(rng, rng.normal(-0.8, 1.5, size=(SIMULATIONS, 500))), strict=True)
-    check((ratio_interval(*rows, seed=0) for rows in drawn), truth)
+    samples = zip(*games(rng, rng.normal(-0.8, 1.5, size=(SIMULATIONS, 500))), strict=True)
+    check((ratio_interval(*rows, seed=0) for rows in samples), truth)

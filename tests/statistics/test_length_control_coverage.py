@@ -28,9 +28,11 @@ def preferences(rng, logits):
 
 
 def gamed(rng, m=200):
-    apart, difficulty = rng.normal(size=m), 1.5 * rng.normal(size=m)
+    difference, difficulty = rng.normal(size=m), 1.5 * rng.normal(size=m)
     return GamedRows(
-        preferences(rng, LENGTH * np.tanh(apart) + DIFFICULTY * difficulty), apart, difficulty
+        preferences(rng, LENGTH * np.tanh(difference) + DIFFICULTY * difficulty),
+        difference,
+        difficulty,
     )
 
 
@@ -40,9 +42,9 @@ def judged(rng, ours):
     difficulty = 1.5 * rng.normal(size=INSTRUCTIONS)
     # the spread of all differences: with mean m, each side has sqrt(e^(0.6²) - 1) e^(m + 0.6²/2)
     spread = np.hypot(*(np.exp(m + 0.18) for m in (7.0, 7.3))) * np.sqrt(np.expm1(0.36))
-    apart = np.tanh((baseline - length) / spread)
-    told = preferences(rng, ours + LENGTH * apart + DIFFICULTY * difficulty)
-    return ModelRows(told, length, baseline, difficulty)
+    difference = np.tanh((baseline - length) / spread)
+    preference = preferences(rng, ours + LENGTH * difference + DIFFICULTY * difficulty)
+    return ModelRows(preference, length, baseline, difficulty)
 
 
 @pytest.mark.parametrize("ours", [-0.5, -2.5])
@@ -53,8 +55,8 @@ def test_intervals_of_refits_cover_the_figure_of_endless_instructions(ours):
     ends = []
     for _ in range(SIMULATIONS):
         rows = judged(rng, ours)
-        found = length_controlled_win_rate(rows, held, seed=0, rounds=REFITS, strength=21.5)
-        ends.append((found.estimate.low, found.estimate.high))
+        result = length_controlled_win_rate(rows, held, seed=0, rounds=REFITS, strength=21.5)
+        ends.append((result.estimate.low, result.estimate.high))
     low, high = np.array(ends).T
     above, below = np.mean(low > truth), np.mean(high < truth)
     assert 0.935 <= 1 - above - below <= 0.965

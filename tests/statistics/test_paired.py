@@ -29,50 +29,50 @@ def test_the_difference_and_its_error_are_those_of_a_paired_t_test():
     rng = np.random.default_rng(0)
     ours = rng.uniform(size=400)
     theirs = 0.6 * ours + 0.4 * rng.uniform(size=400) - 0.02
-    found = paired_differences(means(np.stack([ours, theirs], axis=1)), seed=1, rounds=4000)
-    assert found.value[0, 1] == pytest.approx((ours - theirs).mean())
-    assert found.value[1, 0] == -found.value[0, 1]
+    comparison = paired_differences(means(np.stack([ours, theirs], axis=1)), seed=1, rounds=4000)
+    assert comparison.value[0, 1] == pytest.approx((ours - theirs).mean())
+    assert comparison.value[1, 0] == -comparison.value[0, 1]
     textbook = (ours - theirs).std(ddof=1) / 20  # sqrt(400)
-    assert found.error[0, 1] == pytest.approx(textbook, rel=0.03)
-    assert found.p[0, 1] == pytest.approx(ttest_rel(ours, theirs).pvalue, abs=0.01)
+    assert comparison.error[0, 1] == pytest.approx(textbook, rel=0.03)
+    assert comparison.p[0, 1] == pytest.approx(ttest_rel(ours, theirs).pvalue, abs=0.01)
 
 
 def test_two_are_compared_on_shared_prompts_only():
     nan = np.nan
     values = np.array([[1.0, 0.0], [0.5, 0.0], [nan, 1.0], [1.0, nan], [0.5, 1.0]])
-    found = paired_differences(means(values), seed=0)
+    comparison = paired_differences(means(values), seed=0)
     # shared are prompts 0, 1 and 4: (1 + ½ + ½) / 3 - (0 + 0 + 1) / 3
-    assert found.value[0, 1] == pytest.approx(1 / 3)
-    assert found.shared[0, 1] == 3
-    assert found.shared[0, 0] == 4
+    assert comparison.value[0, 1] == pytest.approx(1 / 3)
+    assert comparison.shared[0, 1] == 3
+    assert comparison.shared[0, 0] == 4
 
 
 def test_pairs_with_gaps_and_pairs_without_are_counted_alike():
     rng = np.random.default_rng(1)
     values = rng.uniform(size=(200, 3))
-    whole = paired_differences(means(values), seed=0)
+    complete = paired_differences(means(values), seed=0)
     gap = np.vstack([values, [[np.nan, np.nan, 0.5]]])  # only the third has one prompt more
     gapped = paired_differences(means(gap), seed=0)
-    assert gapped.value[0, 1] == pytest.approx(whole.value[0, 1])
-    assert gapped.error[0, 1] == pytest.approx(whole.error[0, 1], rel=0.1)
+    assert gapped.value[0, 1] == pytest.approx(complete.value[0, 1])
+    assert gapped.error[0, 1] == pytest.approx(complete.error[0, 1], rel=0.1)
 
 
 def test_a_ratio_of_sums_weighs_its_prompts():
-    played = PromptTotals(np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 1.0], [1.0, 1.0]]))
-    found = paired_differences(played, seed=0)
-    assert found.value[0, 1] == pytest.approx(3 / 4 - 1 / 2)
+    totals = PromptTotals(np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 1.0], [1.0, 1.0]]))
+    comparison = paired_differences(totals, seed=0)
+    assert comparison.value[0, 1] == pytest.approx(3 / 4 - 1 / 2)
 
 
 def test_who_shares_nothing_is_not_told_apart():
     values = np.array([[1.0, np.nan], [1.0, np.nan], [np.nan, 0.0], [np.nan, 0.0]])
-    found = paired_differences(means(values), seed=0)
-    assert np.isnan(found.value[0, 1])
-    assert found.p[0, 1] == 1
+    comparison = paired_differences(means(values), seed=0)
+    assert np.isnan(comparison.value[0, 1])
+    assert comparison.p[0, 1] == 1
 
 
 def test_differences_without_spread_are_certain_or_none():
-    found = paired_differences(means(np.array([[1.0, 0.0, 1.0]] * 9)), seed=0)
-    assert found.p[0].tolist() == [1.0, 0.0, 1.0]
+    comparison = paired_differences(means(np.array([[1.0, 0.0, 1.0]] * 9)), seed=0)
+    assert comparison.p[0].tolist() == [1.0, 0.0, 1.0]
 
 
 def test_holm_by_hand():
@@ -88,9 +88,9 @@ def test_the_smallest_difference_is_the_textbook_one():
 def test_a_group_at_the_top_and_who_differs_from_the_named_one():
     rng = np.random.default_rng(2)
     noise = rng.normal(0, 0.1, size=(300, 4))
-    found = paired_differences(means(0.5 + noise + [0.2, 0.195, 0.1, 0.0]), seed=0)
-    assert top_group(found, 0).tolist() == [True, True, False, False]
-    assert differs_from_baseline(found, 2).tolist() == [True, True, False, True]
+    comparison = paired_differences(means(0.5 + noise + [0.2, 0.195, 0.1, 0.0]), seed=0)
+    assert top_group(comparison, 0).tolist() == [True, True, False, False]
+    assert differs_from_baseline(comparison, 2).tolist() == [True, True, False, True]
 
 
 @pytest.mark.parametrize("kind", ["preferences", "labels"])
@@ -101,31 +101,33 @@ def test_where_nothing_differs_one_test_in_twenty_says_so(kind):
     hard = rng.normal(size=(prompts, sets, 1))
     scores = hard + rng.normal(size=(prompts, sets, 2))
     values = 1 / (1 + np.exp(-3 * scores)) if kind == "preferences" else (scores > 0).astype(float)
-    drawn = np.random.default_rng(4).multinomial(prompts, np.full(prompts, 1 / prompts), 1000)
-    apart = values[:, :, 0] - values[:, :, 1]
-    error = (drawn @ apart / prompts).std(axis=0, ddof=1) * np.sqrt(prompts / (prompts - 1))
-    p = p_values(apart.mean(axis=0), error, np.full(sets, float(prompts - 1)))
+    resamples = np.random.default_rng(4).multinomial(prompts, np.full(prompts, 1 / prompts), 1000)
+    difference = values[:, :, 0] - values[:, :, 1]
+    error = (resamples @ difference / prompts).std(axis=0, ddof=1) * np.sqrt(
+        prompts / (prompts - 1)
+    )
+    p = p_values(difference.mean(axis=0), error, np.full(sets, float(prompts - 1)))
     assert 0.04 <= (p <= 0.05).mean() <= 0.06
 
 
 def test_a_family_of_equals_is_torn_apart_in_at_most_one_case_of_twenty():
     """6 equal contestants, 1000 times: the best, chosen by looking, has all as its group."""
     rng = np.random.default_rng(5)
-    torn = told = 0
+    torn = significant = 0
     for _ in range(1000):
         values = rng.normal(size=(60, 1)) + rng.normal(size=(60, 6))
-        found = paired_differences(means(values), seed=0, rounds=200)
-        torn += not top_group(found, int(np.argmax(values.mean(axis=0)))).all()
-        told += differs_from_baseline(found, 0).any()
+        comparison = paired_differences(means(values), seed=0, rounds=200)
+        torn += not top_group(comparison, int(np.argmax(values.mean(axis=0)))).all()
+        significant += differs_from_baseline(comparison, 0).any()
     assert torn <= 50
-    assert told <= 50
+    assert significant <= 50
 
 
 def test_two_hundred_contestants_on_805_prompts_take_seconds():
     rng = np.random.default_rng(6)
     values = rng.uniform(size=(805, 200))
     values[rng.uniform(size=values.shape) < 0.001] = np.nan
-    begun = time.process_time()
-    found = paired_differences(means(values), seed=0)
-    assert top_group(found, 0).shape == (200,)
-    assert time.process_time() - begun < 20  # 10 s on 2 cores
+    start = time.process_time()
+    comparison = paired_differences(means(values), seed=0)
+    assert top_group(comparison, 0).shape == (200,)
+    assert time.process_time() - start < 20  # 10 s on 2 cores

@@ -44,8 +44,8 @@ def test_liblinear_stops_where_liblinear_stops(strength, seed):
 @pytest.mark.parametrize("strength", [1e-4, 0.01, 0.05, 1.0, 21.5, 1e4])
 def test_refits_are_where_a_tightly_converged_liblinear_is(strength):
     x, y, w = world()
-    found = refit(x, y, w, strength, np.zeros(3))
-    for beta, weights in zip(found, w, strict=True):
+    coefficients = refit(x, y, w, strength, np.zeros(3))
+    for beta, weights in zip(coefficients, w, strict=True):
         assert beta == pytest.approx(tight(x, y, weights, strength), abs=2e-5)
 
 
@@ -69,9 +69,9 @@ def test_the_start_does_not_matter():
 def test_separable_labels_and_empty_features_are_finite():
     x, _, w = world()
     x[:, 1] = 0
-    found = refit(x, np.ones(len(x)), w, 1e4, np.zeros(3))
-    assert np.isfinite(found).all()
-    assert (found[:, 1] == 0).all()
+    coefficients = refit(x, np.ones(len(x)), w, 1e4, np.zeros(3))
+    assert np.isfinite(coefficients).all()
+    assert (coefficients[:, 1] == 0).all()
 
 
 def test_liblinear_is_near_the_optimum():

@@ -16,7 +16,7 @@ from harness.statistics.style_control import (
     style_differences,
 )
 
-FIELDS = ("model", "won", "weight", "apart", "prompt")
+FIELDS = ("model", "points", "weight", "style_difference", "prompt")
 
 
 def world(models=3, prompts=200, seed=0, strength=0.3, pull=0.8):
@@ -24,31 +24,31 @@ def world(models=3, prompts=200, seed=0, strength=0.3, pull=0.8):
     rng = np.random.default_rng(seed)
     model = np.repeat(np.arange(models), 2 * prompts)
     prompt = np.tile(np.repeat(np.arange(prompts), 2), models)
-    apart = rng.normal(size=(len(model), 4))
-    logits = strength * (model - 1) + pull * apart[:, 0]
+    difference = rng.normal(size=(len(model), 4))
+    logits = strength * (model - 1) + pull * difference[:, 0]
     won = (rng.random(len(model)) < expit(logits)).astype(float)
     weight = rng.choice([1.0, 3.0], size=len(model))
-    return StyleGames(model, won, weight, apart, prompt, models)
+    return StyleGames(model, won, weight, difference, prompt, models)
 
 
 def test_differences_by_hand():
     ours = np.array([[300.0, 2, 0, 0], [0.0, 0, 0, 0]])
     theirs = np.array([[100.0, 0, 0, 0], [0.0, 0, 0, 0]])
-    found = style_differences(ours, theirs)
+    result = style_differences(ours, theirs)
     # length (300 - 100) / 400; headers 2 / 301 against none: d / (d + 1)
-    assert found[0].tolist() == pytest.approx([0.5, (2 / 301) / (2 / 301 + 1), 0, 0])
-    assert found[1].tolist() == [0, 0, 0, 0]  # two empty answers are alike
+    assert result[0].tolist() == pytest.approx([0.5, (2 / 301) / (2 / 301 + 1), 0, 0])
+    assert result[1].tolist() == [0, 0, 0, 0]  # two empty answers are alike
 
 
 def test_the_exact_fit_is_the_maximum_and_finds_the_world():
     rows = world(prompts=4000)
-    found = fit_exact(rows)
-    assert found.win_rate == pytest.approx(expit([-0.3, 0.0, 0.3]), abs=0.02)
-    assert found.style[0] == pytest.approx(0.8, abs=0.05)
-    assert np.abs(found.style[1:]).max() < 0.05
-    # the gradient of the likelihood is nought there
+    result = fit_exact(rows)
+    assert result.win_rate == pytest.approx(expit([-0.3, 0.0, 0.3]), abs=0.02)
+    assert result.style[0] == pytest.approx(0.8, abs=0.05)
+    assert np.abs(result.style[1:]).max() < 0.05
+    # the gradient of the likelihood is zero there
     z = rows.style_difference / _spread(rows)
-    logits = np.log(found.win_rate / (1 - found.win_rate))[rows.model] + z @ found.style
+    logits = np.log(result.win_rate / (1 - result.win_rate))[rows.model] + z @ result.style
     error = rows.weight * (expit(logits) - rows.points)
     assert np.abs(error @ z).max() < 1e-4
     assert np.abs(np.bincount(rows.model, weights=error)).max() < 1e-4
@@ -56,8 +56,8 @@ def test_the_exact_fit_is_the_maximum_and_finds_the_world():
 
 def _spread(rows):
     total = rows.weight.sum()
-    mean = np.average(rows.apart, axis=0, weights=rows.weight)
-    return np.sqrt(rows.weight @ (rows.apart - mean) ** 2 / (total - 1))
+    mean = np.average(rows.style_difference, axis=0, weights=rows.weight)
+    return np.sqrt(rows.weight @ (rows.style_difference - mean) ** 2 / (total - 1))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -81,24 +81,24 @@ def test_the_truncated_fit_is_where_torch_stops(seed):
 
     optimiser.step(closure)
     theirs = beta.detach().numpy()
-    apart = expit(ours[:5] - ours[5]) - expit(theirs[:5] - theirs[5])
-    assert np.abs(100 * apart).max() < 1e-3  # points
+    difference = expit(ours[:5] - ours[5]) - expit(theirs[:5] - theirs[5])
+    assert np.abs(100 * difference).max() < 1e-3  # points
     # and that is not yet the maximum
     assert np.abs(ours - theirs).max() < 1e-4
 
 
 def test_upstreams_fit_stops_short_of_the_maximum_but_near_it():
     rows = world(models=8)
-    apart = 100 * np.abs(fit_truncated(rows, rows.weight).win_rate - fit_exact(rows).win_rate)
-    assert 1e-6 < apart.max() < 1.5
+    difference = 100 * np.abs(fit_truncated(rows, rows.weight).win_rate - fit_exact(rows).win_rate)
+    assert 1e-6 < difference.max() < 1.5
 
 
 def test_the_interval_covers_the_truth_and_is_seeded():
     rows = world(models=1, prompts=300, strength=0.0)
-    found, again = fit_exact(rows, seed=1, rounds=200), fit_exact(rows, seed=1, rounds=200)
-    assert np.array_equal(found.replicates, again.replicates)
-    low, high = np.quantile(found.replicates[:, 0], [0.025, 0.975])
-    assert low < found.win_rate[0] < high
+    result, again = fit_exact(rows, seed=1, rounds=200), fit_exact(rows, seed=1, rounds=200)
+    assert np.array_equal(result.replicates, again.replicates)
+    low, high = np.quantile(result.replicates[:, 0], [0.025, 0.975])
+    assert low < result.win_rate[0] < high
     assert 0.02 < high - low < 0.2
 
 
@@ -127,18 +127,18 @@ def correlated(prompts, rng, longer=0.0, added=None, strength=0.3):
     """Two games a prompt that share what the prompt adds; the judge pays for length."""
     prompt = np.repeat(np.arange(prompts), 2)
     added = rng.normal(size=prompts) if added is None else added
-    apart = rng.normal((longer, 0, 0, 0), size=(prompts, 4))
-    worth = strength + (added + 0.8 * apart[:, 0])[prompt] + rng.logistic(size=2 * prompts)
+    difference = rng.normal((longer, 0, 0, 0), size=(prompts, 4))
+    worth = strength + (added + 0.8 * difference[:, 0])[prompt] + rng.logistic(size=2 * prompts)
     weight = np.where(np.abs(worth) > 2.5, 3.0, 1.0)
     model = np.zeros(2 * prompts, dtype=int)
-    return StyleGames(model, (worth > 0) * 1.0, weight, apart[prompt], prompt, 1)
+    return StyleGames(model, (worth > 0) * 1.0, weight, difference[prompt], prompt, 1)
 
 
 def test_the_resamples_spread_as_the_figure_does_from_benchmark_to_benchmark():
     rng = np.random.default_rng(1)
-    found = [fit_exact(correlated(300, rng, longer=0.5), seed=i, rounds=60) for i in range(250)]
-    between = np.std([one.win_rate[0] for one in found], ddof=1)
-    within = np.mean([np.std(one.replicates[:, 0], ddof=1) for one in found])
+    result = [fit_exact(correlated(300, rng, longer=0.5), seed=i, rounds=60) for i in range(250)]
+    between = np.std([fitted.win_rate[0] for fitted in result], ddof=1)
+    within = np.mean([np.std(fitted.replicates[:, 0], ddof=1) for fitted in result])
     assert within / between == pytest.approx(1, abs=0.11)
 
 
@@ -150,31 +150,31 @@ def test_a_model_alone_is_set_at_the_baselines_style_and_not_at_its_own():
     held = [fit_exact(rows).win_rate[0] for rows in (plain, long)]
     # four standard errors of a difference of two figures of 4,000 prompts
     assert abs(held[1] - held[0]) < 4 * np.sqrt(2) * 0.0105
-    # where its own mean is nought, nothing is controlled for
+    # where its own mean is zero, nothing is controlled for
     own = fit_truncated(long, long.weight).win_rate[0]
     assert abs(own - raw[1]) < 0.3 * (raw[1] - held[1])
 
 
 @pytest.mark.parametrize("longer", [0.0, 1.0])
 def test_contributions_stand_for_refits(longer):
-    found = fit_exact(correlated(400, np.random.default_rng(3), longer), seed=4, rounds=1000)
-    told = found.contributions[:, 0]
-    assert told.mean() == pytest.approx(found.win_rate[0])
+    result = fit_exact(correlated(400, np.random.default_rng(3), longer), seed=4, rounds=1000)
+    contributions = result.contributions[:, 0]
+    assert contributions.mean() == pytest.approx(result.win_rate[0])
     linear, refits = (
-        resample_weights(400, bit_generator(4), 1000) @ told / 400,
-        found.replicates[:, 0],
+        resample_weights(400, bit_generator(4), 1000) @ contributions / 400,
+        result.replicates[:, 0],
     )
     assert linear.std() == pytest.approx(refits.std(), rel=0.03)
     assert np.corrcoef(linear, refits)[0, 1] > 0.985
 
 
 def test_who_has_no_game_on_a_prompt_has_no_contribution_of_it():
-    whole = world(models=2, prompts=60)
-    rows = StyleGames(*(getattr(whole, name)[:-10] for name in FIELDS), 2)
-    found = fit_exact(rows)
-    assert np.isnan(found.contributions[-5:, 1]).all()
-    assert np.isnan(found.contributions).sum() == 5
-    assert np.nanmean(found.contributions, axis=0) == pytest.approx(found.win_rate)
+    complete = world(models=2, prompts=60)
+    rows = StyleGames(*(getattr(complete, name)[:-10] for name in FIELDS), 2)
+    result = fit_exact(rows)
+    assert np.isnan(result.contributions[-5:, 1]).all()
+    assert np.isnan(result.contributions).sum() == 5
+    assert np.nanmean(result.contributions, axis=0) == pytest.approx(result.win_rate)
 
 
 def p_value(rng, gap, prompts=250):

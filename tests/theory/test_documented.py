@@ -17,9 +17,9 @@ ROW = re.compile(r"\| ([\w -]+ games|cyclic games of 5) \| (2|8|32) \| (.+) \|")
 
 @pytest.fixture(scope="module")
 def experiment() -> Selection:
-    found = build(load("theory", "selection"))
-    assert isinstance(found, Selection)
-    return found
+    loaded = build(load("theory", "selection"))
+    assert isinstance(loaded, Selection)
+    return loaded
 
 
 @pytest.mark.parametrize(("name", "k", "cells"), ROW.findall(PAGE.read_text("utf-8")))
@@ -28,13 +28,13 @@ def test_a_row_of_the_table_can_be_made_again(experiment, name, k, cells):
     games = game.draw(experiment.seed)
     preference, reference = games.rows()
     exact = log_update(experiment.objective, preference, reference, IndependentPairs())
-    told = [float(cell.split()[0]) for cell in cells.split(" | ")]
-    found = []
+    documented = [float(cell.split()[0]) for cell in cells.split(" | ")]
+    recomputed = []
     for labels in ("argmax", "bernoulli"):
         source = BestAndWorst(samples=int(k), labels=labels)
-        moved = log_update(experiment.objective, preference, reference, source)
-        found += [float(values.mean()) for values in regression(exact, moved, reference)]
-    assert found == pytest.approx(told, abs=6e-4)
+        observed = log_update(experiment.objective, preference, reference, source)
+        recomputed += [float(values.mean()) for values in regression(exact, observed, reference)]
+    assert recomputed == pytest.approx(documented, abs=6e-4)
 
 
 def test_the_table_is_read():

@@ -16,9 +16,9 @@ from harness.theory.results import mean_over_games
 
 
 def method(name: str, *overrides: str) -> Method:
-    found = build(load("dynamics", name, overrides))
-    assert isinstance(found, Method)
-    return found
+    built = build(load("dynamics", name, overrides))
+    assert isinstance(built, Method)
+    return built
 
 
 @pytest.fixture(scope="module")
@@ -49,13 +49,13 @@ def test_multiplicative_weights_cycles_while_its_mixture_converges(comal):
 
 def test_inpo_stops_at_the_regularised_nash_with_the_bias_that_tau_sets(comal):
     # gaps of the regularised Nash policies: .0961 at τ = .1, .0105 at τ = .01; INPO's are theirs
-    found = []
+    inpo_gaps = []
     for tau, eta in ((0.1, 0.5), (0.01, 3.0)):
         run = mirror_descent(*comal, eta=constant_eta(eta), tau=tau, record=[20_000])
         solved = solve_nash(*comal, tau).policy
         assert kl(solved, run.last[0])[0] < 1e-12
-        found.append(gaps(run.last[0], comal).item())
-    assert found == pytest.approx([0.0961, 0.0105], abs=1e-4)
+        inpo_gaps.append(gaps(run.last[0], comal).item())
+    assert inpo_gaps == pytest.approx([0.0961, 0.0105], abs=1e-4)
 
 
 def test_advancing_the_reference_removes_the_bias(comal):
@@ -122,8 +122,8 @@ def test_mixtures_of_the_other_methods_beat_the_reference(name):
 def test_sampled_pairs_and_gradient_steps_come_near_the_exact_policy(comal, name):
     # 40 iterations; 1,000 pairs leave the policy .025 from the exact one, 100 steps 6e-15
     exact = play(method("inpo"), *comal, record=[40]).last[0]
-    found = play(method(name), *comal, record=[40]).last[0]
-    assert np.abs(found - exact).max() < (0.08 if name == "inpo-sampled" else 1e-9)
+    approximate = play(method(name), *comal, record=[40]).last[0]
+    assert np.abs(approximate - exact).max() < (0.08 if name == "inpo-sampled" else 1e-9)
 
 
 def test_best_of_8_and_argmax_labels_leave_the_regularised_nash(comal):
@@ -136,8 +136,8 @@ def test_best_of_8_and_argmax_labels_leave_the_regularised_nash(comal):
 def test_gradient_descent_plays_the_same_game_as_the_minimiser(comal):
     # 400 steps an iteration come within 1e-3 of the exact path
     slow = method("inpo").model_copy(update={"solver": GradientDescent(steps=400, rate=0.3)})
-    found, exact = (play(m, *comal, record=[1, 10]).last[-1] for m in (slow, method("inpo")))
-    np.testing.assert_allclose(found, exact, atol=1e-3)
+    approximate, exact = (play(m, *comal, record=[1, 10]).last[-1] for m in (slow, method("inpo")))
+    np.testing.assert_allclose(approximate, exact, atol=1e-3)
 
 
 def test_a_reference_moved_every_iteration_is_the_previous_policy(comal):

@@ -18,28 +18,28 @@ def test_comals_game_has_the_nash_policy_that_its_paper_tells():
     # b beats a by .4 more than even, c beats b by .4, a beats c by .3;
     # weights are those of the opposite edges: (.4, .3, .4) / 1.1
     preference, reference = single_game(COMAL, None).rows()
-    found = solve_nash(preference, reference, 0.0)
-    assert found.policy[0] == pytest.approx([4 / 11, 3 / 11, 4 / 11], abs=1e-10)
-    assert found.residual.max() <= 1e-10
+    solution = solve_nash(preference, reference, 0.0)
+    assert solution.policy[0] == pytest.approx([4 / 11, 3 / 11, 4 / 11], abs=1e-10)
+    assert solution.residual.max() <= 1e-10
 
 
 def test_the_regularised_nash_policy_solves_its_equation_and_has_no_gap():
     # the worst of 1,000 games: 3e-15 nats at tau = 0.1, 8e-14 at tau = 0.001
     preference, reference = Random(name="r", games=1000).draw(0).rows()
     for tau in (1.0, 0.1, 0.01, 0.001):
-        found = solve_nash(preference, reference, tau)
-        response = softmax(np.log(reference) + win_rates(preference, found.policy) / tau)
-        np.testing.assert_allclose(response, found.policy, rtol=0, atol=1e-10)
-        assert found.residual.max() <= 1e-10
-        assert np.abs(duality_gap(preference, found.policy, reference, tau)).max() <= 1e-10
+        solution = solve_nash(preference, reference, tau)
+        response = softmax(np.log(reference) + win_rates(preference, solution.policy) / tau)
+        np.testing.assert_allclose(response, solution.policy, rtol=0, atol=1e-10)
+        assert solution.residual.max() <= 1e-10
+        assert np.abs(duality_gap(preference, solution.policy, reference, tau)).max() <= 1e-10
 
 
 def test_the_original_nash_policy_cannot_be_exploited():
     # 1,000 games of 6 actions: at most 1.2e-16
     preference, reference = Random(name="r", games=300).draw(1).rows()
-    found = solve_nash(preference, reference, 0.0)
-    assert exploitability(preference, found.policy).max() <= 1e-10
-    assert (found.policy >= 0).all()
+    solution = solve_nash(preference, reference, 0.0)
+    assert exploitability(preference, solution.policy).max() <= 1e-10
+    assert (solution.policy >= 0).all()
 
 
 def test_degenerate_games_have_a_certified_nash_policy_too():
@@ -58,9 +58,9 @@ def test_the_gap_is_what_a_grid_of_responses_finds():
     pulls = tau * kl(grid, reference[0])
     first = won - pulls + tau * kl(policy, reference)
     second = (1 - won) - tau * kl(policy, reference) + pulls
-    found = duality_gap(preference, policy, reference, tau)[0]
-    assert first.max() - second.min() == pytest.approx(found, abs=1e-3)
-    assert first.max() - second.min() <= found
+    gap = duality_gap(preference, policy, reference, tau)[0]
+    assert first.max() - second.min() == pytest.approx(gap, abs=1e-3)
+    assert first.max() - second.min() <= gap
 
 
 def test_a_contextual_game_is_the_mean_over_its_prompts():

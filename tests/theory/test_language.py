@@ -33,8 +33,8 @@ GAME = config.build(config.load("game", "three-cycle"))
 def trained(name: str, root: Path) -> tuple[np.ndarray, float]:
     """Train a method; return what its last policy plays exactly, and the mass outside actions."""
     spec = config.construct(TrainSpec, config.load("train", name))
-    made = schedule.train(spec, Workspace(root), name)
-    policy = Policy("last", made.policies[-1])
+    run = schedule.train(spec, Workspace(root), name)
+    policy = Policy("last", run.policies[-1])
     rows = enumerate_responses(policy, GAME)
     logps = frozen_logps(policy, rows, "float32", lambda _: None)[0::2]
     return exact_policy(logps, GAME)

@@ -31,8 +31,8 @@ def transitive() -> tuple[np.ndarray, np.ndarray]:
 
 def measured(game, source) -> tuple[float, float]:
     """Return the mean slope and correlation over games."""
-    exact, moved = (log_update(OBJECTIVE, *game, s) for s in (IndependentPairs(), source))
-    slope, correlation = regression(exact, moved, game[1])
+    exact, observed = (log_update(OBJECTIVE, *game, s) for s in (IndependentPairs(), source))
+    slope, correlation = regression(exact, observed, game[1])
     return float(slope.mean()), float(correlation.mean())
 
 
@@ -59,9 +59,9 @@ def test_all_pairs_of_k_follow_the_law_of_independent_pairs():
     preference, policy = Random(name="r", games=1, actions=4).draw(3).rows()
     rng = np.random.default_rng(0)
     source = SampledPairing(pairing=AllPairs(), samples=8, prompts=5_000, labels="bernoulli")
-    found = source.weights(preference, policy, rng)
+    sampled = source.weights(preference, policy, rng)
     exact = IndependentPairs().weights(preference, policy, rng) * (1 - np.eye(4))
-    np.testing.assert_allclose(found, exact / exact.sum(), atol=0.01)
+    np.testing.assert_allclose(sampled, exact / exact.sum(), atol=0.01)
 
 
 def test_best_and_worst_of_8_distort_the_update_on_general_preferences(general):
@@ -106,7 +106,7 @@ def test_argmax_labels_lead_to_the_nash_policy_of_the_rounded_game(transitive):
 
 
 def test_the_regression_is_that_of_the_textbook():
-    # exact (0, 1, 2), moved twice as far the other way round at the end: y = (0, 2, 2), uniform
+    # exact (0, 1, 2), observed twice as far the other way round at the end: y = (0, 2, 2), uniform
     # weights: slope = Σ(x − 1)(y − 4/3)/Σ(x − 1)² = (4/3 + 2/3)/2 = 1; correlation 1·√2/√(8/3)
     slope, correlation = regression(
         np.array([[0.0, 1.0, 2.0]]), np.array([[0.0, 2.0, 2.0]]), np.full((1, 3), 1 / 3)

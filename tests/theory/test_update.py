@@ -55,18 +55,18 @@ def test_lemma_5_the_minimiser_is_the_mirror_descent_step():
     # worst of 1,000 games: 2e-15 in log π
     preference, reference, previous = drawn()
     trained = population(INPO(eta=ETA, tau=TAU), preference, reference, previous)
-    found = softmax(Newton().solve(trained, np.log(previous)))
+    minimizer = softmax(Newton().solve(trained, np.log(previous)))
     exact = omd_step(preference, previous, reference, eta=ETA, tau=TAU)
-    np.testing.assert_allclose(np.log(found), np.log(exact), rtol=0, atol=1e-8)
+    np.testing.assert_allclose(np.log(minimizer), np.log(exact), rtol=0, atol=1e-8)
 
 
 def test_gradient_descent_on_the_same_loss_comes_to_the_same_policy():
     preference, reference, previous = drawn(20)
     previous = (previous + 0.1) / 1.6  # no action so rare that plain gradients never reach it
     trained = population(INPO(eta=ETA, tau=TAU), preference, reference, previous)
-    found = softmax(GradientDescent(steps=3000, rate=0.3).solve(trained, np.log(previous)))
+    minimizer = softmax(GradientDescent(steps=3000, rate=0.3).solve(trained, np.log(previous)))
     exact = omd_step(preference, previous, reference, eta=ETA, tau=TAU)
-    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-8)
+    np.testing.assert_allclose(minimizer, exact, rtol=0, atol=1e-8)
 
 
 def test_without_kl_the_step_is_onpos_with_the_inverse_step_size():
@@ -82,9 +82,9 @@ def test_without_kl_the_step_is_onpos_with_the_inverse_step_size():
 def test_ipo_on_new_pairs_is_inpo_with_eta_equal_to_tau():
     preference, reference, previous = drawn(50)
     trained = population(IPO(tau=TAU), preference, reference, previous)
-    found = softmax(Newton().solve(trained, np.log(previous)))
+    minimizer = softmax(Newton().solve(trained, np.log(previous)))
     exact = omd_step(preference, previous, reference, eta=TAU, tau=TAU)
-    np.testing.assert_allclose(found, exact, atol=1e-12)
+    np.testing.assert_allclose(minimizer, exact, atol=1e-12)
 
 
 def test_argmax_labels_make_the_step_of_the_rounded_game():
@@ -92,10 +92,10 @@ def test_argmax_labels_make_the_step_of_the_rounded_game():
     preference, reference, previous = drawn(50)
     objective, source = INPO(eta=ETA, tau=TAU), IndependentPairs(labels="argmax")
     trained = population(objective, preference, reference, previous, source)
-    found = softmax(Newton().solve(trained, np.log(previous)))
+    minimizer = softmax(Newton().solve(trained, np.log(previous)))
     rounded = (np.sign(preference - 0.5) + 1) / 2
     exact = omd_step(rounded, previous, reference, eta=ETA, tau=TAU)
-    np.testing.assert_allclose(np.log(found), np.log(exact), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(np.log(minimizer), np.log(exact), rtol=0, atol=1e-10)
 
 
 def test_dpo_fits_bradley_terry_rewards_whatever_pairs_it_sees():

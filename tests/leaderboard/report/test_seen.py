@@ -6,7 +6,7 @@ import pytest
 
 from leaderboard.report.analysis import (
     disagreements,
-    kappa,
+    judge_agreement,
     mean_share,
     position_bias,
     wilson_share,
@@ -84,8 +84,10 @@ def test_winners_are_named():
 def test_kappa_is_agreement_beyond_chance():
     pairs = [("win", "win")] * 5 + [("win", "loss")] + [("loss", "loss")] * 4
     # observed 0.9; chance 0.6 * 0.5 + 0.4 * 0.5 = 0.5
-    assert kappa(pairs) == pytest.approx((0.9 - 0.5) / 0.5)
-    assert kappa([("win", "win")] * 3) is None
+    first, second = (dict(enumerate(side)) for side in zip(*pairs, strict=True))
+    assert judge_agreement(first, second)["kappa"] == pytest.approx((0.9 - 0.5) / 0.5)
+    always = dict.fromkeys("abc", "win")
+    assert judge_agreement(always, always)["kappa"] is None
     assert disagreements({"a": "win", "b": "tie"}, {"a": "win", "b": "loss", "c": "win"}) == {"b"}
 
 

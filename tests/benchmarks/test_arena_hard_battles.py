@@ -12,24 +12,24 @@ from harness.benchmarks.arena_hard import battles
 def random_battles(models=3, rows=400, seed=0):
     rng = np.random.default_rng(seed)
     model = np.sort(rng.integers(0, models, rows))
-    won = rng.choice([0.0, 0.5, 1.0], rows, p=[0.4, 0.2, 0.4])
-    return battles.Battles(model, won, models)
+    points = rng.choice([0.0, 0.5, 1.0], rows, p=[0.4, 0.2, 0.4])
+    return battles.Battles(model, points, models)
 
 
-def bradley_terry(found):
+def bradley_terry(rows):
     """Fit ratings as arena-hard-auto does: ties are half a win and half a loss."""
-    x = np.zeros((len(found.won), found.models + 1))
-    x[np.arange(len(x)), found.model], x[:, -1] = math.log(10), -math.log(10)
+    x = np.zeros((len(rows.points), rows.model_count + 1))
+    x[np.arange(len(x)), rows.model], x[:, -1] = math.log(10), -math.log(10)
     both = np.vstack([x, x])
-    labels = np.r_[found.won > 0, found.won == 1].astype(int)
+    labels = np.r_[rows.points > 0, rows.points == 1].astype(int)
     model = LogisticRegression(fit_intercept=False, C=np.inf, tol=1e-8).fit(both, labels)
     rating = 400 * model.coef_[0]
     return 1 / (1 + 10 ** ((rating[-1] - rating[:-1]) / 400))
 
 
 def test_the_share_of_points_is_the_bradley_terry_win_rate():
-    found = random_battles()
-    assert battles.win_rates(found) == pytest.approx(bradley_terry(found), abs=1e-5)
+    rows = random_battles()
+    assert battles.win_rates(rows) == pytest.approx(bradley_terry(rows), abs=1e-5)
 
 
 def test_a_strong_verdict_is_three_rows():
@@ -56,10 +56,10 @@ def test_another_baseline_is_never_passed_on():
     assert adrift[1][0] - adrift[0][0] < 5
 
 
-@pytest.mark.parametrize("won", [0.0, 1.0])
-def test_only_wins_or_losses_are_no_error(won):
-    low, high = battles.upstream_bounds(battles.pool_battles([[(won, 1)] * 30]), "gpt-4-0314")
-    assert low[0] == high[0] == 100 * won
+@pytest.mark.parametrize("points", [0.0, 1.0])
+def test_only_wins_or_losses_are_no_error(points):
+    low, high = battles.upstream_bounds(battles.pool_battles([[(points, 1)] * 30]), "gpt-4-0314")
+    assert low[0] == high[0] == 100 * points
 
 
 def test_a_model_without_a_row_in_a_round_is_scored_as_upstream_does():

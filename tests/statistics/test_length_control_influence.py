@@ -21,13 +21,13 @@ def judged(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def test_the_mean_is_the_figure_and_weighted_means_are_refits():
     preference, ours, theirs = judged()
-    found = np.array(prompt_contributions(preference, ours, theirs))
+    contributions = np.array(prompt_contributions(preference, ours, theirs))
     figure = fit_length_control(preference, ours, theirs, seed=0, rounds=10).value
-    assert 100 * found.mean() == pytest.approx(figure, abs=1e-6)
-    drawn, apart = resample_weights(300, bit_generator(1), 500), ours - theirs
-    features = np.stack([np.ones(300), np.tanh(apart / apart.std(ddof=1))], axis=1)
-    refits = expit(fit(features, preference, drawn).coefficients[:, 0])
-    linear = drawn @ found / 300
+    assert 100 * contributions.mean() == pytest.approx(figure, abs=1e-6)
+    resamples, difference = resample_weights(300, bit_generator(1), 500), ours - theirs
+    features = np.stack([np.ones(300), np.tanh(difference / difference.std(ddof=1))], axis=1)
+    refits = expit(fit(features, preference, resamples).coefficients[:, 0])
+    linear = resamples @ contributions / 300
     assert linear.std() == pytest.approx(refits.std(), rel=0.02)
     assert np.corrcoef(linear, refits)[0, 1] > 0.995
 
@@ -47,7 +47,7 @@ def test_alpaca_evals_contributions_stand_for_its_refits():
     rng = np.random.default_rng(2)
     rows = ModelRows(preference, ours, theirs, rng.normal(size=200))
     gamed = GamedRows(rng.uniform(size=400), rng.normal(size=400), rng.normal(size=400))
-    found = length_controlled_win_rate(rows, gamed, seed=3, rounds=1000, strength=1.0)
-    assert found.contributions.mean() == pytest.approx(found.estimate.value)
-    linear = resample_weights(200, bit_generator(3), 1000) @ found.contributions / 200
-    assert linear.std(ddof=1) == pytest.approx(found.estimate.standard_error, rel=0.02)
+    result = length_controlled_win_rate(rows, gamed, seed=3, rounds=1000, strength=1.0)
+    assert result.contributions.mean() == pytest.approx(result.estimate.value)
+    linear = resample_weights(200, bit_generator(3), 1000) @ result.contributions / 200
+    assert linear.std(ddof=1) == pytest.approx(result.estimate.standard_error, rel=0.02)
