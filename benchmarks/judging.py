@@ -36,10 +36,10 @@ import json, sys, time
 from pathlib import Path
 from harness.judges.client import OpenAIClient
 from harness.judges.cached import CachedJudge
-from harness.types import JudgeRequest, Message, Reading
+from harness.types import JudgeRequest, Message, ParsedVerdict
 class Reader:
-    def read(self, replies):
-        return Reading(1.0)
+    def parse(self, replies):
+        return ParsedVerdict(1.0)
     def follow_up(self, request, replies):
         return None
 url, folder, count, concurrency = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -48,8 +48,8 @@ requests = [JudgeRequest(str(i), (Message("user", f"{i} " + "word " * 800),), as
             for i in range(count)]
 client = OpenAIClient(model="gpt-4-1106-preview", base_url=url, concurrency=concurrency)
 begun = time.monotonic()
-found = CachedJudge(client, Path(folder) / "v.sqlite").judge(requests, Reader(), lambda _: None)
-print(json.dumps({"seconds": time.monotonic() - begun, "answers": len(found)}))
+verdicts = CachedJudge(client, Path(folder) / "v.sqlite").judge(requests, Reader(), lambda _: None)
+print(json.dumps({"seconds": time.monotonic() - begun, "answers": len(verdicts)}))
 """
 THEIRS = """
 import json, os, sys, time

@@ -330,6 +330,26 @@ class JudgeClient(Protocol):
         """Other names under which the same model may be served."""
         ...
 
+    @property
+    def url(self) -> str:
+        """The server's base URL; empty where there is no server."""
+        ...
+
+    @property
+    def concurrency(self) -> int:
+        """The largest number of requests in flight; cost estimates use it."""
+        ...
+
+    @property
+    def retry_refused(self) -> bool:
+        """Whether requests that the server refused in an earlier run are asked again."""
+        ...
+
+    @property
+    def display_name(self) -> str:
+        """The judge as error messages name it, e.g. `the judge gpt-4 at https://...`."""
+        ...
+
     def body(self, request: JudgeRequest) -> Body:
         """Return the whole request: what a verdict is kept under."""
         ...

@@ -14,6 +14,10 @@ class Coin(Component):
     model: str = "coin"
     served_as: tuple[str, ...] = ()
     unparsed_attempts: int = 1
+    url: str = ""
+    concurrency: int = 1
+    retry_refused: bool = False
+    display_name: str = "the coin"
     label: str = "A=B"
 
     def body(self, request: JudgeRequest) -> Body:
@@ -21,7 +25,7 @@ class Coin(Component):
         return chat_format.body_of(self.model, request)
 
     def ask(self, queue: RequestQueue) -> None:
-        """Answer what the desk gives out as an OpenAI-compatible server would."""
+        """Answer every request of the queue as an OpenAI-compatible server would."""
         message = {"role": "assistant", "content": f"[[{self.label}]]"}
         choice = {"index": 0, "message": message, "finish_reason": "stop"}
         while (item := queue.next()) is not None:

@@ -75,7 +75,7 @@ class CachedJudge:
         with self._session(requests, parser, advance) as session:
             if not session.is_cached():
                 accepted = (*self.client.served_as, *self.options.accepted_models)
-                model_check.reject_alias(self.model, self._url, accepted)
+                model_check.reject_alias(self.model, self.client.url, accepted)
                 self.client.ask(session)
             return session.finish()
 
@@ -126,7 +126,7 @@ class CachedJudge:
         """
         bodies = [self.client.body(request) for request in self.pending_requests(requests, parser)]
         batched = self.options.batch is not None
-        concurrency = getattr(self.client, "concurrency", 1)
+        concurrency = self.client.concurrency
         if not self.path.exists():
             return estimate_cost(bodies, self.price, concurrency, None, batched=batched)
         with open_store(self.path) as store:
@@ -136,7 +136,7 @@ class CachedJudge:
     def price(self) -> costs.Price | None:
         """What the judge's tokens cost today; None where that is not known."""
         known = costs.price_of(self.model)
-        return costs.FREE if known is None and is_loopback(self._url) else known
+        return costs.FREE if known is None and is_loopback(self.client.url) else known
 
     @property
     def accepted_names(self) -> frozenset[str]:
@@ -144,10 +144,6 @@ class CachedJudge:
         return model_check.accepted_names(
             self.model, self.client.served_as, self.options.accepted_models
         )
-
-    @property
-    def _url(self) -> str:
-        return str(getattr(self.client, "url", ""))
 
     @contextmanager
     def _session(
@@ -203,7 +199,27 @@ class ReplayClient(Component):
     served_as: tuple[str, ...] = Field((), exclude=True)
     """Other names under which they may have been given."""
     unparsed_attempts: int = Field(5, gt=0)
-    """How many replies to a request are looked for while none can be read."""
+    """How many stored replies to a request are read while none can be parsed."""
+
+    @property
+    def url(self) -> str:
+        """Empty: nothing is asked."""
+        return ""
+
+    @property
+    def concurrency(self) -> int:
+        """One, for cost estimates of what is missing."""
+        return 1
+
+    @property
+    def retry_refused(self) -> bool:
+        """False: nothing is asked."""
+        return False
+
+    @property
+    def display_name(self) -> str:
+        """The judge as error messages name it."""
+        return f"the judge {self.model}"
 
     def body(self, request: JudgeRequest) -> types.Body:
         """Return what a verdict is kept under."""

@@ -314,7 +314,7 @@ class JudgingSession:
 
     def _replay_refusals(self, chains: Sequence[RequestChain]) -> None:
         """End the chains that a server has refused to follow, unless it is to be asked again."""
-        if getattr(self.client, "ask_refused", False):
+        if self.client.retry_refused:
             return
         keys = [key_of(chain.body) for chain in chains]
         reasons = self.store.refusals(keys)
@@ -338,9 +338,8 @@ class JudgingSession:
     def _stop_for_model(self, name: str) -> None:
         """Ask no more: another model answers."""
         self._quarantined += 1
-        judge_name = getattr(self.client, "who", f"the judge {self.client.model}")
         self.stop_error = model_check.wrong_model_error(
-            judge_name, self.client.model, name, self._quarantined
+            self.client.display_name, self.client.model, name, self._quarantined
         )
 
     def _settle(self, index: int, chain: RequestChain) -> None:

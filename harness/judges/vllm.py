@@ -94,8 +94,13 @@ class VLLMClient(Component):
 
     @property
     def url(self) -> str:
-        """Where it is served: on this machine."""
+        """The loopback address, which needs no key and costs nothing."""
         return "http://127.0.0.1/v1"
+
+    @property
+    def display_name(self) -> str:
+        """The judge as error messages name it."""
+        return f"the judge {self.model} at {self.url}"
 
     def _client(self, url: str) -> OpenAIClient:
         return OpenAIClient(

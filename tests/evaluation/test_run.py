@@ -55,6 +55,7 @@ class ToyClient:
     """Grades in the process, as the toy judge's server would."""
 
     model, served_as, unparsed_attempts = judge.MODEL, (), 2
+    url, concurrency, retry_refused, display_name = "", 1, False, "the toy judge"
 
     def __init__(self):
         self.asked, self.grade = 0, judge.grade

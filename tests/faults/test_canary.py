@@ -222,12 +222,12 @@ def echo():
 JUDGE = """
 import logging, sys, traceback
 from pathlib import Path
-from harness.judges import upkeep
-from harness.judges.batch import remembering
+from harness.judges.store import maintenance
+from harness.judges.batch import cached_judge
 from harness.judges.client import OpenAIClient
-from harness.judges.panel import Panel
-from harness.judges.cached import terms_of
-from harness.types import JudgeRequest, Message, Reading
+from harness.judges.panel import JudgePanel
+from harness.judges.cached import judge_options
+from harness.types import JudgeRequest, Message, ParsedVerdict
 
 from rich.console import Console
 from rich.traceback import Traceback
@@ -236,8 +236,8 @@ logging.basicConfig(level="DEBUG")
 PRETTY = "pretty" in sys.argv
 
 class Reader:
-    def read(self, replies):
-        return Reading(0.5) if replies[-1].content else None
+    def parse(self, replies):
+        return ParsedVerdict(0.5) if replies[-1].content else None
     def follow_up(self, request, replies):
         return request
 
@@ -261,22 +261,22 @@ def judged(url, mode, path, count, **terms):
                          patience=2, concurrency=8)
     asked = client
     if mode == "panel":
-        asked = Panel(members=[client] + [client.model_copy(update={"model": m}) for m in "ab"])
-    judge = remembering(asked, path, terms_of(**terms))
+        asked = JudgePanel(members=[client] + [client.model_copy(update={"model": m}) for m in "ab"])
+    judge = cached_judge(asked, path, judge_options(**terms))
     try:
         found = judge.judge(requests(count), Reader(), lambda _: None)
-        print([(v.reading, v.model, v.text, v.refusal) for v in found], judge, client, asked)
+        print([(v.parsed, v.model, v.text, v.refusal) for v in found], judge, client, asked)
     except BaseException as error:
         print(mode, type(error).__name__, error)
         told(error)
-    for say in (judge.bill, judge.forecast):
+    for say in (judge.usage, judge.estimate_cost):
         try:
             print(say(requests(count), Reader()))
         except Exception as error:
             told(error)
     try:
-        print(upkeep.summary(path), upkeep.verify(path))
-        print(upkeep.export(path, path.with_suffix(".gz")))
+        print(maintenance.summary(path), maintenance.verify(path))
+        print(maintenance.export(path, path.with_suffix(".gz")))
     except Exception as error:
         told(error)
 

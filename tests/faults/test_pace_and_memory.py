@@ -11,7 +11,7 @@ import json, sys, time
 from pathlib import Path
 from harness.judges.client import OpenAIClient
 from harness.judges.cached import CachedJudge
-from harness.types import JudgeRequest, Message, Reading
+from harness.types import JudgeRequest, Message, ParsedVerdict
 
 url, path, count, concurrency = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
 
@@ -23,8 +23,8 @@ class Requests:
         return JudgeRequest(str(i), (Message("user", text),), {"max_tokens": 1})
 
 class Reader:
-    def read(self, replies):
-        return Reading(float(replies[-1].content))
+    def parse(self, replies):
+        return ParsedVerdict(float(replies[-1].content))
     def follow_up(self, request, replies):
         return request
 
@@ -32,7 +32,7 @@ begun = time.monotonic()
 judge = CachedJudge(OpenAIClient(model="j", base_url=url, concurrency=concurrency), path)
 verdicts = judge.judge(Requests(), Reader(), lambda _: None)
 seconds = time.monotonic() - begun
-right = sum(v.reading.value == i % 10 for i, v in enumerate(verdicts))
+right = sum(v.parsed.value == i % 10 for i, v in enumerate(verdicts))
 # not getrusage's, which remembers the process that started this one
 status = Path("/proc/self/status").read_text()
 peak = int(status.partition("VmHWM:")[2].split()[0]) / 1024

@@ -18,7 +18,7 @@ import json, random, sys, threading
 from harness.errors import HarnessError
 from harness.judges.client import OpenAIClient
 from harness.judges.cached import CachedJudge
-from harness.types import JudgeRequest, Message, Reading
+from harness.types import JudgeRequest, Message, ParsedVerdict
 from pathlib import Path
 
 url, path, count, threads, limit, concurrency = sys.argv[1], Path(sys.argv[2]), *map(
@@ -29,8 +29,8 @@ if limit:
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 class Reader:
-    def read(self, replies):
-        return Reading(float(replies[-1].content))
+    def parse(self, replies):
+        return ParsedVerdict(float(replies[-1].content))
     def follow_up(self, request, replies):
         return request
 
@@ -44,7 +44,7 @@ def work(seed):
     client = OpenAIClient(model="j", base_url=url, concurrency=concurrency)
     try:
         verdicts = CachedJudge(client, path).judge(order, Reader(), lambda _: None)
-        found.append(sorted((int(v.request_id), v.reading.value) for v in verdicts))
+        found.append(sorted((int(v.request_id), v.parsed.value) for v in verdicts))
     except HarnessError as error:
         errors.append(str(error))
 

@@ -65,10 +65,10 @@ def test_one_elsewhere_without_a_sign_of_life_counts_as_dead():
 CLAIM = """
 import sys, time
 from pathlib import Path
-from harness.judges.store.leases import ourselves
-from harness.judges.store.database import opened
-with opened(Path(sys.argv[1])) as store:
-    print(len(store.claim({sys.argv[2]: 0}, ourselves()).ours), flush=True)
+from harness.judges.store.leases import new_owner
+from harness.judges.store.database import open_store
+with open_store(Path(sys.argv[1])) as store:
+    print(len(store.claim({sys.argv[2]: 0}, new_owner()).granted), flush=True)
     time.sleep(60)
 """
 

@@ -110,11 +110,11 @@ def test_a_server_that_is_not_there_is_told():
 
 def test_a_model_that_is_not_listed_is_noted():
     with server() as url:
-        assert look(url, called="other")["listed"].state == "note"
+        assert look(url, deployment="other")["listed"].state == "note"
 
 
 def test_a_judge_without_a_server_has_no_doctor():
-    with pytest.raises(JudgeError, match="Replay has no address"):
+    with pytest.raises(JudgeError, match="ReplayClient has no address"):
         examine(ReplayClient(model="j"))
 
 

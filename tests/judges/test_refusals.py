@@ -173,7 +173,7 @@ def test_what_was_refused_is_asked_again_where_that_is_wanted(path):
         grade(served, path)
         served.refuse = lambda _: None
         assert grade(served, path)[3].refusal
-        found = grade(served, path, ask_refused=True)
+        found = grade(served, path, retry_refused=True)
         assert [verdict.parsed.value for verdict in found] == list(range(COUNT))
         assert grade(served, path) == found  # an answer outweighs the refusal before it
         assert len(served.asked) == COUNT + 2
@@ -184,7 +184,7 @@ def test_a_reader_is_told_how_many_and_why(path):
         found = grade(served, path)
     (note,) = refusal_notes(Graded("x", "j", (), (), tuple(found)))
     assert "2 of 60 requests were refused by the judge's server (2 x 400: context_length" in note
-    assert "ask_refused=true" in note
+    assert "retry_refused=true" in note
     assert refusal_notes(Graded("x", "j", (), (), tuple(found[10:]))) == []
 
 

@@ -128,8 +128,8 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path):
 WRITER = """
 import sys
 from pathlib import Path
-from harness.judges.store.database import Attempt, opened
-with opened(Path(sys.argv[1])) as verdicts:
+from harness.judges.store.database import Attempt, open_store
+with open_store(Path(sys.argv[1])) as verdicts:
     for i in range(100_000):
         verdicts.add([Attempt({"model": "j", "i": i}, f"reply {i}" * 50, "j", True)])
         print(i, flush=True)

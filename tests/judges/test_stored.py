@@ -16,6 +16,7 @@ class Script:
     """A client that answers from a list, one reply a request it is asked."""
 
     model, served_as, unparsed_attempts = "j", ("j-served",), 2
+    url, concurrency, retry_refused, display_name = "", 1, False, "the judge j"
 
     def __init__(self, *contents, fail_after=None, served="j-served"):
         self.contents, self.fail_after, self.asked = list(contents), fail_after, []
@@ -125,10 +126,10 @@ def test_a_better_reader_reads_what_is_stored(tmp_path):
 def test_pending_counts_what_would_be_asked_and_writes_nothing(tmp_path):
     judge = CachedJudge(Script("1"), tmp_path / "v.sqlite")
     requests = [request("a"), request("b", "a"), request("c")]
-    assert judge.pending(requests, READER) == 2
+    assert judge.count_pending(requests, READER) == 2
     assert not judge.path.exists()
     judge.judge(requests[:1], READER, lambda _: None)
-    assert judge.pending(requests, READER) == 1
+    assert judge.count_pending(requests, READER) == 1
 
 
 def test_nothing_to_judge_is_nothing_to_ask(tmp_path):
@@ -169,7 +170,7 @@ def test_a_follow_up_that_was_not_reached_is_asked_alone_later(tmp_path):
         )
     client = Script("5")  # after the stored "0."
     judge = CachedJudge(client, path)
-    assert judge.pending([request("a")], Conversation()) == 1
+    assert judge.count_pending([request("a")], Conversation()) == 1
     assert judge.judge([request("a")], Conversation(), lambda _: None)[0].parsed == ParsedVerdict(
         0.5
     )

@@ -20,6 +20,7 @@ class Client:
     """Answers `1`; says which model it served, in the order of `serves`."""
 
     served_as, unparsed_attempts = (), 2
+    url, concurrency, retry_refused, display_name = "", 1, False, "the judge"
 
     def __init__(self, model="gpt-4-1106-preview", serves=(), says="1", prompt_tokens=1000):
         self.model, self.serves, self.says, self.asked = model, list(serves), says, 0
@@ -147,7 +148,7 @@ def test_tries_without_a_reply_are_on_the_bill_by_a_guess(path):
     class Failing(Client):
         def ask(self, queue):
             place, body = queue.next()
-            queue.failed(place, "no answer in time")
+            queue.record_failure(place, "no answer in time")
             raise JudgeError("gone")
 
     judge = CachedJudge(Failing(), path)
@@ -277,7 +278,7 @@ def test_a_panel_is_asked_one_by_one_and_pays_for_all(path):
     found = judge.judge(requests(3), READER, lambda _: None)
     assert [verdict.parsed.value for verdict in found] == [1.0] * 3
     assert judge.model == "majority of a, b, c"
-    assert judge.pending(requests(4), READER) == 1
+    assert judge.count_pending(requests(4), READER) == 1
     assert judge.usage(requests(3), READER).calls == 9
     assert judge.estimate_cost(requests(4), READER).calls == 3
 
