@@ -160,14 +160,14 @@ def _check_parsed(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
         raise CheckError(
             f"{evaluation.judge.model} has refused all {len(verdicts)} requests of "
             f"{evaluation.benchmark.name} ({verdicts[0].refusal}): name another judge, or have "
-            "this one asked again with --set judge.ask_refused=true"
+            "this one asked again with --set judge.retry_refused=true"
         )
     if verdicts and all(verdict.parsed is None for verdict in verdicts):
         raise CheckError(
             f"{evaluation.judge.model} answers, but none of its {len(verdicts)} replies can be "
             f"read by the rule of {evaluation.benchmark.name}: name a judge that fits the protocol "
             "(does it give the log-probabilities that are asked for?), or ask this one again with "
-            "--set judge.unread_attempts=9"
+            "--set judge.unparsed_attempts=9"
         )
 
 
@@ -260,5 +260,5 @@ def refusal_notes(graded: Graded) -> list[str]:
     return [
         f"{reasons.total()} of {len(graded.verdicts)} requests were refused by the judge's server "
         f"({common}): where they have no verdict they are left out; have them asked again, e.g. "
-        "of a server with a longer context, with --set judge.ask_refused=true"
+        "of a server with a longer context, with --set judge.retry_refused=true"
     ]
