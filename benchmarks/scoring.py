@@ -68,9 +68,9 @@ ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 
 def seconds(call):
     """Return how long a call takes."""
-    begun = time.perf_counter()
+    start = time.perf_counter()
     call()
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def paired(ours, theirs, runs):
@@ -108,9 +108,11 @@ def interval(refits):
     scoring = length_control.AlpacaEvalScoring(C=2.782559402207126, rounds=refits)
     bench = build({**load("bench", "alpaca-eval"), "assets": str(ASSETS)})
     (graded,) = bench.read_verdicts(MODEL)
-    whole = bench.model_copy(update={"scoring": scoring})
-    none = bench.model_copy(update={"scoring": scoring.model_copy(update={"rounds": 0})})
-    calls = (lambda: whole.score([graded])), (lambda: none.score([graded]))
+    with_interval = bench.model_copy(update={"scoring": scoring})
+    without_interval = bench.model_copy(
+        update={"scoring": scoring.model_copy(update={"rounds": 0})}
+    )
+    calls = (lambda: with_interval.score([graded])), (lambda: without_interval.score([graded]))
     return float(np.subtract(*paired(*calls, 3)))
 
 
@@ -154,9 +156,9 @@ def peer_folder(folder):
         {"instruction": row["instruction"], "output": row["output_2"], "generator": "peer"}
         for row in rows
     ]
-    kept = [{**row, "annotator": ANNOTATOR, "generator_2": "peer"} for row in rows]
+    cached_rows = [{**row, "annotator": ANNOTATOR, "generator_2": "peer"} for row in rows]
     (folder / "outputs.json").write_text(json.dumps(outputs))
-    (folder / "cache.json").write_text(json.dumps(kept))
+    (folder / "cache.json").write_text(json.dumps(cached_rows))
 
 
 def shell(runs, code):
@@ -190,16 +192,16 @@ def silently(command):
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
-def measured(given):
+def measured(options):
     """Return our and their seconds by what is done; the refits have no peer."""
-    found = {
-        "length-controlled win rate of one model": time_length_control(given.runs),
-        "Arena-Hard scores and 100-round bounds, 8 models": arena_hard(given.runs),
-        "805 verdicts from the shell": shell(given.runs, PEER),
-        "the same against its metrics alone": shell(given.runs, METRICS),
+    pairs = {
+        "length-controlled win rate of one model": time_length_control(options.runs),
+        "Arena-Hard scores and 100-round bounds, 8 models": arena_hard(options.runs),
+        "805 verdicts from the shell": shell(options.runs, PEER),
+        "the same against its metrics alone": shell(options.runs, METRICS),
     }
-    told = {name: {"ours": a, "theirs": b, "times": b / a} for name, (a, b) in found.items()}
-    return told | {f"{given.refits:,} refits of the GLM": {"ours": interval(given.refits)}}
+    timings = {name: {"ours": a, "theirs": b, "times": b / a} for name, (a, b) in pairs.items()}
+    return timings | {f"{options.refits:,} refits of the GLM": {"ours": interval(options.refits)}}
 
 
 def main(arguments=None):
@@ -207,17 +209,17 @@ def main(arguments=None):
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--refits", type=int, default=1000, help="of the interval")
     parser.add_argument("--json", type=Path, help="write the figures here")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    told = measured(given)
-    for name, one in told.items():
-        print(f"{name:50} {one['ours']:8.3f} s", end="")
-        if "theirs" in one:
-            print(f"  upstream {one['theirs']:8.3f} s  {one['times']:8.1f} times", end="")
+    timings = measured(options)
+    for name, row in timings.items():
+        print(f"{name:50} {row['ours']:8.3f} s", end="")
+        if "theirs" in row:
+            print(f"  upstream {row['theirs']:8.3f} s  {row['times']:8.1f} times", end="")
         print()
-    if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(timings, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -87,5 +87,5 @@ class Spelling(Component):
     def _score(self, graded: Graded) -> Score:
         read = [v.parsed.value for v in graded.verdicts if v.parsed]
         counts = {"asked": len(graded.verdicts), "judged": len(read)}
-        counts["unread"] = counts["asked"] - counts["judged"]
+        counts["unparsed"] = counts["asked"] - counts["judged"]
         return Score({"win_rate": to_percent(interval(read, seed=0))}, counts)

@@ -105,7 +105,7 @@ def collect_facts(loaded: LoadedResult) -> dict[str, Any]:
         "dollars": row.dollars,
         "gpu_hours": row.gpu_hours,
         "decided": _outcome_counts(loaded),
-        "unread": loaded.counts.get("unread", 0),
+        "unread": loaded.counts.get("unparsed", 0),
         "notes": [str(note) for note in row.notes],
         "provenance": {key: record[key] for key in PROVENANCE if record.get(key)},
     }

@@ -26,6 +26,6 @@ REFERENCES = {n: (f"it is {n}", f"it is {n + 1}") for n in range(101, 131)}
 @pytest.fixture
 def mt_bench(monkeypatch, tmp_path):
     """The benchmark."""
-    monkeypatch.setattr(data, "texts", lambda _: data.ProtocolTexts(QUESTIONS, TEMPLATES))
-    monkeypatch.setattr(data, "references", lambda name, folder: REFERENCES)
+    monkeypatch.setattr(data, "load_texts", lambda _: data.ProtocolTexts(QUESTIONS, TEMPLATES))
+    monkeypatch.setattr(data, "load_references", lambda name, folder: REFERENCES)
     return build({**load("bench", "mt-bench"), "assets": str(tmp_path)})

@@ -45,34 +45,34 @@ metadata: {{version: 2.0}}
 HARNESS = (sys.executable, "-m", "harness", "eval", "--engine", "transformers")
 
 
-def rows(path: Path, found: list[dict]) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in found))
+def rows(path: Path, items: list[dict]) -> Path:
+    path.write_text("".join(json.dumps(row) + "\n" for row in items))
     return path
 
 
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory) -> Path:
     """A folder with a multiple choice and a task that is written."""
-    place = tmp_path_factory.mktemp("tasks")
-    asked = [{"q": f"the {i}", "choices": ["cat", "dog"], "label": i % 2} for i in range(8)]
-    data = rows(place / "choice.jsonl", asked)
-    (place / "choice.yaml").write_text(CHOICE.format(name="own_choice", data=data))
-    data = rows(place / "writing.jsonl", [{"q": f"the {i}", "a": "cat"} for i in range(6)])
-    (place / "writing.yaml").write_text(WRITING.format(data=data))
-    return place
+    folder = tmp_path_factory.mktemp("tasks")
+    questions = [{"q": f"the {i}", "choices": ["cat", "dog"], "label": i % 2} for i in range(8)]
+    data = rows(folder / "choice.jsonl", questions)
+    (folder / "choice.yaml").write_text(CHOICE.format(name="own_choice", data=data))
+    data = rows(folder / "writing.jsonl", [{"q": f"the {i}", "a": "cat"} for i in range(6)])
+    (folder / "writing.yaml").write_text(WRITING.format(data=data))
+    return folder
 
 
-def bench(place: Path, include: Path, **changes) -> Path:
+def bench(folder: Path, include: Path, **changes) -> Path:
     choice = {"task": "own_choice", "version": 1.0, "shots": 0, "metric": "acc", "items": 8}
     writing = {"task": "own_writing", "version": 2.0, "shots": 0, "metric": "exact_match"}
-    told = {
+    data = {
         "use": "harness.benchmarks.academic.benchmark:Academic",
         "chat_template": False,
         "seed": 1,
     }
-    told |= {"include": str(include), "tasks": {"choice": choice, "writing": writing}}
-    path = place / "own.yaml"
-    path.write_text(json.dumps(config.merge(told, changes)))
+    data |= {"include": str(include), "tasks": {"choice": choice, "writing": writing}}
+    path = folder / "own.yaml"
+    path.write_text(json.dumps(config.merge(data, changes)))
     return path
 
 
@@ -95,25 +95,25 @@ def test_a_policy_takes_local_tasks_and_finished_ones_are_kept(tasks, tiny_polic
     assert done.returncode == 0, done.stderr
     assert "choice: made in" in stopped.stderr
     assert "choice: made in" not in done.stderr  # what was finished is not done again
-    told = json.loads((tmp_path / "runs/results/academic/tiny.json").read_text())
+    result = json.loads((tmp_path / "runs/results/academic/tiny.json").read_text())
     items = json.loads((tmp_path / "runs/results/academic/tiny/items.json").read_text())
-    assert (told["judge"], told["requests"], told["bill"]) == ("", 0, None)  # nobody judges
-    assert told["score"]["counts"] == {"asked": 14, "scored": 14}
-    figures = {name: one["value"] for name, one in told["score"]["estimates"].items()}
+    assert (result["judge"], result["requests"], result["usage"]) == ("", 0, None)  # nobody judges
+    assert result["score"]["counts"] == {"asked": 14, "scored": 14}
+    figures = {name: estimate["value"] for name, estimate in result["score"]["estimates"].items()}
     assert figures["average"] == pytest.approx((figures["choice"] + figures["writing"]) / 2)
-    own = [item["choice"] for item in items if item["category"] == "choice"]
-    assert figures["choice"] == pytest.approx(sum(own) / 8)
-    assert told["versions"]["lm-eval"] == told["answered"]["tasks"]["choice"]["lm_eval"]
-    assert "own_choice 1.0, 0 shots, acc" in told["score"]["notes"][0]
+    choices = [item["choice"] for item in items if item["category"] == "choice"]
+    assert figures["choice"] == pytest.approx(sum(choices) / 8)
+    assert result["versions"]["lm-eval"] == result["answered"]["tasks"]["choice"]["lm_eval"]
+    assert "own_choice 1.0, 0 shots, acc" in result["score"]["notes"][0]
 
 
 def test_a_sample_is_filed_as_one(tasks, tiny_policy, tmp_path):
     path = bench(tmp_path, tasks, tasks={"writing": None}, limit=3)
     done = run(path, tiny_policy, tmp_path / "runs", "--label", "tiny")
     assert done.returncode == 0, done.stderr
-    told = json.loads((tmp_path / "runs/results/academic-first-3/tiny.json").read_text())
-    assert told["score"]["counts"] == {"asked": 8, "scored": 3}
-    assert told["score"]["notes"][0].startswith("a sample: the first 3 items")
+    result = json.loads((tmp_path / "runs/results/academic-first-3/tiny.json").read_text())
+    assert result["score"]["counts"] == {"asked": 8, "scored": 3}
+    assert result["score"]["notes"][0].startswith("a sample: the first 3 items")
 
 
 def test_a_data_set_that_cannot_be_had_is_named_with_what_mends_it(tiny_policy, tmp_path):
@@ -140,8 +140,8 @@ def test_what_is_about_judges_is_refused(tiny_policy, tmp_path):
 
 @pytest.mark.parametrize("command", ["score", "import", "export", "verify"])
 def test_commands_about_verdicts_say_that_nobody_judges(command, tmp_path):
-    told = {"export": ("INPO", "--to", str(tmp_path))}.get(command, (str(tmp_path / "file"),))
-    words = ("academic",) if command == "verify" else ("academic", *told)
+    arguments = {"export": ("INPO", "--to", str(tmp_path))}.get(command, (str(tmp_path / "file"),))
+    words = ("academic",) if command == "verify" else ("academic", *arguments)
     done = subprocess.run(
         (sys.executable, "-m", "harness", command, *words), capture_output=True, text=True
     )
@@ -170,17 +170,17 @@ def examined(key: str, values: list, figure: float | None = None) -> TaskResult:
 
 def test_the_average_weighs_tasks_alike_and_items_tell_what_they_add():
     # 75 % of 4 and 50 % of 2: the average is 62.5, though 66.7 % of all items are right
-    told = score([examined("a", [1, 1, 1, 0]), examined("b", [True, False])], None)
-    assert told.estimates["average"].value == pytest.approx(62.5)
+    result = score([examined("a", [1, 1, 1, 0]), examined("b", [True, False])], None)
+    assert result.estimates["average"].value == pytest.approx(62.5)
     # an item of a: 62.5 + 6 / (2 * 4) * (100 - 75) = 81.25; of b: 62.5 + 6 / (2 * 2) * 50 = 137.5
-    assert [row["average"] for row in told.items] == pytest.approx(
+    assert [row["average"] for row in result.items] == pytest.approx(
         [81.25, 81.25, 81.25, 6.25, 137.5, -12.5]
     )
 
 
 def test_items_of_several_parts_count_as_many_times():
-    told = score([examined("a", [[1, 1, 0], [0]])], None)
-    assert told.estimates["a"].value == pytest.approx(50)  # 2 of 4 parts
+    result = score([examined("a", [[1, 1, 0], [0]])], None)
+    assert result.estimates["a"].value == pytest.approx(50)  # 2 of 4 parts
 
 
 def test_a_figure_that_is_no_mean_over_items_is_refused():

@@ -22,13 +22,13 @@ ROWS = [
 ]
 
 
-def kept(_):
+def cached_rows(_):
     return tuple(ROWS)
 
 
 @pytest.fixture
 def benchmark(monkeypatch, tmp_path):
-    monkeypatch.setattr(alpaca_eval, "_rows", kept)
+    monkeypatch.setattr(alpaca_eval, "_rows", cached_rows)
     monkeypatch.setenv(assets.FOLDER_VARIABLE, str(tmp_path))
     return build(load("bench", "alpaca-eval"))
 
@@ -66,12 +66,12 @@ def test_the_order_is_drawn_from_the_instruction_alone():
 
 def test_a_request_is_the_official_one(benchmark):
     ours = answers("A", "B", "C", "D", "E")
-    found = benchmark.requests(ours, benchmark.baseline_answers())
-    assert [r.id for r in found] == [a.prompt_id for a in ours]
-    one = found[0]
-    assert [m.role for m in one.messages] == ["system", "user"]
-    assert '"instruction": """What is a fox?"""' in one.messages[1].content
-    assert one.parameters == {
+    requests = benchmark.requests(ours, benchmark.baseline_answers())
+    assert [r.id for r in requests] == [a.prompt_id for a in ours]
+    request = requests[0]
+    assert [m.role for m in request.messages] == ["system", "user"]
+    assert '"instruction": """What is a fox?"""' in request.messages[1].content
+    assert request.parameters == {
         "max_tokens": 1,
         "temperature": 1,
         "top_p": 1.0,
@@ -119,7 +119,7 @@ def test_equal_answers_are_not_asked_and_are_draws(benchmark):
     ],
 )
 def test_a_preference_is_read_from_the_log_probabilities(benchmark, top, value):
-    assert benchmark.read([reply(*top)]) == ParsedVerdict(pytest.approx(value, abs=1e-15))
+    assert benchmark.parse([reply(*top)]) == ParsedVerdict(pytest.approx(value, abs=1e-15))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_preference_is_read_from_the_log_probabilities(benchmark, top, value):
     ],
 )
 def test_without_either_identifier_nothing_is_read(benchmark, unreadable):
-    assert benchmark.read([unreadable]) is None
+    assert benchmark.parse([unreadable]) is None
 
 
 def test_the_figures_are_the_published_ones(benchmark):
@@ -156,16 +156,16 @@ def test_the_figures_are_the_published_ones(benchmark):
     assert rate.standard_error == pytest.approx(100 * math.sqrt(0.26 / 3 / 4))
     assert rate.low <= rate.value <= rate.high
     assert score.estimates["discrete_win_rate"].value == pytest.approx(100 * 2.5 / 4)
-    counted = {"asked": 5, "judged": 4, "unread": 1, "n_total": 4}
+    counted = {"asked": 5, "judged": 4, "unparsed": 1, "n_total": 4}
     counted |= {"n_wins": 2, "n_wins_base": 1, "n_draws": 1}
     # lengths in code points: 3 + 3 + 5 + len("base Say {output_1}!") = 20 + 6, over 5
     assert score.counts == {**counted, "avg_length": 7}
     assert [item["preference"] for item in score.items] == pytest.approx([0.9, 0.4, None, 0.5, 1])
     assert score.items[4]["length"] == 6
     assert score.items[4]["baseline_length"] == len("base é")
-    unread, few, missing = score.notes
-    assert few.startswith("only 4 verdicts")
-    assert unread == "1 of 5 verdicts could not be read and are left out"
+    unparsed, small_sample, missing = score.notes
+    assert small_sample.startswith("only 4 verdicts")
+    assert unparsed == "1 of 5 verdicts could not be read and are left out"
     assert missing.startswith("no length_controlled_win_rate: alpaca_eval/df_gamed.csv is missing")
     assert "harness assets pull alpaca_eval" in missing
     assert "--assets DIR" in missing
@@ -174,9 +174,9 @@ def test_the_figures_are_the_published_ones(benchmark):
 
 def test_no_verdict_at_all_is_an_error(benchmark):
     ours = answers(*"abcde")
-    unread = [Verdict(answer.prompt_id, None, "j") for answer in ours]
+    unparsed = [Verdict(answer.prompt_id, None, "j") for answer in ours]
     with pytest.raises(CheckError, match="no verdict could be read"):
-        score_of(benchmark, ours, benchmark.baseline_answers(), unread)
+        score_of(benchmark, ours, benchmark.baseline_answers(), unparsed)
 
 
 def test_missing_data_is_told_with_the_command_that_brings_it(tmp_path):
@@ -211,24 +211,26 @@ def test_in_both_orders_every_comparison_is_asked_twice_and_the_mean_counts(shar
     ours = [Answer(answer.prompt_id, "mine") for answer in theirs]
     requests = bench.requests(ours, theirs)
     plain = bench.model_copy(update={"both_orders": False}).requests(ours, theirs)
-    assert [one.id for one in requests[1::2]] == [f"{one.id}/swapped" for one in plain]
+    assert [request.id for request in requests[1::2]] == [
+        f"{request.id}/swapped" for request in plain
+    ]
     assert requests[::2] == plain
     for drawn, swapped in zip(requests[::2], requests[1::2], strict=True):
         assert drawn.messages[-1].content != swapped.messages[-1].content
         assert sorted(drawn.messages[-1].content) == sorted(swapped.messages[-1].content)
     # P(first preferred) is 0.9 as drawn and 0.3 the other way round: (0.9 + 0.7) / 2 = 0.8
     verdicts = [
-        Verdict(one.id, ParsedVerdict(0.9 if i % 2 == 0 else 0.3), "j")
-        for i, one in enumerate(requests)
+        Verdict(request.id, ParsedVerdict(0.9 if i % 2 == 0 else 0.3), "j")
+        for i, request in enumerate(requests)
     ]
     prompts = bench.prompts()[:2]
     graded = Graded("mine", "j", tuple(ours), tuple(theirs), tuple(verdicts), tuple(prompts))
-    found = files.preferences(graded)
+    preferred = files.preferences(graded)
     for prompt in prompts:
         first = files.is_ours_first(prompt.text)
-        assert found[prompt.id] == pytest.approx(0.8 if first else 0.2)
-    unread = replace(
-        graded, verdicts=(*verdicts[:1], replace(verdicts[1], reading=None), *verdicts[2:])
+        assert preferred[prompt.id] == pytest.approx(0.8 if first else 0.2)
+    unparsed = replace(
+        graded, verdicts=(*verdicts[:1], replace(verdicts[1], parsed=None), *verdicts[2:])
     )
-    assert files.preferences(unread)[prompts[0].id] is None
+    assert files.preferences(unparsed)[prompts[0].id] is None
     assert any("both orders" in note for note in bench.score([graded])[0].notes)

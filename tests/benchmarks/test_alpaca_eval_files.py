@@ -17,8 +17,8 @@ PROMPTS = [
 
 def read_answers(path, prompts):
     """Read the one contestant of an answers file."""
-    (found,) = module.read_answers(path, prompts)
-    return found
+    (loaded,) = module.read_answers(path, prompts)
+    return loaded
 
 
 def row(instruction, output="x", **more):
@@ -35,16 +35,16 @@ def written(tmp_path, data, name="answers.json"):
 @pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
 def test_answers_are_matched_by_instruction(tmp_path, name):
     data = [row("two", "2", model="ignored"), row("one", "")]
-    found = read_answers(written(tmp_path, data, name), PROMPTS)
-    assert found == Answers("g", (Answer("id one", ""), Answer("id two", "2")))
+    loaded = read_answers(written(tmp_path, data, name), PROMPTS)
+    assert loaded == Answers("g", (Answer("id one", ""), Answer("id two", "2")))
 
 
 def graded(label="me", readings=(0.25, None)):
     """Two prompts, one verdict that was read and one that was not."""
     ours = (Answer("id one", "ü\n"), Answer("id two", ""))
     theirs = (Answer("id one", "base"), Answer("id two", "base"))
-    told = zip(("id one", "id two"), readings, strict=True)
-    verdicts = tuple(Verdict(i, None if r is None else ParsedVerdict(r), "j") for i, r in told)
+    pairs = zip(("id one", "id two"), readings, strict=True)
+    verdicts = tuple(Verdict(i, None if r is None else ParsedVerdict(r), "j") for i, r in pairs)
     return Graded(label, "j", ours, theirs, verdicts, tuple(PROMPTS), "b")
 
 
@@ -57,14 +57,14 @@ def test_what_was_written_is_read_again(tmp_path):
         "output": "ü\n",
         "generator": "me",
     }
-    found = read_answers(tmp_path / "o.json", PROMPTS)
-    assert found == Answers("me", graded().answers)
+    loaded = read_answers(tmp_path / "o.json", PROMPTS)
+    assert loaded == Answers("me", graded().answers)
 
 
 def test_verdicts_that_were_written_are_read_again(tmp_path):
     (tmp_path / "a.json").write_text(files(graded())["annotations.json"])
-    (found,) = read_verdicts(tmp_path / "a.json")
-    again = module.rename_prompts(found, lambda prompt: f"id {prompt.text}")
+    (loaded,) = read_verdicts(tmp_path / "a.json")
+    again = module.rename_prompts(loaded, lambda prompt: f"id {prompt.text}")
     assert again == graded()
     assert list(preferences(again).values()) == list(preferences(graded()).values())
 
@@ -76,28 +76,28 @@ def annotation(**fields):
 
 
 @pytest.mark.parametrize(
-    ("told", "value"), [(1.0, 0.0), (2.0, 1.0), (1.5, 0.5), (0, 0.5), (1.25, 0.25)]
+    ("preference", "value"), [(1.0, 0.0), (2.0, 1.0), (1.5, 0.5), (0, 0.5), (1.25, 0.25)]
 )
-def test_a_preference_of_two_is_our_win(tmp_path, told, value):
-    (found,) = read_verdicts(written(tmp_path, [annotation(preference=told)]))
-    assert list(preferences(found).values()) == [pytest.approx(value)]
+def test_a_preference_of_two_is_our_win(tmp_path, preference, value):
+    (loaded,) = read_verdicts(written(tmp_path, [annotation(preference=preference)]))
+    assert list(preferences(loaded).values()) == [pytest.approx(value)]
 
 
-@pytest.mark.parametrize("told", [None, float("nan"), -1])
-def test_a_verdict_that_there_is_not_is_none(tmp_path, told):
-    (found,) = read_verdicts(written(tmp_path, [annotation(preference=told)]))
-    assert list(preferences(found).values()) == [None]
+@pytest.mark.parametrize("preference", [None, float("nan"), -1])
+def test_a_verdict_that_there_is_not_is_none(tmp_path, preference):
+    (loaded,) = read_verdicts(written(tmp_path, [annotation(preference=preference)]))
+    assert list(preferences(loaded).values()) == [None]
 
 
-@pytest.mark.parametrize("told", [3, 0.5, "1.5", True, float("inf")])
-def test_a_preference_that_is_none_is_refused(tmp_path, told):
+@pytest.mark.parametrize("preference", [3, 0.5, "1.5", True, float("inf")])
+def test_a_preference_that_is_none_is_refused(tmp_path, preference):
     with pytest.raises(InputError, match="between 1 .* and 2"):
-        read_verdicts(written(tmp_path, [annotation(preference=told)]))
+        read_verdicts(written(tmp_path, [annotation(preference=preference)]))
 
 
 def test_contestants_of_one_file_are_told_apart(tmp_path):
     rows = [annotation(generator_2="x"), annotation(generator_2="y", preference=2)]
-    assert [found.label for found in read_verdicts(written(tmp_path, rows))] == ["x", "y"]
+    assert [loaded.label for loaded in read_verdicts(written(tmp_path, rows))] == ["x", "y"]
     with pytest.raises(InputError, match="more than once"):
         read_verdicts(written(tmp_path, [annotation(), annotation()]))
 
@@ -137,9 +137,9 @@ NOT_FITTING = {
 
 @pytest.mark.parametrize("case", NOT_FITTING)
 def test_what_does_not_fit_is_told_in_one_line(tmp_path, case):
-    data, told = NOT_FITTING[case]
+    data, message = NOT_FITTING[case]
     path = written(tmp_path, data)
-    with pytest.raises(InputError, match=told) as caught:
+    with pytest.raises(InputError, match=message) as caught:
         read_answers(path, PROMPTS)
     text = str(caught.value)
     assert text.startswith((str(path), f"cannot read {path}"))
@@ -162,5 +162,5 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
 
 
 def test_answers_that_are_not_there_are_counted(tmp_path):
-    found = read_answers(written(tmp_path, [row("two")]), PROMPTS)
-    assert found == Answers("g", (Answer("id two", "x"),), missing=1)
+    loaded = read_answers(written(tmp_path, [row("two")]), PROMPTS)
+    assert loaded == Answers("g", (Answer("id two", "x"),), missing=1)

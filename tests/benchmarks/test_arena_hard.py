@@ -43,8 +43,8 @@ def reply(text):
     ],
 )
 def test_one_label_is_read_and_two_that_differ_are_not(texts, label):
-    found = BENCH.parse([reply(text) for text in texts])
-    assert (found.label if found else None) == label
+    parsed = BENCH.parse([reply(text) for text in texts])
+    assert (parsed.label if parsed else None) == label
 
 
 def test_the_judge_is_asked_to_go_on_once_and_only_where_it_gave_no_label():
@@ -80,7 +80,7 @@ def test_the_score_by_hand():
         "asked": 3,
         "judged": 3,
         "games": 6,
-        "unread": 1,
+        "unparsed": 1,
         "n_wins": 2,
         "n_draws": 1,
         "n_wins_base": 2,
@@ -89,7 +89,7 @@ def test_the_score_by_hand():
         "prompt_id": "q2",
         "won": 0.0,
         "weight": 1,
-        "unread": 1,
+        "unparsed": 1,
         "labels": ["A>B", None],
     }
     assert score.notes[0] == "1 of 6 games could not be read and are left out"
@@ -118,17 +118,19 @@ def with_answers():
 @pytest.mark.parametrize("packed", [False, True])
 def test_what_was_written_is_read_back_equal(tmp_path, form, packed):
     plain, ours = with_answers()
-    one = Graded(plain.label, plain.judge, ours, (), plain.verdicts, plain.prompts, "gpt-4-0314")
-    for name, text in files.files(one, {"q1": "sys"}).items():
+    contestant = Graded(
+        plain.label, plain.judge, ours, (), plain.verdicts, plain.prompts, "gpt-4-0314"
+    )
+    for name, text in files.files(contestant, {"q1": "sys"}).items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
         data = text.encode()
         path = path.with_name(path.name + ".gz") if packed else path
         path.write_bytes(gzip.compress(data) if packed else data)
     end = ".jsonl.gz" if packed else ".jsonl"
-    (found,) = files.read_verdicts(tmp_path / f"{form}model_judgment/j/me{end}")
-    assert (found.label, found.judge, found.baseline_label) == ("me", "j", "gpt-4-0314")
-    assert found.verdicts == plain.verdicts
+    (loaded,) = files.read_verdicts(tmp_path / f"{form}model_judgment/j/me{end}")
+    assert (loaded.label, loaded.judge, loaded.baseline_label) == ("me", "j", "gpt-4-0314")
+    assert loaded.verdicts == plain.verdicts
     (answers,) = files.read_answers(tmp_path / f"{form}model_answer/me{end}", PROMPTS)
     assert (answers.name, answers.answers) == ("me", ours)
     folder = tmp_path / form if form else tmp_path / "model_judgment"
@@ -137,8 +139,8 @@ def test_what_was_written_is_read_back_equal(tmp_path, form, packed):
 
 def test_answers_in_the_folder_are_put_beside_the_judgments(tmp_path):
     plain, ours = with_answers()
-    one = Graded(plain.label, plain.judge, ours, (), plain.verdicts, plain.prompts)
-    for name, text in files.files(one, {}).items():
+    contestant = Graded(plain.label, plain.judge, ours, (), plain.verdicts, plain.prompts)
+    for name, text in files.files(contestant, {}).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     assert files.read_verdicts(tmp_path / "old")[0].answers == ours
@@ -173,17 +175,17 @@ A, B, T = "model_a", "model_b", "tie"
     ],
 )
 def test_battles_are_decoded_and_written_again(tmp_path, rows, games):
-    told = [battle(winner) for winner in rows]
-    (found,) = files.read_verdicts(lines(tmp_path / "b.jsonl", told))
-    assert [(g.won, g.weight) for g in rules.parse_games(found.verdicts)] == games
-    assert files.battle_rows(found) == told
+    battles = [battle(winner) for winner in rows]
+    (loaded,) = files.read_verdicts(lines(tmp_path / "b.jsonl", battles))
+    assert [(g.won, g.weight) for g in rules.parse_games(loaded.verdicts)] == games
+    assert files.battle_rows(loaded) == battles
 
 
 def test_a_migrated_judgment_and_a_game_that_is_null_are_read(tmp_path):
     row = {"uid": "q1", "model": "me", "judge": "j", "baseline": "b"}
     row["games"] = [{"user_prompt": "x", "judgment": "\nso [[A>B]]", "score": "A>B"}, None]
-    (found,) = files.read_verdicts(lines(tmp_path / "j.jsonl", [row]))
-    assert found.verdicts == (
+    (loaded,) = files.read_verdicts(lines(tmp_path / "j.jsonl", [row]))
+    assert loaded.verdicts == (
         Verdict("q1#1", ParsedVerdict(1.0, "A>B"), "j", "so [[A>B]]"),
         Verdict("q1#2", None, "j", ""),
     )
@@ -196,7 +198,7 @@ def test_a_label_that_v01_does_not_count_is_counted_as_unread(tmp_path, label):
     path = lines(tmp_path / "j.jsonl", [row])
     (score,) = BENCH.score(BENCH.read_verdicts(path))
     # the other game of the prompt is kept: game 2, in which ours was first
-    assert (score.counts["games"], score.counts["unread"]) == (2, 1)
+    assert (score.counts["games"], score.counts["unparsed"]) == (2, 1)
     assert score.estimates["win_rate"].value == 100
     (newer,) = files.read_verdicts(path, rules.LABEL_SCORES_V2)
     assert (newer.verdicts[0].parsed is not None) is (label in ("A<B", "B=A"))
@@ -207,13 +209,13 @@ def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
         {"question_id": "q1", "model": "me", "games": [{"score": label, "judgment": ""}]}
         for label in ("A>B", "B>A")
     ]
-    (found,) = files.read_verdicts(lines(tmp_path / "j.jsonl", rows))
-    assert [v.parsed.label for v in found.verdicts] == ["B>A"]
-    assert found.notes == ("1 judgments of j.jsonl were there twice: the last counts",)
+    (loaded,) = files.read_verdicts(lines(tmp_path / "j.jsonl", rows))
+    assert [v.parsed.label for v in loaded.verdicts] == ["B>A"]
+    assert loaded.notes == ("1 judgments of j.jsonl were there twice: the last counts",)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"uid": "q1", "games": []}', "has no games"),
         ('{"uid": "q1"}', "has no games"),
@@ -224,15 +226,15 @@ def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
         (json.dumps(battle("nobody")), "row 1 has 'nobody' as its winner"),
     ],
 )
-def test_verdicts_that_do_not_fit_are_told(tmp_path, text, told):
+def test_verdicts_that_do_not_fit_are_told(tmp_path, text, message):
     path = tmp_path / "j.jsonl"
     path.write_text(text)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         files.read_verdicts(path)
 
 
 @pytest.mark.parametrize(
-    ("row", "told"),
+    ("row", "message"),
     [
         ({"uid": "q9", "messages": [{"content": "x"}]}, "'q9': remove them"),
         ({"uid": "q1", "choices": []}, "another form"),
@@ -240,8 +242,8 @@ def test_verdicts_that_do_not_fit_are_told(tmp_path, text, told):
         ({"uid": "q1"}, "another form"),
     ],
 )
-def test_answers_that_do_not_fit_are_told(tmp_path, row, told):
-    with pytest.raises(InputError, match=told):
+def test_answers_that_do_not_fit_are_told(tmp_path, row, message):
+    with pytest.raises(InputError, match=message):
         files.read_answers(lines(tmp_path / "a.jsonl", [row]), PROMPTS)
 
 
@@ -252,13 +254,13 @@ def test_a_label_that_v01_does_not_know_is_no_verdict(label):
 
 def test_no_name_leaves_its_folder():
     for name in ("../../x", "a/b", ".x", "x" * 500):
-        found = files.file_name(name)
-        assert "/" not in found
-        assert not found.startswith(".")
-        assert len(found) <= 120
+        file_name = files.file_name(name)
+        assert "/" not in file_name
+        assert not file_name.startswith(".")
+        assert len(file_name) <= 120
 
 
 def test_a_zero_length_answer_is_an_answer(shared):
     bench = ArenaHard(sampling={}, assets=shared / "assets")
-    one = Graded("me", "j", (Answer("q1", ""),), (), graded(LABELS).verdicts)
-    assert bench.score([one])[0].counts["avg_tokens"] == 0
+    contestant = Graded("me", "j", (Answer("q1", ""),), (), graded(LABELS).verdicts)
+    assert bench.score([contestant])[0].counts["avg_tokens"] == 0

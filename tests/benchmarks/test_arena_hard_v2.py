@@ -38,8 +38,8 @@ def contestant(ids, label="me", longer=0, seed=0, answers=True):
         wins = rng.random() < 1 / (1 + np.exp(-(length - 30) / 15))
         pair = ("B>A", "A>>B") if wins else ("A>B", "B>A")
         verdicts += [
-            Verdict(name + game, rules.parse_label(told, rules.LABEL_SCORES_V2), "j")
-            for game, told in zip(rules.GAME_SUFFIXES, pair, strict=True)
+            Verdict(name + game, rules.parse_label(label, rules.LABEL_SCORES_V2), "j")
+            for game, label in zip(rules.GAME_SUFFIXES, pair, strict=True)
         ]
     sides = (tuple(ours), tuple(theirs)) if answers else ((), ())
     return Graded(label, "j", *sides, tuple(verdicts))
@@ -57,8 +57,8 @@ def test_the_questions_have_their_categories_baselines_and_prompts(bench):
         ("creative_writing", "gemini-2.0-flash-001"): 250,
     }
     chosen = [next(p for p in asked if p.meta["category"] == c) for c in bench.categories]
-    said = [Answer(p.id, "ours") for p in chosen]
-    requests = bench.requests(said, [Answer(p.id, "theirs") for p in chosen])
+    answers = [Answer(p.id, "ours") for p in chosen]
+    requests = bench.requests(answers, [Answer(p.id, "theirs") for p in chosen])
     systems = [r.messages[0].content for r in requests]
     assert systems[0] == systems[1] != systems[2] == systems[3]
     assert "generating your own answer" in systems[0]
@@ -82,21 +82,21 @@ def test_the_questions_have_their_categories_baselines_and_prompts(bench):
     ],
 )
 def test_the_last_label_counts(bench, text, label):
-    found = bench.read([Reply(text, None, "stop", "j", 1, 1)])
-    assert (found.label if found else None) == label
+    parsed = bench.parse([Reply(text, None, "stop", "j", 1, 1)])
+    assert (parsed.label if parsed else None) == label
 
 
 def test_a_prompt_of_which_a_game_is_unread_is_dropped_whole(bench, ids):
-    one = contestant(ids, answers=False)
-    verdicts = list(one.verdicts)
+    complete = contestant(ids, answers=False)
+    verdicts = list(complete.verdicts)
     verdicts[0] = Verdict(verdicts[0].request_id, None, "j")
-    whole = bench.score([one])[0]
+    complete_score = bench.score([complete])[0]
     (score,) = bench.score([Graded("me", "j", (), (), tuple(verdicts))])
     assert score.items[0]["weight"] == 0
-    assert score.counts["judged"] == whole.counts["judged"] - 1
+    assert score.counts["judged"] == complete_score.counts["judged"] - 1
     assert f"1 of {2 * COUNT} prompts have a game that could not be read" in score.notes[0]
-    before = sum(item["weight"] for item in whole.items)
-    assert sum(i["weight"] for i in score.items) == before - whole.items[0]["weight"]
+    before = sum(item["weight"] for item in complete_score.items)
+    assert sum(i["weight"] for i in score.items) == before - complete_score.items[0]["weight"]
     assert any("no style control: the answers of both sides" in n for n in score.notes)
 
 
@@ -121,7 +121,7 @@ def test_style_control_takes_the_gain_of_length_away(bench, ids):
 
 def test_a_contestant_alone_is_controlled_too_and_each_prompt_tells_its_part(bench, ids):
     short, long = contestant(ids, "short"), contestant(ids, "long", longer=15, seed=1)
-    scores = [bench.score([one])[0] for one in (short, long)]
+    scores = [bench.score([submission])[0] for submission in (short, long)]
     raw = [s.estimates["hard_prompt_win_rate"].value for s in scores]
     key = "hard_prompt_style_controlled_win_rate"
     held = [s.estimates[key] for s in scores]
@@ -134,30 +134,37 @@ def test_a_contestant_alone_is_controlled_too_and_each_prompt_tells_its_part(ben
         assert error == pytest.approx(figure.standard_error, rel=0.2)  # of 100 resamples
 
 
-def test_figures_made_as_upstream_tell_no_parts(bench, ids):
-    scoring = bench.scoring.model_copy(update={"compat": "upstream"})
-    (score,) = bench.model_copy(update={"scoring": scoring}).score([contestant(ids)])
-    assert not any("hard_prompt_style_controlled_win_rate" in item for item in score.items)
-    assert score.details["compat"] == "upstream"  # by which tables keep them apart
-
-
-def test_upstreams_figures_lie_within_the_tolerance_that_is_told(bench, ids):
+@pytest.fixture(scope="module")
+def own_and_upstream(bench, ids):
+    """The scores of two contestants by the default rules and by upstream's, from 20 refits."""
     pair = [contestant(ids, "short"), contestant(ids, "long", longer=10, seed=1)]
-    upstream = bench.model_copy(
-        update={"scoring": bench.scoring.model_copy(update={"compat": "upstream"})}
-    )
-    for own, theirs in zip(bench.score(pair), upstream.score(pair), strict=True):
-        raw, held = "hard_prompt_win_rate", "hard_prompt_style_controlled_win_rate"
+    scoring = bench.scoring.model_copy(update={"compat": "upstream"})
+    upstream = bench.model_copy(update={"scoring": scoring})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(style, "UPSTREAM_ROUNDS", 20)
+        return list(zip(bench.score(pair), upstream.score(pair), strict=True))
+
+
+def test_figures_made_as_upstream_tell_no_parts(own_and_upstream):
+    for _, score in own_and_upstream:
+        assert not any("hard_prompt_style_controlled_win_rate" in item for item in score.items)
+        assert score.details["compat"] == "upstream"  # by which tables keep them apart
+
+
+def test_upstreams_figures_lie_within_the_tolerance_that_is_told(own_and_upstream):
+    for own, theirs in own_and_upstream:
+        raw, controlled = "hard_prompt_win_rate", "hard_prompt_style_controlled_win_rate"
         assert theirs.estimates[raw].value == pytest.approx(own.estimates[raw].value, abs=2)
-        assert theirs.estimates[held].value == pytest.approx(own.estimates[held].value, abs=3)
+        controlled_value = own.estimates[controlled].value
+        assert theirs.estimates[controlled].value == pytest.approx(controlled_value, abs=3)
         assert theirs.estimates[raw].low < theirs.estimates[raw].value
         assert any("bounds hold 90 %" in note for note in theirs.notes)
 
 
 def test_nothing_that_could_be_read_is_an_error(bench):
-    unread = tuple(Verdict(f"q{game}", None, "j") for game in rules.GAME_SUFFIXES)
+    unparsed = tuple(Verdict(f"q{game}", None, "j") for game in rules.GAME_SUFFIXES)
     with pytest.raises(CheckError, match="no prompt of which both games"):
-        bench.score([Graded("me", "j", (), (), unread)])
+        bench.score([Graded("me", "j", (), (), unparsed)])
 
 
 def test_baseline_answers_are_told_to_be_missing(bench):
@@ -166,18 +173,18 @@ def test_baseline_answers_are_told_to_be_missing(bench):
 
 
 def test_zero_length_answers_have_a_style(bench, ids):
-    one = contestant(ids)
-    empty = tuple(Answer(a.prompt_id, "") for a in one.answers)
-    (score,) = bench.score([Graded("me", "j", empty, empty, one.verdicts)])
-    found = score.estimates["hard_prompt_style_controlled_win_rate"]
+    submission = contestant(ids)
+    empty = tuple(Answer(a.prompt_id, "") for a in submission.answers)
+    (score,) = bench.score([Graded("me", "j", empty, empty, submission.verdicts)])
+    estimate = score.estimates["hard_prompt_style_controlled_win_rate"]
     # nobody differs in style: the controlled figure is the raw one
-    assert found.value == pytest.approx(score.estimates["hard_prompt_win_rate"].value, abs=1e-6)
+    assert estimate.value == pytest.approx(score.estimates["hard_prompt_win_rate"].value, abs=1e-6)
 
 
 def test_markdown_is_counted_outside_code(shared):
     text = "# Head\n- one\n 2. two\n**bold** and __this__\n```\n# no\n- no\n```\n####### no\n* x"
-    found = style.measure_style(text, "o200k_base", shared / "assets")
-    assert (found.header, found.list, found.bold) == (1, 3, 2)
+    measured = style.measure_style(text, "o200k_base", shared / "assets")
+    assert (measured.header, measured.list, measured.bold) == (1, 3, 2)
 
 
 def test_special_tokens_in_an_answer_are_text(shared):

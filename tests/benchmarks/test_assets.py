@@ -74,9 +74,9 @@ def test_the_folder_is_the_one_given_or_named_or_the_users_cache(tmp_path, monke
 def test_what_is_missing_is_told_with_the_ways_to_get_it(tmp_path):
     with pytest.raises(AssetError) as caught:
         assets.require("tiny/rows.json", tmp_path)
-    told = str(caught.value)
+    message = str(caught.value)
     for part in ("tiny/rows.json", str(tmp_path), "harness assets pull tiny", "--assets DIR"):
-        assert part in told
+        assert part in message
 
 
 @pytest.mark.usefixtures("home")
@@ -164,13 +164,13 @@ class Halting(SimpleHTTPRequestHandler):
         pass
 
     def do_GET(self):
-        told = self.headers.get("range")
-        self.asked.append(told)
-        begun = int(told.removeprefix("bytes=").removesuffix("-")) if told else 0
-        self.send_response(206 if told else 200)
-        self.send_header("content-length", str(len(self.data) - begun))
+        byte_range = self.headers.get("range")
+        self.asked.append(byte_range)
+        offset = int(byte_range.removeprefix("bytes=").removesuffix("-")) if byte_range else 0
+        self.send_response(206 if byte_range else 200)
+        self.send_header("content-length", str(len(self.data) - offset))
         self.end_headers()
-        self.wfile.write(self.data[begun:] if told else self.data[: len(self.data) // 2])
+        self.wfile.write(self.data[offset:] if byte_range else self.data[: len(self.data) // 2])
         self.close_connection = True
 
 

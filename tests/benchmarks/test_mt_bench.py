@@ -65,8 +65,12 @@ def test_it_is_a_benchmark_of_two_turns(mt_bench):
 )
 def test_the_temperature_is_the_categorys(mt_bench, question, temperature):
     for turn in (1, 2):
-        found = mt_bench.sampling_of(Prompt(data.prompt_id(question, turn), ()))
-        assert (found.temperature, found.top_p, found.max_tokens) == (temperature, 1.0, 1024)
+        sampling = mt_bench.sampling_for(Prompt(data.prompt_id(question, turn), ()))
+        assert (sampling.temperature, sampling.top_p, sampling.max_tokens) == (
+            temperature,
+            1.0,
+            1024,
+        )
 
 
 def test_a_category_without_a_temperature_is_refused():
@@ -79,9 +83,11 @@ class Counting(Component):
 
     def generate(self, policy, requests, sampling, advance):
         advance(len(requests))
-        told = f"{sampling.temperature} {sampling.max_tokens}"
+        settings = f"{sampling.temperature} {sampling.max_tokens}"
         return [
-            Completion(r.prompt.id, 0, f"{len(r.prompt.messages)} {told}", (), (), "stop", r.seed)
+            Completion(
+                r.prompt.id, 0, f"{len(r.prompt.messages)} {settings}", (), (), "stop", r.seed
+            )
             for r in requests
         ]
 
@@ -98,29 +104,31 @@ class Weights(Component):
 
 def test_a_policy_answers_both_turns_at_the_categorys_temperature(mt_bench, workspace):
     stage = answer_stage(Weights(name="w"), mt_bench, Counting(), 0)
-    found = load_answers(workspace.stages.realise(stage).path)
-    assert [a.prompt_id for a in found] == [f"{n}#{t}" for t in (1, 2) for n in range(81, 161)]
-    said = {answer.prompt_id: answer.text for answer in found}
-    assert (said["81#1"], said["81#2"]) == ("1 0.7 1024", "3 0.7 1024")
-    assert (said["111#2"], said["160#1"]) == ("3 0.0 1024", "1 0.1 1024")
+    answers = load_answers(workspace.stages.materialize(stage).path)
+    assert [a.prompt_id for a in answers] == [f"{n}#{t}" for t in (1, 2) for n in range(81, 161)]
+    texts = {answer.prompt_id: answer.text for answer in answers}
+    assert (texts["81#1"], texts["81#2"]) == ("1 0.7 1024", "3 0.7 1024")
+    assert (texts["111#2"], texts["160#1"]) == ("3 0.0 1024", "1 0.1 1024")
 
 
 def test_each_kind_of_question_and_turn_has_its_prompt(mt_bench):
-    found = {r.id: r for r in mt_bench.requests(answered(mt_bench), ())}
-    assert len(found) == 160
-    said = "a {brace} "
-    spoken = "U: What is {0}?\nA: " + said + "{0}#1\nU: And {0} + 1?\nA: " + said + "{0}#2\n(end)"
-    spoken = spoken.replace("{brace}", "{{brace}}")
+    requests = {r.id: r for r in mt_bench.requests(answered(mt_bench), ())}
+    assert len(requests) == 160
+    answer = "a {brace} "
+    conversation = (
+        "U: What is {0}?\nA: " + answer + "{0}#1\nU: And {0} + 1?\nA: " + answer + "{0}#2\n(end)"
+    )
+    conversation = conversation.replace("{brace}", "{{brace}}")
     wanted = {
-        "81#1": ("s", f"Rate {{so}}.\nWhat is 81?\n[A]\n{said}81#1\n[/A]"),
-        "101#1": ("s", f"Rate.\nWhat is 101?\n[R]\nit is 101\n[A]\n{said}101#1\n[/A]"),
-        "160#2": ("multi", spoken.format(160)),
-        "130#2": ("multi", f"R: it is 130\nR: it is 131\n{spoken.format(130)}"),
+        "81#1": ("s", f"Rate {{so}}.\nWhat is 81?\n[A]\n{answer}81#1\n[/A]"),
+        "101#1": ("s", f"Rate.\nWhat is 101?\n[R]\nit is 101\n[A]\n{answer}101#1\n[/A]"),
+        "160#2": ("multi", conversation.format(160)),
+        "130#2": ("multi", f"R: it is 130\nR: it is 131\n{conversation.format(130)}"),
     }
     for name, texts in wanted.items():
-        assert tuple(m.content for m in found[name].messages) == texts
-        assert [m.role for m in found[name].messages] == ["system", "user"]
-        assert found[name].parameters == {"temperature": 0, "max_tokens": 2048}
+        assert tuple(m.content for m in requests[name].messages) == texts
+        assert [m.role for m in requests[name].messages] == ["system", "user"]
+        assert requests[name].parameters == {"temperature": 0, "max_tokens": 2048}
 
 
 @pytest.mark.parametrize(
@@ -144,25 +152,25 @@ def test_each_kind_of_question_and_turn_has_its_prompt(mt_bench):
     ],
 )
 def test_the_first_rating_of_1_to_10_is_read(mt_bench, text, rating):
-    assert mt_bench.read([reply(text)]) == (None if rating is None else ParsedVerdict(rating))
+    assert mt_bench.parse([reply(text)]) == (None if rating is None else ParsedVerdict(rating))
 
 
 def test_a_reply_without_a_rating_is_asked_again_and_the_last_reply_counts(mt_bench):
     (request,) = mt_bench.requests([Answer("81#1", "x")], ())
     assert mt_bench.follow_up(request, [reply("hm")]) is request
-    assert mt_bench.read([reply("hm"), reply("[[4]]")]) == ParsedVerdict(4)
+    assert mt_bench.parse([reply("hm"), reply("[[4]]")]) == ParsedVerdict(4)
 
 
-def whole(rating=lambda number, turn: 5.0):
+def all_ratings(rating=lambda number, turn: 5.0):
     return [(f"{n}#{t}", rating(n, t)) for n in range(81, 161) for t in (1, 2)]
 
 
 def test_figures_are_pooled_by_turn_and_by_category(mt_bench):
     # writing 9 and 7, all else 4 and 3; one second turn of writing could not be read
-    told = whole(lambda n, t: (9.0, 7.0)[t - 1] if n < 91 else (4.0, 3.0)[t - 1])
-    told[1] = ("81#2", None)
-    score = score_of(mt_bench, told)
-    value = {name: found.value for name, found in score.estimates.items()}
+    ratings = all_ratings(lambda n, t: (9.0, 7.0)[t - 1] if n < 91 else (4.0, 3.0)[t - 1])
+    ratings[1] = ("81#2", None)
+    score = score_of(mt_bench, ratings)
+    value = {name: estimate.value for name, estimate in score.estimates.items()}
     assert value["score"] == pytest.approx((10 * 9 + 9 * 7 + 70 * 4 + 70 * 3) / 159)
     assert value["turn_1"] == pytest.approx((10 * 9 + 70 * 4) / 80)
     assert value["turn_2"] == pytest.approx((9 * 7 + 70 * 3) / 79)
@@ -172,7 +180,7 @@ def test_figures_are_pooled_by_turn_and_by_category(mt_bench):
     assert score.counts == {
         "asked": 160,
         "judged": 159,
-        "unread": 1,
+        "unparsed": 1,
         "outside": 0,
         "repeats": 0,
         "questions": 80,
@@ -189,8 +197,8 @@ def test_figures_are_pooled_by_turn_and_by_category(mt_bench):
 
 
 def test_a_questions_turns_stay_together_in_the_interval(mt_bench):
-    both = score_of(mt_bench, whole(lambda n, t: 1.0 + 8 * (n % 2))).estimates
-    split = score_of(mt_bench, whole(lambda n, t: 1.0 + 8 * ((n + t) % 2))).estimates
+    both = score_of(mt_bench, all_ratings(lambda n, t: 1.0 + 8 * (n % 2))).estimates
+    split = score_of(mt_bench, all_ratings(lambda n, t: 1.0 + 8 * ((n + t) % 2))).estimates
     assert both["score"].value == split["score"].value == 5
     # 80 questions of 1 or 9: 4 / sqrt(80) = 0.447; turns that make up for each other: none
     assert both["score"].standard_error == pytest.approx(0.447, rel=0.05)
@@ -198,13 +206,13 @@ def test_a_questions_turns_stay_together_in_the_interval(mt_bench):
 
 
 def test_the_order_of_the_verdicts_changes_nothing(mt_bench):
-    told = whole(lambda n, t: 1.0 + (7 * n + 3 * t) % 10)
-    assert score_of(mt_bench, told[::-1]) == score_of(mt_bench, told)
+    ratings = all_ratings(lambda n, t: 1.0 + (7 * n + 3 * t) % 10)
+    assert score_of(mt_bench, ratings[::-1]) == score_of(mt_bench, ratings)
 
 
 def test_of_several_ratings_the_last_counts_and_upstream_averages_all(mt_bench):
-    told = [*whole(), ("81#1", 9.0), ("82#2", 10.0), ("82#2", 1.0), ("90#1", 11.0)]
-    score = score_of(mt_bench, told)
+    ratings = [*all_ratings(), ("81#1", 9.0), ("82#2", 10.0), ("82#2", 1.0), ("90#1", 11.0)]
+    score = score_of(mt_bench, ratings)
     # 160 ratings of 5, of which one became 9, one 1, one unread
     assert score.estimates["score"].value == pytest.approx((157 * 5 + 9 + 1) / 159)
     assert {k: score.counts[k] for k in ("asked", "judged", "repeats", "outside")} == {
@@ -218,27 +226,27 @@ def test_of_several_ratings_the_last_counts_and_upstream_averages_all(mt_bench):
         "4 ratings were given again later: the last of each answer counts",
     )
     upstream = build({**load("bench", "mt-bench"), "scoring": {"compat": "upstream"}})
-    pooled = score_of(upstream, told)
+    pooled = score_of(upstream, ratings)
     assert pooled.details == {"compat": "upstream"}  # by which tables keep them apart
     assert pooled.estimates["score"].value == pytest.approx((160 * 5 + 9 + 10 + 1 + 11) / 164)
     assert (pooled.counts["asked"], pooled.counts["repeats"]) == (164, 0)
 
 
 def test_few_equal_or_absent_ratings_are_told(mt_bench):
-    score = score_of(mt_bench, whole()[:4])
+    score = score_of(mt_bench, all_ratings()[:4])
     assert score.notes == (
         "156 answers were not judged",
         "all ratings are equal: the intervals say nothing",
         "only 4 verdicts: an interval of so few says little",
     )
     assert (score.estimates["score"].low, score.estimates["score"].high) == (5, 5)
-    (one,) = {found.low for found in score_of(mt_bench, whole()[:2]).estimates.values()}
-    assert one is None
+    (low,) = {estimate.low for estimate in score_of(mt_bench, all_ratings()[:2]).estimates.values()}
+    assert low is None
 
 
 def test_without_a_rating_there_is_no_figure(mt_bench):
     with pytest.raises(CheckError, match="no rating of me could be read"):
-        score_of(mt_bench, whole(lambda n, t: None))
+        score_of(mt_bench, all_ratings(lambda n, t: None))
 
 
 def test_references_of_another_judge_come_from_its_file(tmp_path):
@@ -257,7 +265,7 @@ def test_references_of_another_judge_come_from_its_file(tmp_path):
 
 
 def test_a_question_without_a_reference_cannot_be_judged(mt_bench, monkeypatch):
-    monkeypatch.setattr(data, "references", lambda name, folder: {})
+    monkeypatch.setattr(data, "load_references", lambda name, folder: {})
     assert len(mt_bench.requests([Answer("81#1", "x")], ())) == 1
     with pytest.raises(AssetError, match=r"gpt-4 has no reference answer to question 101"):
         mt_bench.requests([Answer("101#1", "x")], ())

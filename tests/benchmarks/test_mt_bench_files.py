@@ -11,17 +11,17 @@ from harness.types import Answer, Answers, Graded, ParsedVerdict, Verdict
 
 
 def answer_row(number=81, turns=("one", "two"), **more):
-    found = {
+    row = {
         "question_id": number,
         "model_id": "m",
         "choices": [{"index": 0, "turns": list(turns)}],
     }
-    return {**found, **more}
+    return {**row, **more}
 
 
 def verdict_row(number=81, turn=1, score=5, **more):
-    found = {"question_id": number, "turn": turn, "model": "m", "judge": ["gpt-4", "single-v1"]}
-    return {**found, "score": score, **more}
+    row = {"question_id": number, "turn": turn, "model": "m", "judge": ["gpt-4", "single-v1"]}
+    return {**row, "score": score, **more}
 
 
 def written(tmp_path, rows, name="rows.jsonl"):
@@ -36,87 +36,97 @@ def written(tmp_path, rows, name="rows.jsonl"):
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
 def test_answers_come_in_the_order_of_the_turns(tmp_path, name):
     rows = [answer_row(82, ["c", ""]), answer_row(81, [{"content": "a"}, {"content": "b"}])]
-    (found,) = files.read_answers(written(tmp_path, rows, name))
-    said = (Answer("81#1", "a"), Answer("82#1", "c"), Answer("81#2", "b"), Answer("82#2", ""))
-    assert found == Answers("m", said, missing=156)
+    (loaded,) = files.read_answers(written(tmp_path, rows, name))
+    answers = (Answer("81#1", "a"), Answer("82#1", "c"), Answer("81#2", "b"), Answer("82#2", ""))
+    assert loaded == Answers("m", answers, missing=156)
 
 
 def test_contestants_of_one_answers_file_are_told_apart(tmp_path):
     rows = [answer_row(), answer_row(model_id="n"), answer_row(83, model_id=None)]
-    found = files.read_answers(written(tmp_path, rows))
-    assert [one.name for one in found] == ["m", "n", "rows"]
+    loaded = files.read_answers(written(tmp_path, rows))
+    assert [contestant.name for contestant in loaded] == ["m", "n", "rows"]
 
 
 def test_a_turn_that_is_not_there_is_missing(tmp_path):
-    (found,) = files.read_answers(written(tmp_path, [answer_row(turns=["one"])]))
-    assert found == Answers("m", (Answer("81#1", "one"),), missing=159)
+    (loaded,) = files.read_answers(written(tmp_path, [answer_row(turns=["one"])]))
+    assert loaded == Answers("m", (Answer("81#1", "one"),), missing=159)
 
 
 def graded(bench, label="me"):
     """All answers; ratings whole, halves, none; one answer rated twice."""
     first = [Answer(p.id, f"ü {p.id}\n\nA: {{x}}", "stop") for p in bench.prompts()]
-    asked = bench.next_prompts(bench.prompts(), first)
-    answers = (*first, *(Answer(p.id, f"two {p.id}", "length") for p in asked))
-    prompts = (*bench.prompts(), *asked)
-    told = [None, 1.0, 8.5, 10.0]
+    second_turns = bench.next_prompts(bench.prompts(), first)
+    answers = (*first, *(Answer(p.id, f"two {p.id}", "length") for p in second_turns))
+    prompts = (*bench.prompts(), *second_turns)
+    ratings = [None, 1.0, 8.5, 10.0]
     verdicts = [
         Verdict(
             a.prompt_id,
-            None if (r := told[i % 4]) is None else ParsedVerdict(r),
+            None if (r := ratings[i % 4]) is None else ParsedVerdict(r),
             "gpt-4-0613",
             text,
         )
         for i, a in enumerate(answers)
-        for text in [f"so: [[{told[i % 4]}]]\n"]
+        for text in [f"so: [[{ratings[i % 4]}]]\n"]
     ]
     verdicts.append(Verdict("81#1", ParsedVerdict(2.0), "gpt-4", ""))
     return Graded(label, "gpt-4", answers, (), tuple(verdicts), prompts, "none")
 
 
-def told(one):
+def file_content(contestant):
     """Return all that FastChat's files hold of a contestant."""
-    asked = [(p.id, p.messages, p.meta["category"]) for p in one.prompts]
-    said = [(a.prompt_id, a.text) for a in one.answers]
-    return one.label, one.judge, said, one.verdicts, asked, one.baseline_label, one.notes
+    prompts = [(p.id, p.messages, p.meta["category"]) for p in contestant.prompts]
+    answers = [(a.prompt_id, a.text) for a in contestant.answers]
+    return (
+        contestant.label,
+        contestant.judge,
+        answers,
+        contestant.verdicts,
+        prompts,
+        contestant.baseline_label,
+        contestant.notes,
+    )
 
 
 def test_what_was_written_is_read_again(mt_bench, tmp_path):
-    one = graded(mt_bench)
-    texts = mt_bench.files(one)
+    contestant = graded(mt_bench)
+    texts = mt_bench.files(contestant)
     assert set(texts) == {"model_judgment/gpt-4_single.jsonl", "model_answer/me.jsonl"}
     for name, text in texts.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     (answers,) = mt_bench.read_answers(tmp_path / "model_answer/me.jsonl")
-    assert answers == Answers("me", one.answers)
+    assert answers == Answers("me", contestant.answers)
     (again,) = mt_bench.read_verdicts(tmp_path / "model_judgment/gpt-4_single.jsonl")
-    assert told(again) == told(one)
-    assert mt_bench.score([again])[0].estimates == mt_bench.score([one])[0].estimates
+    assert file_content(again) == file_content(contestant)
+    assert mt_bench.score([again])[0].estimates == mt_bench.score([contestant])[0].estimates
     row = json.loads(texts["model_judgment/gpt-4_single.jsonl"].splitlines()[1])
     assert (row["judge"], row["score"], row["turn"]) == (["gpt-4", "single-v1"], 1, 1)
     assert "ü 82#1\n\nA: {x}\n[/A]" in row["user_prompt"]
 
 
 def test_verdicts_alone_are_read_without_the_protocols_texts(mt_bench, monkeypatch, tmp_path):
-    one = graded(mt_bench)
-    path = written(tmp_path, mt_bench.files(one)["model_judgment/gpt-4_single.jsonl"].encode())
+    contestant = graded(mt_bench)
+    path = written(
+        tmp_path, mt_bench.files(contestant)["model_judgment/gpt-4_single.jsonl"].encode()
+    )
 
     def absent(_):
         raise AssetError("none")
 
-    monkeypatch.setattr("harness.benchmarks.mt_bench.data.texts", absent)
-    (found,) = mt_bench.read_verdicts(path)
-    assert (found.verdicts, found.answers, found.prompts) == (one.verdicts, (), ())
-    assert '"user_prompt": ""' in mt_bench.files(found)["model_judgment/gpt-4_single.jsonl"]
+    monkeypatch.setattr("harness.benchmarks.mt_bench.data.load_texts", absent)
+    (loaded,) = mt_bench.read_verdicts(path)
+    assert (loaded.verdicts, loaded.answers, loaded.prompts) == (contestant.verdicts, (), ())
+    assert '"user_prompt": ""' in mt_bench.files(loaded)["model_judgment/gpt-4_single.jsonl"]
 
 
 def test_an_answer_to_the_first_turn_is_found_in_the_seconds_prompt(mt_bench, tmp_path):
-    one = graded(mt_bench)
-    rows = mt_bench.files(one)["model_judgment/gpt-4_single.jsonl"].splitlines()
+    contestant = graded(mt_bench)
+    rows = mt_bench.files(contestant)["model_judgment/gpt-4_single.jsonl"].splitlines()
     second = [row for row in rows if '"turn": 2' in row]
-    (found,) = mt_bench.read_verdicts(written(tmp_path, "\n".join(second).encode()))
-    assert [a.text for a in found.answers] == [a.text for a in one.answers]
-    assert len(found.verdicts) == 80
+    (loaded,) = mt_bench.read_verdicts(written(tmp_path, "\n".join(second).encode()))
+    assert [a.text for a in loaded.answers] == [a.text for a in contestant.answers]
+    assert len(loaded.verdicts) == 80
 
 
 def test_what_a_verdicts_file_has_beside_verdicts_is_told(mt_bench, tmp_path):
@@ -126,20 +136,20 @@ def test_what_a_verdicts_file_has_beside_verdicts_is_told(mt_bench, tmp_path):
         verdict_row(83, judgment="[[99]]", score=-1, judge="gpt-4"),
         verdict_row(84, model="n", judge=None),
     ]
-    found, other = mt_bench.read_verdicts(written(tmp_path, rows))
-    assert found.notes == (
+    loaded, other = mt_bench.read_verdicts(written(tmp_path, rows))
+    assert loaded.notes == (
         "1 stored scores are not what their judgments say: the stored ones count",
         "1 verdicts were given to another prompt than the protocol's",
         "verdicts of more than one judge: gpt-4 (2), claude-v1 (1)",
     )
-    assert [v.model for v in found.verdicts] == ["gpt-4", "claude-v1", "gpt-4"]
+    assert [v.model for v in loaded.verdicts] == ["gpt-4", "claude-v1", "gpt-4"]
     assert (other.label, other.judge, other.notes) == ("n", "unknown judge", ())
 
 
 @pytest.mark.parametrize("score", [-1, None, float("nan")])
 def test_a_rating_that_there_is_not_is_none(mt_bench, tmp_path, score):
-    (found,) = mt_bench.read_verdicts(written(tmp_path, [verdict_row(score=score)]))
-    assert found.verdicts == (Verdict("81#1", None, "gpt-4"),)
+    (loaded,) = mt_bench.read_verdicts(written(tmp_path, [verdict_row(score=score)]))
+    assert loaded.verdicts == (Verdict("81#1", None, "gpt-4"),)
 
 
 ANSWERS = {

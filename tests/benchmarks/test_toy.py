@@ -40,23 +40,23 @@ def test_weighted_turns_a_preference_back_to_the_order_that_was_shown():
     for request, mine, other in zip(requests, ("a", "b"), ("c", "d"), strict=True):
         shown = (other, mine) if not files.is_ours_first(request.id) else (mine, other)
         assert "[Answer m]\n{}\n[Answer M]\n{}\n".format(*shown) in request.messages[1].content
-    told = [0.1 if not files.is_ours_first(p.id) else 0.9 for p in prompts[:2]]
-    verdicts = [verdict(p.id, ParsedVerdict(x)) for p, x in zip(prompts, told, strict=False)]
+    values = [0.1 if not files.is_ours_first(p.id) else 0.9 for p in prompts[:2]]
+    verdicts = [verdict(p.id, ParsedVerdict(x)) for p, x in zip(prompts, values, strict=False)]
     score = score_of(weighted, prompts, ours, theirs, verdicts)
     # our answer is preferred with 0.9 twice, and the equal answers are a draw
     assert score.estimates["win_rate"].value == pytest.approx(100 * (0.9 + 0.9 + 0.5) / 3)
-    assert score.counts == {"asked": 3, "judged": 3, "unread": 0}
+    assert score.counts == {"asked": 3, "judged": 3, "unparsed": 0}
 
 
 def test_an_unread_verdict_is_counted_and_left_out():
     weighted = bench("toy-weighted")
     prompts = weighted.prompts()
     ours, theirs = answers(prompts, "a", "b", "same"), answers(prompts, "c", "d", "same")
-    told = 0.2 if not files.is_ours_first(prompts[0].id) else 0.8
-    verdicts = [verdict(prompts[0].id, ParsedVerdict(told)), verdict(prompts[1].id, None)]
+    value = 0.2 if not files.is_ours_first(prompts[0].id) else 0.8
+    verdicts = [verdict(prompts[0].id, ParsedVerdict(value)), verdict(prompts[1].id, None)]
     score = score_of(weighted, prompts, ours, theirs, verdicts)
     assert score.estimates["win_rate"].value == pytest.approx(100 * (0.8 + 0.5) / 2)
-    assert score.counts == {"asked": 3, "judged": 2, "unread": 1}
+    assert score.counts == {"asked": 3, "judged": 2, "unparsed": 1}
     assert score.items[1]["preference"] is None
 
 
@@ -80,7 +80,7 @@ def test_labels_count_strong_verdicts_three_times_and_equal_answers_as_a_draw():
     score = score_of(labels, prompts, ours, theirs, verdicts)
     # won 3 + 1 + 0 + 1 (the draw's two halves) of 3 + 1 + 1 + 2
     assert score.estimates["win_rate"].value == pytest.approx(100 * 5 / 7)
-    assert score.counts == {"asked": 3, "judged": 2, "unread": 1}
+    assert score.counts == {"asked": 3, "judged": 2, "unparsed": 1}
 
 
 @pytest.mark.parametrize(
@@ -92,20 +92,20 @@ def test_labels_count_strong_verdicts_three_times_and_equal_answers_as_a_draw():
     ],
 )
 def test_the_last_label_counts(text, value, label):
-    assert bench("toy-labels").read([reply(text)]) == ParsedVerdict(value, label)
+    assert bench("toy-labels").parse([reply(text)]) == ParsedVerdict(value, label)
 
 
 @pytest.mark.parametrize("text", ["", "A>B", "[[A>A]]", "[[C>B]]", "[[B=A]]"])
 def test_what_is_no_label_is_unread(text):
-    assert bench("toy-labels").read([reply(text)]) is None
+    assert bench("toy-labels").parse([reply(text)]) is None
 
 
 def test_log_probabilities_are_read_as_a_share_of_both_identifiers():
     weighted = bench("toy-weighted")
     top = (("M", math.log(0.2)), ("m", math.log(0.6)), ("x", math.log(0.1)))
-    assert weighted.read([reply("m", (top,))]).value == pytest.approx(0.75)
-    assert weighted.read([reply("m", ((("x", -0.1),),))]) is None
-    assert weighted.read([reply("m")]) is None
+    assert weighted.parse([reply("m", (top,))]).value == pytest.approx(0.75)
+    assert weighted.parse([reply("m", ((("x", -0.1),),))]) is None
+    assert weighted.parse([reply("m")]) is None
 
 
 def test_settings_are_chosen_and_figures_reported_on_other_prompts():

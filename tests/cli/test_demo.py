@@ -52,7 +52,7 @@ def test_inpo_beats_the_starting_policy_and_every_row_is_honest(tmp_path):
     for data in measured.values():
         counts = data["score"]["counts"]
         assert counts["judged"] == counts["asked"] == 400
-        assert counts["unread"] == 0
+        assert counts["unparsed"] == 0
         for estimate in data["score"]["estimates"].values():
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
 

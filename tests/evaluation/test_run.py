@@ -225,7 +225,7 @@ def test_a_judge_whose_replies_say_nothing_makes_no_figure(evaluation, client, w
         evaluate(evaluation, workspace)
     assert not (workspace.root / "results").exists()
     client.grade, client.unread_attempts = good, 4
-    assert evaluate(evaluation, workspace).score.counts["unread"] == 0
+    assert evaluate(evaluation, workspace).score.counts["unparsed"] == 0
 
 
 @pytest.mark.parametrize(

@@ -50,5 +50,5 @@ def replay(shared: Path) -> Iterator[Callable[..., Replay]]:
 @pytest.fixture(scope="session")
 def alpaca_replay(shared: Path) -> Iterator[Replay]:
     """The judge of AlpacaEval 2.0, without faults."""
-    with running(shared, "alpaca_eval") as found:
-        yield found
+    with running(shared, "alpaca_eval") as server:
+        yield server

@@ -34,7 +34,7 @@ FAULTS = {
     "cut": "cut=0.3",
     "garbage": "garbage=0.3",
     "hang": "hang=0.02",
-    "unread": "empty=0.1,refuse=0.1,nologp=0.1",
+    "unparsed": "empty=0.1,refuse=0.1,nologp=0.1",
     "all": "429=0.1,500=0.1,503=0.1,reset=0.1,cut=0.1,garbage=0.1,hang=0.01,empty=0.1,nologp=0.1",
 }
 
@@ -72,7 +72,7 @@ def check(result, row):
     assert discrete == pytest.approx(float(row["discrete_win_rate"]), abs=1e-6)
     for name in ("n_wins", "n_wins_base", "n_draws", "n_total"):
         assert counts[name] == int(row[name])
-    assert counts["unread"] == 0
+    assert counts["unparsed"] == 0
 
 
 @pytest.mark.parametrize("model", ASKED)
@@ -147,8 +147,8 @@ def command(shared, workspace: Workspace, url: str) -> list[str]:
         "--workspace": workspace.root,
         "--label": "gemma-7b-it",
     }
-    found = [str(part) for option in options.items() for part in option]
-    return [sys.executable, "-m", "harness", "eval", *found, "--json"]
+    arguments = [str(part) for option in options.items() for part in option]
+    return [sys.executable, "-m", "harness", "eval", *arguments, "--json"]
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])

@@ -33,7 +33,7 @@ def published(shared):
 
 
 @pytest.fixture(scope="module")
-def places(shared):
+def positions(shared):
     path = shared / "assets/alpaca_eval/alpaca_eval_gpt4_baseline.json"
     return {row["instruction"]: i for i, row in enumerate(json.loads(path.read_text()))}
 
@@ -49,7 +49,7 @@ def annotations(shared, model):
 
 
 @pytest.fixture
-def fitted(shared, gamed, places):
+def fitted(shared, gamed, positions):
     """Return what fits a model's annotations, by row or by instruction, without an interval."""
 
     def fit(model, *, upstream, **options):
@@ -62,46 +62,46 @@ def fitted(shared, gamed, places):
             }
             for row in rows
         ]
-        at = range(len(rows)) if upstream else [places[row["instruction"]] for row in rows]
-        held, difficulty = gamed
-        judged = length_control.judged_rows(items, at, difficulty)
-        return length_controlled_win_rate(judged, held, seed=0, rounds=0, **options)
+        indices = range(len(rows)) if upstream else [positions[row["instruction"]] for row in rows]
+        gamed_rows, difficulty = gamed
+        judged = length_control.judged_rows(items, indices, difficulty)
+        return length_controlled_win_rate(judged, gamed_rows, seed=0, rounds=0, **options)
 
     return fit
 
 
 def strength(row):
     """Return the published C, on the grid; None for the baseline, which is not fitted."""
-    told = row["regularisation_C_published"]
-    return min(STRENGTHS, key=lambda c: abs(c - float(told))) if told else None
+    text = row["regularisation_C_published"]
+    return min(STRENGTHS, key=lambda c: abs(c - float(text))) if text else None
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_at_the_published_c_the_published_figure_comes_out(fitted, published, model):
     row = published[model]
-    found = fitted(model, upstream=True, strength=strength(row))
+    fit = fitted(model, upstream=True, strength=strength(row))
     wanted = float(row["length_controlled_winrate"])
-    assert found.estimate.value == pytest.approx(wanted, abs=1e-5)
+    assert fit.estimate.value == pytest.approx(wanted, abs=1e-5)
     if row["lc_standard_error"]:
-        assert found.published_error == pytest.approx(float(row["lc_standard_error"]), abs=1e-5)
+        assert fit.published_error == pytest.approx(float(row["lc_standard_error"]), abs=1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_by_instruction_only_figures_with_rows_missing_move(fitted, published, model):
     row = published[model]
-    found = fitted(model, upstream=False, strength=strength(row)).estimate.value
+    value = fitted(model, upstream=False, strength=strength(row)).estimate.value
     column = "lc_with_difficulty_by_instruction"
     assert bool(row[column]) is (model in INCOMPLETE)
     wanted = float(row[column] or row["length_controlled_winrate"])
-    assert found == pytest.approx(wanted, abs=1e-3 if row[column] else 1e-5)
+    assert value == pytest.approx(wanted, abs=1e-3 if row[column] else 1e-5)
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_at_the_chosen_c_the_figure_is_near(fitted, published, model):
     row = published[model]
     wanted = float(row["length_controlled_winrate"])
-    found = fitted(model, upstream=True, order="introsort")
-    assert found.estimate.value == pytest.approx(wanted, abs=0.16)
+    fit = fitted(model, upstream=True, order="introsort")
+    assert fit.estimate.value == pytest.approx(wanted, abs=0.16)
     own = fitted(model, upstream=False)
     wanted = float(row["lc_with_difficulty_by_instruction"] or wanted)
     assert own.estimate.value == pytest.approx(wanted, abs=0.16)
@@ -116,16 +116,16 @@ def scored(shared, model, **options):
 
 def test_a_score_has_the_figure_its_interval_and_what_it_rests_on(shared, published):
     score = scored(shared, "FuseChat-Llama-3.1-8B-Instruct")
-    row, found = published["FuseChat-Llama-3.1-8B-Instruct"], score.estimates
-    rate = found["length_controlled_win_rate"]
+    row, estimates = published["FuseChat-Llama-3.1-8B-Instruct"], score.estimates
+    rate = estimates["length_controlled_win_rate"]
     assert rate.value == pytest.approx(float(row["length_controlled_winrate"]), abs=0.16)
     assert rate.low < rate.value < rate.high
     # the published figure is the spread of fitted p between instructions, not of the estimate
-    assert rate.standard_error > 1.5 * found["lc_standard_error"].value
-    told = "\n".join(score.notes)
-    assert "cross-validation chose C = 2.783; it would be" in told
-    assert "at C = 0.3594" in told
-    assert "at C = 21.54" in told
+    assert rate.standard_error > 1.5 * estimates["lc_standard_error"].value
+    notes = "\n".join(score.notes)
+    assert "cross-validation chose C = 2.783; it would be" in notes
+    assert "at C = 0.3594" in notes
+    assert "at C = 21.54" in notes
 
 
 def test_the_rows_of_a_model_without_some_are_matched_unless_upstream_is_asked_for(

@@ -22,11 +22,11 @@ def bench(shared):
 
 
 def test_every_published_score_and_bound_comes_out(bench):
-    found = list(bench.published())
+    figures = list(bench.published())
     # 16 and 8 models with a score and two bounds each, and the official score
-    assert len(found) == 3 * (16 + 8) + 1 + 2
-    assert [f.what for f in found if not f.holds] == []
-    assert max(abs(f.recomputed - f.published) for f in found) < 0.01
+    assert len(figures) == 3 * (16 + 8) + 1 + 2
+    assert [f.metric for f in figures if not f.holds] == []
+    assert max(abs(f.recomputed - f.published) for f in figures) < 0.01
 
 
 def test_the_official_score_over_http(bench, shared, workspace, replay):
@@ -39,7 +39,7 @@ def test_the_official_score_over_http(bench, shared, workspace, replay):
     assert round(rate.value, 2) == 23.34
     assert rate.low < rate.value < rate.high
     counts = result.score.counts
-    assert (counts["games"], counts["unread"], counts["judged"]) == (1000, 0, 500)
+    assert (counts["games"], counts["unparsed"], counts["judged"]) == (1000, 0, 500)
     assert (result.requests, result.new_requests, result.baseline) == (1000, 1000, "gpt-4-0314")
     stats = server.stats()
     assert (stats["requests"], stats.get("unknown", 0)) == (1000, 0)
@@ -65,26 +65,26 @@ def test_a_judge_that_gives_no_label_at_first_is_asked_to_go_on(bench, shared, w
 
 
 def test_raw_judgments_are_read_as_they_were(shared):
-    seen = 0
+    count = 0
     for path in sorted((shared / "assets/arena_hard_v0.1/judgments").glob("*.gz")):
         with gzip.open(path, "rt") as file:
             for row in map(json.loads, file):
                 for game in row["games"]:
-                    found = rules.parse_v01([game["judgment"]])
-                    assert (found.label if found else None) == game["score"]
+                    parsed = rules.parse_v01([game["judgment"]])
+                    assert (parsed.label if parsed else None) == game["score"]
                     last = rules.parse_v2(game["judgment"])
                     assert (last.label if last else None) == game["score"]
-                    seen += 1
-    assert seen == 2 * (5 + 17 + 212)
+                    count += 1
+    assert count == 2 * (5 + 17 + 212)
 
 
 def test_files_of_raw_judgments_are_scored(bench, shared):
     folder = shared / "assets/arena_hard_v0.1/judgments"
-    (found,) = bench.read_verdicts(folder / "SN__gpt-4-32k__nowllm.jsonl.gz")
-    (score,) = bench.score([found])
+    (contestant,) = bench.read_verdicts(folder / "SN__gpt-4-32k__nowllm.jsonl.gz")
+    (score,) = bench.score([contestant])
     assert score.counts["games"] == 424
     (empty,) = bench.read_verdicts(folder / "ME__gpt-4-1106__krikri.jsonl.gz")
-    assert all(verdict.reading is None for verdict in empty.verdicts)
+    assert all(verdict.parsed is None for verdict in empty.verdicts)
 
 
 def test_the_interval_by_prompt_is_wider_than_upstreams(bench, shared):
@@ -108,8 +108,8 @@ def test_intervals_cover_what_they_say():
     wanted = truth[0].sum() / truth[1].sum()
     for trial in range(1000):
         won, weight = _points(rng, rng.normal(-0.8, 1.5, size=prompts))
-        found = ratio_interval(won, weight, seed=trial, rounds=400)
-        covered += found.low <= wanted <= found.high
+        estimate = ratio_interval(won, weight, seed=trial, rounds=400)
+        covered += estimate.low <= wanted <= estimate.high
     assert 935 <= covered <= 965
 
 

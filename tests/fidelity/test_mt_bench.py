@@ -41,11 +41,11 @@ def graded(bench, shared, workspace):
 
 
 def test_every_published_score_comes_out(bench):
-    found = {f.what: f for f in bench.published()}
-    assert set(found) == {f"{model} score" for model in SCORES}
-    assert all(f.holds for f in found.values())
+    figures = {f.metric: f for f in bench.published()}
+    assert set(figures) == {f"{model} score" for model in SCORES}
+    assert all(f.holds for f in figures.values())
     # two decimals were published, so half of one is as near as it can be
-    assert {f.tolerance for f in found.values()} == {0.005}
+    assert {f.tolerance for f in figures.values()} == {0.005}
 
 
 def test_every_stored_judgment_is_read_as_it_was_scored(rows):
@@ -63,17 +63,19 @@ def test_a_questions_number_tells_its_category_and_its_prompt(bench, shared, row
 
 
 def test_every_stored_prompt_is_rendered_again(bench, shared, rows):
-    for found in bench.read_verdicts(shared / VERDICTS):
-        assert len(found.answers) == len(found.prompts) == 160
-        assert found.notes == ()
-        asked = {r.id: r.messages[-1].content for r in bench.requests(found.answers, ())}
-        own = [row for row in rows if row["model"] == found.label]
+    for contestant in bench.read_verdicts(shared / VERDICTS):
+        assert len(contestant.answers) == len(contestant.prompts) == 160
+        assert contestant.notes == ()
+        user_prompts = {
+            r.id: r.messages[-1].content for r in bench.requests(contestant.answers, ())
+        }
+        own = [row for row in rows if row["model"] == contestant.label]
         for row in own:
             name = data.prompt_id(row["question_id"], row["turn"])
-            assert asked[name] == row["user_prompt"]
-        path = shared / f"replay/mt_bench/answers/{found.label}.jsonl.gz"
+            assert user_prompts[name] == row["user_prompt"]
+        path = shared / f"replay/mt_bench/answers/{contestant.label}.jsonl.gz"
         (answers,) = bench.read_answers(path)
-        assert answers.answers == found.answers
+        assert answers.answers == contestant.answers
 
 
 @pytest.mark.parametrize("model", SCORES)
@@ -85,7 +87,7 @@ def test_the_published_score_over_http(bench, graded, workspace, replay, model):
     assert score.value == pytest.approx(SCORES[model], abs=1e-9)
     assert score.low < score.value < score.high
     counts = result.score.counts
-    assert (counts["asked"], counts["judged"], counts["unread"]) == (160, 160, 0)
+    assert (counts["asked"], counts["judged"], counts["unparsed"]) == (160, 160, 0)
     assert (result.requests, result.new_requests, result.label) == (160, 160, model)
     assert result.score.notes == ()
     stats = server.stats()
@@ -99,8 +101,8 @@ def test_the_published_score_over_http(bench, graded, workspace, replay, model):
     beside = workspace.root / "results/mt-bench" / model
     (again,) = bench.read_verdicts(beside / "model_judgment/gpt-4_single.jsonl")
     assert bench.score([again])[0].estimates == result.score.estimates
-    (said,) = bench.read_answers(beside / f"model_answer/{model}.jsonl")
-    assert said.answers == again.answers
+    (answers,) = bench.read_answers(beside / f"model_answer/{model}.jsonl")
+    assert answers.answers == again.answers
 
 
 def test_another_judge_is_not_asked_with_gpt_4s_references(graded, workspace, replay):
@@ -116,7 +118,7 @@ def test_replies_without_a_rating_are_asked_again(graded, workspace, replay):
     server = replay("mt_bench", "--faults", "refuse=0.1,empty=0.1,500=0.1", "--fault-once")
     result = evaluate(graded("mamba_0_5_dpo_ep1", server.url), workspace)
     assert result.score.estimates["score"].value == pytest.approx(7.121875)
-    assert result.score.counts["unread"] == 0
+    assert result.score.counts["unparsed"] == 0
     assert server.stats()["fault refuse"] > 5
 
 
@@ -125,26 +127,26 @@ def test_a_judge_that_refuses_for_good_leaves_unread_ratings(graded, workspace, 
     result = evaluate(graded("mamba_0_5_dpo_ep1", server.url, unread_attempts=2), workspace)
     counts = result.score.counts
     # asked twice, 0.3² of the answers stay without a rating
-    assert 3 <= counts["unread"] <= 30
-    assert counts["judged"] == 160 - counts["unread"]
+    assert 3 <= counts["unparsed"] <= 30
+    assert counts["judged"] == 160 - counts["unparsed"]
     assert any("could not be read and are left out" in note for note in result.score.notes)
 
 
 def test_of_the_two_models_none_is_flagged(bench, shared):
-    for found in score_file(bench, shared / VERDICTS):
-        assert found.score.details["screen"]["flagged"] == []
-        assert (found.score.notes, found.missing) == ((), 0)
+    for contestant in score_file(bench, shared / VERDICTS):
+        assert contestant.score.details["screen"]["flagged"] == []
+        assert (contestant.score.notes, contestant.missing) == ((), 0)
 
 
 def test_what_a_file_does_not_hold_is_told(bench, tmp_path, rows):
     path = tmp_path / "some.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows[:100]))
-    (found,) = score_file(bench, path)
+    (contestant,) = score_file(bench, path)
     # a second turn's prompt shows the first answer, whose own verdict is not among the hundred
-    shown = len(found.graded.answers) - 100
-    assert found.score.notes == (
+    shown = len(contestant.graded.answers) - 100
+    assert contestant.score.notes == (
         f"{shown} answers were not judged",
         f"{60 - shown} prompts are without an answer and are left out",
     )
     assert shown > 0
-    assert found.missing == 60 - shown
+    assert contestant.missing == 60 - shown

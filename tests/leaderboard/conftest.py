@@ -103,7 +103,7 @@ def file(tmp_path: Path) -> File:
         count = len(preferences)
         score = {
             "estimates": {"win_rate": estimate},
-            "counts": {"asked": count, "judged": count, "unread": 0},
+            "counts": {"asked": count, "judged": count, "unparsed": 0},
             "items": [],
             "notes": [],
         }

@@ -201,7 +201,7 @@ class AlpacaEval(Component):
             "win_rate": to_percent(interval(judged, seed=self.scoring.seed)),
             "discrete_win_rate": to_percent(Estimate(sum(map(_discrete, judged)) / len(judged))),
         }
-        unparsed = counts["unread"]
+        unparsed = counts["unparsed"]
         note = f"{unparsed} of {len(items)} verdicts could not be read and are left out"
         folder = assets.folder(self.assets)
         length_controlled = length_control.estimates(
@@ -289,7 +289,7 @@ def _counts(items: Sequence[Mapping[str, Any]], judged: Sequence[float]) -> dict
     return {
         "asked": len(items),
         "judged": len(judged),
-        "unread": len(items) - len(judged),
+        "unparsed": len(items) - len(judged),
         "n_total": len(judged),
         "n_wins": outcomes[1.0],
         "n_wins_base": outcomes[0.0],

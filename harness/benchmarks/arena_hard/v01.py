@@ -198,9 +198,9 @@ def items_of(graded: Graded, parsed_games: Sequence[ParsedGame]) -> list[dict[st
     items: dict[str, dict[str, Any]] = {}
     for verdict in graded.verdicts:
         name = prompt_id_of(verdict)
-        empty = {"prompt_id": name, "won": 0.0, "weight": 0, "unread": 0, "labels": []}
+        empty = {"prompt_id": name, "won": 0.0, "weight": 0, "unparsed": 0, "labels": []}
         row = items.setdefault(name, {**empty, **_category_fields(meta.get(name, {}))})
-        row["unread"] += verdict.parsed is None
+        row["unparsed"] += verdict.parsed is None
         row["labels"].append(verdict.parsed.label if verdict.parsed else None)
     for game in parsed_games:
         items[game.prompt_id]["won"] += game.weight * game.won
@@ -224,7 +224,7 @@ def counts_of(
         "asked": len(graded.prompts) or len(items),
         "judged": sum(item["weight"] > 0 for item in items),
         "games": len(graded.verdicts),
-        "unread": len(graded.verdicts) - len(parsed_games),
+        "unparsed": len(graded.verdicts) - len(parsed_games),
         "n_wins": won.count(1.0),
         "n_draws": won.count(0.5),
         "n_wins_base": won.count(0.0),

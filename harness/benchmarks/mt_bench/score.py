@@ -117,7 +117,7 @@ def _counts(
     return {
         "asked": len(items),
         "judged": len(rated_items),
-        "unread": len(items) - len(rated_items),
+        "unparsed": len(items) - len(rated_items),
         "outside": selection.outside,
         "repeats": selection.repeats,
         "questions": len({item["question"] for item in rated_items}),
@@ -126,7 +126,7 @@ def _counts(
 
 def _notes(graded: Graded, counts: Mapping[str, int], items: Sequence[ItemRow]) -> list[str]:
     """Say what is left out, and what makes the figures say less than they seem to."""
-    unparsed, asked, repeats = counts["unread"], counts["asked"], counts["repeats"]
+    unparsed, asked, repeats = counts["unparsed"], counts["asked"], counts["repeats"]
     outside = f" ({counts['outside']} of them outside {LOWEST} to {HIGHEST})"
     suffix = outside if counts["outside"] else ""
     judged = {item["prompt_id"] for item in items}

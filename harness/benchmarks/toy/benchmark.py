@@ -149,7 +149,7 @@ class ToyWeighted(ToyBenchmark):
             "win_rate": to_percent(interval(preferences, seed=self.seed)),
             "length_controlled_win_rate": fit_length_control(preferences, *lengths, seed=self.seed),
         }
-        counts = {"asked": len(items), "judged": len(judged), "unread": len(items) - len(judged)}
+        counts = {"asked": len(items), "judged": len(judged), "unparsed": len(items) - len(judged)}
         return Score(estimates, counts, tuple(items), graded.notes)
 
 
@@ -199,8 +199,8 @@ class ToyLabels(ToyBenchmark):
         won, weight = ([float(item[key]) for item in items] for key in ("won", "weight"))
         counts = {
             "asked": len(items),
-            "judged": sum(item["unread"] == 0 for item in items),
-            "unread": sum(int(item["unread"]) for item in items),
+            "judged": sum(item["unparsed"] == 0 for item in items),
+            "unparsed": sum(int(item["unparsed"]) for item in items),
         }
         estimate = to_percent(ratio_interval(won, weight, seed=self.seed))
         return Score({"win_rate": estimate}, counts, tuple(items), graded.notes)
@@ -234,7 +234,7 @@ def comparison_requests(
 
 def _label_item(ours: Answer, theirs: Answer, parsed_by_id: ParsedById) -> dict[str, Any]:
     if ours.text == theirs.text:
-        return {**_common_fields(ours, theirs), "won": 1.0, "weight": 2, "unread": 0}
+        return {**_common_fields(ours, theirs), "won": 1.0, "weight": 2, "unparsed": 0}
     first, second = (parsed_by_id.get(ours.prompt_id + game) for game in ("#1", "#2"))
     won = weight = 0.0
     for parsed, is_swapped in ((first, True), (second, False)):
@@ -243,7 +243,7 @@ def _label_item(ours: Answer, theirs: Answer, parsed_by_id: ParsedById) -> dict[
             won += label_weight * (1 - value if is_swapped else value)
             weight += label_weight
     unparsed = (first is None) + (second is None)
-    return {**_common_fields(ours, theirs), "won": won, "weight": weight, "unread": unparsed}
+    return {**_common_fields(ours, theirs), "won": won, "weight": weight, "unparsed": unparsed}
 
 
 def _common_fields(ours: Answer, theirs: Answer) -> dict[str, Any]:
