@@ -40,7 +40,7 @@ def default_run_name(name: str) -> str:
 def describe_engine(component: Any) -> str:
     """Say which engine generates, and why."""
     name = type(component).__name__.removesuffix("Engine").lower()
-    reason = getattr(component, "chosen_because", "")
+    reason = getattr(component, "selection_reason", "")
     return f"engine: {name}{f' ({reason})' if reason else ''}"
 
 
@@ -277,7 +277,7 @@ def report_stage(stage: Stage, artifact: Artifact) -> None:
     from harness.core.stages import read_manifest
 
     if artifact.created:
-        seconds = read_manifest(Path(artifact.path))["made"]["seconds"]
+        seconds = read_manifest(Path(artifact.path))["provenance"]["seconds"]
         notify(f"  {stage.label or stage.name}: made in {seconds:.1f} s")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from harness.core.retired import new_key, new_use
 from harness.errors import ConfigError
 
 C = TypeVar("C")
@@ -103,12 +105,17 @@ def build(spec: Mapping[str, Any], where: str = "") -> Any:
     try:
         component = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"{_prefix(where)}cannot import {target!r}: {error}") from error
+        if replacement := new_use(str(target)):
+            message = f"{target!r} is now {replacement!r}"
+        else:
+            message = f"cannot import {target!r}: {error}"
+        raise ConfigError(f"{_prefix(where)}{message}") from error
     return construct(component, fields, where)
 
 
 def construct(component: Callable[..., C], fields: Mapping[str, Any], where: str = "") -> C:
     """Construct `component`, building nested components first; name the key that does not fit."""
+    _refuse_retired_keys(component, fields, where)
     arguments = {key: _build_nested(value, _join_keys(where, key)) for key, value in fields.items()}
     try:
         return component(**arguments)
@@ -244,11 +251,20 @@ def _build_nested(value: Any, where: str) -> Any:
             return value
 
 
+def _refuse_retired_keys(component: Callable[..., Any], keys: Iterable[str], where: str) -> None:
+    known = inspect.signature(component).parameters
+    for key in keys:
+        if key not in known and (replacement := new_key(key, known)):
+            raise ConfigError(f"{_prefix(where)}{key!r} is now {replacement!r}")
+
+
 def _explain(component: Any, detail: ErrorDetails, where: str) -> str:
     *path, key = [str(part) for part in detail["loc"]] or [""]
     location = _join_keys(where, ".".join([*path, key]))
     if detail["type"] == "extra_forbidden":
         fields = () if path else getattr(component, "model_fields", ())
+        if replacement := new_key(key, fields):
+            return f"{_prefix(_join_keys(where, '.'.join(path)))}{key!r} is now {replacement!r}"
         return f"unknown key {location!r}{suggest(key, fields) if fields else '.'}"
     if detail["type"] == "missing":
         return f"{location} is missing: set it in the file or with --set {location}=..."

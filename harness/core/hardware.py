@@ -17,7 +17,7 @@ GPU_DEVICE_FILES = ("nvidia[0-9]*", "kfd", "dxg")
 """What Linux calls GPUs: NVIDIA's, AMD's, and either under Windows' WSL."""
 
 
-CPU = "processor"
+CPU = "CPU"
 """Stands for no accelerator."""
 VENDORS = {"nvidia[0-9]*": "NVIDIA", "kfd": "AMD", "dxg": "GPU under WSL"}
 """By what Linux calls a device: whose it is."""

@@ -74,7 +74,7 @@ def stage_hours(manifest: Mapping[str, Any]) -> dict[str, float]:
     Raises:
         KeyError: the manifest does not tell; an older version has written it.
     """
-    provenance = manifest["made"]
+    provenance = manifest["provenance"]
     if provenance["accelerators"]:
         return {provenance["accelerator"]: provenance["accelerator_seconds"] / 3600}
     return {CPU: provenance["seconds"] / 3600}

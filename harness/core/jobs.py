@@ -24,7 +24,7 @@ from harness.core.hardware import CPU, device_name
 from harness.core.io import flush_directory, flush_tree, report_disk_errors, write_atomically
 from harness.types import Advance
 
-TIMING = "worked.json"
+TIMING = "timing.json"
 """A file in a piece's folder: how long it took (`seconds`), and on what (`accelerator`)."""
 RunShard = Callable[[int, Path, Advance], None]
 """Does the piece of that number: writes its result into an empty folder, tells how far it is."""
@@ -49,7 +49,7 @@ class ShardedJob:
 
     def shard_path(self, shard: int) -> Path:
         """Return where a piece's result lies once it is whole."""
-        return self.directory / f"part-{shard:05d}"
+        return self.directory / f"shard-{shard:05d}"
 
     def shard_paths(self) -> list[Path]:
         """Return where the results lie, in the order of the pieces."""
@@ -83,7 +83,7 @@ class ShardedJob:
 
     def name(self, shard: int) -> str:
         """Return what an error calls a piece."""
-        return self.names[shard] if self.names else f"piece {shard}"
+        return self.names[shard] if self.names else f"shard {shard}"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def write_call(path: Path, function: Callable[..., Any], payload: Mapping[str, A
     """Write a function's name and what it is given, for another process."""
     data = {
         "function": f"{function.__module__}:{function.__qualname__}",
-        "told": config.to_data(payload),
+        "payload": config.to_data(payload),
         "path": [entry for entry in sys.path if entry],
     }
     write_atomically(path, json.dumps(data, indent=1))
@@ -145,5 +145,5 @@ def read_call(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
     sys.path.extend(entry for entry in data["path"] if entry not in sys.path)
     module, _, name = data["function"].partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-    payload: dict[str, Any] = config.from_data(data["told"])
+    payload: dict[str, Any] = config.from_data(data["payload"])
     return function, payload

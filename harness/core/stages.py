@@ -34,11 +34,11 @@ from harness.errors import StoreError
 from harness.types import Advance, StageFunction, Track
 
 MANIFEST = "manifest.json"
-PROVENANCE = "made"
+PROVENANCE = "provenance"
 """A folder in a stage's directory for what tells how it was made (logs, speeds): not the same
 twice, so that it does not count in the stage's digest."""
 
-TIMING = "worked.json"
+TIMING = "timing.json"
 """A file in that folder: what those who worked at the stage, in whatever process, tell of it."""
 
 
@@ -171,7 +171,7 @@ class StageStore:
             yield
 
     def _create(self, stage: Stage, inputs: Mapping[str, Artifact], path: Path) -> Artifact:
-        temporary = path.with_name(f".making-{path.name}")
+        temporary = path.with_name(f".partial-{path.name}")
         if temporary.exists():  # a process that was killed left it; the lock says that it is gone
             shutil.rmtree(temporary)
         temporary.mkdir()
@@ -199,7 +199,7 @@ def scratch_directory(out: Path) -> Path:
 
     Named by the stage's digest, so that only the same stage finds it; removed once that stands.
     """
-    return out.parent / ".scratch" / out.name.removeprefix(".making-")
+    return out.parent / ".scratch" / out.name.removeprefix(".partial-")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -236,13 +236,13 @@ def build_manifest(
         "inputs": {name: {"path": a.path, "digest": a.digest} for name, a in inputs.items()},
         "files": files,
         "digest": digest({name: entry["sha256"] for name, entry in result_files.items()}),
-        "made": {
+        "provenance": {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             "seconds": seconds,
             **accelerator_use(stage, path, seconds),
         },
         "versions": installed_versions(),
-        "hardware": {"machine": platform.machine(), "processors": os.cpu_count()},
+        "hardware": {"machine": platform.machine(), "cpus": os.cpu_count()},
     }
 
 

@@ -1,4 +1,4 @@
-"""Chooses between two engines by what this machine has: vLLM and a GPU, or not."""
+"""Chooses between two engines by whether this machine has vLLM and a GPU."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
 
 
-def choose(prefer: VLLMEngine, otherwise: TransformersEngine) -> VLLMEngine | TransformersEngine:
-    """Return `prefer` where it can run on a GPU, else `otherwise`; the engine says why it is."""
-    if prefer.python is None and importlib.util.find_spec("vllm") is None:
-        return otherwise.model_copy(update={"chosen_because": "vLLM is not installed"})
+def choose_engine(
+    preferred: VLLMEngine, fallback: TransformersEngine
+) -> VLLMEngine | TransformersEngine:
+    """Return `preferred` if it can run on a GPU here, else `fallback`, with the reason in it."""
+    if preferred.python is None and importlib.util.find_spec("vllm") is None:
+        return fallback.model_copy(update={"selection_reason": "vLLM is not installed"})
     if not has_gpu():
-        return otherwise.model_copy(update={"chosen_because": "there is no GPU"})
-    return prefer.model_copy(update={"chosen_because": "vLLM and a GPU are there"})
+        return fallback.model_copy(update={"selection_reason": "there is no GPU"})
+    return preferred.model_copy(update={"selection_reason": "vLLM and a GPU are available"})

@@ -313,7 +313,7 @@ class TransformersEngine(Component):
                 raise EngineError(
                     f"{len(batch)} sequences at once do not fit in the GPU's memory; "
                     f"lower it with --set engine.batch_size={max(1, len(batch) // 4)} "
-                    "(engine.otherwise.batch_size where the engine is auto)"
+                    "(engine.fallback.batch_size where the engine is auto)"
                 ) from error
             for row, token_ids in zip(batch, responses, strict=True):
                 completions[row] = job.completion(row.position, row.index, token_ids)

@@ -70,7 +70,7 @@ class VLLMEngine(Component):
     def lm_eval(self, policy: Policy) -> dict[str, Any]:
         """Return which of lm-eval's models this one is there, and what that is made with."""
         devices = self._device_arguments()
-        device_arguments = devices["gpu" if has_nvidia_device() else "processor"]
+        device_arguments = devices["gpu" if has_nvidia_device() else "cpu"]
         arguments = {
             "pretrained": policy.path,
             "revision": policy.revision,
@@ -80,7 +80,7 @@ class VLLMEngine(Component):
             **self._engine_arguments(),
             **device_arguments,
         }
-        environment = {} if has_nvidia_device() else devices["processor_environment"]
+        environment = {} if has_nvidia_device() else devices["cpu_environment"]
         return {
             "model": "vllm",
             "arguments": arguments,
@@ -175,11 +175,11 @@ class VLLMEngine(Component):
                 "tensor_parallel_size": self.tensor_parallel_size,
                 "enforce_eager": self.enforce_eager,
             },
-            "processor": {
+            "cpu": {
                 "dtype": "float32" if self.dtype == "auto" else self.dtype,
                 "enforce_eager": True,
             },
-            "processor_environment": {
+            "cpu_environment": {
                 "VLLM_CPU_KVCACHE_SPACE": str(self.cpu_cache_gib),
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             },

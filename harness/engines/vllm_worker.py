@@ -53,9 +53,9 @@ def start_engine(job: dict[str, Any]) -> Any:
     from vllm.platforms import current_platform
 
     is_cpu = current_platform.is_cpu()
-    for name, value in job["processor_environment"].items() if is_cpu else ():
+    for name, value in job["cpu_environment"].items() if is_cpu else ():
         os.environ.setdefault(name, value)
-    device = job["processor"] if is_cpu else job["gpu"]
+    device = job["cpu"] if is_cpu else job["gpu"]
     return LLMEngine.from_engine_args(EngineArgs(**job["engine"], **device))
 
 

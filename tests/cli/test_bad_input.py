@@ -116,7 +116,7 @@ def small_files() -> None:
 def test_a_full_disk_is_one_line_and_the_run_goes_on_with_space(tmp_path):
     full = harness("train", "toy/inpo", *QUICK, cwd=tmp_path, preexec_fn=small_files)
     assert "no space left for" in refused(full, errors.StoreError)
-    assert not list(tmp_path.rglob(".making-*"))
+    assert not list(tmp_path.rglob(".partial-*"))
     assert harness("train", "toy/inpo", *QUICK, cwd=tmp_path).returncode == 0
 
 

@@ -17,7 +17,7 @@ from harness.protocols import GenerationEngine
 @pytest.mark.parametrize(
     ("installed", "gpu", "engine", "because"),
     [
-        (True, True, VLLMEngine, "vLLM and a GPU are there"),
+        (True, True, VLLMEngine, "vLLM and a GPU are available"),
         (True, False, TransformersEngine, "there is no GPU"),
         (False, True, TransformersEngine, "vLLM is not installed"),
     ],
@@ -27,10 +27,10 @@ def test_the_machine_decides(
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if installed else None)
     monkeypatch.setattr(auto, "has_gpu", lambda: gpu)
-    chosen = build(load("engine", "auto", ["prefer.tensor_parallel_size=2"]))
+    chosen = build(load("engine", "auto", ["preferred.tensor_parallel_size=2"]))
     assert isinstance(chosen, engine)
-    assert chosen.chosen_because == because
-    assert getattr(chosen, "tensor_parallel_size", 2) == 2
+    assert chosen.selection_reason == because
+    assert getattr(chosen, "tensor_parallel_size", None) == (2 if engine is VLLMEngine else None)
 
 
 def test_a_choice_is_known_by_the_engine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,7 +46,7 @@ def test_every_configuration_builds(name: str) -> None:
 
 def test_a_wrong_key_is_told() -> None:
     with pytest.raises(ConfigError, match="batchsize"):
-        build(load("engine", "auto", ["otherwise.batchsize=3"]))
+        build(load("engine", "auto", ["fallback.batchsize=3"]))
 
 
 def test_building_imports_nothing_heavy() -> None:

@@ -22,10 +22,10 @@ Ask = Callable[..., Request]
 PARENT = """
 import json, os, sys, time
 from pathlib import Path
-from harness.engines.vllm import worker
+from harness.engines.vllm import start_worker
 job = {"parent": os.getpid(), "requests": []}
 Path(sys.argv[1], "job.json").write_text(json.dumps(job))
-with worker(sys.executable, Path(sys.argv[1])):
+with start_worker(sys.executable, Path(sys.argv[1])):
     time.sleep(60)
 """
 STUB = """

@@ -34,8 +34,8 @@ def timed(store: StageStore, found: Stage, seconds: float) -> Path:
     """Make a stage; let its manifest say that it took so long."""
     path = Path(store.materialize(found).path)
     told = json.loads((path / MANIFEST).read_text())
-    told["made"]["seconds"] = seconds
-    told["made"]["accelerator_seconds"] = seconds * told["made"]["accelerators"]
+    told["provenance"]["seconds"] = seconds
+    told["provenance"]["accelerator_seconds"] = seconds * told["provenance"]["accelerators"]
     (path / MANIFEST).write_text(json.dumps(told))
     return path
 
@@ -59,7 +59,7 @@ def trained(store: StageStore) -> tuple[Stage, Path]:
 def test_hours_are_wall_clock_times_accelerators_of_all_that_the_answers_rest_on(store):
     _, answer = trained(store)
     assert compute_hours(answer) == {
-        "training": {GPU: pytest.approx(1 * 1 + 4 * 2), "processor": pytest.approx(0.5)},
+        "training": {GPU: pytest.approx(1 * 1 + 4 * 2), "CPU": pytest.approx(0.5)},
         "answering": {GPU: pytest.approx(2 * 0.25)},
     }
 
@@ -83,7 +83,7 @@ def test_an_older_stage_or_one_that_is_gone_makes_the_sum_unknown_and_no_nought(
     _, answer = trained(store)
     (sample,) = store.root.glob("generate-*")
     told = json.loads((sample / MANIFEST).read_text())
-    del told["made"]["accelerators"]
+    del told["provenance"]["accelerators"]
     (sample / MANIFEST).write_text(json.dumps(told))
     assert compute_hours(answer) is None
     (sample / MANIFEST).unlink()
@@ -97,7 +97,7 @@ def test_workers_side_by_side_count_for_as_long_as_each_was_at_it(store):
         )  # eight workers for an hour each, within this wall clock's second
 
     found = store.realise(Stage("generate", 1, {}, {}, make, device=True, accelerators=2))
-    made = json.loads((Path(found.path) / MANIFEST).read_text())["made"]
+    made = json.loads((Path(found.path) / MANIFEST).read_text())["provenance"]
     assert made["accelerator_seconds"] == 2 * 8 * 3600
     answer = timed(
         store, stage("answer", "", {"samples": ExternalInput(found.path, "x")}, takes=1), 0
@@ -111,14 +111,14 @@ def test_who_trained_tells_on_how_many_of_what_wherever_that_was(store, monkeypa
 
     monkeypatch.setattr(hardware, "device_name", lambda: hardware.CPU)  # there is none here
     found = store.realise(Stage("optimise", 1, {}, {}, make, device=True, accelerators=1))
-    made = json.loads((Path(found.path) / MANIFEST).read_text())["made"]
+    made = json.loads((Path(found.path) / MANIFEST).read_text())["provenance"]
     assert (made["accelerator"], made["accelerators"]) == (GPU, 8)
     assert made["accelerator_seconds"] == 8 * made["seconds"]
 
 
 def test_what_takes_no_accelerator_is_of_the_processor(store):
     answer = timed(store, stage("answer", "", takes=0), 1800)
-    assert compute_hours(answer) == {"training": {}, "answering": {"processor": 0.5}}
+    assert compute_hours(answer) == {"training": {}, "answering": {"CPU": 0.5}}
 
 
 def test_the_digest_does_not_depend_on_what_was_computed_on(store, tmp_path, monkeypatch):

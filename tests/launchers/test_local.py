@@ -56,7 +56,7 @@ def test_a_piece_that_failed_leaves_nothing_and_alone_is_missing(tmp_path):
     with pytest.raises(OSError, match="went away"):
         LocalLauncher().map_shards(of(tmp_path, fails=2), lambda _: None)
     assert of(tmp_path).missing() == [2, 3]
-    assert [path.name for path in (tmp_path / "work").iterdir() if "part-" not in path.name] == []
+    assert [path.name for path in (tmp_path / "work").iterdir() if "shard-" not in path.name] == []
     done: list[int] = []
     LocalLauncher().map_shards(of(tmp_path), done.append)
     assert sum(done) == 4  # two stood, two were done

@@ -22,9 +22,9 @@ def test_a_row_tells_what_its_result_tells(file, runs):
 
 
 def test_hours_are_summed_over_training_and_answering_by_what_was_computed_on(file, runs):
-    hours = {"training": {"H100": 3.5, "processor": 0.25}, "answering": {"H100": 0.5}}
+    hours = {"training": {"H100": 3.5, "CPU": 0.25}, "answering": {"H100": 0.5}}
     file("INPO", hours=hours)
-    file("small", hours={"training": {"processor": 0.25}, "answering": {"processor": 0.5}})
+    file("small", hours={"training": {"CPU": 0.25}, "answering": {"CPU": 0.5}})
     file("elsewhere")
     told = {row.label: (row.gpu_hours, row.cpu_hours) for row in read_rows(runs).rows}
     # 3.5 + 0.5 on the GPU; a result that tells of no hours has none, not nought

@@ -159,9 +159,9 @@ def test_columns_are_chosen_and_ordered():
 
 def test_gpu_hours_are_shown_with_what_they_count_and_never_as_a_false_nought():
     rows = (
-        row("a", 70.0, hours={"H100": 12.34, "processor": 0.2}),
+        row("a", 70.0, hours={"H100": 12.34, "CPU": 0.2}),
         row("b", 60.0, hours={"H100": 0.0042}),
-        row("c", 50.0, hours={"processor": 0.031}),
+        row("c", 50.0, hours={"CPU": 0.031}),
         row("d", 40.0),
     )
     (table,) = tables(*rows, columns=("gpu-hours", "processor-hours"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import random
 
 import pytest
@@ -35,6 +36,8 @@ FAMILIES = {
     ),
     "gemma3, window": (transformers.Gemma3TextConfig, {"sliding_window": 7}),
 }
+GRADIENT_ERROR = 400 * torch.finfo(torch.float32).eps
+"""Of a whole gradient, relative; it passes through a few hundred roundings. A wrong mask gives 1."""
 
 
 def model_of(family: str, own: str = "eager", **changes) -> transformers.PreTrainedModel:
@@ -57,55 +60,59 @@ def drawn(count: int, longest: int, seed: int = 0, vocabulary: int = 50) -> list
     return [(tokens(longest), (tokens(longest), tokens(longest))) for _ in range(count)]
 
 
-def alone(model, rows: list[packing.Row]) -> torch.Tensor:
-    """Σ over the response of log softmax(logits at the position before)[token]."""
-    told = []
+def alone(model, rows: list[packing.Row]) -> tuple[torch.nn.Module, torch.Tensor]:
+    """The model in float64 and Σ over the response of log softmax(logits at the position before)[token]."""
+    exact = copy.deepcopy(model).double()
+    sums = []
     for prompt, responses in rows:
         for response in responses:
             ids = torch.tensor([[*prompt, *response]])
-            logits = model(ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()
+            logits = exact(ids, use_cache=False).logits[0, len(prompt) - 1 : -1]
             picked = torch.log_softmax(logits, -1).gather(-1, ids[0, len(prompt) :, None])
-            told.append(picked.double().sum().float())
-    return torch.stack(told)
+            sums.append(picked.sum())
+    return exact, torch.stack(sums)
 
 
-def gradient(model, told: torch.Tensor) -> torch.Tensor:
+def rounding(values: torch.Tensor, terms: int = 1) -> float:
+    """What float32 may lose in values of this size, each a sum of so many terms: four roundings.
+
+    The errors of a sum are independent, so that they grow with the root of its length.
+    """
+    return 4 * torch.finfo(torch.float32).eps * terms**0.5 * float(values.detach().abs().max())
+
+
+def gradient(model, sums: torch.Tensor) -> torch.Tensor:
     model.zero_grad()
-    weights = torch.linspace(-1, 1, len(told))
-    (told * weights).sum().backward()
+    weights = torch.linspace(-1, 1, len(sums))
+    (sums * weights).sum().backward()
     return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+def assert_exact(model, rows: list[packing.Row], backend: str | None = None) -> None:
+    """The scorer's sums and their gradient are the float64 model's, up to float32's rounding."""
+    exact, expected = alone(model, rows)
+    slopes = gradient(exact, expected)
+    logps = Scorer(model, backend=backend)(packing.pack(rows))
+    assert logps.dtype == torch.float32
+    torch.testing.assert_close(logps.double(), expected, atol=rounding(expected), rtol=0)
+    assert float((gradient(model, logps) - slopes).norm() / slopes.norm()) < GRADIENT_ERROR
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("backend", ["rows", "dense"])
 def test_packed_and_shared_is_what_the_models_own_code_gives(family, backend):
-    model = model_of(family)
-    rows = [*drawn(2, 90, seed=1), *drawn(3, 12, seed=2)]
-    expected = alone(model, rows)
-    slopes = gradient(model, expected)
-    told = Scorer(model, backend=backend)(packing.pack(rows))
-    assert told.dtype == torch.float32
-    torch.testing.assert_close(told, expected, atol=1e-4, rtol=0)
-    assert float((gradient(model, told) - slopes).norm() / slopes.norm()) < 1e-5
+    assert_exact(model_of(family), [*drawn(2, 90, seed=1), *drawn(3, 12, seed=2)], backend)
 
 
-def test_a_sum_over_three_hundred_tokens_is_exact_to_a_ten_thousandth():
-    model = model_of("llama", num_hidden_layers=4)
+def test_a_sum_over_three_hundred_tokens_is_exact_to_float32s_rounding():
     rng = random.Random(3)
     prompt, chosen, rejected = (tuple(rng.randrange(50) for _ in range(300)) for _ in range(3))
-    rows = [(prompt, (chosen, rejected))]
-    expected = alone(model, rows)
-    slopes = gradient(model, expected)
-    told = Scorer(model)(packing.pack(rows))
-    torch.testing.assert_close(told, expected, atol=1e-4, rtol=0)
-    assert float((gradient(model, told) - slopes).norm() / slopes.norm()) < 1e-5
+    assert_exact(model_of("llama", num_hidden_layers=4), [(prompt, (chosen, rejected))])
 
 
 def test_a_row_may_hold_one_response_or_many():
-    model = model_of("llama")
     rows = [((1, 2), ((3, 4, 5),)), ((6,), ((7,), (8, 9), (1, 1, 1)))]
-    expected = alone(model, rows)
-    torch.testing.assert_close(Scorer(model)(packing.pack(rows)), expected, atol=1e-4, rtol=0)
+    assert_exact(model_of("llama"), rows)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -137,26 +144,28 @@ def test_an_empty_response_cannot_be_packed():
 
 @pytest.mark.parametrize("softcap", [None, 2.0])
 def test_a_head_in_tiles_is_log_softmax_with_its_gradients(softcap):
-    torch.manual_seed(0)
     rows, vocabulary = 150, 2**17
     assert rows > tile_rows(vocabulary, torch.device("cpu"))  # 64 a tile: three tiles
-    told, expected = [], []
-    for make in (told, expected):
-        torch.manual_seed(1)
-        hidden = torch.randn(rows, 4, requires_grad=True)
-        weight = torch.randn(vocabulary, 4, requires_grad=True)
-        bias = torch.randn(vocabulary, requires_grad=True)
-        targets = torch.randint(vocabulary, (rows,))
-        if make is told:
-            out = token_logps(hidden, weight, bias, targets, Head(softcap))
-        else:
-            logits = hidden @ weight.T + bias
-            logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)
-            out = torch.log_softmax(logits, -1).gather(-1, targets[:, None]).squeeze(-1)
-        (out * torch.linspace(-1, 1, rows)).sum().backward()
-        make += [out.detach(), hidden.grad, weight.grad, bias.grad]
-    for mine, plain in zip(told, expected, strict=True):
-        torch.testing.assert_close(mine, plain, atol=2e-5, rtol=1e-5)
+    torch.manual_seed(1)
+    inputs = [torch.randn(size) for size in ((rows, 4), (vocabulary, 4), (vocabulary,))]
+    targets = torch.randint(vocabulary, (rows,))
+
+    def results(dtype: torch.dtype, logps) -> list[torch.Tensor]:
+        leaves = [x.to(dtype, copy=True).requires_grad_() for x in inputs]
+        out = logps(*leaves)
+        (out * torch.linspace(-1, 1, rows, dtype=dtype)).sum().backward()
+        return [out.detach(), *(leaf.grad for leaf in leaves)]
+
+    def plain(hidden, weight, bias):
+        logits = hidden @ weight.T + bias
+        logits = logits if softcap is None else softcap * torch.tanh(logits / softcap)
+        return torch.log_softmax(logits, -1).gather(-1, targets[:, None]).squeeze(-1)
+
+    tiled = results(torch.float32, lambda *leaves: token_logps(*leaves, targets, Head(softcap)))
+    exact = results(torch.float64, plain)
+    # a row's gradient is a sum over the vocabulary, a weight's one over the rows
+    for mine, theirs, terms in zip(tiled, exact, (1, vocabulary, rows, rows), strict=True):
+        torch.testing.assert_close(mine.double(), theirs, atol=rounding(theirs, terms), rtol=0)
 
 
 def test_bfloat16_products_keep_a_float32_softmax():

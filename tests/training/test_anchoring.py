@@ -106,8 +106,8 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
     with pytest.raises(InterruptedError):
         stages.anchor(method, "anchor", out, inputs, lambda *_: nullcontext(stop))
     (place,) = scratch_directory(out).iterdir()
-    assert [path.name for path in place.iterdir()] == ["part-00000"]
-    written = (place / "part-00000").stat().st_ctime_ns
+    assert [path.name for path in place.iterdir()] == ["shard-00000"]
+    written = (place / "shard-00000").stat().st_ctime_ns
     totals: list[int] = []
 
     @contextmanager
@@ -118,5 +118,5 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
     stages.anchor(method, "anchor", out, inputs, track)
     assert totals[:2] == [700, first]  # what stood is told at once
     assert sum(totals[1:]) == 700
-    assert (place / "part-00000").stat().st_ctime_ns == written
+    assert (place / "shard-00000").stat().st_ctime_ns == written
     assert (Path(out) / records.LOGPS).read_bytes() == alone

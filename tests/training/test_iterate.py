@@ -91,12 +91,12 @@ def test_the_start_has_no_run_of_its_own(trained):
 
 def test_every_stage_tells_what_it_was_computed_on_and_fits_their_processes(trained):
     workspace, runs = trained
-    made = read_manifest(Path(runs["toy/inpo"].policies[1]))["made"]
+    made = read_manifest(Path(runs["toy/inpo"].policies[1]))["provenance"]
     assert isinstance(made["accelerator"], str)
     for name in ("generate", "anchor"):
         path = stages(workspace, name)[0][1]
         worked = json.loads((path / PROVENANCE / TIMING).read_text())
-        assert 0 < worked["seconds"] < read_manifest(path)["made"]["seconds"]
+        assert 0 < worked["seconds"] < read_manifest(path)["provenance"]["seconds"]
         assert worked["accelerator"] == made["accelerator"]
     takes = [s.accelerators for s, _ in stages(workspace, "optimise")]
     assert takes == [1, 1]

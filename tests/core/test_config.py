@@ -13,7 +13,7 @@ from harness.errors import ConfigError
 from harness.protocols import Sampling
 from harness.training.spec import TrainSpec
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 SHIPPED = sorted(
     p.relative_to(CONFIGS).with_suffix("").as_posix() for p in CONFIGS.rglob("*/*.yaml")
 )
@@ -51,6 +51,17 @@ def test_an_unknown_name_lists_the_known_ones():
             "oracle: cannot import 'harness.nowhere:Oracle'",
         ),
         ("oracle={ref: oracle/none}", "no oracle called 'none' Known: .*toy"),
+        (
+            "oracle={use: 'harness.toy.preference:ToyPreference'}",
+            "oracle: 'harness.toy.preference:ToyPreference' is now 'harness.toy.world:ToyPreference'",
+        ),
+        ("contest_prompts=3", "^'contest_prompts' is now 'head_to_head_prompts'$"),
+        ("launcher={ref: launcher/local, piece: 8}", "launcher: 'piece' is now 'shard_size'"),
+        (
+            "engine={ref: engine/auto, prefer: {ref: engine/vllm}}",
+            "engine: 'prefer' is now 'preferred'",
+        ),
+        ("fits=[{makes: policy}]", "'makes' is now 'result'"),
         ("objective.eta", "write it as key.key=value"),
         ("objective.eta=[", "the value is not YAML"),
     ],

@@ -21,7 +21,7 @@ def system(tmp_path: Path, monkeypatch) -> Path:
     """A machine with two cards of one model, and a torch that can use them."""
     for name in hardware.VISIBILITY_VARIABLES:
         monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(hardware, "_without", lambda: False)
+    monkeypatch.setattr(hardware, "_is_cpu_build", lambda: False)
     (tmp_path / "dev").mkdir()
     for i in range(2):
         (tmp_path / f"dev/nvidia{i}").touch()
@@ -47,18 +47,18 @@ def test_without_the_drivers_word_it_is_the_makers_name(system, tmp_path):
 @pytest.mark.parametrize("hidden", ["", "-1"])
 def test_devices_that_are_hidden_are_not_computed_on(system, monkeypatch, hidden):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
-    assert device_name(system) == "processor"
+    assert device_name(system) == "CPU"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     assert device_name(system) == "NVIDIA H100 80GB HBM3"
 
 
 def test_a_torch_for_processors_computes_on_them(system, monkeypatch):
-    monkeypatch.setattr(hardware, "_without", lambda: True)
-    assert device_name(system) == "processor"
+    monkeypatch.setattr(hardware, "_is_cpu_build", lambda: True)
+    assert device_name(system) == "CPU"
 
 
 def test_a_machine_without_devices_has_its_processor(tmp_path):
-    assert device_name(tmp_path) == "processor"
+    assert device_name(tmp_path) == "CPU"
 
 
 def test_components_tell_how_many_they_take_and_one_that_does_not_takes_one():

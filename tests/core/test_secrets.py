@@ -112,7 +112,7 @@ def test_an_address_holds_no_key_and_who_tries_is_not_shown(url, monkeypatch):
     assert KEY not in str(caught.value)
     monkeypatch.setenv("OPENAI_BASE_URL", url)
     with pytest.raises(ConfigError, match="OPENAI_BASE_URL: an address") as caught:
-        assert build(spec).who
+        assert build(spec).display_name
     assert "K3y" not in str(caught.value)
 
 

@@ -137,10 +137,10 @@ def test_what_a_killed_process_left_is_cleared_and_its_lock_is_free(tmp_path):
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    assert any(p.name.startswith(".making-") for p in root.iterdir())
+    assert any(p.name.startswith(".partial-") for p in root.iterdir())
     artifact = StageStore(root).materialize(stage("a", "x"))
     assert (Path(artifact.path) / "text").read_text() == "x"
-    assert not any(p.name.startswith(".making-") for p in root.iterdir())
+    assert not any(p.name.startswith(".partial-") for p in root.iterdir())
 
 
 def one_of_two(root: Path, count: str) -> None:
