@@ -24,8 +24,8 @@ from harness.training import records, rollout
 from harness.training.spec import TrainSpec
 from harness.types import Advance, Comparison, Prompt, Request, Track
 
-RESULT_FILE = "contest.json"
-PREFERENCES = "shares.parquet"
+RESULT_FILE = "head_to_head.json"
+PREFERENCES = "preferences.parquet"
 EVEN_WIN_RATE = 0.5
 """The win rate of a policy that is no better."""
 
@@ -74,12 +74,12 @@ def sample_and_compare(
         ("comparing", head_to_head_comparer, 1),
     ):
         job = rollout.prompt_job(open_shards, payload, prompts, directory / name, gpus)
-        with track(f"iteration {t} · contest ({name})", len(prompts)) as advance:
+        with track(f"iteration {t} · head-to-head ({name})", len(prompts)) as advance:
             spec.launcher.map_shards(job, advance)
         records.join_tables(job.shard_paths(), directory / name)
         jobs.append(job)
     record_timing(out, **accelerator_timing(spec, *jobs))
-    probabilities: list[float] = records.read_table(directory / "comparing" / PREFERENCES)["share"]
+    probabilities: list[float] = records.read_table(directory / "comparing" / PREFERENCES)["probability"]
     return probabilities
 
 
@@ -95,7 +95,7 @@ def head_to_head_sampler(payload: Mapping[str, Any]) -> AbstractContextManager[R
     spec, t, inputs = payload["spec"], payload["t"], payload["inputs"]
     prompts = records.read_prompts(inputs["prompts"])
     requests = [Request(p, 1, derive(spec.seed, "contest", t, p.id)) for p in prompts]
-    return rollout.policy_sampler(spec, spec.policy.at(inputs["policy"]), requests)
+    return rollout.policy_sampler(spec, spec.policy.with_weights(inputs["policy"]), requests)
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def head_to_head_comparer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
         ]
         probabilities = compare_pairs(spec.oracle, pairs, advance)
         records.write_table(
-            out / PREFERENCES, {"prompt_id": list(shard_prompts), "share": probabilities}
+            out / PREFERENCES, {"prompt_id": list(shard_prompts), "probability": probabilities}
         )
 
     with rollout.keep_weights(spec.oracle):

@@ -146,7 +146,7 @@ def anchor_job(
     )
     payload = {"spec": spec, "inputs": inputs}
     return ShardedJob(
-        shard_scorer, payload, sizes, directory / f"pieces-of-{shard_size}", names=names
+        shard_scorer, payload, sizes, directory / f"shards-of-{shard_size}", names=names
     )
 
 
@@ -172,7 +172,7 @@ def shard_scorer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
     spec, inputs = payload["spec"], payload["inputs"]
     pairs = records.read_pairs(inputs["pair"])
     shards = group_packs(pair_packs(pairs), spec.launcher.shard_size)
-    scorer = frozen_scorer(spec.policy.at(inputs["policy"]), pairs, spec.dtype)
+    scorer = frozen_scorer(spec.policy.with_weights(inputs["policy"]), pairs, spec.dtype)
 
     def run_shard(shard: int, out: Path, advance: Advance) -> None:
         logps: dict[int, tuple[float, float]] = {}

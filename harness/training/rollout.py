@@ -53,7 +53,7 @@ def prompt_job(
         open_shards,
         payload,
         tuple(map(len, shards)),
-        directory / f"pieces-of-{shard_size}",
+        directory / f"shards-of-{shard_size}",
         gpus,
         names,
     )
@@ -70,7 +70,7 @@ def shard_sampler(payload: Mapping[str, Any]) -> AbstractContextManager[RunShard
     requests = [
         sampling_request(spec, t, prompt) for prompt in records.read_prompts(inputs["prompts"])
     ]
-    return policy_sampler(spec, spec.policy.at(inputs["policy"]), requests)
+    return policy_sampler(spec, spec.policy.with_weights(inputs["policy"]), requests)
 
 
 @contextmanager

@@ -30,10 +30,10 @@ VERSIONS = {
     "prompts": 1,
     "generate": 1,
     "compare": 2,
-    "pair": 2,
+    "pair": 3,
     "anchor": 3,
-    "optimise": 3,
-    "contest": 1,
+    "optimise": 4,
+    "head-to-head": 2,
 }
 """Raised when a stage would now give another result from the same inputs."""
 
@@ -78,14 +78,14 @@ class Schedule:
         config: dict[str, Any] = {"engine": spec.engine, "sampling": spec.sampling}
         config |= {
             "oracle": spec.oracle,
-            "contest": spec.head_to_head_prompts,
+            "head_to_head_prompts": spec.head_to_head_prompts,
             "seed": spec.seed,
             "t": t,
         }
         inputs = {"policy": policy, "generate": generate, "prompts": generate.inputs["prompts"]}
         size = f"{spec.head_to_head_prompts} × 1 responses and comparisons"
         accelerators = max(accelerators_needed(spec.engine), accelerators_needed(spec.oracle))
-        return self._stage("contest", t, config, inputs, size, accelerators)
+        return self._stage("head-to-head", t, config, inputs, size, accelerators)
 
     def _pair_stage(self, t: int, policy: Node) -> Stage:
         spec = self.spec
@@ -112,7 +112,7 @@ class Schedule:
         pair_config = {"pairing": spec.pairing, "max_length": spec.max_length}
         pair_config |= {"truncated": spec.keep_truncated}
         if spec.head_to_head_prompts:
-            pair_config |= {"contest": spec.head_to_head_prompts, "seed": spec.seed, "t": t}
+            pair_config |= {"head_to_head_prompts": spec.head_to_head_prompts, "seed": spec.seed, "t": t}
         return self._stage("pair", t, pair_config, {"generate": generate, "compare": compare})
 
     def _frozen_policies(
@@ -165,7 +165,7 @@ class Schedule:
     ) -> Stage:
         run_stage: StageFunction = partial(STAGE_FUNCTIONS[name], self.spec.for_iteration(t), t)
         label = f"{self.spec.method} · iteration {t} · {name}"
-        device = name in ("compare", "contest", "generate", "optimise")
+        device = name in ("compare", "head-to-head", "generate", "optimise")
         arguments = (identity(config), inputs, run_stage, label, size, device, accelerators)
         return Stage(name, VERSIONS[name], *arguments)
 
@@ -176,7 +176,7 @@ STAGE_FUNCTIONS: dict[str, Callable[..., None]] = {
     "compare": stages.compare,
     "pair": stages.pair,
     "optimise": optimise,
-    "contest": run_head_to_head,
+    "head-to-head": run_head_to_head,
 }
 
 

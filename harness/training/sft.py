@@ -65,7 +65,7 @@ class FineTunedPolicy(Component):
         """Return the stage that makes the weights."""
         return Stage(
             name="fine-tune",
-            version=2,
+            version=3,
             config=identity(self),
             inputs={},
             run=partial(fine_tune, self),

@@ -80,14 +80,14 @@ class TrainSpec(Component):
                 "with each other: use BestWorst, MaxRandom or AllPairs of harness.training.pairing"
             )
         if self.fits[-1].result != "policy":
-            raise ValueError("fits: the last one must make `policy`")
+            raise ValueError("fits: the last one must result in `policy`")
         return self
 
     @model_validator(mode="after")
     def _check_head_to_head_prompts(self) -> TrainSpec:
         count = self.prompts.count
         if count is not None and self.head_to_head_prompts >= count:
-            raise ValueError(f"contest_prompts: of {count} prompts some must be left to train on")
+            raise ValueError(f"head_to_head_prompts: of {count} prompts some must be left to train on")
         return self
 
     @model_validator(mode="after")

@@ -59,7 +59,7 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
     held_out = held_out_ids(spec, t, completions)
     for key, responses in completions.items():
         if key in held_out:
-            counts["kept out"] += 1
+            counts["held out"] += 1
             continue
         players = eligible_responses(responses, spec)
         counts["truncated"] += sum(c.finish_reason == "length" for c in responses)

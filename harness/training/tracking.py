@@ -42,7 +42,7 @@ class PackageTracker(Component):
         return import_package(
             self.package,
             f"the tracker needs {self.package}: pip install {self.package}, "
-            "or leave optimiser.track out",
+            "or leave optimiser.tracker out",
         )
 
 

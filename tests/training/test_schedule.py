@@ -61,7 +61,7 @@ def test_several_previous_policies_are_as_many_as_there_are():
 
 
 def test_two_fits_a_round_share_their_pairs():
-    fits = "fits=[{start: extra, makes: extra}, {start: extra, makes: policy}]"
+    fits = "fits=[{start: extra, result: extra}, {start: extra, result: policy}]"
     objective = "objective={use: 'baselines.onpo:ONPO', eta: 5.0}"
     policies = scheduled(fits, objective, "iterations=3")
     start, before = policies[0], policies[0]
@@ -84,7 +84,7 @@ def test_two_fits_a_round_share_their_pairs():
             "objective={use: 'baselines.sppo:SPPO', eta: 5}",
             "it reads win rates, for which the pairing must compare all",
         ),
-        ("fits=[{makes: extra}]", "the last one must make `policy`"),
+        ("fits=[{result: extra}]", "the last one must result in `policy`"),
         ("fits=[]", "fits: list should have at least 1 item"),
         ("reference={every: 0}", "greater than 0"),
         ("reference=newest", "'initial' or 'previous'"),
@@ -121,7 +121,7 @@ def test_what_is_changed_holds_from_its_iteration_on():
     assert made == told
     # a process that is handed the specification as plain data comes to the same
     again = config.from_data(config.to_data(spec(*CHANGED)))
-    assert again.at(3).objective == spec(*CHANGED).for_iteration(3).objective
+    assert again.for_iteration(3).objective == spec(*CHANGED).for_iteration(3).objective
 
 
 def test_nothing_moves_where_nothing_is_changed():

@@ -208,7 +208,7 @@ def test_a_missing_package_is_told_before_anything_is_made(tmp_path):
     missing = next((n for n, p in PACKAGES.items() if importlib.util.find_spec(p) is None), None)
     if missing is None:
         pytest.skip("every tracker is installed")
-    wanted = f"optimiser.track={{use: 'harness.training.tracking:{missing}'}}"
+    wanted = f"optimiser.tracker={{use: 'harness.training.tracking:{missing}'}}"
     spec = config.construct(TrainSpec, config.load("train", "toy/inpo", (wanted,)))
     with pytest.raises(MissingDependencyError, match=f"pip install {PACKAGES[missing]}"):
         schedule.train(spec, Workspace(tmp_path), "run")

@@ -35,7 +35,7 @@ SMALL = (
     "iterations=2",
     "optimiser.epochs=1",
     "optimiser.batch=4",
-    "contest_prompts=8",
+    "head_to_head_prompts=8",
 )
 
 
@@ -75,7 +75,7 @@ class Longer(Component):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> tuple[Workspace, TrainSpec]:
-    workspace, method = Workspace(tmp_path_factory.mktemp("contest")), spec()
+    workspace, method = Workspace(tmp_path_factory.mktemp("head-to-head")), spec()
     schedule.train(method, workspace, "inpo")
     return workspace, method
 
@@ -86,7 +86,7 @@ def stages(made, name: str):
 
 
 def test_every_iteration_has_a_contest_on_prompts_that_it_was_not_trained_on(made):
-    played, paired = stages(made, "contest"), stages(made, "pair")
+    played, paired = stages(made, "head-to-head"), stages(made, "pair")
     assert len(played) == 2
     for t, (place, pairs) in enumerate(zip(played, paired, strict=True), 1):
         told = json.loads((place / RESULT_FILE).read_text())
@@ -96,14 +96,14 @@ def test_every_iteration_has_a_contest_on_prompts_that_it_was_not_trained_on(mad
         kept = held_out_ids(made[1], t, sampled)
         assert len(kept) == 8
         assert not kept & {pair.prompt_id for pair in records.read_pairs(str(pairs))}
-        assert json.loads((pairs / "counts.json").read_text())["kept out"] == 8
+        assert json.loads((pairs / "counts.json").read_text())["held out"] == 8
 
 
 def test_two_workers_hold_the_contest_that_one_process_holds(made, tmp_path):
     workspace, _ = made
     copy = Workspace(tmp_path / "copy")
     shutil.copytree(workspace.root, copy.root)
-    path = stages((copy, spec()), "contest")[0]
+    path = stages((copy, spec()), "head-to-head")[0]
     before = (path / RESULT_FILE).read_bytes()
     shutil.rmtree(path)
     two = spec("launcher.workers=2", "launcher.shard_size=3")  # 8 prompts: pieces of 3, 3 and 2
@@ -120,7 +120,7 @@ def test_a_contest_goes_on_from_its_finished_pieces(tmp_path):
         "prompts.count=40", "launcher.shard_size=3", engine=Says(text="no"), oracle=Longer()
     )
     run_head_to_head(method, 1, out, inputs, lambda *_: nullcontext(done.append))
-    (part,) = (scratch_directory(out) / "comparing").glob("pieces-of-3/part-00001")
+    (part,) = (scratch_directory(out) / "comparing").glob("shards-of-3/part-00001")
     shutil.rmtree(part)
     told = (out / RESULT_FILE).read_text()
     silent = spec("prompts.count=40", "launcher.shard_size=3", engine=Silent(), oracle=Longer())
@@ -149,10 +149,10 @@ def test_the_hours_of_a_contest_are_each_ones_gpus_times_its_seconds(tmp_path):
 def test_no_policy_depends_on_a_contest_and_nothing_is_asked_where_none_is_wanted(made, tmp_path):
     workspace, method = made
     assert not {s.name for s in schedule.Schedule(method).policies()[-1].inputs.values()} & {
-        "contest"
+        "head-to-head"
     }
-    without = spec("contest_prompts=0")
-    assert "contest" not in {stage.name for stage, _ in schedule.plan(without, workspace)}
+    without = spec("head_to_head_prompts=0")
+    assert "head-to-head" not in {stage.name for stage, _ in schedule.plan(without, workspace)}
 
 
 def given(tmp_path, before: str, count: int = 40) -> dict[str, str]:
@@ -182,7 +182,7 @@ def test_the_win_rate_is_the_oracles_and_losing_is_said(tmp_path, caplog, after,
 
 def test_some_prompts_must_be_left():
     with pytest.raises(ConfigError, match="of 20 prompts some must be left to train on"):
-        spec("contest_prompts=20")
+        spec("head_to_head_prompts=20")
 
 
 def test_which_prompts_does_not_depend_on_their_order():

@@ -82,7 +82,7 @@ def test_two_workers_of_whom_one_is_killed_score_what_one_process_does(
     told = {"told": work.payload, "diary": str(tmp_path / "diary")}
     counts: list[int] = []
     launcher = LocalLauncher(workers=2)
-    launcher.map_shards(replace(work, open=mortal_scoring, told=told), counts.append)
+    launcher.map_shards(replace(work, open=mortal_scoring, payload=told), counts.append)
     assert (tmp_path / "killed").exists()
     shares = who_did(tmp_path).values()
     assert sum("2" in share for share in shares) == 2  # by the dead one, and by another
