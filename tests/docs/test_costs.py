@@ -60,7 +60,7 @@ def test_what_is_shared_is_counted_once(costs):
     from harness.training.spec import TrainSpec
 
     def keys(recipe, stage):
-        spec = costs.make(TrainSpec, costs.load("train", recipe))
+        spec = costs.construct(TrainSpec, costs.load("train", recipe))
         return costs.keys(Schedule(spec).policies()[-1], stage)
 
     for stage in ("generate", "compare"):
