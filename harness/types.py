@@ -247,6 +247,14 @@ class Estimate:
     """Upper end of the 95 % interval."""
     standard_error: float | None = None
 
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return f"{self.value:.4g}"
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+    def _repr_html_(self) -> str:
+        return f"<span>{self}</span>"
+
 
 @dataclass(frozen=True, slots=True)
 class Score:

@@ -75,13 +75,41 @@ def suggest(name: str, candidates: Iterable[str]) -> str:
     return f"{guess} Known: {', '.join(candidates) or 'none'}."
 
 
-def load(kind: str, name: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
-    """Read a configuration with its references followed and `a.b=value` overrides applied."""
-    data = _read_yaml(find(kind, name))
+def load(
+    kind: str,
+    source: str | Path | Mapping[str, Any],
+    overrides: Sequence[str] | Mapping[str, Any] = (),
+) -> dict[str, Any]:
+    """Read a configuration, apply overrides, and follow its references.
+
+    Args:
+        kind: a folder of configs, e.g. `train`.
+        source: a name of that kind, a YAML file, or the content of one.
+        overrides: `a.b=value` texts, or a mapping whose keys may be dotted.
+
+    Raises:
+        ConfigError: there is no such configuration, or it cannot be read.
+    """
+    if isinstance(source, Mapping):
+        data = _follow_reference(dict(source))
+    else:
+        data = _read_yaml(find(kind, str(source)))
+    for key, value in parse_overrides(overrides).items():
+        data = merge(data, _nest(key, value))
+    followed: dict[str, Any] = _follow_references(data)
+    return followed
+
+
+def parse_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """Return overrides by dotted key; of two for one key the later counts."""
+    if isinstance(overrides, Mapping):
+        return dict(overrides)
+    parsed: dict[str, Any] = {}
     for override in overrides:
-        data = merge(data, _parse_override(override))
-    resolved: dict[str, Any] = _follow_references(data)
-    return resolved
+        key, value = _parse_override(override)
+        parsed.pop(key, None)  # the later one is also applied later
+        parsed[key] = value
+    return parsed
 
 
 def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,21 +248,25 @@ def _follow_references(value: Any) -> Any:
             return value
 
 
-def _parse_override(override: str) -> dict[str, Any]:
-    """Turn `objective.eta=0.1` into `{"objective": {"eta": 0.1}}`."""
-    path, equals, text = override.partition("=")
-    if not equals or not path:
+def _parse_override(override: str) -> tuple[str, Any]:
+    """Split `objective.eta=0.1` into its key and its value."""
+    key, equals, text = override.partition("=")
+    if not equals or not key:
         raise ConfigError(
             f"--set {override!r}: write it as key.key=value, e.g. objective.eta=0.0075"
         )
     try:
-        value = yaml.safe_load(text)
+        return key, yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
-    for key in reversed(path.split(".")):
-        value = {key: value}
-    result: dict[str, Any] = value
-    return result
+
+
+def _nest(key: str, value: Any) -> dict[str, Any]:
+    """Turn `objective.eta` and 0.1 into `{"objective": {"eta": 0.1}}`."""
+    for part in reversed(key.split(".")):
+        value = {part: value}
+    nested: dict[str, Any] = value
+    return nested
 
 
 def _build_nested(value: Any, where: str) -> Any:

@@ -128,3 +128,37 @@ def _clustered_interval(
     sums = np.asarray(np.bincount(member, weights=np.asarray(values)), dtype=np.float64)
     sizes = np.bincount(member).astype(np.float64)
     return ratio_interval(sums, sizes, seed=seed, rounds=rounds)
+
+
+def paired_bootstrap(
+    first: Sequence[float] | Floats,
+    second: Sequence[float] | Floats,
+    *,
+    seed: int = 0,
+    rounds: int = 2000,
+    clusters: Sequence[Hashable] | None = None,
+) -> Estimate:
+    """Return the mean of first minus second, in their unit, with its 95 % bootstrap interval.
+
+    Args:
+        first: one score a prompt, shape (prompts,); not a number where there is none.
+        second: the other method's scores on the same prompts, in the same order.
+        seed: of the resamples.
+        rounds: how many resamples.
+        clusters: a label a prompt, where whole groups of prompts are resampled.
+
+    Raises:
+        CheckError: the two are not of one length, or share no prompt with a score.
+    """
+    x, y = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if x.shape != y.shape or x.ndim != 1:
+        raise CheckError(
+            f"paired scores must be two vectors of one length, got shapes {x.shape} and {y.shape}"
+        )
+    scored = ~(np.isnan(x) | np.isnan(y))
+    labels = (
+        None
+        if clusters is None
+        else [c for c, is_in in zip(clusters, scored, strict=True) if is_in]
+    )
+    return interval((x - y)[scored].tolist(), seed=seed, rounds=rounds, clusters=labels)

@@ -1,0 +1,204 @@
+"""Components from what a user names: a configuration, a path, a mapping, or the component itself.
+
+Overrides are `key.key=value` texts, as on the command line, or a mapping with dotted keys. Those
+that begin with `judge.` or `engine.` belong to that component, `score.` to the way a benchmark is
+scored, all others to the benchmark.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.core import config
+from harness.errors import ConfigError
+
+if TYPE_CHECKING:
+    from harness.core.workspace import Run, Workspace
+    from harness.protocols import PolicySource
+
+Overrides = Mapping[str, Any] | Sequence[str]
+Source = str | Path | Mapping[str, Any] | Any
+"""A configuration's name or path, a mapping, or what it would build."""
+
+COMPONENT_KINDS = ("judge", "engine")
+SCORE_PREFIX = "score."
+
+
+def select_overrides(overrides: Overrides, kind: str | None) -> dict[str, Any]:
+    """Return the overrides of the judge or the engine, without that prefix, or else the rest."""
+    flat = config.parse_overrides(overrides)
+    if kind:
+        prefix = f"{kind}."
+        return {key.removeprefix(prefix): v for key, v in flat.items() if key.startswith(prefix)}
+    prefixes = tuple(f"{name}." for name in COMPONENT_KINDS)
+    rest = {key: value for key, value in flat.items() if not key.startswith(prefixes)}
+    return {
+        f"scoring.{key.removeprefix(SCORE_PREFIX)}" if key.startswith(SCORE_PREFIX) else key: value
+        for key, value in rest.items()
+    }
+
+
+def build_component(
+    kind: str,
+    source: Source,
+    overrides: Overrides = (),
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """Build what a configuration describes; options that are not None are laid over it.
+
+    Args:
+        kind: a folder of configs, e.g. `judge`.
+        source: a name or path of that kind, a mapping, or a component, which is returned.
+        overrides: of every component; those of this kind are taken.
+        options: keys of the component.
+
+    Raises:
+        ConfigError: there is no such configuration, or a key does not fit.
+    """
+    selected = select_overrides(overrides, kind if kind in COMPONENT_KINDS else None)
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    if not isinstance(source, str | Path | Mapping):
+        if selected or given:
+            raise ConfigError(
+                f"{type(source).__name__} is built already: set "
+                f"{', '.join([*selected, *given])} where it is built"
+            )
+        return source
+    return config.build(config.load(kind, source, selected) | given, _location(kind, source))
+
+
+def _location(kind: str, source: str | Path | Mapping[str, Any]) -> str:
+    return kind if isinstance(source, Mapping) else f"{kind}/{source}"
+
+
+def use_assets(folder: str | Path | None) -> None:
+    """Make everything that needs protocol data (or a tokenizer) look for it in this folder."""
+    if folder is not None:
+        os.environ["HARNESS_ASSETS"] = str(folder)
+
+
+def build_benchmark(
+    source: Source,
+    overrides: Overrides = (),
+    assets: str | Path | None = None,
+    compat: str | None = None,
+) -> Any:
+    """Build a benchmark, or a task suite, which needs no judge.
+
+    Raises:
+        ConfigError: there is no such benchmark, or a key does not fit.
+    """
+    use_assets(assets)
+    extra = {f"{SCORE_PREFIX}compat": compat} if compat else {}
+    return build_component("bench", source, {**config.parse_overrides(overrides), **extra})
+
+
+def build_judged_benchmark(
+    source: Source,
+    overrides: Overrides = (),
+    assets: str | Path | None = None,
+    compat: str | None = None,
+) -> Any:
+    """Build a benchmark whose answers a judge grades.
+
+    Raises:
+        ConfigError: its answers are graded without a judge.
+    """
+    from harness.protocols import TaskSuite
+
+    benchmark = build_benchmark(source, overrides, assets, compat)
+    if isinstance(benchmark, TaskSuite):
+        raise ConfigError(
+            f"{benchmark.name} needs no judge, its answers are known: have a policy take its "
+            f"tasks with `harness eval --bench {source} --policy POLICY`"
+        )
+    return benchmark
+
+
+def judged_benchmarks(assets: str | Path | None = None) -> dict[str, Any]:
+    """Build every benchmark of configs/bench whose answers a judge grades, by name."""
+    from harness.protocols import TaskSuite
+
+    benchmarks = {name: build_benchmark(name, (), assets) for name in config.names("bench")}
+    return {
+        name: benchmark
+        for name, benchmark in benchmarks.items()
+        if not isinstance(benchmark, TaskSuite)
+    }
+
+
+def build_policy(source: Source) -> PolicySource:
+    """Return a policy by its configuration's name, its path or hub id, or as it is."""
+    from harness.training.sources import Pretrained
+
+    match source:
+        case str() if source in config.names("policy"):
+            built: PolicySource = config.build(config.load("policy", source), "policy")
+            return built
+        case str() | Path():
+            path = str(source)
+            return Pretrained(name=path.rstrip("/").rpartition("/")[2], path=path)
+        case Mapping():
+            built = config.build(config.load("policy", source), "policy")
+            return built
+    policy: PolicySource = source
+    return policy
+
+
+def resolve_run(workspace: Workspace, name: str) -> tuple[str, PolicySource]:
+    """Return (label, policy) of `RUN` or `RUN@ITERATION`; iteration 0 is the start.
+
+    Raises:
+        ConfigError: there is no such run, or the iteration is no number.
+        StoreError: the run has not come that far.
+    """
+    from harness.training.sources import trained_policy
+
+    base, _, iteration = name.partition("@")
+    record = find_run(workspace, base)
+    if iteration and not iteration.isdigit():
+        raise ConfigError(f"--run {name!r}: write RUN@ITERATION with a number, e.g. {base}@1")
+    source = trained_policy(record, int(iteration) if iteration else None)
+    return source.name, source
+
+
+def find_run(workspace: Workspace, name: str) -> Run:
+    """Return the record of a run.
+
+    Raises:
+        ConfigError: there is no such run; the message names those that exist.
+    """
+    from harness.core.workspace import read_run, run_names
+
+    record = read_run(workspace, name)
+    if record is None:
+        raise ConfigError(f"no run called {name!r}{config.suggest(name, run_names(workspace))}")
+    return record
+
+
+def resolve_policy(
+    workspace: Workspace, policy: Source | None, run: str | None
+) -> tuple[str | None, PolicySource | None]:
+    """Return the label and the policy that `run` or `policy` names, if either does.
+
+    Raises:
+        ConfigError: both are given, or the run does not exist.
+    """
+    if policy is not None and run:
+        raise ConfigError("say who answers: --answers, --policy or --run, one of them")
+    if run:
+        return resolve_run(workspace, run)
+    return None, None if policy is None else build_policy(policy)
+
+
+def open_workspace(root: str | Path | Workspace) -> Workspace:
+    """Return the workspace in a folder; its stages are reported to the logger `harness`."""
+    from harness.api.logs import report_stage
+    from harness.core.workspace import Workspace
+
+    if isinstance(root, Workspace):
+        return root
+    return Workspace(Path(root).absolute(), on_stage=report_stage)

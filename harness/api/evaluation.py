@@ -1,0 +1,180 @@
+"""Answer, judge, score: `harness.evaluate`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.api import frames
+from harness.api.components import (
+    Overrides,
+    Source,
+    build_benchmark,
+    build_component,
+    open_workspace,
+    resolve_policy,
+)
+from harness.api.judging import RUNS, bind_judge
+from harness.errors import ConfigError
+from harness.types import Estimate, Score
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from harness.core.workspace import Result, Workspace
+
+
+@dataclass(frozen=True)
+class EvaluationResult(Mapping[str, Estimate]):
+    """One contestant on one benchmark under one judge: estimates by metric."""
+
+    result: Result
+    """Everything that the workspace records of it."""
+    path: Path
+    """The result's file."""
+
+    @property
+    def label(self) -> str:
+        """The contestant's name in tables."""
+        return self.result.label
+
+    @property
+    def score(self) -> Score:
+        """The estimates with their counts, items and notes."""
+        return self.result.score
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the figures must know."""
+        return self.result.score.notes
+
+    def __getitem__(self, metric: str) -> Estimate:
+        return self.result.score.estimates[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.result.score.estimates)
+
+    def __len__(self) -> int:
+        return len(self.result.score.estimates)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a prompt."""
+        return frames.to_frame(self.result.score.items)
+
+    def estimates_frame(self) -> pd.DataFrame:
+        """Return one row a metric: value, low, high, standard_error."""
+        return frames.estimates_frame(self.result.score.estimates)
+
+    def _repr_html_(self) -> str:
+        judged = f", judged by {self.result.judge}" if self.result.judge else ""
+        title = f"{self.label} on {self.result.benchmark}{judged}"
+        return frames.estimates_html(title, self.result.score.estimates, self.notes)
+
+
+def evaluate(
+    bench: Source,
+    *,
+    answers: str | Path | Sequence[Mapping[str, Any]] | None = None,
+    policy: Source | None = None,
+    run: str | None = None,
+    judge: Source | None = None,
+    engine: Source = "auto",
+    label: str | None = None,
+    workspace: str | Path | Workspace = RUNS,
+    overrides: Overrides = (),
+    compat: str | None = None,
+    assets: str | Path | None = None,
+    seed: int = 0,
+    allow_missing: bool = False,
+    accept_input: bool = False,
+) -> EvaluationResult:
+    """Have a judge grade answers, from a file or of a policy, and record the result.
+
+    Verdicts are cached: a request that was answered once is not sent again. A benchmark with known
+    answers (academic) needs a policy and no judge.
+
+    Args:
+        bench: a benchmark: a name of configs/bench, a YAML file, a mapping, or one that is built.
+        answers: a file in one of the protocol's formats, or its rows.
+        policy: who answers instead: a name of configs/policy, a folder, a hub id, a component.
+        run: or the policy of a run, as `RUN` or `RUN@ITERATION`.
+        judge: `harness.judge(...)`, or what that takes; the default is the protocol's own judge.
+        engine: generates a policy's answers.
+        label: the contestant's name in tables.
+        workspace: where verdicts, answers and the result are kept.
+        overrides: of the benchmark, and with the prefixes `judge.`, `engine.` and `score.` of the
+            judge, the engine and the scoring.
+        compat: `upstream` computes figures as the published code does.
+        assets: the folder with the protocol data.
+        seed: of the policy's samples.
+        allow_missing: leave out prompts without an answer.
+        accept_input: go on where the audit of the input would stop.
+
+    Raises:
+        ConfigError: a name or a key does not fit, or nothing says who answers.
+        InputError: the answers do not fit.
+        JudgeError: the judge cannot be reached or refuses; cached verdicts are kept.
+        CheckError: the audit stops the evaluation, or no verdict can be parsed.
+    """
+    from harness.core.workspace import result_path
+    from harness.protocols import TaskSuite
+
+    opened = open_workspace(workspace)
+    name, candidate = resolve_policy(opened, policy, run)
+    benchmark = build_benchmark(bench, overrides, assets, compat)
+    if isinstance(benchmark, TaskSuite):
+        if judge is not None or answers is not None:
+            raise ConfigError(f"{benchmark.name} has known answers: leave out judge and answers")
+        result = _run_tasks(benchmark, candidate, engine, overrides, label or name, opened)
+    else:
+        from harness.evaluation.run import Evaluation
+        from harness.evaluation.run import evaluate as run_evaluation
+
+        needs_engine = candidate is not None or benchmark.baseline is not None
+        with _answers_file(answers) as path:
+            evaluation = Evaluation(
+                benchmark=benchmark,
+                judge=bind_judge(judge or benchmark.default_judge, opened, overrides),
+                answers=path,
+                policy=candidate,
+                engine=build_component("engine", engine, overrides) if needs_engine else None,
+                label=label or name,
+                seed=seed,
+                allow_missing=allow_missing,
+                accept_input=accept_input,
+            )
+            result = run_evaluation(evaluation, opened)
+    return EvaluationResult(result, result_path(opened, result.benchmark, result.label))
+
+
+def _run_tasks(
+    benchmark: Any,
+    candidate: Any,
+    engine: Source,
+    overrides: Overrides,
+    label: str | None,
+    workspace: Workspace,
+) -> Result:
+    from harness.evaluation.tasks import TaskRun, run_tasks
+
+    built = build_component("engine", engine, overrides)
+    return run_tasks(TaskRun(benchmark, candidate, built, label), workspace)
+
+
+@contextmanager
+def _answers_file(
+    answers: str | Path | Sequence[Mapping[str, Any]] | None,
+) -> Iterator[Path | None]:
+    """Yield the path of the answers; rows are written to a temporary file."""
+    if answers is None or isinstance(answers, str | Path):
+        yield None if answers is None else Path(answers)
+        return
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "answers.json"
+        path.write_text(json.dumps([dict(row) for row in answers]), encoding="utf-8")
+        yield path

@@ -1,0 +1,241 @@
+"""Runs and their policies: `harness.train`, `harness.run`, `harness.runs`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.api import frames
+from harness.api.components import Overrides, find_run, open_workspace
+from harness.api.judging import RUNS
+from harness.api.logs import LOGGER
+from harness.core import config
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from harness.core.workspace import Run, Workspace
+    from harness.protocols import PolicySource
+    from harness.training.spec import TrainSpec
+
+
+@dataclass(frozen=True)
+class RunPolicy:
+    """The policy after an iteration of a run; iteration 0 is where training started."""
+
+    record: Run
+    iteration: int
+
+    @property
+    def path(self) -> Path:
+        """The folder with weights and tokenizer, in the Hugging Face layout."""
+        return Path(self.record.policies[self.iteration])
+
+    @property
+    def source(self) -> PolicySource:
+        """The policy as `evaluate(policy=...)` takes it."""
+        from harness.training.sources import trained_policy
+
+        return trained_policy(self.record, self.iteration)
+
+    def load(
+        self, dtype: str = "float32", device: str | None = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """Return (model, tokenizer), the model in evaluation mode.
+
+        Args:
+            dtype: a torch data type by name.
+            device: e.g. `cuda`; the default is a GPU where there is one.
+
+        Raises:
+            PolicyError: the folder does not hold a policy any more.
+        """
+        import torch
+
+        from harness.core.hardware import default_device
+        from harness.core.hub import load_model, load_tokenizer
+
+        policy = self.source.with_weights(str(self.path))
+        model = load_model(policy, getattr(torch, dtype), device or default_device())
+        return model, load_tokenizer(policy)
+
+
+@dataclass(frozen=True)
+class RunLog:
+    """What a run logged at every optimiser step of every iteration."""
+
+    record: Run
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        from harness.training.tracking import LOG, read_rows
+
+        for iteration, path in enumerate(self.record.policies):
+            for row in read_rows(Path(path) / LOG) if iteration else ():
+                yield {"iteration": iteration, **row}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a step: iteration, step, and every metric."""
+        return frames.to_frame(self)
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """A run of the workspace: its configuration, policies and log."""
+
+    record: Run
+
+    @property
+    def name(self) -> str:
+        """The run's name in the workspace."""
+        return self.record.name
+
+    @property
+    def method(self) -> str:
+        """The method's name in tables."""
+        return self.record.method
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The whole configuration, as plain data."""
+        return self.record.config
+
+    @property
+    def complete(self) -> bool:
+        """Whether every iteration has ended."""
+        return self.record.complete
+
+    @property
+    def policies(self) -> Sequence[RunPolicy]:
+        """The policies after iterations 0 (the start), 1, 2, ..., as far as they exist."""
+        return [RunPolicy(self.record, t) for t in range(len(self.record.policies))]
+
+    @property
+    def log(self) -> RunLog:
+        """The metrics of every step."""
+        return RunLog(self.record)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{policy.iteration}</td><td><code>{escape(str(policy.path))}</code></td></tr>"
+            for policy in self.policies
+        )
+        state = "complete" if self.complete else "not complete"
+        head = "<thead><tr><th>iteration</th><th>policy</th></tr></thead>"
+        title = f"<p><b>{escape(self.name)}</b>: {escape(self.method)}, {state}</p>"
+        return f"{title}<table>{head}<tbody>{rows}</tbody></table>"
+
+
+def train(
+    method: str | Path | Mapping[str, Any] | TrainSpec,
+    overrides: Overrides = (),
+    *,
+    name: str | None = None,
+    launcher: str | None = None,
+    workspace: str | Path | Workspace = RUNS,
+) -> TrainingRun:
+    """Train a policy: sample, compare, pair, anchor, optimise, for each iteration of the method.
+
+    Stages that are cached in the workspace are not computed again, so that a stopped run goes on.
+
+    Args:
+        method: a name of configs/train, a YAML file, a mapping, or a specification that is built.
+        overrides: e.g. `{"objective.eta": 0.1}`.
+        name: the run's name; the default is the method's.
+        launcher: where it runs: a name of configs/launcher.
+        workspace: where stages and the run's record are kept.
+
+    Raises:
+        ConfigError: a name or a key does not fit.
+        RunExistsError: the name belongs to a run of another configuration.
+    """
+    spec = build_spec(method, overrides, launcher)
+    opened = open_workspace(workspace)
+    run_name = name or (default_run_name(str(method)) if _is_name(method) else spec.method)
+    launch(spec, opened, run_name, train_in_process, LOGGER.info)
+    return TrainingRun(find_run(opened, run_name))
+
+
+def run(name: str, *, workspace: str | Path | Workspace = RUNS) -> TrainingRun:
+    """Return a run of a workspace.
+
+    Raises:
+        ConfigError: there is no such run.
+        StoreError: its record is damaged.
+    """
+    return TrainingRun(find_run(open_workspace(workspace), name))
+
+
+def runs(*, workspace: str | Path | Workspace = RUNS) -> list[str]:
+    """List the names of a workspace's runs."""
+    from harness.core.workspace import run_names
+
+    return run_names(open_workspace(workspace))
+
+
+def build_spec(
+    method: str | Path | Mapping[str, Any] | TrainSpec,
+    overrides: Overrides = (),
+    launcher: str | None = None,
+) -> TrainSpec:
+    """Return the specification of a training; the launcher goes before the other overrides.
+
+    Raises:
+        ConfigError: a name or a key does not fit.
+    """
+    from harness.errors import ConfigError
+    from harness.training.spec import TrainSpec
+
+    flat = config.parse_overrides(overrides)
+    if launcher:
+        flat = {"launcher": {"ref": f"launcher/{launcher}"}, **flat}
+    if isinstance(method, TrainSpec):
+        if flat:
+            raise ConfigError(f"the specification is built: set {', '.join(flat)} before")
+        return method
+    return config.construct(TrainSpec, config.load("train", method, flat))
+
+
+def launch(
+    spec: TrainSpec,
+    workspace: Workspace,
+    name: str,
+    body: Callable[[Mapping[str, Any]], None],
+    notify: Callable[[str], None],
+) -> None:
+    """Train in this process, or where the launcher of the specification runs it.
+
+    Args:
+        spec: what to train.
+        workspace: where stages and the run's record are kept.
+        name: the run's name.
+        body: called with `spec`, `root` and `name`; importable by its name.
+        notify: receives lines about the progress of a launcher.
+    """
+    from harness.protocols import RunLauncher
+
+    payload = {"spec": spec, "root": workspace.root, "name": name}
+    match spec.launcher:
+        case RunLauncher() as launcher:
+            launcher.launch(body, payload, notify)
+        case _:
+            body(payload)
+
+
+def train_in_process(payload: Mapping[str, Any]) -> None:
+    """Train in this process, or in those that a launcher started."""
+    from harness.training import schedule
+
+    schedule.train(payload["spec"], open_workspace(payload["root"]), payload["name"])
+
+
+def default_run_name(method: str) -> str:
+    """Return the name of a run whose method is a configuration's name, or a file's path."""
+    return Path(method).stem if method.endswith((".yaml", ".yml")) else method
+
+
+def _is_name(method: object) -> bool:
+    return isinstance(method, str | Path)
