@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported, as the command line
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker a core
 
 from harness.core.stages import StageStore
 from harness.core.workspace import Workspace
@@ -54,3 +56,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs the protocol data in ../shared")
     return SHARED
+
+
+SLOW = ("faults", "launchers", "training", "theory", "docs", "cli", "engines", "fidelity")
+"""Folders that `make test-fast` leaves out, as it does every test that is marked slow itself."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tests = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(tests).parts[0] in SLOW:
+            item.add_marker(pytest.mark.slow)
