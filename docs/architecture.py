@@ -1,7 +1,7 @@
 """Draw the architecture page's picture and list its files, from the imports and the docstrings.
 
-    python docs/architecture.py           # writes docs/architecture.svg and the tree in the page
-    python docs/architecture.py --check   # says what is out of date; exit code 1
+python docs/architecture.py           # writes docs/architecture.svg and the tree in the page
+python docs/architecture.py --check   # says what is out of date; exit code 1
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ WIDTH, BOX_HEIGHT, FLOOR_HEIGHT, MARGIN = 1180, 46, 104, 20
 
 def sources() -> list[Path]:
     """Return the files of the three packages."""
-    found = (path for name in ("harness", "baselines", "leaderboard") for path in (ROOT / name).rglob("*.py"))
-    return sorted(found)
+    packages = ("harness", "baselines", "leaderboard")
+    return sorted(path for name in packages for path in (ROOT / name).rglob("*.py"))
 
 
 def module_name(path: Path) -> str:
@@ -52,13 +52,13 @@ def package_of(module: str) -> str | None:
 
 def imports(path: Path) -> set[str]:
     """Return the modules of the project that a file imports, wherever in the file."""
-    found = set()
+    modules = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            modules |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
         elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return found
+            modules |= {alias.name for alias in node.names}
+    return modules
 
 
 def edges() -> Counter[tuple[str, str]]:
@@ -97,8 +97,9 @@ def picture() -> str:
         opacity = min(0.6, 0.12 + 0.03 * count)
         start, end = y1 + BOX_HEIGHT, y2
         bend = (start + end) / 2
+        curve = f"C{x1:.0f} {bend:.0f} {x2:.0f} {bend:.0f} {x2:.0f} {end:.0f}"
         parts.append(
-            f'<path d="M{x1:.0f} {start:.0f}C{x1:.0f} {bend:.0f} {x2:.0f} {bend:.0f} {x2:.0f} {end:.0f}" '
+            f'<path d="M{x1:.0f} {start:.0f}{curve}" '
             f'fill="none" stroke="#2b5d9b" stroke-width="1.4" stroke-opacity="{opacity:.2f}"/>'
         )
     for name, (x, y, width) in boxes.items():
@@ -107,7 +108,8 @@ def picture() -> str:
         parts.append(
             f'<rect x="{x - width / 2:.0f}" y="{y:.0f}" width="{width:.0f}" height="{BOX_HEIGHT}" '
             'rx="6" fill="#eef3fa" stroke="#2b5d9b"/>'
-            f'<text x="{x:.0f}" y="{y + 20:.0f}" font-size="13" font-weight="bold">{escape(short)}</text>'
+            f'<text x="{x:.0f}" y="{y + 20:.0f}" font-size="13" font-weight="bold">'
+            f"{escape(short)}</text>"
             f'<text x="{x:.0f}" y="{y + 37:.0f}" font-size="11" fill="#555">{size}</text>'
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
@@ -148,7 +150,8 @@ def main() -> int:
     stale = [p for p, text in wanted.items() if not p.is_file() or p.read_text("utf-8") != text]
     for path in stale:
         if "--check" in sys.argv:
-            sys.stdout.write(f"{path.relative_to(ROOT)} is out of date: python docs/architecture.py\n")
+            name = path.relative_to(ROOT)
+            sys.stdout.write(f"{name} is out of date: python docs/architecture.py\n")
         else:
             path.write_text(wanted[path], encoding="utf-8")
     return int("--check" in sys.argv and bool(stale))

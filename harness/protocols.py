@@ -157,7 +157,10 @@ class VerdictParser(Protocol):
 class Judge(Protocol):
     """Grades benchmark answers."""
 
-    model: str
+    @property
+    def model(self) -> str:
+        """The model that is asked for."""
+        ...
 
     def judge(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance

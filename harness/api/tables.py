@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from harness.api.components import open_workspace
 from harness.api.judging import RUNS
@@ -31,7 +31,7 @@ class Leaderboard:
         """Return one row a table and method; estimates have columns for the value and its ends."""
         import pandas as pd
 
-        parts = {table.title: table.to_frame() for table in self.tables}
+        parts = {table.title: cast(Any, table).to_frame() for table in self.tables}
         return pd.concat(parts, names=["table", None]) if parts else pd.DataFrame()
 
     def to_latex(self) -> str:
@@ -47,7 +47,7 @@ class Leaderboard:
         return render_markdown(self.tables)
 
     def _repr_html_(self) -> str:
-        return "".join(table._repr_html_() for table in self.tables)
+        return "".join(cast(Any, table)._repr_html_() for table in self.tables)
 
 
 def leaderboard(

@@ -79,7 +79,9 @@ def sample_and_compare(
         records.join_tables(job.shard_paths(), directory / name)
         jobs.append(job)
     record_timing(out, **accelerator_timing(spec, *jobs))
-    probabilities: list[float] = records.read_table(directory / "comparing" / PREFERENCES)["probability"]
+    probabilities: list[float] = records.read_table(directory / "comparing" / PREFERENCES)[
+        "probability"
+    ]
     return probabilities
 
 

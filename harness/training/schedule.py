@@ -112,7 +112,11 @@ class Schedule:
         pair_config = {"pairing": spec.pairing, "max_length": spec.max_length}
         pair_config |= {"truncated": spec.keep_truncated}
         if spec.head_to_head_prompts:
-            pair_config |= {"head_to_head_prompts": spec.head_to_head_prompts, "seed": spec.seed, "t": t}
+            pair_config |= {
+                "head_to_head_prompts": spec.head_to_head_prompts,
+                "seed": spec.seed,
+                "t": t,
+            }
         return self._stage("pair", t, pair_config, {"generate": generate, "compare": compare})
 
     def _frozen_policies(

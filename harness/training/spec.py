@@ -87,7 +87,9 @@ class TrainSpec(Component):
     def _check_head_to_head_prompts(self) -> TrainSpec:
         count = self.prompts.count
         if count is not None and self.head_to_head_prompts >= count:
-            raise ValueError(f"head_to_head_prompts: of {count} prompts some must be left to train on")
+            raise ValueError(
+                f"head_to_head_prompts: of {count} prompts some must be left to train on"
+            )
         return self
 
     @model_validator(mode="after")
