@@ -30,6 +30,7 @@ from harness.types import (
     Reply,
     Request,
     Score,
+    Track,
     Usage,
     Verdict,
 )
@@ -37,7 +38,13 @@ from harness.types import Logps as Logps
 from harness.types import PairBatch as PairBatch
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
+
+    from harness.statistics.resampling import Floats
+    from harness.theory.games import Games
+    from harness.theory.population import Population
+    from harness.theory.results import ExperimentResult
 
 AnswerRequests = Callable[[Sequence[int], Advance], list[Completion]]
 """Answers the requests at some positions, in their order; `advance(1)` after every request."""
@@ -414,22 +421,48 @@ class InstructionCorpus(Protocol):
         ...
 
 
-class PeriodicReference(Component):
-    """A reference that is moved up to the newest policy every so many iterations."""
+@runtime_checkable
+class GameSource(Protocol):
+    """A recipe for exact games."""
 
-    every: int = Field(gt=0)
+    name: str
+
+    def draw(self, seed: int) -> Games:
+        """Return the games; the same seed gives the same games."""
+        ...
 
 
-class Fit(Component):
-    """One minimisation of the objective over an iteration's pairs.
+@runtime_checkable
+class PairSource(Protocol):
+    """A distribution of training pairs in exact games, or a sample of it."""
 
-    Policies have names; a name means its newest policy, or π_1 where there is none yet.
-    """
+    def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
+        """Return the frequency of each (chosen, rejected), shape (rows, actions, actions).
 
-    start: str = "policy"
-    """Where the fit begins: what its objective calls `previous`."""
-    result: str = "policy"
-    """What its result is called; `policy` is the one that the next iteration samples."""
+        Args:
+            preference: P(i ≻ j), shape (rows, actions, actions).
+            policy: π_t, shape (rows, actions).
+            rng: The source of randomness of a sample.
+        """
+        ...
+
+
+@runtime_checkable
+class PopulationSolver(Protocol):
+    """Minimises an objective's population loss in exact games."""
+
+    def solve(self, population: Population, start: Floats) -> Floats:
+        """Return the logits reached from the logits `start`, both of shape (rows, actions)."""
+        ...
+
+
+@runtime_checkable
+class Experiment(Protocol):
+    """A file of configs/theory."""
+
+    def run(self, track: Track) -> ExperimentResult:
+        """Run the experiment; return its tables and figures."""
+        ...
 
 
 @runtime_checkable

@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from harness.core.config import Component
+from harness.protocols import GameSource
 from harness.statistics.resampling import Floats
 from harness.theory.dynamics import Method, play
-from harness.theory.games import Games, GameSource
+from harness.theory.games import Games
 from harness.theory.mirror import Trajectory, constant_eta, mirror_descent
 from harness.theory.nash import duality_gap, kl, solve_nash, solve_original
 from harness.theory.results import (

@@ -10,13 +10,14 @@ import numpy as np
 from pydantic import Field
 
 from harness.core.config import Component
+from harness.core.iterations import Fit, PeriodicReference, fit_anchors
 from harness.core.seeds import derive
-from harness.protocols import Anchor, Fit, Objective, PeriodicReference
+from harness.protocols import Anchor, Objective, PairSource, PopulationSolver
 from harness.statistics.resampling import Floats
 from harness.theory.mirror import Trajectory
 from harness.theory.nash import kl, softmax, win_rates
-from harness.theory.pairs import IndependentPairs, PairSource
-from harness.theory.population import Newton, Population, Solver
+from harness.theory.pairs import IndependentPairs
+from harness.theory.population import Newton, Population
 from harness.types import Advance
 
 PROBABILITY_FLOOR = 1e-12
@@ -34,7 +35,7 @@ class Method(Component):
     fits: list[Fit] = Field(default=[Fit()], min_length=1)
     """What each iteration fits to its pairs, in order."""
     pairs: PairSource = IndependentPairs()
-    solver: Solver = Newton()
+    solver: PopulationSolver = Newton()
 
 
 @dataclass
@@ -50,18 +51,13 @@ class PolicyState:
 
     def anchors(self, method: Method, fit: Fit, t: int) -> dict[Anchor, Floats]:
         """Return the anchors of a fit: `previous-2` is the one before `previous`, and so on."""
-        starts = self.history(fit.start)
-        anchors: dict[Anchor, Floats] = {"previous": starts[-1]}
-        anchors |= {f"previous-{j}": starts[-j] for j in range(2, len(starts) + 1)}
-        match method.reference:
-            case "initial":
-                anchors["reference"] = self.reference
-            case "previous":
-                anchors["reference"] = starts[-1]
-            case PeriodicReference(every=m):
-                anchors["reference"] = self.history("policy")[(t - 1) // m * m]
-        needed = {"previous", *method.objective.anchors}
-        return {name: policy for name, policy in anchors.items() if name in needed}
+        return fit_anchors(
+            method.reference,
+            t,
+            starts=self.history(fit.start),
+            policies=self.history("policy"),
+            needed=method.objective.anchors,
+        )
 
 
 def play(
@@ -107,7 +103,7 @@ def iterate(
         state.history(fit.result).append(fit_policy(method.solver, population))
 
 
-def fit_policy(solver: Solver, population: Population) -> Floats:
+def fit_policy(solver: PopulationSolver, population: Population) -> Floats:
     """Return the policy that the objective makes of the pairs, starting from π_t."""
     start = np.log(population.anchors["previous"])
     policy = np.maximum(softmax(solver.solve(population, start)), PROBABILITY_FLOOR)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from pydantic import Field
@@ -47,16 +46,6 @@ class Games:
         games, prompts = self.reference.shape[:2]
         means: Floats = values.reshape(*values.shape[:-1], games, prompts).mean(-1)
         return means
-
-
-@runtime_checkable
-class GameSource(Protocol):
-    """A recipe for games."""
-
-    name: str
-
-    def draw(self, seed: int) -> Games:
-        """Return the games; the same ones for the same seed."""
 
 
 class MatrixGame(Component):

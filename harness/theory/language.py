@@ -14,8 +14,9 @@ from pydantic import Field
 
 from harness.core.config import Component
 from harness.core.hub import end_token_ids, load_tokenizer, render_conversation
+from harness.protocols import GameSource
 from harness.statistics.resampling import Floats
-from harness.theory.games import Games, GameSource
+from harness.theory.games import Games
 from harness.theory.nash import duality_gap
 from harness.theory.results import Cell, ResultTable
 from harness.types import Message, Pair, Policy, Prompt

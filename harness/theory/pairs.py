@@ -7,12 +7,13 @@ takes the best and the worst of K and lets the more probable one win.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Literal, Protocol, runtime_checkable
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
 from harness.core.config import Component
+from harness.core.iterations import replay
 from harness.protocols import Match, Pairing
 from harness.statistics.resampling import Floats
 
@@ -26,14 +27,6 @@ def _check_power_of_two(samples: int) -> int:
 
 
 PowerOfTwo = Annotated[int, AfterValidator(_check_power_of_two)]
-
-
-@runtime_checkable
-class PairSource(Protocol):
-    """A law of pairs, or a sample of it."""
-
-    def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
-        """Return how often each (chosen, rejected) comes up, shape (rows, actions, actions)."""
 
 
 class IndependentPairs(Component):
@@ -91,7 +84,8 @@ class SampledPairing(Component):
             size = (self.prompts, self.samples)
             draws = rng.choice(len(probabilities), size=size, p=probabilities)
             for responses in draws.tolist():
-                for chosen, rejected in run_pairing(self.pairing, matrix, responses):
+                preferences = ResponsePreferences(matrix, responses)
+                for chosen, rejected in replay(self.pairing.rounds(self.samples), preferences):
                     shares[row, responses[chosen], responses[rejected]] += 1
         shares /= np.maximum(shares.sum((1, 2), keepdims=True), 1)
         return shares if self.labels == "argmax" else relabel(shares, preference)
@@ -116,18 +110,6 @@ class ResponsePreferences(Mapping[Match, float]):
 
     def __contains__(self, match: object) -> bool:
         return True
-
-
-def run_pairing(pairing: Pairing, matrix: Floats, responses: Sequence[int]) -> list[Match]:
-    """Return the pairs that a pairing makes of a prompt's responses (actions, one a response)."""
-    preferences = ResponsePreferences(matrix, responses)
-    rounds = pairing.rounds(len(responses))
-    try:
-        next(rounds)
-        while True:
-            rounds.send(preferences)
-    except StopIteration as end:
-        return list(end.value)
 
 
 def label_probability(preference: Floats, labels: Labels) -> Floats:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import Field
@@ -71,14 +71,6 @@ def _pair_logps(logps: Tensor) -> Logps:
     chosen = logps[:, :, None].expand(square)
     rejected = logps[:, None, :].expand(square)
     return Logps(chosen.reshape(-1), rejected.reshape(-1))
-
-
-@runtime_checkable
-class Solver(Protocol):
-    """How a population loss is minimised."""
-
-    def solve(self, population: Population, start: Floats) -> Floats:
-        """Return the logits that it comes to from `start`, shape (rows, actions)."""
 
 
 class Newton(Component):

@@ -8,8 +8,8 @@ import numpy as np
 from pydantic import Field
 
 from harness.core.config import Component
+from harness.protocols import GameSource
 from harness.statistics.resampling import Floats
-from harness.theory.games import GameSource
 from harness.theory.mirror import (
     constant_eta,
     min_stable_eta,

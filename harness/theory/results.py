@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import MissingDependencyError
 from harness.statistics.bootstrap import interval
 from harness.statistics.resampling import Floats
-from harness.types import Estimate, Track
+from harness.types import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,14 +75,6 @@ class ExperimentResult:
     tables: tuple[ResultTable, ...]
     figures: Mapping[str, tuple[Subplot, ...]] = field(default_factory=dict)
     """Panels side by side, by the figure's name."""
-
-
-@runtime_checkable
-class Experiment(Protocol):
-    """A file of configs/theory."""
-
-    def run(self, track: Track) -> ExperimentResult:
-        """Return what is found."""
 
 
 def mean_over_games(values: Floats, seed: int = 0) -> Estimate:

@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import Field
 
 from harness.core.config import Component
-from harness.protocols import Objective
+from harness.protocols import GameSource, Objective, PairSource
 from harness.statistics.resampling import Floats
 from harness.theory.dynamics import Method, fit_policy, play
-from harness.theory.games import Games, GameSource
+from harness.theory.games import Games
 from harness.theory.nash import duality_gap, win_rates
-from harness.theory.pairs import BestAndWorst, IndependentPairs, PairSource, PowerOfTwo
+from harness.theory.pairs import BestAndWorst, IndependentPairs, PowerOfTwo
 from harness.theory.population import Newton, Population
 from harness.theory.results import (
     Cell,

@@ -163,17 +163,6 @@ def comparison_count(pairing: Pairing, k: int) -> int:
         return len(matrix)
 
 
-def replay(pairing: Pairing, k: int, matrix: Matrix) -> list[Match]:
-    """Return the pairs that a pairing makes of comparisons that were kept."""
-    rounds = pairing.rounds(k)
-    try:
-        next(rounds)
-        while True:
-            rounds.send(matrix)
-    except StopIteration as end:
-        return list(end.value)
-
-
 def index_by_position(players: Sequence[Completion], matrix: Matrix) -> dict[Match, float]:
     """Return a matrix that is keyed by the indices of completions keyed by their places instead."""
     positions = {completion.index: position for position, completion in enumerate(players)}

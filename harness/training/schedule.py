@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.config import identity
+from harness.core.iterations import Fit, fit_anchors
 from harness.core.stages import Node, Stage
 from harness.core.versions import installed_versions
 from harness.core.workspace import Run, Workspace, read_run, write_run
 from harness.errors import RunExistsError
-from harness.protocols import Fit, PeriodicReference, accelerators_needed
+from harness.protocols import accelerators_needed
 from harness.training import stages
 from harness.training.head_to_head import run_head_to_head
 from harness.training.optimisation import optimise
@@ -122,18 +123,14 @@ class Schedule:
     def _frozen_policies(
         self, t: int, history: Sequence[Node], policies: Sequence[Node]
     ) -> dict[str, Node]:
-        """Return the anchors of a fit by name: of `begun`, π_1 … π_t, `previous` is the last."""
-        candidates = {"previous": history[-1]}
-        candidates |= {f"previous-{j}": history[-j] for j in range(2, len(history) + 1)}
-        match self.spec.reference:
-            case "initial":
-                candidates["reference"] = policies[0]
-            case "previous":
-                candidates["reference"] = history[-1]
-            case PeriodicReference(every=m):
-                candidates["reference"] = policies[(t - 1) // m * m]
-        needed = {"previous", *self.spec.for_iteration(t).objective.anchors}
-        return {name: policy for name, policy in candidates.items() if name in needed}
+        """Return the anchors of a fit by name: `previous` is the last policy of `history`."""
+        return fit_anchors(
+            self.spec.reference,
+            t,
+            starts=history,
+            policies=policies,
+            needed=self.spec.for_iteration(t).objective.anchors,
+        )
 
     def _prompt_count(self) -> str:
         count = self.spec.prompts.count

@@ -9,13 +9,12 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from harness.core.config import Component, build, from_data, load, merge, to_data
+from harness.core.iterations import Fit, PeriodicReference
 from harness.protocols import (
-    Fit,
     GenerationEngine,
     Launcher,
     Objective,
     Pairing,
-    PeriodicReference,
     PolicySource,
     PreferenceOracle,
     PromptSource,

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.core.io import write_atomically
+from harness.core.iterations import replay
 from harness.core.seeds import canonical_json
 from harness.core.stages import record_timing, scratch_directory
 from harness.errors import CheckError
 from harness.protocols import Matrix, Pairing
 from harness.training import records, reference_logps, rollout
 from harness.training.head_to_head import held_out_ids
-from harness.training.pairing import index_by_position, is_complete, probability, replay, win_rate
+from harness.training.pairing import index_by_position, is_complete, probability, win_rate
 from harness.training.rollout import eligible_responses
 from harness.training.spec import TrainSpec
 from harness.types import Completion, Pair, Track
@@ -86,7 +87,7 @@ def decide_pairs(pairing: Pairing, players: Sequence[Completion], matrix: Matrix
     k = len(players)
     complete = is_complete(k, matrix)
     pairs = []
-    for i, j in replay(pairing, k, matrix):
+    for i, j in replay(pairing.rounds(k), matrix):
         rates = (win_rate(i, k, matrix), win_rate(j, k, matrix)) if complete else None
         pairs.append(build_pair(players[i], players[j], probability((i, j), matrix), rates))
     return pairs

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from harness.core.config import build, load
+from harness.core.iterations import PeriodicReference
 from harness.theory.convergence import Convergence
-from harness.theory.dynamics import Method, PeriodicReference, play
+from harness.theory.dynamics import Method, play
 from harness.theory.games import BradleyTerry, Cyclic, Random
 from harness.theory.mirror import Trajectory, constant_eta, mirror_descent
 from harness.theory.nash import duality_gap, exploitability, kl, solve_nash

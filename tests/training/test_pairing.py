@@ -8,6 +8,7 @@ import random
 
 import pytest
 
+from harness.core.iterations import replay
 from harness.training.pairing import (
     AllPairs,
     BestWorst,
@@ -18,7 +19,6 @@ from harness.training.pairing import (
     comparison_count,
     index_by_position,
     is_complete,
-    replay,
     win_rate,
 )
 from harness.types import Completion, Message, Prompt
@@ -69,7 +69,7 @@ def test_a_cycle_that_turns_the_final_around_is_dropped():
 
 
 def test_a_single_response_makes_no_pair():
-    assert replay(Tournament(), 1, {}) == []
+    assert replay(Tournament().rounds(1), {}) == []
 
 
 def completions(texts: list[str]) -> list[Completion]:
@@ -88,8 +88,8 @@ def test_replaying_the_kept_comparisons_gives_the_same_pairs():
         table.record_answers([rng.random() for _ in questions])
     assert asked == 33
     for key, matrix in table.matrices.items():
-        again = replay(Tournament(), 8, matrix)
-        assert again == replay(Tournament(), 8, dict(sorted(matrix.items())))
+        again = replay(Tournament().rounds(8), matrix)
+        assert again == replay(Tournament().rounds(8), dict(sorted(matrix.items())))
         assert all(matrix[pair] > 0.5 for pair in again)
 
 
@@ -100,7 +100,7 @@ def test_identical_responses_are_a_tie_that_nobody_is_asked_about():
         assert table.next_comparisons() == []
         table.record_answers([])
     assert set(table.matrices["p"].values()) == {0.5}
-    assert replay(Tournament(), 8, table.matrices["p"]) == []
+    assert replay(Tournament().rounds(8), table.matrices["p"]) == []
 
 
 def test_every_match_is_between_two_players():
@@ -125,7 +125,7 @@ def test_comparing_all_takes_a_triangle(pairing):
     assert all(compares_all(pairing, k) for k in range(2, 9))
     assert compares_all(Tournament(), 2)
     assert not compares_all(Tournament(), 3)
-    assert replay(pairing, 1, {}) == replay(pairing, 0, {}) == []
+    assert replay(pairing.rounds(1), {}) == replay(pairing.rounds(0), {}) == []
 
 
 CYCLE = {(0, 1): 0.9, (1, 2): 0.8, (0, 2): 0.3}
@@ -139,28 +139,28 @@ def test_win_rates_count_the_response_itself_as_a_half():
 
 
 def test_the_best_meets_the_worst_by_win_rate_and_equals_go_to_the_first():
-    assert replay(BestWorst(), 3, CYCLE) == [(0, 1)]
+    assert replay(BestWorst().rounds(3), CYCLE) == [(0, 1)]
     # P(0 ≻ 1) = 0.9 is more than ½ by 0.4
-    assert replay(BestWorst(margin=0.39), 3, CYCLE) == [(0, 1)]
-    assert replay(BestWorst(margin=0.41), 3, CYCLE) == []
+    assert replay(BestWorst(margin=0.39).rounds(3), CYCLE) == [(0, 1)]
+    assert replay(BestWorst(margin=0.41).rounds(3), CYCLE) == []
 
 
 def test_best_and_worst_that_prefer_otherwise_are_no_pair():
     # rates: 0: 0.5 + 0.4 + 1 + 1, 1: 0.6 + 0.5 + 0 + 0, 2 and 3: 0 + 1 + 0.5 + 0.5; 1 beats 0
     wins = {(0, 1): 0.4, (0, 2): 1.0, (0, 3): 1.0, (1, 2): 0.0, (1, 3): 0.0, (2, 3): 0.5}
-    assert replay(BestWorst(), 4, wins) == []
+    assert replay(BestWorst().rounds(4), wins) == []
 
 
 def test_the_best_meets_the_one_that_was_drawn_after_it():
     # rates 0.2 + 0.1, 0.8 + 0.9, ...: the best is the last, and the first is drawn after it
     wins = {(0, 1): 0.6, (0, 2): 0.2, (1, 2): 0.1}
-    assert replay(MaxRandom(), 3, wins) == [(2, 0)]
+    assert replay(MaxRandom().rounds(3), wins) == [(2, 0)]
 
 
 def test_all_pairs_are_turned_to_the_preferred_one_and_ties_are_dropped():
     wins = {(0, 1): 0.9, (0, 2): 0.5, (1, 2): 0.3}
-    assert replay(AllPairs(), 3, wins) == [(0, 1), (2, 1)]
-    assert replay(AllPairs(margin=0.3), 3, wins) == [(0, 1)]
+    assert replay(AllPairs().rounds(3), wins) == [(0, 1), (2, 1)]
+    assert replay(AllPairs(margin=0.3).rounds(3), wins) == [(0, 1)]
 
 
 @pytest.mark.parametrize("pairing", [*COMPLETE, Tournament()], ids=repr)
