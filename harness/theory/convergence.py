@@ -1,6 +1,6 @@
-"""Where methods go: duality gap and distance to Nash against iterations, on any games.
+"""Convergence of methods on games: duality gap and distance to Nash against iterations.
 
-What the pull towards the reference does: INPO's exact update from τ = 0 to τ = η.
+`Convergence` compares methods, `Ablation` varies τ in INPO's exact update from 0 to η.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from harness.types import Track
 
 ACTIONS, LINEAR = ("1", "2", "3"), (False, False)
 AXIS_FLOOR = 1e-16
-"""What a logarithmic axis shows of 0."""
+"""The value that stands for 0 on a logarithmic axis."""
 
 
 class Convergence(Component):
@@ -38,11 +38,11 @@ class Convergence(Component):
     methods: list[Method] = Field(min_length=1)
     iterations: int = Field(gt=1)
     tau: float = Field(default=0.1, gt=0)
-    """τ of the regularised Nash policy that distances are taken to."""
+    """τ of the regularised Nash policy from which distances are measured."""
     seed: int = 0
 
     def run(self, track: Track) -> ExperimentResult:
-        """Play every method, and tell where it was and where it ended."""
+        """Play every method; return its path and its final gaps and distances."""
         games, record = self.game.draw(self.seed), log_spaced_iterations(self.iterations)
         if games.reference.shape[-1] == 3:
             record = list(range(1, self.iterations + 1))
@@ -102,7 +102,7 @@ class Convergence(Component):
         return figures
 
     def _nash_points(self, preference: Floats, nash_policy: Floats) -> tuple[Curve, ...]:
-        """Return where the first game's Nash policies lie: the original's, the regularised one."""
+        """Return the original and the regularised Nash policy of the first game as points."""
         original_nash = solve_original(preference[:1]).policy
         policies = {"Nash": original_nash, f"Nash, τ = {self.tau:g}": nash_policy[:1]}
         return tuple(
@@ -111,7 +111,7 @@ class Convergence(Component):
 
 
 def simplex(trajectories: dict[str, Trajectory], points: tuple[Curve, ...]) -> tuple[Subplot, ...]:
-    """Return the paths of the first game's policies among three actions, a triangle a method."""
+    """Return the paths of the first game's policies over three actions, one triangle per method."""
     return tuple(
         Subplot(
             name,
@@ -126,7 +126,7 @@ def simplex(trajectories: dict[str, Trajectory], points: tuple[Curve, ...]) -> t
 
 
 def _triangle_coordinates(policies: Floats) -> tuple[list[float], list[float]]:
-    """Return where policies lie in the triangle with corners (0, 0), (1, 0), (½, √3/2)."""
+    """Return the policies' coordinates in the triangle with corners (0, 0), (1, 0), (½, √3/2)."""
     x = policies[:, 1] + policies[:, 2] / 2
     return x.tolist(), (policies[:, 2] * np.sqrt(3) / 2).tolist()
 
@@ -136,7 +136,7 @@ def _curve(name: str, run: Trajectory, values: Floats, *, dashed: bool = False) 
 
 
 class Ablation(Component):
-    """One η, several τ."""
+    """INPO's exact update with one η and several τ."""
 
     game: GameSource
     eta: float = Field(gt=0)

@@ -1,4 +1,4 @@
-"""Methods as dynamics: objective plus schedule, as in training, on policies that are vectors."""
+"""Training methods as exact dynamics: objective and schedule applied to policies as vectors."""
 
 from __future__ import annotations
 
@@ -21,36 +21,36 @@ from harness.theory.population import Newton, Population
 from harness.types import Advance
 
 PROBABILITY_FLOOR = 1e-12
-"""The least probability that a fit leaves to an action: below it rounding hides its pairs."""
+"""The smallest probability of an action after a fit: below it, rounding hides its pairs."""
 
 
 class Method(Component):
-    """A training method on exact games: a file of configs/theory."""
+    """A training method on exact games: a file of configs/dynamics."""
 
     method: str
-    """What tables call it."""
+    """Its name in tables; it also seeds the sampled pairs."""
     objective: Objective
     reference: Literal["initial", "previous"] | PeriodicReference = "initial"
-    """π_ref: π_1, the policy that each fit begins with, or the newest at every so many."""
+    """π_ref: π_1, the policy that each fit starts from, or the newest one, moved periodically."""
     fits: list[Fit] = Field(default=[Fit()], min_length=1)
-    """What each iteration fits to its pairs, in order."""
+    """The fits of each iteration to its pairs, in order."""
     pairs: PairSource = IndependentPairs()
     solver: PopulationSolver = Newton()
 
 
 @dataclass
 class PolicyState:
-    """The policies that a method carries along, by name, shape (rows, actions) each."""
+    """The policies of a method by name, each of shape (rows, actions)."""
 
     reference: Floats
     policies: dict[str, list[Floats]] = field(default_factory=dict)
 
     def history(self, name: str) -> list[Floats]:
-        """Return π_1 and what was made under a name, the newest last."""
+        """Return all policies under a name, from π_1 to the newest."""
         return self.policies.setdefault(name, [self.reference])
 
     def anchors(self, method: Method, fit: Fit, t: int) -> dict[Anchor, Floats]:
-        """Return the anchors of a fit: `previous-2` is the one before `previous`, and so on."""
+        """Return the anchors of a fit in iteration t."""
         return fit_anchors(
             method.reference,
             t,
@@ -69,7 +69,7 @@ def play(
     seed: int = 0,
     advance: Advance = lambda _: None,
 ) -> Trajectory:
-    """Run a method from π_1 = π_ref; `record` says which π_T to keep, rising, from 1.
+    """Run a method from π_1 = π_ref; `record` lists the T of the π_T to keep, ascending, from 1.
 
     Raises:
         CheckError: an iteration's loss has no minimiser.
@@ -93,7 +93,7 @@ def play(
 def iterate(
     method: Method, preference: Floats, state: PolicyState, t: int, rng: np.random.Generator
 ) -> None:
-    """Take the pairs of π_t and add to the state what each fit makes of them."""
+    """Draw the pairs of π_t, and add the policy of each fit to the state."""
     policy = state.history("policy")[-1]
     weights = method.pairs.weights(preference, policy, rng)
     rates = win_rates(preference, policy)
@@ -104,7 +104,7 @@ def iterate(
 
 
 def fit_policy(solver: PopulationSolver, population: Population) -> Floats:
-    """Return the policy that the objective makes of the pairs, starting from π_t."""
+    """Return the policy that minimises the population loss, starting from `previous`."""
     start = np.log(population.anchors["previous"])
     policy = np.maximum(softmax(solver.solve(population, start)), PROBABILITY_FLOOR)
     normalized: Floats = policy / policy.sum(-1, keepdims=True)

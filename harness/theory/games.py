@@ -1,7 +1,7 @@
-"""Games: a preference matrix a prompt, and the reference policy that KL pulls towards.
+"""Games: a preference matrix per prompt, and the reference policy of the KL regularisation.
 
-A game of many prompts is a contextual game: its policy is one distribution a prompt, and every
-figure of it is the mean over prompts, since a best response is taken prompt by prompt.
+A game with many prompts is a contextual game: its policy is one distribution per prompt, and each
+of its figures is the mean over prompts, since best responses are taken prompt by prompt.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Games:
-    """Games of one size, side by side."""
+    """A batch of games of one size."""
 
     preference: Floats
     """P(i ≻ j), shape (games, prompts, actions, actions)."""
@@ -37,33 +37,33 @@ class Games:
         check_policy(self.reference, "the reference policy")
 
     def rows(self) -> tuple[Floats, Floats]:
-        """Return preferences and references with a row a prompt of any game."""
+        """Return preferences and references with one row per prompt of each game."""
         actions = self.reference.shape[-1]
         return self.preference.reshape(-1, actions, actions), self.reference.reshape(-1, actions)
 
     def mean(self, values: Floats) -> Floats:
-        """Return the mean over prompts, shape (..., games), of one figure a row."""
+        """Return the mean over prompts, shape (..., games), of values with one entry per row."""
         games, prompts = self.reference.shape[:2]
         means: Floats = values.reshape(*values.shape[:-1], games, prompts).mean(-1)
         return means
 
 
 class MatrixGame(Component):
-    """One game, written out."""
+    """One game, given by its matrix."""
 
     name: str
     preference: list[list[float]]
     """P(row ≻ column)."""
     reference: list[float] | None = None
-    """π_ref; uniform where none is given."""
+    """π_ref; None: uniform."""
 
     def draw(self, seed: int) -> Games:
-        """Return the game, which no seed changes."""
+        """Return the game; the seed is ignored."""
         return single_game(self.preference, self.reference)
 
 
 class MatrixFile(Component):
-    """One game from a CSV file: P(row ≻ column), a line a row, no heading."""
+    """One game from a CSV file of P(row ≻ column), one line per row, without a header."""
 
     name: str
     path: Path
@@ -74,10 +74,10 @@ class MatrixFile(Component):
         return sha256(self.path)
 
     def draw(self, seed: int) -> Games:
-        """Return the game, which no seed changes.
+        """Return the game; the seed is ignored.
 
         Raises:
-            InputError: the file cannot be read or holds no preference matrix.
+            InputError: the file cannot be read, or is not a preference matrix.
         """
         try:
             lines = self.path.read_text("utf-8").splitlines()
@@ -90,15 +90,15 @@ class MatrixFile(Component):
 
 
 class GameDistribution(Component):
-    """What random games have in common: how many, how large, and how their references are drawn."""
+    """Settings of random games: their number, their size, and the distribution of references."""
 
     name: str
     games: int = Field(default=1000, gt=0)
     prompts: int = Field(default=1, gt=0)
-    """Prompts a game."""
+    """Prompts per game."""
     actions: int = Field(default=6, gt=1)
     concentration: float = Field(default=5.0, gt=0)
-    """The references are Dirichlet draws; large is near uniform."""
+    """Concentration of the Dirichlet distribution of references; large values are near uniform."""
 
     def draw_references(self, rng: np.random.Generator) -> Floats:
         """Draw π_ref, shape (games, prompts, actions)."""
@@ -106,12 +106,12 @@ class GameDistribution(Component):
         return rng.dirichlet(alpha, size=(self.games, self.prompts))
 
     def generator(self, seed: int) -> np.random.Generator:
-        """Return the random numbers of a seed."""
+        """Return the random generator of a seed; it depends on the name of the class."""
         return np.random.default_rng(derive(seed, "games", type(self).__name__))
 
 
 class Random(GameDistribution):
-    """P(i ≻ j) uniform on (0, 1) for every pair, each on its own: hardly ever transitive."""
+    """P(i ≻ j) independent and uniform on (0, 1) for every pair: hardly ever transitive."""
 
     def draw(self, seed: int) -> Games:
         """Return the games."""
@@ -136,7 +136,7 @@ class BradleyTerry(GameDistribution):
 
 
 class Cyclic(GameDistribution):
-    """Each action beats the half of the others that follow it: rock, paper, scissors at large."""
+    """Each action beats the half of the others that follow it: rock-paper-scissors in general."""
 
     actions: int = Field(default=3, gt=2)
     weakest: float = Field(default=0.55, gt=0.5, le=1)
@@ -146,7 +146,7 @@ class Cyclic(GameDistribution):
     def draw(self, seed: int) -> Games:
         """Return the games.
 
-        With an even number of actions, opposite ones are even.
+        With an even number of actions, opposite actions tie.
         """
         rng, n = self.generator(seed), self.actions
         wins = rng.uniform(self.weakest, self.strongest, (self.games, self.prompts, n, n))
@@ -156,7 +156,7 @@ class Cyclic(GameDistribution):
 
 
 def complete(upper: Floats) -> Floats:
-    """Return the preference matrix of its part above the diagonal."""
+    """Return the preference matrix with the given part above the diagonal."""
     actions = upper.shape[-1]
     below = np.tril(np.ones((actions, actions)), -1) * (1 - np.swapaxes(upper, -1, -2))
     matrix: Floats = upper + below + np.eye(actions) / 2
@@ -167,7 +167,7 @@ def single_game(preference: Sequence[Sequence[float]], reference: Sequence[float
     """Return a single game of one prompt.
 
     Raises:
-        InputError: it is no preference matrix, or the reference no policy of its size.
+        InputError: it is not a preference matrix, or the reference is not a policy of its size.
     """
     sizes = {len(row) for row in preference}
     if sizes != {len(preference)}:

@@ -2,7 +2,7 @@
 
 A prompt is "play" and its number; action k is k times "on" and then "stop" (the last action has no
 "stop"), so that an action's probability is a product over tokens, and every response that ends in
-time is an action. All of them can be enumerated: the policy is known exactly.
+time is an action. All actions can be enumerated, so that the policy is known exactly.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ PairScorer = Callable[[Policy, Sequence[Pair]], Sequence[float]]
 
 
 def response_for(action: int, actions: int) -> str:
-    """Return the response that is an action."""
+    """Return the response that plays an action."""
     return " ".join(["on"] * action + ["stop"] * (action < actions - 1))
 
 
 def parse_action(response: str, actions: int) -> int | None:
-    """Return the action that a response is, or None."""
+    """Return the action that a response plays; None: it is not an action."""
     actions_by_response = {response_for(action, actions): action for action in range(actions)}
     return actions_by_response.get(" ".join(response.split()))
 
@@ -41,14 +41,14 @@ def prompt_text(number: int) -> str:
 
 
 class GameCorpus(Component):
-    """What the policy is first fine-tuned on: responses as often as the reference has them."""
+    """Texts for fine-tuning the initial policy, with responses at the reference's frequencies."""
 
     game: GameSource
     count: int = Field(default=1000, gt=0)
-    """Texts a prompt."""
+    """Texts per prompt."""
 
     def examples(self) -> list[tuple[str, str]]:
-        """Return (prompt, response) pairs, each response in its share, rounded."""
+        """Return (prompt, response) pairs, each response as often as its rounded share."""
         return list(self._examples(self.game.draw(0)))
 
     def _examples(self, games: Games) -> Iterator[tuple[str, str]]:
@@ -58,18 +58,18 @@ class GameCorpus(Component):
                 yield from [(prompt_text(number), response)] * round(share * self.count)
 
     def words(self) -> list[str]:
-        """Return every word that prompts and responses hold."""
+        """Return every word of the prompts and responses."""
         return ["play", "on", "stop", *map(str, range(self.game.draw(0).reference.shape[1]))]
 
 
 class GamePrompts(Component):
-    """The game's prompts over and over; each is asked `count` times an iteration."""
+    """The game's prompts, each repeated `count` times per iteration."""
 
     game: GameSource
     count: int | None = Field(default=512, gt=0)
 
     def prompts(self, iteration: int) -> list[Prompt]:
-        """Return prompts that differ in their ids alone, so that samples differ."""
+        """Return prompts; repetitions differ in their ids, so that their samples differ."""
         numbers = range(self.game.draw(0).reference.shape[1])
         return [
             Prompt(f"{iteration}-{number}-{i}", (Message("user", prompt_text(number)),))
@@ -79,7 +79,7 @@ class GamePrompts(Component):
 
 
 class GamePreference(Component):
-    """The rule of the game's oracle; what is no action loses to every action."""
+    """The rule of the game's oracle; a response that is not an action loses to every action."""
 
     game: GameSource
 
@@ -99,7 +99,7 @@ class GamePreference(Component):
 
 
 def enumerate_responses(policy: Policy, game: GameSource) -> list[Pair]:
-    """Return each prompt with each action as a row to be scored: both of a pair are the same."""
+    """Return a pair for each prompt and action, with the same response on both sides."""
     tokenizer = load_tokenizer(policy)
     end = end_token_ids(tokenizer, policy.path)[0]
     _, prompts, actions = game.draw(0).reference.shape
@@ -120,8 +120,8 @@ def exact_policy(logps: Sequence[float], game: GameSource) -> tuple[Floats, floa
     """Return the policy, shape (prompts, actions), and the largest mass outside the actions.
 
     Args:
-        logps: log π of `every_response`, in its order, in nats.
-        game: the game that is played.
+        logps: log π of the responses of `enumerate_responses`, in its order, in nats.
+        game: The game that is played.
     """
     mass = np.exp(np.asarray(logps, dtype=np.float64)).reshape(game.draw(0).reference.shape[1:])
     total = mass.sum(-1, keepdims=True)
@@ -131,7 +131,7 @@ def exact_policy(logps: Sequence[float], game: GameSource) -> tuple[Floats, floa
 def tabulate_policies(
     policies: Sequence[Policy], game: GameSource, score: PairScorer
 ) -> ResultTable:
-    """Tell what policies play, from π_1 on; `score` gives log π of every pair's chosen response."""
+    """Return the exact policies from π_1 on; `score` gives log π of each pair's chosen response."""
     preference, reference = game.draw(0).rows()
     rows: list[tuple[Cell, ...]] = []
     for t, policy in enumerate(policies):
@@ -146,6 +146,6 @@ def tabulate_policies(
         tuple(rows),
         (
             f"gap: of the original game, over prompts; the reference's is {start:.4f}",
-            "outside: the mass on responses that are no action, left out of the policy",
+            "outside: the mass on responses that are not an action, left out of the policy",
         ),
     )

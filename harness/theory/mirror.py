@@ -2,16 +2,16 @@
 
 π_{t+1}(y) ∝ exp(P(y ≻ π_t)/η) π_ref(y)^{τ/η} π_t(y)^{1 − τ/η}
 
-With τ = 0 it is multiplicative weights, in the paper's table "INPO without KL".
+With τ = 0 it is multiplicative weights, "INPO without KL" in the paper's table.
 
-Whether the last iterate settles: the exact condition on a constant η, near the Nash policy.
+The last iterate converges for a constant η if and only if η is above a threshold. With A = P − ½
+and S = diag(π*) − π*π*ᵀ, equation 5 multiplies a small displacement of log π from the Nash policy
+π* by (1 − τ/η) I + A S/η. A S has the eigenvalues ±iω of an antisymmetric matrix, so that the
+spectral radius is √((1 − τ/η)² + ρ²/η²) with ρ = max ω, which is below 1 exactly where
+η > (τ² + ρ²)/(2τ).
 
-With A = P − ½ and S = diag(π*) − π*π*ᵀ, equation 5 moves a small displacement of log π by
-(1 − τ/η) I + A S/η. A S has the eigenvalues ±iω of an antisymmetric matrix, so that the largest
-modulus is √((1 − τ/η)² + ρ²/η²) with ρ = max ω, which is below 1 just where η > (τ² + ρ²)/(2τ).
-
-Theorem 4 (arXiv 2407.00617) promises a neighbourhood of the Nash policy for a constant η, and
-convergence for η_t = τ(t + 2)/2, which passes this threshold in the end.
+Theorem 4 (arXiv 2407.00617) guarantees a neighbourhood of the Nash policy for a constant η, and
+convergence for η_t = τ(t + 2)/2, which eventually exceeds this threshold.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from harness.theory.nash import softmax, win_rates
 from harness.types import Advance
 
 StepSizes = Callable[[int], float]
-"""η_t by t, counted from 1: the inverse step size."""
+"""η_t as a function of t, counted from 1: the inverse step size."""
 BLOCK = 512
-"""Games worked on at once: their matrices stay in the processor's cache."""
+"""Games per block, so that their matrices stay in the CPU's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """What a run of the dynamics passed through."""
+    """The recorded iterates of a run."""
 
     iterations: Sequence[int]
-    """The T of each record; 1 is the start."""
+    """The recorded T, ascending; T = 1 is the start."""
     last: Floats
     """π_T, shape (records, rows, actions)."""
     mixture: Floats
@@ -52,14 +52,14 @@ def constant_eta(eta: float) -> StepSizes:
 
 
 def shrinking_eta(tau: float) -> StepSizes:
-    """Return η_t = τ(t + 2)/2, theorem 4's."""
+    """Return theorem 4's η_t = τ(t + 2)/2."""
     return lambda t: tau * (t + 2) / 2
 
 
 def omd_step(
     preference: Floats, policy: Floats, reference: Floats, *, eta: float, tau: float
 ) -> Floats:
-    """Return π_{t+1}, shape (..., actions): equation 5, written for reading."""
+    """Return π_{t+1}, shape (..., actions), by equation 5 as it stands in the paper."""
     check_constants(eta, tau)
     anchored_logits = tau / eta * np.log(reference) + (1 - tau / eta) * np.log(policy)
     return softmax(win_rates(preference, policy) / eta + anchored_logits)
@@ -75,16 +75,16 @@ def mirror_descent(
     start: Floats | None = None,
     advance: Advance = lambda _: None,
 ) -> Trajectory:
-    """Run equation 5 from π_1 to π_T for the largest T of `record`, and keep what it names.
+    """Run equation 5 from π_1 to π_T for the largest T in `record`, and keep the recorded iterates.
 
     Args:
         preference: P(i ≻ j), shape (rows, actions, actions).
         reference: π_ref, shape (rows, actions).
         eta: η_t.
         tau: τ.
-        record: which T to keep, rising, from 1.
-        start: π_1, shape (rows, actions); the reference where none is given.
-        advance: told how many games are done.
+        record: The T of the iterates to keep, ascending, from 1.
+        start: π_1, shape (rows, actions); None: the reference.
+        advance: Called with the number of games that are done.
 
     Raises:
         ConfigError: τ is negative or above an η_t.
@@ -114,7 +114,7 @@ def _run(
     record: Sequence[int],
     outputs: tuple[Floats, Floats],
 ) -> None:
-    """Run a block, actions first and games last, so that every operation is on long rows."""
+    """Run a block, with actions first and games last, so that operations run over long rows."""
     policies, pull = outputs
     anchor, policy = np.log(reference), np.array(start)
     ratio = np.log(policy) - anchor  # log π_t/π_ref, up to a constant
@@ -139,7 +139,7 @@ def _run(
 
 
 def check_constants(eta: float, tau: float) -> None:
-    """Check that the step is a mixture of the reference and the previous policy.
+    """Check that the step mixes the reference and the previous policy with weights in [0, 1].
 
     Raises:
         ConfigError: τ is negative, or η is not positive or below τ.
@@ -151,10 +151,10 @@ def check_constants(eta: float, tau: float) -> None:
 
 
 def rotation(preference: Floats, policy: Floats) -> Floats:
-    """Return ρ, how fast best responses circle around the policy, shape (rows,).
+    """Return ρ, the rotation of the dynamics around the policy, shape (rows,).
 
-    It is 0 where no response to the policy changes with it, and √3/6 ≈ 0.289 in
-    rock-paper-scissors.
+    It is 0 where win rates do not change with the policy, and √3/6 ≈ 0.289 in
+    rock-paper-scissors at its Nash policy.
     """
     covariance = policy[..., :, None] * (np.eye(policy.shape[-1]) - policy[..., None, :])
     rho: Floats = np.abs(np.linalg.eigvals((preference - 0.5) @ covariance)).max(-1)
@@ -162,8 +162,8 @@ def rotation(preference: Floats, policy: Floats) -> Floats:
 
 
 def min_stable_eta(rho: Floats, tau: float) -> Floats:
-    """Return the η above which the last iterate settles, shape of ρ.
+    """Return the η above which the last iterate converges, in the shape of ρ.
 
-    It is below τ, so that every η of the method settles, where ρ < τ.
+    Where ρ < τ it is below τ, so that every admissible η converges.
     """
     return (tau**2 + rho**2) / (2 * tau)

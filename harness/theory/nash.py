@@ -1,8 +1,8 @@
-"""How far policies are from a game's solution; all arrays have any leading axes, figures in nats.
+"""Nash policies of games, certified, and the distance of policies from them.
 
 J(π, π') = P(π ≻ π') − τ KL(π ‖ π_ref) + τ KL(π' ‖ π_ref)    (arXiv 2407.00617, equation 3)
 
-The Nash policy of a game, certified: of the KL-regularised game, and of the original one.
+Policies and preferences may have any leading axes; KL is in nats.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def win_rates(preference: Floats, policy: Floats) -> Floats:
 
 
 def kl(policy: Floats, other: Floats) -> Floats:
-    """Return KL(policy ‖ other), shape (...); an action that `policy` never takes adds nothing."""
+    """Return KL(policy ‖ other), shape (...); actions of probability 0 add nothing."""
     safe = np.where(policy > 0, policy, 1.0)
     divergence: Floats = (policy * (np.log(safe) - np.log(other))).sum(-1)
     return divergence
 
 
 def exploitability(preference: Floats, policy: Floats) -> Floats:
-    """Return how much more than a half the best response wins against the policy, shape (...)."""
+    """Return the best response's win rate against the policy, minus ½, shape (...)."""
     excess: Floats = win_rates(preference, policy).max(-1) - 0.5
     return excess
 
@@ -44,8 +44,8 @@ def exploitability(preference: Floats, policy: Floats) -> Floats:
 def duality_gap(preference: Floats, policy: Floats, reference: Floats, tau: float) -> Floats:
     """Return max J(·, π) − min J(π, ·), shape (...); with τ = 0 twice the exploitability.
 
-    The best response is π_ref(y) exp(P(y ≻ π)/τ) / Z, which makes the maximum
-    τ log Z + τ KL(π ‖ π_ref); J(π, π') = 1 − J(π', π) makes the minimum one minus it.
+    The best response is π_ref(y) exp(P(y ≻ π)/τ) / Z, so that the maximum is
+    τ log Z + τ KL(π ‖ π_ref); because J(π, π') = 1 − J(π', π), the minimum is 1 minus it.
     """
     if tau == 0:
         return 2 * exploitability(preference, policy)
@@ -68,13 +68,13 @@ def best_response_value(
 
 
 MAX_RESIDUAL = 1e-10
-"""What a certified Nash policy's residual may be at most."""
+"""The largest residual of a certified Nash policy."""
 STEPS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class NashPolicies:
-    """The Nash policies of games, with the proof that they are."""
+    """The Nash policies of games, with the residuals that certify them."""
 
     policy: Floats
     """Shape (rows, actions)."""
@@ -96,16 +96,17 @@ def solve_nash(preference: Floats, reference: Floats, tau: float) -> NashPolicie
     worst = float(solution.residual.max())
     if not worst <= MAX_RESIDUAL:
         raise CheckError(
-            f"the Nash policy's residual is {worst:.1e}, above {MAX_RESIDUAL:g}: choose a larger tau"
+            f"the Nash policy's residual is {worst:.1e}, above {MAX_RESIDUAL:g}: "
+            "choose a larger tau"
         )
     return solution
 
 
 def solve_regularized(preference: Floats, reference: Floats, tau: float) -> NashPolicies:
-    """Solve log π = log π_ref + P(· ≻ π)/τ + const by Newton's method with halved steps.
+    """Solve log π = log π_ref + P(· ≻ π)/τ + const by damped Newton steps.
 
     With A = P − ½ antisymmetric and S the covariance of π's one-hot vectors, the Jacobian
-    I − AS/τ has eigenvalues 1 + iω: it is never singular, and every Newton step is downhill.
+    I − AS/τ has eigenvalues 1 + iω: it is never singular, and every Newton step is a descent step.
     """
     skew, start = preference - 0.5, np.log(reference)
     logits = start.copy()
@@ -118,7 +119,7 @@ def solve_regularized(preference: Floats, reference: Floats, tau: float) -> Nash
         jacobian = np.eye(policy.shape[1]) - skew @ covariance / tau
         try:
             step = np.linalg.solve(jacobian, residual[..., None])[..., 0]
-        except np.linalg.LinAlgError:  # rounding, at a tiny τ: the residual tells
+        except np.linalg.LinAlgError:  # rounding, at a tiny τ: the residual shows it
             break
         logits = _damped_update(skew, start, tau, logits, step, residual)
     policy = softmax(logits)
@@ -129,7 +130,7 @@ def solve_regularized(preference: Floats, reference: Floats, tau: float) -> Nash
 def _damped_update(
     skew: Floats, start: Floats, tau: float, logits: Floats, step: Floats, residual: Floats
 ) -> Floats:
-    """Take each game's step, halved until the equation's error falls."""
+    """Take each game's step, halved until the residual falls."""
     size, previous_error = np.ones((len(logits), 1)), (residual**2).sum(-1)
     for _ in range(40):
         candidate = logits - size * step
@@ -142,7 +143,7 @@ def _damped_update(
 
 
 def solve_original(preference: Floats) -> NashPolicies:
-    """Solve each game's linear programme, then its support's equations to full precision."""
+    """Solve each game's linear program, then the equations on its support to full precision."""
     policies = np.array([_polish(matrix, _linear_program(matrix)) for matrix in preference])
     return NashPolicies(policies, np.maximum(exploitability(preference, policies), 0.0))
 
@@ -168,7 +169,7 @@ def _linear_program(preference: Floats) -> Floats:
 
 
 def _polish(preference: Floats, policy: Floats) -> Floats:
-    """Solve (P − ½)π = 0 on the support; keep the rough policy where that is no better."""
+    """Solve (P − ½)π = 0 on the support; keep the given policy unless that is at least as good."""
     support = policy > 1e-8
     inner = (preference - 0.5)[np.ix_(support, support)]
     system = np.vstack([inner, np.ones(support.sum())])

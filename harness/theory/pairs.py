@@ -1,7 +1,7 @@
-"""Which pairs an iteration trains on: how often (chosen i, rejected j) comes up, and its label.
+"""The distribution of an iteration's training pairs (chosen i, rejected j), labels included.
 
-The paper's proposition 6 needs two independent responses and a label drawn with P(i ≻ j). Practice
-takes the best and the worst of K and lets the more probable one win.
+The paper's proposition 6 assumes two independent responses and a label drawn with P(i ≻ j).
+Practice takes the best and the worst of K responses, and the more probable response wins.
 """
 
 from __future__ import annotations
@@ -30,27 +30,26 @@ PowerOfTwo = Annotated[int, AfterValidator(_check_power_of_two)]
 
 
 class IndependentPairs(Component):
-    """Two independent responses of π_t: proposition 6's law, or its argmax-labelled kin."""
+    """Two independent responses of π_t: proposition 6's distribution, or with argmax labels."""
 
     labels: Labels = "bernoulli"
     prompts: int | None = Field(default=None, gt=0)
-    """How many pairs are sampled; none: the law itself."""
+    """Number of sampled pairs; None: the exact distribution."""
 
     def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
-        """Return π_t(i) π_t(j) P(i ≻ j), with P rounded where labels are argmax."""
+        """Return 2 π_t(i) π_t(j) P(i ≻ j), with P rounded where labels are argmax."""
         pair_probability = policy[:, :, None] * policy[:, None, :]
-        # 2 of the ordered pairs (i, j) and (j, i) meet; one of both is chosen
+        # (i, j) and (j, i) are the same comparison; exactly one of the two is chosen
         law = 2 * pair_probability * label_probability(preference, self.labels)
         law /= law.sum((1, 2), keepdims=True)
         return law if self.prompts is None else sample_pairs(law, self.prompts, rng)
 
 
 class BestAndWorst(Component):
-    """The exact law of the tournament's pair: best of K against worst of K, K a power of 2.
+    """The exact distribution of the tournament's pair: best against worst of K, a power of 2.
 
-    Equal to what `harness.training.pairing:Tournament` does to K independent responses, prompts
-    without a decision left out; blocks of the bracket are independent, so they are put together
-    two at a time.
+    Equal to what `harness.training.pairing:Tournament` does to K independent responses, dropped
+    prompts aside; blocks of the bracket are independent, so that they are merged two at a time.
     """
 
     samples: PowerOfTwo = 8
@@ -58,8 +57,8 @@ class BestAndWorst(Component):
     labels: Labels = "argmax"
 
     def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
-        """Return the law of (best, worst), relabelled with P where labels are Bernoulli."""
-        wins = preference >= 0.5  # a tie counts for the first
+        """Return the distribution of (best, worst), relabelled with P for Bernoulli labels."""
+        wins = preference >= 0.5  # a tie counts as a win of the first
         block = policy[:, :, None] * np.eye(policy.shape[1])
         for _ in range(int(np.log2(self.samples))):
             block = _merge_blocks(block, wins)
@@ -69,7 +68,7 @@ class BestAndWorst(Component):
 
 
 class SampledPairing(Component):
-    """What a pairing of `harness train` makes of K responses to each of many sampled prompts."""
+    """The pairs that a pairing of `harness train` chooses from K sampled responses per prompt."""
 
     pairing: Pairing
     samples: int = Field(default=8, gt=1)
@@ -78,7 +77,7 @@ class SampledPairing(Component):
     labels: Labels = "argmax"
 
     def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
-        """Return the share of each pair among all that were kept."""
+        """Return the share of each pair among all pairs kept."""
         shares = np.zeros_like(preference)
         for row, (matrix, probabilities) in enumerate(zip(preference, policy, strict=True)):
             size = (self.prompts, self.samples)
@@ -92,7 +91,7 @@ class SampledPairing(Component):
 
 
 class ResponsePreferences(Mapping[Match, float]):
-    """P(i preferred to j) of a prompt's responses, looked up in the game's matrix."""
+    """P(i preferred to j) of a prompt's responses, looked up lazily in the game's matrix."""
 
     def __init__(self, matrix: Floats, responses: Sequence[int]) -> None:
         self._matrix, self._responses = matrix, responses
@@ -113,25 +112,25 @@ class ResponsePreferences(Mapping[Match, float]):
 
 
 def label_probability(preference: Floats, labels: Labels) -> Floats:
-    """Return how often the first of two wins: P itself, or P rounded, a tie both ways."""
+    """Return the probability that the first is labelled chosen: P, or P rounded with ties at ½."""
     return preference if labels == "bernoulli" else (np.sign(preference - 0.5) + 1) / 2
 
 
 def relabel(weights: Floats, preference: Floats) -> Floats:
-    """Return the same pairs with labels drawn with P: in the mean, a soft label."""
+    """Return the same pairs with labels drawn with P: soft labels in expectation."""
     pair_probability = weights + np.swapaxes(weights, -1, -2)
     return pair_probability * preference
 
 
 def sample_pairs(law: Floats, count: int, rng: np.random.Generator) -> Floats:
-    """Return the shares in a sample of `count` pairs."""
+    """Return the shares in a sample of `count` pairs from the distribution `law`."""
     counts = rng.multinomial(count, law.reshape(len(law), -1) / law.sum((1, 2))[:, None])
     shares: Floats = counts.reshape(law.shape) / count
     return shares
 
 
 def _merge_blocks(block: Floats, wins: np.ndarray) -> Floats:
-    """Return the law of (best, worst) of two blocks from that of one, shape (rows, n, n)."""
+    """Return the distribution of (best, worst) of two blocks from that of one, (rows, n, n)."""
     eye = np.eye(block.shape[-1])
     first = np.broadcast_to(eye[:, None, :], (*wins.shape[-2:], len(eye)))
     second = np.broadcast_to(eye[None, :, :], first.shape)

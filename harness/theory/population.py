@@ -1,7 +1,7 @@
-"""An objective's population loss: its mean over every pair of actions, weighted as pairs come up.
+"""An objective's population loss: its mean over all pairs of actions, weighted by frequency.
 
-The objective is the very function that trains language models. It sees a batch in which each pair
-(chosen i, rejected j) of each game is one row, and a response is one token long.
+The objective is the same function that trains language models. It receives a batch in which each
+pair (chosen i, rejected j) of each game is one row, and each response is one token long.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MIN_SHARE = 1e-13
-"""Share of all pairs below which a pair does not come up."""
+"""Pairs with a smaller share count as absent."""
 ZERO_LOSS = 1e-12
-"""A loss below this is 0."""
+"""Losses below this count as 0."""
 FLAT_CURVATURE = 1e-11
-"""Share of the largest curvature below which a direction is one that the loss does not see."""
+"""Directions with less than this share of the largest curvature count as flat."""
 
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """One iteration's pairs and anchors, a row a game."""
+    """One iteration's pairs and anchors, one row per prompt of a game."""
 
     objective: Objective
     preference: Floats
     """P(i ≻ j), shape (rows, actions, actions)."""
     weights: Floats
-    """How often the pair (chosen i, rejected j) comes up, shape (rows, actions, actions)."""
+    """Frequency of the pair (chosen i, rejected j), shape (rows, actions, actions)."""
     rates: Floats
     """P(y ≻ π_t) of every action, shape (rows, actions)."""
     anchors: Mapping[Anchor, Floats]
@@ -58,7 +58,7 @@ class Population:
         return (weights * losses.reshape(weights.shape)).sum((1, 2))
 
     def exposure(self) -> Floats:
-        """Return how often each action is in a pair with another one, shape (rows, actions)."""
+        """Return each action's frequency in pairs with another action, shape (rows, actions)."""
         off_diagonal = 1 - np.eye(self.weights.shape[-1])
         weights = np.where(self.weights < MIN_SHARE, 0.0, self.weights) * off_diagonal
         exposure: Floats = weights.sum(-1) + weights.sum(-2)
@@ -66,7 +66,7 @@ class Population:
 
 
 def _pair_logps(logps: Tensor) -> Logps:
-    """Lay the log-probabilities of all ordered pairs in one row, games one after the other."""
+    """Return the log-probabilities of all ordered pairs, flattened game by game."""
     square = (*logps.shape, logps.shape[-1])
     chosen = logps[:, :, None].expand(square)
     rejected = logps[:, None, :].expand(square)
@@ -74,19 +74,19 @@ def _pair_logps(logps: Tensor) -> Logps:
 
 
 class Newton(Component):
-    """To the minimiser: Newton's method along the directions that the pairs say something of."""
+    """Exact minimisation: Newton's method along the directions that the loss depends on."""
 
     steps: int = Field(default=50, gt=0)
     max_step: float = Field(default=20.0, gt=0)
     """The longest step, in nats."""
     tolerance: float = Field(default=1e-16, gt=0)
-    """A step that promises to lower the loss by no more than this share of it is the last one."""
+    """Stop at a step whose predicted decrease is at most this share of the loss."""
 
     def solve(self, population: Population, start: Floats) -> Floats:
         """Return the minimiser's logits.
 
         Raises:
-            CheckError: there is none, for instance where pairs only ever go one way.
+            CheckError: there is none, for instance where one action always wins.
         """
         import torch
 
@@ -111,7 +111,7 @@ class Newton(Component):
 def _newton_step(population: Population, logits: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """Return the step, shape (rows, actions), and the loss's slope along it, shape (rows,).
 
-    Curvatures are taken per pair that an action is in, so that a rare action counts as much.
+    Logits are scaled by the frequency of their action, so that rare actions count as much.
     """
     import torch
 
@@ -132,7 +132,7 @@ def _newton_step(population: Population, logits: Tensor, scale: Tensor) -> tuple
 
 
 def _step_fraction(population: Population, logits: Tensor, step: Tensor, slope: Tensor) -> Tensor:
-    """Return each game's share of its step, halved until its loss falls, shape (rows, 1)."""
+    """Return the fraction of each game's step, halved until its loss falls, shape (rows, 1)."""
     import torch
 
     size = torch.ones(len(logits), dtype=logits.dtype)
@@ -149,11 +149,11 @@ def _step_fraction(population: Population, logits: Tensor, step: Tensor, slope: 
 
 
 class GradientDescent(Component):
-    """A number of plain gradient steps in the logits, as training does; then it stops."""
+    """A fixed number of plain gradient steps in the logits, as in training."""
 
     steps: int = Field(default=100, gt=0)
     rate: float = Field(default=0.5, gt=0)
-    """Logits moved per unit of gradient."""
+    """Step size: change of the logits per unit of gradient."""
 
     def solve(self, population: Population, start: Floats) -> Floats:
         """Return the logits after the steps."""

@@ -1,4 +1,4 @@
-"""Theorems 3 and 4 against what happens: bounds, rates, and which constant η settle."""
+"""Theorems 3 and 4 against exact runs: bounds, rates, and the constant η that converge."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from harness.theory.results import Cell, Curve, ExperimentResult, ResultTable, S
 from harness.types import Advance, Track
 
 CONVERGED_KL = 1e-8
-"""KL to the Nash policy, in nats, below which a run counts as settled."""
+"""KL to the Nash policy, in nats, below which a run counts as converged."""
 
 
 class Regret(Component):
@@ -31,15 +31,15 @@ class Regret(Component):
     game: GameSource
     tau: float = Field(gt=0)
     horizons: list[int] = Field(min_length=1)
-    """The T that the theorems are checked at, rising."""
+    """The T at which the theorems are checked, ascending."""
     ratios: list[Annotated[float, Field(ge=1)]]
-    """The constant η/τ that are tried."""
+    """The constant η/τ to try."""
     patience: int = Field(gt=1)
-    """How many iterations a constant η has to settle in."""
+    """Number of iterations within which a constant η has to converge."""
     seed: int = 0
 
     def run(self, track: Track) -> ExperimentResult:
-        """Check both theorems, then every ratio."""
+        """Check both theorems, then every ratio η/τ."""
         preference, reference = self.game.draw(self.seed).rows()
         runs = len(self.horizons) + 1 + len(self.ratios)
         with track("regret", runs * len(reference)) as advance:
@@ -124,8 +124,8 @@ def theorem_3(reference: Floats, tau: float, horizon: int) -> tuple[float, float
     """Return theorem 3's η for T iterations, and its bound on the mixture's duality gap.
 
     Lemma 2's proof gives Reg ≤ ηD + (4τ²B² + 1) T/η. In the tabular game B = 1/τ: equation 5 keeps
-    log π_t/π_ref within an interval of length 1/τ, as it does every best response. D, the largest
-    KL to π_1 = π_ref, is then at most 1/τ, and at most −log of the reference's rarest action.
+    log π_t/π_ref within an interval of length 1/τ, and that of every best response too. D, the
+    largest KL to π_1 = π_ref, is then at most 1/τ, and at most −log π_ref of the rarest action.
     """
     log_ratio_bound = 1 / tau
     gradient_bound = max(log_ratio_bound * tau, 1.0)
@@ -141,7 +141,7 @@ def theorem_4(tau: float, horizon: int) -> float:
 
 
 def _subplot(table: ResultTable, y_label: str) -> Subplot:
-    """Return a table's columns as curves against its first."""
+    """Return a table's columns as curves against its first column."""
     x = [float(row[0]) for row in table.rows if isinstance(row[0], int)]
     curves = [
         Curve(name, x, [value for row in table.rows if isinstance(value := row[k], float)])

@@ -1,6 +1,6 @@
-"""What an experiment finds: tables of figures, and curves to draw.
+"""Results of an experiment: tables, and curves drawn as SVG and PDF files.
 
-Curves as SVG and PDF files: the same bytes for the same figures.
+The same curves give the same bytes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Cell = str | int | float | Estimate
 
 @dataclass(frozen=True, slots=True)
 class ResultTable:
-    """A table: the first column names, the others are figures."""
+    """A table; the first column names the row."""
 
     title: str
     headings: tuple[str, ...]
@@ -43,13 +43,13 @@ class ResultTable:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One curve."""
+    """A labelled curve."""
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
     dashed: bool = False
-    """Drawn dashed, as bounds and predictions are."""
+    """Draw dashed, as bounds and predictions are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,38 +58,36 @@ class Subplot:
 
     title: str
     x_label: str
-    """What the x-axis shows."""
     y_label: str
-    """What the y-axis shows."""
     curves: tuple[Curve, ...]
     log: tuple[bool, bool] = (True, True)
     """Whether the x-axis and the y-axis are logarithmic."""
     corners: tuple[str, ...] = ()
-    """Names of the three actions, where the panel is a triangle."""
+    """Names of the three actions where the subplot is a triangle."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExperimentResult:
-    """All that an experiment finds."""
+    """The tables and figures of an experiment."""
 
     tables: tuple[ResultTable, ...]
     figures: Mapping[str, tuple[Subplot, ...]] = field(default_factory=dict)
-    """Panels side by side, by the figure's name."""
+    """Subplots side by side, by name of the figure."""
 
 
 def mean_over_games(values: Floats, seed: int = 0) -> Estimate:
-    """Return the mean over games with its 95 % bootstrap interval; one game has none."""
+    """Return the mean over games with its 95 % bootstrap interval; one game has no interval."""
     return interval(values.tolist(), seed=seed)
 
 
 def log_spaced_iterations(last: int) -> list[int]:
-    """Return 1, 2, 3, 5, 10, 20, 30, 50, ... up to and with `most`."""
+    """Return 1, 2, 3, 5, 10, 20, 30, 50, ... up to and including `last`."""
     steps = {m * 10**e for e in range(len(str(last))) for m in (1, 2, 3, 5)}
     return sorted({t for t in steps if t < last} | {last})
 
 
 def format_cell(cell: Cell) -> str:
-    """Return a figure with three digits, and its interval if it has one."""
+    """Return a number with three digits, and its interval if it has one."""
     match cell:
         case Estimate(value=value, low=float() as low, high=float() as high):
             return f"{_format_number(value)} [{_format_number(low)}, {_format_number(high)}]"
@@ -113,7 +111,7 @@ def _cell_data(cell: Cell) -> Any:
 
 FORMATS = ("svg", "pdf")
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
-"""Okabe and Ito's, which colour-blind readers can tell apart."""
+"""Okabe and Ito's palette, which colour-blind readers can distinguish."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "preference-harness",
@@ -127,7 +125,7 @@ STYLE: dict[Any, Any] = {
 
 
 def write_figures(report: ExperimentResult, directory: Path) -> list[Path]:
-    """Draw a report's figures into a folder; return the files.
+    """Draw a result's figures into a directory; return the files.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.

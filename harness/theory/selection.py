@@ -1,8 +1,8 @@
-"""What choosing pairs and rounding labels do to INPO's update, against the exact one.
+"""The effect of pair selection and of rounded labels on INPO's update.
 
-The exact update is what the objective makes of independent pairs with Bernoulli labels: equation 5,
-by proposition 6 and lemma 5. Every other source of pairs is measured by the regression of its
-update on the exact one, both as log π_{t+1}/π_t, weighted by π_t.
+The exact update is that of independent pairs with Bernoulli labels: equation 5, by proposition 6
+and lemma 5. Every other source of pairs is measured by the regression of its update on the exact
+one, both as log π_{t+1}/π_t, weighted by π_t.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from harness.theory.results import (
     Subplot,
     mean_over_games,
 )
-from harness.types import Advance, Track
+from harness.types import Advance, Estimate, Track
 
 
 class Selection(Component):
-    """Best and worst of K, labels rounded or not, on several kinds of games."""
+    """Best and worst of K, with rounded and with soft labels, on several kinds of games."""
 
     games: list[GameSource] = Field(min_length=1)
     objective: Objective
     samples: list[PowerOfTwo] = Field(min_length=1)
-    """The K, powers of 2; 2 is independent pairs."""
+    """The K to compare, powers of 2; K = 2 is independent pairs."""
     long_run_samples: PowerOfTwo = 8
-    """The K of the second table, which follows the sources to where they lead."""
+    """The K of the second table, which runs every source of pairs to its end."""
     iterations: int = Field(gt=1)
     tau: float = Field(gt=0)
-    """τ of the regularised game whose gap the second table tells."""
+    """τ of the regularised game whose gap the second table shows."""
     seed: int = 0
 
     def run(self, track: Track) -> ExperimentResult:
@@ -97,7 +97,7 @@ class Selection(Component):
 
 
 def pair_sources(samples: int) -> dict[str, PairSource]:
-    """Return the sources of pairs that are followed, by name."""
+    """Return the sources of pairs of the second table, by name."""
     return {
         "independent, soft": IndependentPairs(),
         "independent, argmax": IndependentPairs(labels="argmax"),
@@ -119,7 +119,7 @@ def log_update(
 
 
 def regression(exact: Floats, observed: Floats, policy: Floats) -> tuple[Floats, Floats]:
-    """Return the slope of `moved` on `exact` and their correlation, each of shape (rows,)."""
+    """Return the slope of `observed` on `exact` and their correlation, each of shape (rows,)."""
     x = exact - (policy * exact).sum(-1, keepdims=True)
     y = observed - (policy * observed).sum(-1, keepdims=True)
     covariance, variance = (policy * x * y).sum(-1), (policy * x * x).sum(-1)
@@ -128,8 +128,12 @@ def regression(exact: Floats, observed: Floats, policy: Floats) -> tuple[Floats,
     return slope, correlation
 
 
+def _value(cell: Cell) -> float:
+    return cell.value if isinstance(cell, Estimate) else float("nan")
+
+
 def _subplots(tables: Sequence[ResultTable]) -> list[Subplot]:
-    """Return the slopes and the correlations against K, a curve a kind of game and label."""
+    """Return slopes and correlations against K, one curve per kind of game and label."""
     subplots = []
     for quantity in ("slope", "correlation"):
         curves = []
@@ -140,7 +144,7 @@ def _subplots(tables: Sequence[ResultTable]) -> list[Subplot]:
             ]
             for k in columns:
                 label = table.headings[k].partition(", ")[2]
-                y = [getattr(row[k], "value", float("nan")) for row in table.rows]
+                y = [_value(row[k]) for row in table.rows]
                 x = [float(str(row[0])) for row in table.rows]
                 curves.append(Curve(f"{name}, {label}", x, y, dashed=label == "soft"))
         title = f"The update's {quantity} on the exact one"
