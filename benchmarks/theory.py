@@ -1,9 +1,9 @@
-"""How long exact games take: an iteration of equation 5, as a ratio to one matrix product.
+"""Time of an iteration of equation 5 on exact games, relative to one matrix product.
 
     python benchmarks/theory.py [--games 1000] [--iterations 10000] [--actions 6] [--json FILE]
 
-The product is numpy's `matmul` of the same games' preference matrices with their policies: what an
-iteration cannot do without. The ratio is of processor time, which a busy machine does not stretch.
+The product is numpy's `matmul` of the same games' preference matrices with their policies, which
+every iteration needs. The ratio is of CPU time, which does not depend on the load of the machine.
 """
 
 import argparse
@@ -18,33 +18,33 @@ from harness.theory.mirror import mirror_descent, shrinking_eta
 
 
 def seconds(work):
-    """Return (wall, processor) seconds of a piece of work."""
-    begun, used = time.perf_counter(), time.process_time()
+    """Return (wall, CPU) seconds of a call."""
+    wall, cpu = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - begun, time.process_time() - used
+    return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def measured(given):
-    """Return processor nanoseconds an iteration and game, of ours and of one matrix product."""
-    game = Random(name="benchmark", games=given.games, actions=given.actions)
+def measure(options):
+    """Return CPU nanoseconds per iteration and game, of the dynamics and of one matrix product."""
+    game = Random(name="benchmark", games=options.games, actions=options.actions)
     preference, reference = game.draw(0).rows()
-    column, record = reference[..., None], [given.iterations]
+    column, record = reference[..., None], [options.iterations]
 
     def descend():
         mirror_descent(preference, reference, eta=shrinking_eta(0.1), tau=0.1, record=record)
 
     def multiply():
-        for _ in range(given.iterations):
+        for _ in range(options.iterations):
             np.matmul(preference, column)
 
-    wall, used = seconds(descend)
+    wall, cpu = seconds(descend)
     _, product = seconds(multiply)
-    each = 1e9 / given.iterations / given.games
+    nanoseconds = 1e9 / options.iterations / options.games
     return {
         "seconds": wall,
-        "iteration_nanoseconds": used * each,
-        "product_nanoseconds": product * each,
-        "ratio": used / product,
+        "iteration_nanoseconds": cpu * nanoseconds,
+        "product_nanoseconds": product * nanoseconds,
+        "ratio": cpu / product,
     }
 
 
@@ -54,14 +54,16 @@ def main(arguments=None):
     parser.add_argument("--iterations", type=int, default=10_000)
     parser.add_argument("--actions", type=int, default=6)
     parser.add_argument("--json", type=Path, help="write the figures here")
-    given = parser.parse_args(arguments)
-    told = measured(given)
-    print(f"{given.games} games × {given.iterations} iterations × {given.actions} actions")
-    print(f"{told['seconds']:.2f} s; processor time an iteration and game: ", end="")
-    print(f"{told['iteration_nanoseconds']:.0f} ns")
-    print(f"one matrix product: {told['product_nanoseconds']:.0f} ns; ratio {told['ratio']:.2f}")
-    if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+    options = parser.parse_args(arguments)
+    figures = measure(options)
+    print(f"{options.games} games × {options.iterations} iterations × {options.actions} actions")
+    print(f"{figures['seconds']:.2f} s; CPU time per iteration and game: ", end="")
+    print(f"{figures['iteration_nanoseconds']:.0f} ns")
+    print(
+        f"one matrix product: {figures['product_nanoseconds']:.0f} ns; ratio {figures['ratio']:.2f}"
+    )
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=1) + "\n")
 
 
 if __name__ == "__main__":

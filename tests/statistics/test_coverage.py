@@ -1,7 +1,8 @@
 """Simulated benchmarks: 95 % intervals hold the truth 93.5 to 96.5 times in a hundred.
 
-All benchmarks of a kind share the draws of one seed, as real ones do that are scored with the
-default seed.
+All benchmarks of a kind share the resamples of one seed, as real ones do that are scored with the
+default seed. Large benchmarks, whose intervals hardly differ from a normal one, are marked
+`faults`; for small and skewed ones plain percentiles fail, as a test below shows.
 """
 
 import functools
@@ -71,7 +72,15 @@ def test_mean_ratings_of_a_category_of_ten_questions():
 
 
 @pytest.mark.parametrize(
-    ("prompts", "mean"), [(805, 0.5), (805, 0.05), (200, 0.25), (200, 0.05), (100, 0.5), (100, 0.1)]
+    ("prompts", "mean"),
+    [
+        pytest.param(805, 0.5, marks=pytest.mark.faults),
+        pytest.param(805, 0.05, marks=pytest.mark.faults),
+        pytest.param(200, 0.25, marks=pytest.mark.faults),
+        (200, 0.05),
+        (100, 0.5),
+        (100, 0.1),
+    ],
 )
 def test_win_rates_of_preferences_that_are_nearly_0_or_1(prompts, mean):
     rng = np.random.default_rng(3)
@@ -94,9 +103,10 @@ def games(rng, skill):
     return ((apart > 0) * weight).sum(axis=-1), weight.sum(axis=-1)
 
 
-def test_win_rates_of_500_prompts_with_two_weighted_games():
+@pytest.mark.parametrize("prompts", [100, pytest.param(500, marks=pytest.mark.faults)])
+def test_win_rates_of_prompts_with_two_weighted_games(prompts):
     rng = np.random.default_rng(4)
     won, weight = games(rng, rng.normal(-0.8, 1.5, size=1_000_000))
     truth = won.sum() / weight.sum()
-    samples = zip(*games(rng, rng.normal(-0.8, 1.5, size=(SIMULATIONS, 500))), strict=True)
+    samples = zip(*games(rng, rng.normal(-0.8, 1.5, size=(SIMULATIONS, prompts))), strict=True)
     check((ratio_interval(*rows, seed=0) for rows in samples), truth)

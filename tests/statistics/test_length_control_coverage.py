@@ -1,8 +1,8 @@
-"""Simulated benchmarks of AlpacaEval's size: the length-controlled interval holds the truth.
+"""Simulated benchmarks of AlpacaEval's size: coverage of the length-controlled interval.
 
-Rows are drawn from the model that is fitted, so that the figure which endless instructions would
-give is known; the gamed rows follow the same model. All benchmarks share the draws of one seed.
-Over 6,000 benchmarks with a figure of 12 and 2,000 with one of 40 it was held by 94.4 and 94.0 %.
+Rows are drawn from the model that is fitted, so that the win rate over infinitely many instructions
+is known; the gamed rows follow the same model. All benchmarks share the resamples of one seed. Over
+6,000 benchmarks with a win rate of 12 and 2,000 with one of 40, coverage was 94.4 and 94.0 %.
 """
 
 import numpy as np
@@ -12,7 +12,7 @@ from scipy.special import expit
 from harness.statistics import length_control_glm
 from harness.statistics.length_control_glm import GamedRows, ModelRows, length_controlled_win_rate
 
-SIMULATIONS, INSTRUCTIONS, REFITS = 1000, 805, 200
+INSTRUCTIONS, REFITS = 805, 200
 LENGTH, DIFFICULTY = -0.9, 0.8
 
 
@@ -47,17 +47,32 @@ def judged(rng, ours):
     return ModelRows(preference, length, baseline, difficulty)
 
 
-@pytest.mark.parametrize("ours", [-0.5, -2.5])
-def test_intervals_of_refits_cover_the_figure_of_endless_instructions(ours):
+def coverage(ours, simulations, end=lambda result: (result.estimate.low, result.estimate.high)):
+    """Return the shares of intervals that hold the truth, lie above it, and lie below it."""
     rng = np.random.default_rng(6)
     truth = 100 * expit(ours + DIFFICULTY * 1.5 * rng.normal(size=1_000_000)).mean()
     held = gamed(rng)
     ends = []
-    for _ in range(SIMULATIONS):
+    for _ in range(simulations):
         rows = judged(rng, ours)
         result = length_controlled_win_rate(rows, held, seed=0, rounds=REFITS, strength=21.5)
-        ends.append((result.estimate.low, result.estimate.high))
+        ends.append(end(result))
     low, high = np.array(ends).T
     above, below = np.mean(low > truth), np.mean(high < truth)
-    assert 0.935 <= 1 - above - below <= 0.965
+    return 1 - above - below, above, below
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("ours", [-0.5, -2.5])
+def test_intervals_of_refits_have_their_nominal_coverage(ours):
+    held, above, below = coverage(ours, 1000)
+    assert 0.935 <= held <= 0.965
     assert max(above, below) <= 0.045
+
+
+def test_intervals_of_refits_cover_as_often_as_they_say():
+    # 40 benchmarks separate these intervals from those of the published standard error, the spread
+    # of p between instructions, which cover 60 %: 34 of 40 then have a probability of 0.1 %, and
+    # fewer than 34 at a coverage of 95 % one of 0.3 %
+    held, *_ = coverage(-2.5, 40)
+    assert held >= 34 / 40

@@ -63,7 +63,7 @@ def test_a_ratio_of_sums_weighs_its_prompts():
     assert comparison.value[0, 1] == pytest.approx(3 / 4 - 1 / 2)
 
 
-def test_who_shares_nothing_is_not_told_apart():
+def test_contestants_without_shared_prompts_do_not_differ_significantly():
     values = np.array([[1.0, np.nan], [1.0, np.nan], [np.nan, 0.0], [np.nan, 0.0]])
     comparison = paired_differences(means(values), seed=0)
     assert np.isnan(comparison.value[0, 1])
@@ -111,23 +111,30 @@ def test_where_nothing_differs_one_test_in_twenty_says_so(kind):
 
 
 def test_a_family_of_equals_is_torn_apart_in_at_most_one_case_of_twenty():
-    """6 equal contestants, 1000 times: the best, chosen by looking, has all as its group."""
+    """6 equal contestants, 300 times: the best, chosen by looking, has all as its group.
+
+    Without Holm's correction over all pairs, p < 0.05 of the best against the worst of 6 in more
+    than a third of the cases; 5 % of 300 plus three standard errors are 26.
+    """
     rng = np.random.default_rng(5)
     torn = significant = 0
-    for _ in range(1000):
+    for _ in range(300):
         values = rng.normal(size=(60, 1)) + rng.normal(size=(60, 6))
         comparison = paired_differences(means(values), seed=0, rounds=200)
         torn += not top_group(comparison, int(np.argmax(values.mean(axis=0)))).all()
         significant += differs_from_baseline(comparison, 0).any()
-    assert torn <= 50
-    assert significant <= 50
+    assert torn <= 26
+    assert significant <= 26
 
 
-def test_two_hundred_contestants_on_805_prompts_take_seconds():
+@pytest.mark.parametrize(
+    ("contestants", "seconds"), [(40, 4), pytest.param(200, 20, marks=pytest.mark.faults)]
+)
+def test_many_contestants_on_805_prompts_take_seconds(contestants, seconds):
     rng = np.random.default_rng(6)
-    values = rng.uniform(size=(805, 200))
+    values = rng.uniform(size=(805, contestants))
     values[rng.uniform(size=values.shape) < 0.001] = np.nan
     start = time.process_time()
     comparison = paired_differences(means(values), seed=0)
-    assert top_group(comparison, 0).shape == (200,)
-    assert time.process_time() - start < 20  # 10 s on 2 cores
+    assert top_group(comparison, 0).shape == (contestants,)
+    assert time.process_time() - start < seconds  # 200: 10 s on 2 cores

@@ -1,4 +1,4 @@
-"""Means over seeds: their intervals hold the truth, and tests between them do not cry wolf."""
+"""Means over seeds: coverage of their intervals, and the error rate of tests between them."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(seeds, spread):
     assert held / trials > 0.928
 
 
-def test_methods_that_differ_by_their_seeds_alone_are_seldom_told_apart():
+def test_methods_that_differ_by_their_seeds_alone_seldom_differ_significantly():
     rng, apart, trials = np.random.default_rng(1), {True: 0, False: 0}, 400
     for _ in range(trials):
         points = scores(rng, 2, 3, 100, 5.0)
@@ -60,7 +60,7 @@ def test_methods_that_differ_by_their_seeds_alone_are_seldom_told_apart():
     assert apart[True] / trials > 0.15  # prompts alone would have been sure of noise
 
 
-def test_nobody_differs_from_itself():
+def test_no_method_differs_from_itself():
     top = np.arange(20.0).reshape(10, 2)
     seed_variance = SeedVariance(np.array([4.0, 9.0]), np.array([2.0, 2.0]))
     comparison = paired_differences(
