@@ -44,8 +44,8 @@ _RENAMED: Mapping[str, str] = {
     "harness.judges.vllm:VLLMJudge": "harness.judges.vllm:VLLMClient",
     "harness.launchers.torchrun:TorchrunLauncher": "harness.launchers.ray:RayLauncher",
     "harness.shape:Shape": "harness.core.hardware:ModelShape",
-    "harness.theory.dynamics:Every": "harness.protocols:PeriodicReference",
-    "harness.theory.dynamics:Fit": "harness.protocols:Fit",
+    "harness.theory.dynamics:Every": "harness.core.iterations:PeriodicReference",
+    "harness.theory.dynamics:Fit": "harness.core.iterations:Fit",
     "harness.theory.games:Drawn": "harness.theory.games:GameDistribution",
     "harness.theory.games:Matrix": "harness.theory.games:MatrixGame",
     "harness.theory.language:GameTexts": "harness.theory.language:GameCorpus",
@@ -55,8 +55,8 @@ _RENAMED: Mapping[str, str] = {
     "harness.training.adapters:Lora": "harness.training.lora:Lora",
     "harness.training.fine_tune:FineTuned": "harness.training.sft:FineTunedPolicy",
     "harness.training.run:Trained": "harness.training.sources:TrainedPolicy",
-    "harness.training.spec:Every": "harness.protocols:PeriodicReference",
-    "harness.training.spec:Fit": "harness.protocols:Fit",
+    "harness.training.spec:Every": "harness.core.iterations:PeriodicReference",
+    "harness.training.spec:Fit": "harness.core.iterations:Fit",
 }
 """Classes (`module:Name`) that have another name, or share a module that was divided."""
 
