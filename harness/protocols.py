@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -26,6 +26,7 @@ from harness.types import (
     ParsedVerdict,
     Policy,
     Prompt,
+    PublishedFigure,
     RawReply,
     Reply,
     Request,
@@ -469,14 +470,19 @@ class Experiment(Protocol):
 class LmEvalEngine(Protocol):
     """An engine whose model lm-eval can load, too."""
 
+    @property
+    def python(self) -> str | None:
+        """The interpreter that has lm-eval; None: the current one."""
+        ...
+
     def lm_eval(self, policy: Policy) -> dict[str, Any]:
-        """Return lm-eval's name of the model, the arguments to make it, and the environment."""
+        """Return `model` (lm-eval's name of the model class), `arguments` and `environment`."""
         ...
 
 
 @runtime_checkable
 class AssetConverter(Protocol):
-    """Makes a file's content out of another that is downloaded."""
+    """Converts a downloaded file into the content of an asset."""
 
     def convert(self, text: str) -> Any:
         """Return the content, to be written as JSON."""
@@ -548,4 +554,13 @@ class TaskSuite(Protocol):
 
     def files(self, folders: Sequence[Path]) -> Mapping[str, str]:
         """Return the records of single items by file name."""
+        ...
+
+
+@runtime_checkable
+class PublishedScores(Protocol):
+    """A benchmark whose published scores can be recomputed from published verdicts."""
+
+    def published(self) -> Iterator[PublishedFigure]:
+        """Yield every published figure beside the one recomputed from its verdicts."""
         ...

@@ -1,19 +1,14 @@
-"""Downloads that go on where they were interrupted.
+"""The protocol data: what belongs to it, and how it is downloaded from its official home.
 
-Protocol data: where it is, what it must be, and how it is brought from its official home.
-
-What there is stands in `configs/assets/`, one file a set. A file is pinned by its own sha256, or by
-that of its content (JSON or JSON lines, parsed and dumped canonically) where only another layout of
-it was seen.
+The sets are described in `configs/assets/`, one file a set. A file is pinned by its own sha256, or
+by that of its content (JSON or JSON lines, parsed and dumped canonically) where only a copy with
+another layout was seen.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -22,89 +17,43 @@ from typing import Any
 from pydantic import model_validator
 
 from harness.core.config import Component, build, load, names
+from harness.core.hub import ASSETS_VARIABLE, assets_directory
 from harness.core.io import flush_file, report_disk_errors, sha256
 from harness.core.seeds import digest
-from harness.errors import AssetError
+from harness.errors import AssetError, first_line
 from harness.protocols import AssetConverter
 
+MIRROR_VARIABLE = "HARNESS_ASSETS_URL"
+"""Environment variable: the URL of a copy of the official homes, laid out as SET/FILE."""
 TIMEOUT_SECONDS = 60
 CHUNK = 1 << 20
-PARTIAL, NOT_SATISFIABLE = 206, 416
-
-
-class DownloadError(Exception):
-    """A download that could not be ended; what came of it is kept."""
-
-
-def fetch(url: str, path: Path) -> None:
-    """Download into a file, going on at its end where the server can.
-
-    Raises:
-        Interrupted: the server cannot be reached, refuses, or broke off.
-    """
-    offset = path.stat().st_size if path.is_file() else 0
-    request = urllib.request.Request(url)
-    if offset:
-        request.add_header("Range", f"bytes={offset}-")
-    try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
-            _write_body(response, path, from_start=response.status != PARTIAL)
-    except urllib.error.HTTPError as error:
-        if error.code != NOT_SATISFIABLE:  # nothing is left to come
-            raise _download_error(error, f"{error.code} {error.reason}") from error
-    except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
-        raise _download_error(error, str(getattr(error, "reason", None) or error)) from error
-
-
-def _write_body(response: http.client.HTTPResponse, path: Path, *, from_start: bool) -> None:
-    expected = response.headers.get("content-length")
-    received = 0
-    with path.open("wb" if from_start else "ab") as file:
-        while chunk := response.read(CHUNK):
-            file.write(chunk)
-            received += len(chunk)
-    if expected is not None and received < int(expected):
-        raise http.client.IncompleteRead(b"", int(expected) - received)
-
-
-def _download_error(error: BaseException, detail: str) -> DownloadError:
-    return DownloadError(
-        f"cannot be fetched ({detail}); try again: it goes on where it was; or fetch it elsewhere "
-        "and name its folder with --assets DIR (laid out as SET/FILE)"
-    )
-
-
-FOLDER_VARIABLE = "HARNESS_ASSETS"
-"""Environment variable: the folder with the sets."""
-MIRROR_VARIABLE = "HARNESS_ASSETS_URL"
-"""Environment variable: a copy of the official homes, laid out as SET/FILE."""
 
 
 class AssetFile(Component):
-    """One file, and what tells it from another."""
+    """One file of a set, and the pin that identifies it."""
 
     name: str
     remote_path: str | None = None
-    """Where it lies at its home; None: under its name."""
+    """The path at the set's home; None: the file's name."""
     url: str | None = None
-    """Where it lies, where that is not at the set's home."""
+    """The address of a file that is not at the set's home."""
     converter: AssetConverter | None = None
-    """What makes it out of what is downloaded."""
+    """Converts the download into the file."""
     sha256: str | None = None
     content_sha256: str | None = None
     stand_in_sha256: str | None = None
-    """Of another file that may be used in its place, and is told where it is."""
+    """The sha256 of another file that may replace this one; scores then say so."""
     unpinned: bool = False
-    """Nothing tells it from another: it was not seen when the others were pinned."""
+    """True for a file that was not available when the others were pinned: it is not checked."""
 
     @model_validator(mode="after")
     def _check_pin(self) -> AssetFile:
         if (self.sha256 is not None) + (self.content_sha256 is not None) + self.unpinned != 1:
-            raise ValueError("give sha256, content_sha256 or unpinned, one of them")
+            raise ValueError("give exactly one of sha256, content_sha256 and unpinned")
         return self
 
     def check(self, path: Path) -> None:
-        """Raise an AssetError when `path` is not this file."""
+        """Raise an AssetError if `path` is not this file."""
         if self.unpinned:
             return
         expected = self.sha256 or self.content_sha256
@@ -116,7 +65,7 @@ class AssetFile(Component):
             )
 
     def is_stand_in(self, path: Path) -> bool:
-        """Say whether `path` is the file that may be used in this one's place."""
+        """Say whether `path` is the file that may replace this one."""
         return self.stand_in_sha256 is not None and sha256(path) == self.stand_in_sha256
 
 
@@ -131,7 +80,7 @@ class AssetSet(Component):
         """Return the file of that name.
 
         Raises:
-            AssetError: the set has none.
+            AssetError: the set has no such file.
         """
         for file in self.files:
             if file.name == name:
@@ -139,53 +88,53 @@ class AssetSet(Component):
         raise AssetError(f"no protocol data called {name!r}")
 
 
-def folder(root: Path | None = None) -> Path:
-    """Return where the sets are: the folder given, HARNESS_ASSETS, or the user's cache."""
-    if configured := root or os.environ.get(FOLDER_VARIABLE):
-        return Path(configured)
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "preference-harness" / "assets"
-
-
 def require(name: str, root: Path | None = None) -> Path:
-    """Return the path of `SET/FILE`, after a look that it is the published file.
+    """Return the path of `SET/FILE` after checking that it is the published file.
 
     Raises:
-        AssetError: it is missing, or another.
+        AssetError: the file is missing, or is not the published one.
     """
     kind, _, file = name.partition("/")
-    path = folder(root) / kind / file
-    pull_it = f"`harness assets pull {kind}`"
+    directory = assets_directory(root)
+    path = directory / kind / file
+    pull_command = f"`harness assets pull {kind}`"
     if not path.is_file():
         raise AssetError(
-            f"{name} is missing in {folder(root)}: bring it with {pull_it}, or name a folder "
-            f"that has it with --assets DIR or {FOLDER_VARIABLE}"
+            f"{name} is missing in {directory}: download it with {pull_command}, or name a "
+            f"directory that has it with --assets DIR or {ASSETS_VARIABLE}"
         )
     try:
         _asset_set(kind).file(file).check(path)
     except AssetError as error:
-        raise AssetError(f"{error}: remove it and bring it with {pull_it}") from error
+        raise AssetError(f"{error}: remove it and download it with {pull_command}") from error
     return path
 
 
 def is_stand_in(name: str, root: Path | None = None) -> bool:
-    """Say whether `SET/FILE`, which is there, is only the published file's stand-in."""
+    """Say whether `SET/FILE`, which must exist, is only a stand-in for the published file."""
     kind, _, file = name.partition("/")
-    return _asset_set(kind).file(file).is_stand_in(folder(root) / kind / file)
+    return _asset_set(kind).file(file).is_stand_in(assets_directory(root) / kind / file)
+
+
+def missing_verdicts(path: Path) -> AssetError:
+    """Return the error of published verdicts that are not in the protocol data."""
+    return AssetError(
+        f"no published verdicts in {path}: name a directory that has them with --assets DIR"
+    )
 
 
 def pull(sets: Sequence[str] = (), root: Path | None = None) -> list[Path]:
-    """Bring the sets named (all, if none is) and return their files; what is right stays.
+    """Download the named sets (default: all) and return their files; intact files are kept.
 
     Raises:
-        AssetError: a file cannot be had, or is not the published one; nothing of it is kept.
+        AssetError: a file cannot be downloaded, or is not the published one and is discarded.
         ConfigError: there is no set of that name.
     """
     paths = []
     for kind in sets or names("assets"):
         assets = _asset_set(kind)
         for file in assets.files:
-            path = folder(root) / kind / file.name
+            path = assets_directory(root) / kind / file.name
             if _state(file, path) != "present":
                 _download(_url(kind, assets, file), file, path)
             paths.append(path)
@@ -193,7 +142,7 @@ def pull(sets: Sequence[str] = (), root: Path | None = None) -> list[Path]:
 
 
 def listing(root: Path | None = None) -> list[dict[str, str]]:
-    """Return every file that a protocol needs: `asset`, `path`, and `state`.
+    """Return every file of the protocol data: `asset`, `path`, and `state`.
 
     The state is present, missing or damaged.
     """
@@ -201,7 +150,7 @@ def listing(root: Path | None = None) -> list[dict[str, str]]:
         {"asset": f"{kind}/{file.name}", "path": str(path), "state": _state(file, path)}
         for kind in names("assets")
         for file in _asset_set(kind).files
-        for path in [folder(root) / kind / file.name]
+        for path in [assets_directory(root) / kind / file.name]
     ]
 
 
@@ -210,8 +159,8 @@ def _asset_set(kind: str) -> AssetSet:
 
 
 @lru_cache(maxsize=16)
-def _load_set(kind: str, directory: Path) -> AssetSet:
-    """Return a set; a folder `configs` at the place may have one of its own."""
+def _load_set(kind: str, working_directory: Path) -> AssetSet:
+    """Return a set; `configs` in the working directory may define its own."""
     asset_set: AssetSet = build(load("assets", kind), f"assets/{kind}")
     return asset_set
 
@@ -234,37 +183,73 @@ def _url(kind: str, assets: AssetSet, file: AssetFile) -> str:
 
 
 def _download(url: str, file: AssetFile, path: Path) -> None:
-    """Bring a file; what came of it before an interruption is kept, and gone on from."""
-    partial_path, complete_path = (
-        path.with_name(f".{path.name}.{suffix}") for suffix in ("part", str(os.getpid()))
+    """Download a file beside its path and move it there once it is checked."""
+    download, complete = (
+        path.with_name(f".{path.name}.{os.getpid()}.{suffix}") for suffix in ("part", "new")
     )
     with report_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fetch(url, partial_path)
-            if file.converter:
-                content = file.converter.convert(partial_path.read_text(encoding="utf-8"))
-                complete_path.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
-            else:
-                partial_path.replace(complete_path)
-            file.check(complete_path)
-            flush_file(complete_path)
-            complete_path.replace(path)
-            partial_path.unlink(missing_ok=True)
-        except DownloadError as error:
-            raise AssetError(f"{url} {error}") from error
-        except (AssetError, ValueError) as error:
-            partial_path.unlink(missing_ok=True)
-            raise AssetError(f"{url}: {error}; nothing was kept") from error
+            _fetch(url, download)
+            _convert(url, file, download, complete)
+            flush_file(complete)
+            complete.replace(path)
         finally:
-            complete_path.unlink(missing_ok=True)
+            download.unlink(missing_ok=True)
+            complete.unlink(missing_ok=True)
+
+
+def _convert(url: str, file: AssetFile, download: Path, complete: Path) -> None:
+    """Turn a download into the file of the set, and check it."""
+    try:
+        if file.converter:
+            content = file.converter.convert(download.read_text(encoding="utf-8"))
+            complete.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
+        else:
+            download.replace(complete)
+        file.check(complete)
+    except (AssetError, ValueError) as error:
+        raise AssetError(f"{url}: {error}; nothing was kept") from error
+
+
+def _fetch(url: str, path: Path) -> None:
+    """Download a URL; an interrupted download starts over when it is run again.
+
+    Raises:
+        AssetError: the server cannot be reached, refuses, or broke off.
+    """
+    import pooch
+    import requests
+
+    download = pooch.HTTPDownloader(timeout=TIMEOUT_SECONDS, chunk_size=CHUNK)
+    try:
+        download(url, str(path), None)
+    except requests.RequestException as error:
+        raise AssetError(
+            f"{url} cannot be downloaded ({_cause(error)}); try again: the download starts over; "
+            "or download it elsewhere and name its directory with --assets DIR (laid out as "
+            "SET/FILE)"
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    """Return the error at the root of a failed request, in one line."""
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"{error.response.status_code} {error.response.reason}"
+    while error.__context__ is not None:
+        error = error.__context__
+    return first_line(error)
 
 
 def _content_sha256(path: Path, is_json_lines: bool = False) -> str:
     try:
         text = path.read_text(encoding="utf-8")
         content: Any = (
-            [json.loads(x) for x in text.split("\n") if x] if is_json_lines else json.loads(text)
+            [json.loads(line) for line in text.split("\n") if line]
+            if is_json_lines
+            else json.loads(text)
         )
         return digest(content)
     except (OSError, ValueError, RecursionError) as error:

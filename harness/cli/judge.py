@@ -130,10 +130,10 @@ def bridge(
 
 def published_verdicts(benchmark: Any, name: str, judge: str, assets: Path | None) -> list[Path]:
     """Return the files of the protocol data with a judge's verdicts on several models."""
-    from harness.benchmarks import assets as protocol
+    from harness.core.hub import assets_directory
     from harness.errors import AssetError
 
-    folder = protocol.folder(assets) / name.replace("-", "_") / "annotations"
+    folder = assets_directory(assets) / name.replace("-", "_") / "annotations"
     paths = sorted(folder.glob("*.json*")) if judge == benchmark.default_judge else []
     if not paths:
         raise AssetError(

@@ -28,6 +28,7 @@ def command(
     Exit code 0 says that all of them are within their tolerance.
     """
     from harness.errors import CheckError, ConfigError
+    from harness.protocols import PublishedScores
 
     by_benchmark: dict[str, list[PublishedFigure]] = {}
     benchmarks = (
@@ -36,7 +37,7 @@ def command(
         else factory.judged_benchmarks(assets)
     )
     for name, benchmark in benchmarks.items():
-        if hasattr(benchmark, "published"):
+        if isinstance(benchmark, PublishedScores):
             by_benchmark[name] = list(benchmark.published())
         elif bench:
             raise ConfigError(f"nothing was published of {bench}: there is nothing to verify")

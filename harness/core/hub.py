@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -19,8 +20,12 @@ from harness.types import Message, Policy
 
 if TYPE_CHECKING:
     import torch
+    from tiktoken import Encoding
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+ASSETS_VARIABLE = "HARNESS_ASSETS"
+"""Environment variable: the directory with the protocol data."""
+TIKTOKEN_VARIABLE = "TIKTOKEN_CACHE_DIR"
 LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError, json.JSONDecodeError)
 
 
@@ -30,6 +35,31 @@ class RenderedConversation:
 
     token_ids: tuple[int, ...]
     text: str
+
+
+def assets_directory(configured: Path | None = None) -> Path:
+    """Return the directory with the protocol data.
+
+    `configured` if it is given, else HARNESS_ASSETS, else the user's cache directory.
+    """
+    if directory := configured or os.environ.get(ASSETS_VARIABLE):
+        return Path(directory)
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "preference-harness" / "assets"
+
+
+def tiktoken_encoding(name: str, assets: Path) -> Encoding:
+    """Return a tiktoken encoding, from `assets/tiktoken` where that directory exists.
+
+    Raises:
+        OSError: the encoding's file is not cached and cannot be downloaded.
+        ValueError: tiktoken has no such encoding.
+    """
+    import tiktoken
+
+    if (cache := assets / "tiktoken").is_dir():
+        os.environ.setdefault(TIKTOKEN_VARIABLE, str(cache))
+    return tiktoken.get_encoding(name)
 
 
 def load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:

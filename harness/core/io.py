@@ -5,16 +5,19 @@ A user's files: JSON and JSON lines, plain or gzip; what does not fit is told in
 
 from __future__ import annotations
 
+import csv
 import errno
 import gzip
 import hashlib
 import json
 import os
+import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from harness.core.seeds import digest
 from harness.errors import InputError, StoreError
@@ -205,6 +208,31 @@ def check_rows(path: Path, rows: Any, expected: str, *keys: str) -> list[dict[st
             f"{reason}; expected {expected}"
         )
     return rows
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file with a header line.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is not UTF-8.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Return rows as JSON lines.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+
+
+def file_name(label: str) -> str:
+    """Return a label as a file name that cannot leave its directory."""
+    return re.sub(r"^\.", "%2E", quote(label, safe=" +,@()=", errors="replace"))
 
 
 def file_stem(path: Path) -> str:

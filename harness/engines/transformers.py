@@ -236,6 +236,8 @@ class TransformersEngine(Component):
     """Samples with transformers, on a processor or one GPU."""
 
     gpus: ClassVar[int] = 1
+    python: ClassVar[str | None] = None
+    """lm-eval runs in the current interpreter."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """auto: float32 on a processor, bfloat16 on a GPU."""
     batch_size: int = Field(256, gt=0, exclude=True)

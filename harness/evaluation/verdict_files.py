@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from harness.core.workspace import Workspace, read_graded, result_path, write_files, write_result
 from harness.errors import AssetError, InputError
@@ -13,16 +12,7 @@ from harness.evaluation import run
 from harness.evaluation.run import annotate_score
 from harness.evaluation.submissions import all_turns
 from harness.protocols import Benchmark
-from harness.types import Graded, PublishedFigure, Score
-
-
-@runtime_checkable
-class Published(Protocol):
-    """A benchmark with figures that were published, and the verdicts that they were made of."""
-
-    def published(self) -> Iterator[PublishedFigure]:
-        """Yield every published figure beside the one that is made of its verdicts here."""
-        ...
+from harness.types import Graded, Score
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ Arena-Hard v2.0's questions (39 languages); on AlpacaEval, held out, it is at mo
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
+
+from harness.core.hub import assets_directory, tiktoken_encoding
 
 TokenCounter = Callable[[str], int]
 
@@ -73,16 +73,13 @@ def token_counter(model: str) -> tuple[TokenCounter, str]:
     """
     import tiktoken
 
-    cache = Path(os.environ.get("HARNESS_ASSETS", ".")) / "tiktoken"
-    if "TIKTOKEN_CACHE_DIR" not in os.environ and cache.is_dir():
-        os.environ["TIKTOKEN_CACHE_DIR"] = str(cache)
     try:
         name = tiktoken.encoding_name_for_model(model)
     except KeyError:
         description = f"as if by {DEFAULT_ENCODING}, no tokenizer of this judge being known: it may be 20 % off"
         return estimator(RATES[DEFAULT_ENCODING]), f"an estimate {description}"
     try:
-        encoding = tiktoken.get_encoding(name)
+        encoding = tiktoken_encoding(name, assets_directory())
     except (OSError, ValueError):
         description = f"an estimate of tiktoken's {name}, {ACCURACY} (its file is not here)"
         return estimator(RATES.get(name, RATES[DEFAULT_ENCODING])), description

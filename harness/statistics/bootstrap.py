@@ -23,6 +23,8 @@ TIE_TOLERANCE = 1e-12
 """Relative distance within which a replicate counts as equal to the point estimate."""
 BLOCK_SIZE = 4_000_000
 """The most numbers that a block of resamples may hold."""
+SMALL_SAMPLE = 50
+"""Below this count an interval is reported with a note."""
 
 
 def interval(
@@ -48,6 +50,12 @@ def interval(
         return estimate
     error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
     return Estimate(estimate.value, estimate.low, estimate.high, error)
+
+
+def small_sample_note(count: int, unit: str) -> tuple[str, ...]:
+    """Return a note where there are too few items for an interval to say much, else nothing."""
+    note = f"only {count} {unit}: too few for an informative interval"
+    return (note,) if count < SMALL_SAMPLE else ()
 
 
 def ratio_interval(

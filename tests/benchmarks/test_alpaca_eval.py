@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from harness.benchmarks import assets
 from harness.benchmarks.alpaca_eval import benchmark as alpaca_eval
 from harness.benchmarks.alpaca_eval import files, judge_prompt
 from harness.benchmarks.alpaca_eval.benchmark import AlpacaEval, is_ours_first, prompt_id
 from harness.core.config import build, load
+from harness.core.hub import ASSETS_VARIABLE
 from harness.errors import AssetError, CheckError, MissingDependencyError
 from harness.protocols import Benchmark
 from harness.types import Answer, Graded, ParsedVerdict, Reply, Verdict
@@ -29,7 +29,7 @@ def cached_rows(_):
 @pytest.fixture
 def benchmark(monkeypatch, tmp_path):
     monkeypatch.setattr(alpaca_eval, "_rows", cached_rows)
-    monkeypatch.setenv(assets.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(ASSETS_VARIABLE, str(tmp_path))
     return build(load("bench", "alpaca-eval"))
 
 
@@ -165,7 +165,7 @@ def test_the_figures_are_the_published_ones(benchmark):
     assert score.items[4]["baseline_length"] == len("base é")
     unparsed, small_sample, missing = score.notes
     assert small_sample.startswith("only 4 verdicts")
-    assert unparsed == "1 of 5 verdicts could not be read and are left out"
+    assert unparsed == "1 of 5 verdicts could not be parsed and are excluded"
     assert missing.startswith("no length_controlled_win_rate: alpaca_eval/df_gamed.csv is missing")
     assert "harness assets pull alpaca_eval" in missing
     assert "--assets DIR" in missing

@@ -98,7 +98,7 @@ def test_a_preference_that_is_none_is_refused(tmp_path, preference):
 def test_contestants_of_one_file_are_told_apart(tmp_path):
     rows = [annotation(generator_2="x"), annotation(generator_2="y", preference=2)]
     assert [loaded.label for loaded in read_verdicts(written(tmp_path, rows))] == ["x", "y"]
-    with pytest.raises(InputError, match="more than once"):
+    with pytest.raises(InputError, match="are repeated"):
         read_verdicts(written(tmp_path, [annotation(), annotation()]))
 
 
@@ -116,9 +116,9 @@ def test_a_byte_order_mark_does_no_harm(tmp_path):
 
 BOTH = [row("one"), row("two")]
 NOT_FITTING = {
-    "none": ([], r"answers nothing"),
+    "none": ([], r"has no answers"),
     "unknown": ([*BOTH, row("three")], r"1 of 3 instructions are not .*'three': .*--bench"),
-    "doubled": ([*BOTH, row("two", "y")], r"1 instructions are there more than once, .*'two'"),
+    "doubled": ([*BOTH, row("two", "y")], r"1 instructions are repeated, .*'two'"),
     "long": ([*BOTH, row("z" * 500)], r"'z{60}\.\.\.'"),
     "no output": ([{"instruction": "one"}], r"row 0 .*has no 'output'"),
     "null": ([row("one"), row("two", None)], r"1 of 2 rows .*row 1 .*'output' is null"),

@@ -2,10 +2,11 @@
 
 import gzip
 import json
+from dataclasses import replace
 
 import pytest
 
-from harness.benchmarks.arena_hard import files as files
+from harness.benchmarks.arena_hard import files
 from harness.benchmarks.arena_hard import verdicts as rules
 from harness.benchmarks.arena_hard.v01 import CONTINUE_REQUEST, ArenaHard
 from harness.errors import CheckError, InputError
@@ -92,7 +93,7 @@ def test_the_score_by_hand():
         "unparsed": 1,
         "labels": ["A>B", None],
     }
-    assert score.notes[0] == "1 of 6 games could not be read and are left out"
+    assert score.notes[0] == "1 of 6 games could not be parsed and are excluded"
     assert score.notes[1].startswith("only 5 games")
 
 
@@ -211,7 +212,7 @@ def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
     ]
     (loaded,) = files.read_verdicts(lines(tmp_path / "j.jsonl", rows))
     assert [v.parsed.label for v in loaded.verdicts] == ["B>A"]
-    assert loaded.notes == ("1 judgments of j.jsonl were there twice: the last counts",)
+    assert loaded.notes == ("1 judgments of j.jsonl are repeated: the last of each counts",)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +224,7 @@ def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
         ('{"uid": "q1", "games": [null]}\n{"uid": "q', "line 2 is not JSON .* cut off"),
         ("[1]", "line 1 holds a list"),
         ("", "is empty"),
-        (json.dumps(battle("nobody")), "row 1 has 'nobody' as its winner"),
+        (json.dumps(battle("nobody")), "row 1 has the winner 'nobody'"),
     ],
 )
 def test_verdicts_that_do_not_fit_are_told(tmp_path, text, message):
@@ -237,9 +238,9 @@ def test_verdicts_that_do_not_fit_are_told(tmp_path, text, message):
     ("row", "message"),
     [
         ({"uid": "q9", "messages": [{"content": "x"}]}, "'q9': remove them"),
-        ({"uid": "q1", "choices": []}, "another form"),
+        ({"uid": "q1", "choices": []}, "unexpected form"),
         ({"uid": "q1", "messages": [{"content": {"answer": 3}}]}, "is a number, not text"),
-        ({"uid": "q1"}, "another form"),
+        ({"uid": "q1"}, "unexpected form"),
     ],
 )
 def test_answers_that_do_not_fit_are_told(tmp_path, row, message):
@@ -252,12 +253,13 @@ def test_a_label_that_v01_does_not_know_is_no_verdict(label):
     assert rules.parse_label(label, rules.LABEL_SCORES) is None
 
 
-def test_no_name_leaves_its_folder():
-    for name in ("../../x", "a/b", ".x", "x" * 500):
-        file_name = files.file_name(name)
-        assert "/" not in file_name
-        assert not file_name.startswith(".")
-        assert len(file_name) <= 120
+@pytest.mark.parametrize("label", ["../../x", "a/b", ".x", "x" * 500])
+def test_no_label_leaves_its_directory(label):
+    for path in files.files(replace(graded(LABELS), label=label, judge=label), {}):
+        *directories, name = path.split("/")
+        assert len(directories) <= 3
+        assert not any(part.startswith(".") for part in (*directories, name))
+        assert len(name) <= 120 + len(".jsonl")
 
 
 def test_a_zero_length_answer_is_an_answer(shared):

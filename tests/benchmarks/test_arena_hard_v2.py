@@ -94,7 +94,7 @@ def test_a_prompt_of_which_a_game_is_unread_is_dropped_whole(bench, ids):
     (score,) = bench.score([Graded("me", "j", (), (), tuple(verdicts))])
     assert score.items[0]["weight"] == 0
     assert score.counts["judged"] == complete_score.counts["judged"] - 1
-    assert f"1 of {2 * COUNT} prompts have a game that could not be read" in score.notes[0]
+    assert f"1 of {2 * COUNT} prompts have an unparsed game" in score.notes[0]
     before = sum(item["weight"] for item in complete_score.items)
     assert sum(i["weight"] for i in score.items) == before - complete_score.items[0]["weight"]
     assert any("no style control: the answers of both sides" in n for n in score.notes)
@@ -158,12 +158,12 @@ def test_upstreams_figures_lie_within_the_tolerance_that_is_told(own_and_upstrea
         controlled_value = own.estimates[controlled].value
         assert theirs.estimates[controlled].value == pytest.approx(controlled_value, abs=3)
         assert theirs.estimates[raw].low < theirs.estimates[raw].value
-        assert any("bounds hold 90 %" in note for note in theirs.notes)
+        assert any("90 % intervals" in note for note in theirs.notes)
 
 
 def test_nothing_that_could_be_read_is_an_error(bench):
     unparsed = tuple(Verdict(f"q{game}", None, "j") for game in rules.GAME_SUFFIXES)
-    with pytest.raises(CheckError, match="no prompt of which both games"):
+    with pytest.raises(CheckError, match="no prompt with two parsed games"):
         bench.score([Graded("me", "j", (), (), unparsed)])
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from harness.benchmarks import assets
 from harness.benchmarks.mt_bench import data as data
 from harness.core.config import Component, build, load
+from harness.core.hub import ASSETS_VARIABLE
 from harness.core.stages import ExternalInput
 from harness.errors import AssetError, CheckError, ConfigError, InputError
 from harness.evaluation.submissions import answer_stage, load_answers
@@ -185,7 +185,7 @@ def test_figures_are_pooled_by_turn_and_by_category(mt_bench):
         "repeats": 0,
         "questions": 80,
     }
-    assert score.notes == ("1 of 160 ratings could not be read and are left out",)
+    assert score.notes == ("1 of 160 ratings could not be parsed and are excluded",)
     assert score.items[1] == {
         "prompt_id": "81#2",
         "question": 81,
@@ -222,8 +222,8 @@ def test_of_several_ratings_the_last_counts_and_upstream_averages_all(mt_bench):
         "outside": 1,
     }
     assert score.notes == (
-        "1 of 160 ratings could not be read and are left out (1 of them outside 1 to 10)",
-        "4 ratings were given again later: the last of each answer counts",
+        "1 of 160 ratings could not be parsed and are excluded (1 of them outside 1 to 10)",
+        "4 ratings are repeated: the last of each answer counts",
     )
     upstream = build({**load("bench", "mt-bench"), "scoring": {"compat": "upstream"}})
     pooled = score_of(upstream, ratings)
@@ -236,8 +236,8 @@ def test_few_equal_or_absent_ratings_are_told(mt_bench):
     score = score_of(mt_bench, all_ratings()[:4])
     assert score.notes == (
         "156 answers were not judged",
-        "all ratings are equal: the intervals say nothing",
-        "only 4 verdicts: an interval of so few says little",
+        "all ratings are equal: the intervals are uninformative",
+        "only 4 verdicts: too few for an informative interval",
     )
     assert (score.estimates["score"].low, score.estimates["score"].high) == (5, 5)
     (low,) = {estimate.low for estimate in score_of(mt_bench, all_ratings()[:2]).estimates.values()}
@@ -245,7 +245,7 @@ def test_few_equal_or_absent_ratings_are_told(mt_bench):
 
 
 def test_without_a_rating_there_is_no_figure(mt_bench):
-    with pytest.raises(CheckError, match="no rating of me could be read"):
+    with pytest.raises(CheckError, match="no rating of me could be parsed"):
         score_of(mt_bench, all_ratings(lambda n, t: None))
 
 
@@ -260,7 +260,7 @@ def test_references_of_another_judge_come_from_its_file(tmp_path):
     (tmp_path / "other.jsonl").write_text(row.replace("101", "102"))
     assert data.load_references(str(tmp_path / "other.jsonl"), tmp_path) == {102: ("one", "two")}
     (tmp_path / "bad.jsonl").write_text('{"question_id": 101, "choices": []}\n')
-    with pytest.raises(InputError, match="a reference has another form"):
+    with pytest.raises(InputError, match="a reference has an unexpected form"):
         data.load_references(str(tmp_path / "bad.jsonl"), tmp_path)
 
 
@@ -272,7 +272,7 @@ def test_a_question_without_a_reference_cannot_be_judged(mt_bench, monkeypatch):
 
 
 def test_missing_data_is_told_with_the_command_that_brings_it(tmp_path, monkeypatch):
-    monkeypatch.setenv(assets.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(ASSETS_VARIABLE, str(tmp_path))
     bench = build(load("bench", "mt-bench"))
     with pytest.raises(AssetError, match="harness assets pull mt_bench"):
         bench.prompts()

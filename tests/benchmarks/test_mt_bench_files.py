@@ -138,8 +138,8 @@ def test_what_a_verdicts_file_has_beside_verdicts_is_told(mt_bench, tmp_path):
     ]
     loaded, other = mt_bench.read_verdicts(written(tmp_path, rows))
     assert loaded.notes == (
-        "1 stored scores are not what their judgments say: the stored ones count",
-        "1 verdicts were given to another prompt than the protocol's",
+        "1 stored scores differ from their judgments: the stored ones count",
+        "1 verdicts answer another prompt than the protocol's",
         "verdicts of more than one judge: gpt-4 (2), claude-v1 (1)",
     )
     assert [v.model for v in loaded.verdicts] == ["gpt-4", "claude-v1", "gpt-4"]
@@ -153,7 +153,7 @@ def test_a_rating_that_there_is_not_is_none(mt_bench, tmp_path, score):
 
 
 ANSWERS = {
-    "empty": (b"\n\n", "answers nothing"),
+    "empty": (b"\n\n", "has no answers"),
     "cut": (b'{"question_id": 81}\n{"question_id": 82, "cho', r"line 2 is not JSON .*cut off"),
     "list": (b"[1]\n", "line 1 holds a list"),
     "latin": (b'{"a": "\xe4"}', r"is not UTF-8 \(byte 7\)"),
@@ -163,7 +163,7 @@ ANSWERS = {
     "no number": ([{"choices": []}], r"question None"),
     "truth": ([answer_row(True)], r"question True"),
     "twice": ([answer_row(), answer_row()], "question 81 is answered twice"),
-    "no choices": ([answer_row(choices=[])], r"the answer to question 81 has another form"),
+    "no choices": ([answer_row(choices=[])], r"the answer to question 81 has an unexpected form"),
     "null": ([answer_row(turns=["a", None])], r"question 81 has an answer whose 'turn' is null"),
     "three": ([answer_row(turns="abc")], "has 3 turns, not 2"),
     "surrogate": (b'{"question_id": 81, "choices": [{"turns": ["\\ud800"]}]}', "surrogate pair"),

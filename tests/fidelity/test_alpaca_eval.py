@@ -47,10 +47,16 @@ def published(shared):
 
 @pytest.fixture
 def graded(shared, workspace):
-    """Return what evaluates a model's published answers with the judge at a URL."""
+    """Return what evaluates a model's published answers with the judge at a URL.
+
+    The length-controlled figure, which is checked elsewhere, is computed at a given C and without
+    an interval.
+    """
+    scoring = {"C": 2.782559402207126, "rounds": 0}
 
     def evaluation(model, url, **judge):
-        bench = build({**load("bench", "alpaca-eval"), "assets": str(shared / "assets")})
+        options = {"assets": str(shared / "assets"), "scoring": scoring}
+        bench = build({**load("bench", "alpaca-eval"), **options})
         client = build({**load("judge", "gpt-4-1106-preview"), "base_url": url, **judge})
         return Evaluation(
             benchmark=bench,
@@ -170,7 +176,7 @@ def test_a_run_that_was_stopped_goes_on(shared, workspace, replay, published, se
     assert 30 <= stored < 805
     done = subprocess.run(line, capture_output=True, text=True, check=True)
     data = json.loads(done.stdout)
-    assert data["asked"] == 805 - stored
+    assert data["new_requests"] == 805 - stored
     rate = data["score"]["estimates"]["win_rate"]["value"]
     assert rate == pytest.approx(float(published["gemma-7b-it"]["win_rate"]), abs=1e-6)
     # asked twice: only what was in flight when the process was stopped

@@ -124,12 +124,12 @@ def test_replies_without_a_rating_are_asked_again(graded, workspace, replay):
 
 def test_a_judge_that_refuses_for_good_leaves_unread_ratings(graded, workspace, replay):
     server = replay("mt_bench", "--faults", "refuse=0.3", "--seed", "1")
-    result = evaluate(graded("mamba_0_5_dpo_ep1", server.url, unread_attempts=2), workspace)
+    result = evaluate(graded("mamba_0_5_dpo_ep1", server.url, unparsed_attempts=2), workspace)
     counts = result.score.counts
     # asked twice, 0.3² of the answers stay without a rating
     assert 3 <= counts["unparsed"] <= 30
     assert counts["judged"] == 160 - counts["unparsed"]
-    assert any("could not be read and are left out" in note for note in result.score.notes)
+    assert any("could not be parsed and are excluded" in note for note in result.score.notes)
 
 
 def test_of_the_two_models_none_is_flagged(bench, shared):

@@ -1,23 +1,21 @@
-"""AlpacaEval 2.0: 805 instructions, a baseline's answers, one judged comparison an instruction.
+"""AlpacaEval 2.0: 805 instructions, each answer compared once with a baseline's.
 
 After tatsu-lab/alpaca_eval 0.6.6, `weighted_alpaca_eval_gpt4_turbo` (arXiv 2404.04475). What
-differs: verdicts that cannot be read are asked again, counted and told; a bootstrap interval
-stands beside the published standard error; a model's answers are matched by their instruction.
+differs: requests with an unparsable reply are sent again, and the rest is counted and reported; a
+bootstrap interval accompanies the published standard error; answers are matched by instruction.
 
 The judge sees the two answers as `m` (first) and `M` (second), in an order drawn from the
-instruction. `read` returns P(first preferred), as it was asked; `score` draws the order again and
-turns it into P(ours preferred), the published `preference` less 1.
+instruction. `parse` returns P(first preferred), in the order of the request; `score` draws the
+order again and turns it into P(ours preferred), which is the published `preference` minus 1.
 
-AlpacaEval's leaderboard rows beside what the harness makes of the same annotations.
-
-Of every model in `published.csv` whose annotations are there. The length-controlled win rate is
-held twice: at the C of the published weights, where it is the published figure, and at the C that
-cross-validation chooses here, which depends on the machine in alpaca_eval itself.
+`published` recomputes the leaderboard rows of the models in `published.csv` whose annotations are
+available. The length-controlled win rate is compared twice: at the C of the published weights,
+where it must equal the published figure, and at the C that cross-validation chooses here, which in
+alpaca_eval itself depends on the machine.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections import Counter
@@ -34,10 +32,11 @@ from harness.benchmarks.alpaca_eval.files import is_ours_first, prompt_id
 from harness.benchmarks.alpaca_eval.judge_prompt import TEMPLATE, TEMPLATE_SHA256, template
 from harness.benchmarks.alpaca_eval.length_control import METRIC, AlpacaEvalScoring
 from harness.core.config import Component
-from harness.core.io import sha256
+from harness.core.hub import assets_directory
+from harness.core.io import read_csv, sha256
 from harness.errors import AssetError
 from harness.protocols import PolicySource, Sampling
-from harness.statistics.bootstrap import interval
+from harness.statistics.bootstrap import interval, small_sample_note
 from harness.statistics.intervals import to_percent
 from harness.statistics.length_control_glm import STRENGTHS
 from harness.types import (
@@ -56,7 +55,18 @@ from harness.types import (
 
 BASELINE = "alpaca_eval/alpaca_eval_gpt4_baseline.json"
 FIRST, SECOND = "m", "M"
-SMALL_SAMPLE = 50
+"""What the judge calls the two answers."""
+LEADERBOARD, ANNOTATIONS = "alpaca_eval/published.csv", "alpaca_eval/annotations"
+EXACT, AT_C, BY_INSTRUCTION, CHOSEN = 1e-6, 1e-5, 1e-3, 0.16
+"""Tolerances of published figures in percentage points; the first one also of counts."""
+MISSING_ANSWERS = 2.0
+"""The tolerance of a mean length, in characters, if answers are missing."""
+ESTIMATES = ("win_rate", "discrete_win_rate")
+COUNTS = ("n_wins", "n_wins_base", "n_draws", "n_total")
+WHY_CHOSEN = "cross-validation chooses another C: its folds depend on numpy and the CPU"
+WHY_LENGTH = "published over answers that the annotations do not include"
+WHY_ROWS = "published with difficulties looked up by row; rows are missing"
+PublishedRow = Mapping[str, str]
 
 
 class AlpacaEval(Component):
@@ -73,18 +83,18 @@ class AlpacaEval(Component):
         "top_logprobs": 5,
     }
     sampling: Sampling
-    """For policies that answer here; published answers were sampled in many ways."""
+    """For policies that answer here; published answers used various settings."""
     assets: Path | None = Field(None, exclude=True)
-    """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
+    """The directory with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
     scoring: length_control.AlpacaEvalScoring = length_control.AlpacaEvalScoring()
     both_orders: bool = False
-    """Ask every comparison in both orders and take the mean: twice the price, no position bias."""
+    """Judge every pair in both orders and take the mean: twice the cost, no position bias."""
 
     def prompts(self) -> list[Prompt]:
         """Return the 805 instructions, with `dataset` and the `baseline`'s name in `meta`.
 
         Raises:
-            AssetError: the protocol data is missing, or another.
+            AssetError: the protocol data is missing, or is not the published one.
         """
         return [
             Prompt(
@@ -92,28 +102,28 @@ class AlpacaEval(Component):
                 messages=(Message("user", row["instruction"]),),
                 meta={"dataset": row["dataset"], "baseline": row["generator"]},
             )
-            for row in _rows(assets.folder(self.assets))
+            for row in _rows(assets_directory(self.assets))
         ]
 
     def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
-        """Return nothing: there is one turn."""
+        """Return nothing: the benchmark has one turn."""
         return []
 
     def sampling_for(self, prompt: Prompt) -> Sampling:
-        """Return how every instruction is answered."""
+        """Return the sampling of all instructions."""
         return self.sampling
 
     def baseline_answers(self) -> list[Answer]:
         """Return the published answers of gpt4_1106_preview."""
         return [
             Answer(prompt_id(row["instruction"]), row["output"])
-            for row in _rows(assets.folder(self.assets))
+            for row in _rows(assets_directory(self.assets))
         ]
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Ask for every instruction whose answers differ: once, under the prompt's id.
+        """Return one comparison per instruction whose answers differ, under the prompt's id.
 
-        With `both_orders` a second time, the answers swapped.
+        With `both_orders`, a second one has the answers swapped.
 
         Raises:
             MissingDependencyError: alpaca-eval is not installed.
@@ -132,9 +142,10 @@ class AlpacaEval(Component):
         return requests
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Read P(first preferred) from the log-probabilities of `m` and `M`; neither: unread.
+        """Return P(first preferred) from the log-probabilities of `m` and `M`.
 
-        The token that was sampled does not matter; of two, one that is not told has no weight.
+        The sampled token does not matter. A token that is not among the reported ones has no
+        weight; if neither is, the reply is unparsable.
         """
         logprobs = replies[-1].top_logprobs
         if logprobs is None or len(logprobs) != 1:
@@ -147,26 +158,26 @@ class AlpacaEval(Component):
         return ParsedVerdict(weight / (weight + math.exp(second - max(first, second))))
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
-        """Ask again; alpaca_eval leaves it unread."""
+        """Ask again; alpaca_eval leaves the comparison unparsed."""
         return request
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
-        """Return the published figures: `win_rate` with its standard error, and counts.
+        """Return the published figures: win rates in percent, and counts.
 
-        Answers that equal the baseline's are draws. Unread verdicts are left out and counted.
-        `win_rate` and `discrete_win_rate` are in percent; the interval of the first is a bootstrap
-        over instructions. `avg_length` is in code points, cut to a whole number, over all answers.
-        `length_controlled_win_rate` is there where its data is, else a note says how to get it; its
-        standard error is the bootstrap's, `lc_standard_error` the published one.
+        Answers equal to the baseline's are draws. Unparsed verdicts are excluded and counted. The
+        interval of `win_rate` is a bootstrap over instructions. `avg_length` is in code points,
+        truncated to an integer, over all answers. `length_controlled_win_rate` needs its own data,
+        or a note says how to get it; its standard error is the bootstrap's, `lc_standard_error` the
+        published one.
 
         Raises:
-            CheckError: no verdict could be read.
+            CheckError: there is no parsed verdict.
         """
         return [self._score(contestant) for contestant in graded]
 
     def sources(self) -> Mapping[str, str]:
-        """Return the sha256 of the instructions with the baseline's answers, and of the prompt."""
-        folder = assets.folder(self.assets)
+        """Return the sha256 of the baseline's answers, the gamed rows and the judge prompt."""
+        folder = assets_directory(self.assets)
         files = [name for name in (BASELINE, length_control.GAMED) if (folder / name).is_file()]
         return {name: sha256(folder / name) for name in files} | {TEMPLATE.name: TEMPLATE_SHA256}
 
@@ -179,8 +190,8 @@ class AlpacaEval(Component):
         return files.read_verdicts(path)
 
     def published(self) -> Iterator[PublishedFigure]:
-        """Yield the leaderboard's figures beside those made here of the same annotations."""
-        return published_figures(self, assets.folder(self.assets))
+        """Yield the leaderboard's figures beside those recomputed from the same annotations."""
+        return published_figures(self, assets_directory(self.assets))
 
     def files(self, graded: Graded) -> Mapping[str, str]:
         """Return `model_outputs.json` and `annotations.json`."""
@@ -202,14 +213,14 @@ class AlpacaEval(Component):
             "discrete_win_rate": to_percent(Estimate(sum(map(_discrete, judged)) / len(judged))),
         }
         unparsed = counts["unparsed"]
-        note = f"{unparsed} of {len(items)} verdicts could not be read and are left out"
-        folder = assets.folder(self.assets)
+        note = f"{unparsed} of {len(items)} verdicts could not be parsed and are excluded"
+        folder = assets_directory(self.assets)
         length_controlled = length_control.estimates(
             items, _positions(folder, graded), folder, scoring=self.scoring
         )
         score_notes = (
             *((note,) if unparsed else ()),
-            *small_sample_note(len(judged)),
+            *small_sample_note(len(judged), "verdicts"),
             *both_orders_note(graded),
         )
         notes = (*graded.notes, *score_notes, *length_controlled.notes)
@@ -238,7 +249,7 @@ def _slots(instruction: str, ours: str, theirs: str) -> tuple[str, str]:
 
 
 def _items(graded: Graded) -> list[dict[str, Any]]:
-    """Return one row a prompt; its preference is P(ours preferred), None where unread."""
+    """Return one row per prompt; its preference is P(ours preferred), None if unparsed."""
     theirs = {answer.prompt_id: answer.text for answer in graded.baseline}
     dataset = {prompt.id: prompt.meta.get("dataset", "") for prompt in graded.prompts}
     preferred = files.preferences(graded)
@@ -255,9 +266,9 @@ def _items(graded: Graded) -> list[dict[str, Any]]:
 
 
 def _positions(folder: Path, graded: Graded) -> list[int] | None:
-    """Return where each instruction stands in the eval set.
+    """Return each instruction's index in the eval set.
 
-    None where the published difficulties do not hold: another prompt or another baseline.
+    None if the published difficulties do not apply: there are other prompts or another baseline.
     """
     if not (folder / BASELINE).is_file():
         return None
@@ -271,15 +282,9 @@ def _positions(folder: Path, graded: Graded) -> list[int] | None:
     return [positions[answer.prompt_id] for answer in graded.answers] if is_official else None
 
 
-def small_sample_note(judged: int) -> tuple[str, ...]:
-    """Say so where there are too few verdicts for a figure to mean much."""
-    note = f"only {judged} verdicts: an interval of so few says little"
-    return (note,) if judged < SMALL_SAMPLE else ()
-
-
 def both_orders_note(graded: Graded) -> tuple[str, ...]:
-    """Say so where comparisons were asked in both orders."""
-    note = "every comparison was asked in both orders; the published protocol draws one"
+    """Return a note if comparisons were judged in both orders."""
+    note = "every comparison was judged in both orders; the published protocol draws one"
     swapped = any(v.request_id.endswith(files.SWAPPED) for v in graded.verdicts)
     return (note,) if swapped else ()
 
@@ -302,30 +307,15 @@ def _discrete(preference: float) -> float:
     return 0.5 if preference == 0.5 else float(preference > 0.5)
 
 
-LEADERBOARD, ANNOTATIONS = "alpaca_eval/published.csv", "alpaca_eval/annotations"
-EXACT, AT_C, BY_INSTRUCTION, CHOSEN = 1e-6, 1e-5, 1e-3, 0.16
-"""Tolerances, in percentage points; of counts the first."""
-MISSING_ANSWERS = 2.0
-"""By how many characters a mean length may differ where answers are missing."""
-ESTIMATES = ("win_rate", "discrete_win_rate")
-COUNTS = ("n_wins", "n_wins_base", "n_draws", "n_total")
-WHY_CHOSEN = "cross-validation chooses another C: its folds depend on numpy and the processor"
-WHY_LENGTH = "published over answers that the annotations do not hold"
-WHY_ROWS = "published with difficulties looked up by row; rows are missing"
-PublishedRow = Mapping[str, str]
-
-
 def published_figures(benchmark: AlpacaEval, folder: Path) -> Iterator[PublishedFigure]:
-    """Yield every published figure with its recomputation.
+    """Yield every published figure beside its recomputation.
 
     Raises:
-        AssetError: there is no table of published rows.
+        AssetError: the table of published rows is missing.
     """
     if not (table := folder / LEADERBOARD).is_file():
-        raise AssetError(f"{table} is missing: name a folder that has it with --assets DIR")
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
+        raise AssetError(f"{table} is missing: name a directory that has it with --assets DIR")
+    for row in read_csv(table):
         path = folder / ANNOTATIONS / f"{row['model']}.json.gz"
         if path.is_file():
             (graded,) = benchmark.read_verdicts(path)
@@ -396,6 +386,6 @@ def _rescore(benchmark: AlpacaEval, graded: Graded, **options: object) -> Score:
 
 
 def _published_c(row: PublishedRow) -> float | None:
-    """Return the published C, on the grid of those tried; None where nothing was fitted."""
+    """Return the published C, rounded to the grid; None if nothing was fitted."""
     text = row.get("regularisation_C_published")
     return min(STRENGTHS, key=lambda c: abs(c - float(text))) if text else None

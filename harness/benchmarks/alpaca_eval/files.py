@@ -1,9 +1,9 @@
 """alpaca_eval's files: answers (`model_outputs.json`) and verdicts (`annotations.json`).
 
-Both are JSON lists. A row is matched by its instruction, so that the order of a file does not
-matter; `output_1` is the baseline's answer, a `preference` of 1 its win and of 2 ours. Kept apart
-from a draw: a preference that is null, NaN or -1, which alpaca_eval writes where its judge's reply
-could not be read. 0 is its old code for a draw.
+Both are JSON lists. Rows are matched by instruction, so that the order of a file does not matter;
+`output_1` is the baseline's answer, a `preference` of 1 is the baseline's win and one of 2 is ours.
+A preference of null, NaN or -1, which alpaca_eval writes for an unparsable reply, is not a draw; 0
+is its old code for a draw.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from harness.types import Answer, Answers, Graded, Message, ParsedVerdict, Promp
 ANSWERS = "a JSON list of objects with 'instruction' and 'output', both text"
 VERDICTS = "a JSON list of objects with 'instruction', 'output_1', 'output_2' and 'preference'"
 SWAPPED = "/swapped"
-"""What the id of a request ends with that shows the answers in the other order."""
+"""The suffix of the id of a request that shows the answers in the other order."""
 DRAW, FAILED, OLD_DRAW = 1.5, -1, 0
 
 
 def prompt_id(instruction: str) -> str:
-    """Return an instruction's name: it depends on its text and not on its place."""
+    """Return an instruction's id, which depends on its text alone."""
     return hashlib.sha256(instruction.encode()).hexdigest()[:16]
 
 
 def is_ours_first(instruction: str) -> bool:
-    """Say whether our answer is shown first; the same for every model, as published."""
+    """Say whether our answer is shown first; this is the same for every model, as published."""
     rng = random.Random("is_switched_outputs" + instruction + "0")
     return rng.choices([False, True], k=1)[0]
 
@@ -48,11 +48,11 @@ def orient_preference(value: float, instruction: str) -> float:
 def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
     """Read an answers file and match it to the prompts; other keys are ignored.
 
-    The name is the generator's where the rows agree on one, or the file's.
+    The name is the generator's if the rows agree on one, else the file's.
 
     Raises:
-        InputError: the file cannot be read; rows are of another form; an instruction is doubled or
-            unknown; nothing is answered.
+        InputError: the file cannot be read; rows have an unexpected form; an instruction is
+            repeated or unknown; the file has no answers.
     """
     rows = check_rows(path, read_json(path, ANSWERS), ANSWERS, "instruction", "output")
     _check_known(path, rows, prompts)
@@ -62,11 +62,11 @@ def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
 
 
 def read_verdicts(path: Path) -> list[Graded]:
-    """Read a verdicts file; contestants are told apart by `generator_2`, rows keep their order.
+    """Read a verdicts file; `generator_2` identifies contestants, and rows keep their order.
 
     Raises:
-        InputError: the file cannot be read; rows are of another form; an instruction is doubled;
-            a preference is neither between 1 and 2 nor one that says that there is none.
+        InputError: the file cannot be read; rows have an unexpected form; an instruction is
+            repeated; a preference is neither between 1 and 2 nor a code for a missing one.
     """
     keys = ("instruction", "output_1", "output_2")
     rows = check_rows(path, read_json(path, VERDICTS), VERDICTS, *keys)
@@ -89,7 +89,7 @@ def answers_file(graded: Graded) -> dict[str, str]:
 
 
 def rename_prompts(graded: Graded, name: Callable[[Prompt], str]) -> Graded:
-    """Return the same with other names for the prompts."""
+    """Return the submission with other prompt ids."""
     ids = {prompt.id: name(prompt) for prompt in graded.prompts}
     return replace(
         graded,
@@ -115,10 +115,10 @@ def _outputs(graded: Graded) -> list[dict[str, Any]]:
 
 
 def preferences(graded: Graded) -> dict[str, float | None]:
-    """Return P(ours preferred) by prompt id; None where the verdict could not be read.
+    """Return P(ours preferred) by prompt id; None for an unparsed verdict.
 
-    Equal answers are draws, and are not asked. Where both orders were asked it is their mean, and
-    None where one of them could not be read.
+    Equal answers are draws and are not judged. If both orders were judged it is their mean, or
+    None if either is unparsed.
     """
     theirs = {answer.prompt_id: answer.text for answer in graded.baseline}
     parsed = {verdict.request_id: verdict.parsed for verdict in graded.verdicts}
@@ -190,7 +190,7 @@ def _prompt(name: str, row: Mapping[str, Any]) -> Prompt:
 
 
 def _parse_preference(path: Path, row: Mapping[str, Any]) -> ParsedVerdict | None:
-    """Return a row's verdict as the judge was asked: P(first preferred)."""
+    """Return a row's verdict in the order of its request: P(first preferred)."""
     preference = row.get("preference")
     if (
         preference is None
@@ -204,23 +204,23 @@ def _parse_preference(path: Path, row: Mapping[str, Any]) -> ParsedVerdict | Non
             repr(preference) if isinstance(preference, int | float) else json_type(preference)
         )
         raise InputError(
-            f"{path}: the preference for {shorten(row['instruction'])!r} is {description}; it must lie "
-            "between 1 (the baseline wins) and 2 (ours does), or be null where there is none"
+            f"{path}: the preference for {shorten(row['instruction'])!r} is {description}; it must "
+            "lie between 1 (the baseline wins) and 2 (ours wins), or be null if there is none"
         )
     return ParsedVerdict(orient_preference(value - 1, row["instruction"]))
 
 
 def _check_known(path: Path, rows: Sequence[dict[str, Any]], prompts: Sequence[Prompt]) -> None:
-    """Refuse answers to something else, second answers, and none at all."""
+    """Refuse unknown and repeated instructions, and a file without answers."""
     known = {prompt.text for prompt in prompts}
     instructions = {row["instruction"] for row in rows}
     if unknown := sorted(instructions - known):
         raise InputError(
-            f"{path}: {len(unknown)} of {len(instructions)} instructions are not this benchmark's, e.g. "
-            f"{shorten(unknown[0])!r}: remove them, or name another benchmark with --bench"
+            f"{path}: {len(unknown)} of {len(instructions)} instructions are not this benchmark's, "
+            f"e.g. {shorten(unknown[0])!r}: remove them, or name another benchmark with --bench"
         )
     if not rows:
-        raise InputError(f"{path} answers nothing; expected {ANSWERS}")
+        raise InputError(f"{path} has no answers; expected {ANSWERS}")
     _check_single(path, rows)
 
 
@@ -228,7 +228,7 @@ def _check_single(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     counts = Counter(row["instruction"] for row in rows)
     if repeated := [text for text, count in counts.items() if count > 1]:
         raise InputError(
-            f"{path}: {len(repeated)} instructions are there more than once, e.g. "
+            f"{path}: {len(repeated)} instructions are repeated, e.g. "
             f"{shorten(repeated[0])!r}: keep one row each"
         )
 

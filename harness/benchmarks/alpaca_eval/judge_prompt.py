@@ -1,8 +1,9 @@
-"""Filling a ChatML template and cutting it into messages, letter for letter as alpaca_eval does.
+"""AlpacaEval's judge prompt: a ChatML template, filled and split exactly as alpaca_eval does.
 
-Two quirks are part of the protocol: a text that holds a later placeholder swallows what belongs
-there, and a text that holds ChatML markers ends its message or begins another. One thing differs:
-what follows the role `system` in its line (`system name=...`) is dropped, messages here have none.
+Two quirks are part of the protocol: a text that contains a later placeholder receives the value
+meant for that, and a text that contains ChatML markers ends its message or starts another. One
+thing differs: text after the role `system` (`system name=...`) is dropped, since messages here have
+no name.
 """
 
 from __future__ import annotations
@@ -17,39 +18,19 @@ from pathlib import Path
 from harness.errors import AssetError, MissingDependencyError
 from harness.types import Message
 
-TEMPLATE_SHA256 = "784227e6dc2832fc08c43d2c8ea3a308e7523780187a1aaad2f85e30bac85f62"
-
 TEMPLATE = Path("evaluators_configs/alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf.txt")
-
+TEMPLATE_SHA256 = "784227e6dc2832fc08c43d2c8ea3a308e7523780187a1aaad2f85e30bac85f62"
 START, END = "<|im_start|>", "<|im_end|>"
 PLACEHOLDER = re.compile(r"{([^ \s]+?)}")
 
 
-def fill_template(template: str, values: Mapping[str, str]) -> str:
-    """Replace the first occurrence of every placeholder, in the order of the template."""
-    for name in dict.fromkeys(PLACEHOLDER.findall(template)):
-        template = template.replace("{" + name + "}", values[name], 1)
-    return template
-
-
-def parse_messages(text: str) -> tuple[Message, ...]:
-    """Cut a text in ChatML into messages."""
-    return tuple(_parse_message(part) for part in text.strip().split(START)[1:])
-
-
-def _parse_message(part: str) -> Message:
-    line, _, rest = part.partition("\n")
-    role = line.strip()
-    return Message("system" if role.startswith("system") else role, rest.split(END, 1)[0].strip())
-
-
 @lru_cache(maxsize=1)
 def template() -> str:
-    """Return the judge prompt of the installed alpaca-eval, which is found but never imported.
+    """Return the judge prompt of the installed alpaca-eval, which is located but never imported.
 
     Raises:
         MissingDependencyError: alpaca-eval is not installed.
-        AssetError: its prompt is not the one that the published figures were made with.
+        AssetError: its prompt is not that of the published figures.
     """
     spec = importlib.util.find_spec("alpaca_eval")
     locations = spec.submodule_search_locations if spec else None
@@ -61,3 +42,21 @@ def template() -> str:
     if hashlib.sha256(data).hexdigest() != TEMPLATE_SHA256:
         raise AssetError(f"{path} is not the prompt of alpaca-eval 0.6.6: {install}")
     return data.decode()
+
+
+def fill_template(template: str, values: Mapping[str, str]) -> str:
+    """Replace the first occurrence of each placeholder, in the order of the template."""
+    for name in dict.fromkeys(PLACEHOLDER.findall(template)):
+        template = template.replace("{" + name + "}", values[name], 1)
+    return template
+
+
+def parse_messages(text: str) -> tuple[Message, ...]:
+    """Split a ChatML text into messages."""
+    return tuple(_parse_message(part) for part in text.strip().split(START)[1:])
+
+
+def _parse_message(part: str) -> Message:
+    line, _, rest = part.partition("\n")
+    role = line.strip()
+    return Message("system" if role.startswith("system") else role, rest.split(END, 1)[0].strip())

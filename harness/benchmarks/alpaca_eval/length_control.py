@@ -1,13 +1,12 @@
-"""AlpacaEval 2.0's length-controlled win rate: the protocol data, and what is said of the fit.
+"""AlpacaEval 2.0's length-controlled win rate: its protocol data, and the notes on its fit.
 
-`df_gamed.csv` holds the gamed baseline's rows and, by `index`, the difficulty of the instruction at
-that place of the eval set. Difficulties are looked up by instruction; alpaca_eval looks them up by
-the row's place, which is another's where an instruction before it has no row (`upstream`).
+`df_gamed.csv` holds the rows of the gamed baseline and, by `index`, the difficulty of the
+instruction at that index of the eval set. Difficulties are looked up by instruction; alpaca_eval
+looks them up by row number, which is wrong after an instruction without a row (`upstream`).
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +18,7 @@ from pydantic import Field
 
 from harness.benchmarks import assets
 from harness.core.config import Component
+from harness.core.io import read_csv
 from harness.errors import AssetError, CheckError
 from harness.statistics.length_control_glm import (
     GamedRows,
@@ -32,42 +32,41 @@ from harness.types import Estimate
 GAMED = "alpaca_eval/df_gamed.csv"
 METRIC = "length_controlled_win_rate"
 STAND_IN_NOTE = (
-    f"{GAMED} is a reconstruction: at a given C {METRIC} is as published, but the C chosen, and "
-    "with it the figure by about 0.15 points, can differ"
+    f"{GAMED} is a reconstruction: at a given C {METRIC} is as published, but the chosen C can "
+    "differ, which changes it by about 0.15 points"
 )
 FOREIGN_NOTE = (
-    f"{METRIC}: other instructions or another baseline than AlpacaEval's, so the term of their "
-    "difficulty, which is published for those alone, is left out"
+    f"{METRIC}: without the difficulty term, which is published for AlpacaEval's instructions and "
+    "baseline only"
 )
 BY_ROW_NOTE = (
-    f"{METRIC}: difficulties were looked up by the row's place, as alpaca_eval does, though these "
-    "are other instructions or another baseline than AlpacaEval's"
+    f"{METRIC}: difficulties were looked up by row number, as alpaca_eval does, although the "
+    "instructions or the baseline are not AlpacaEval's"
 )
 
 
 class AlpacaEvalScoring(Component):
-    """How the figures are made of the verdicts."""
+    """How the scores are computed from the verdicts."""
 
     compat: Literal["upstream"] | None = None
-    """`upstream`: length control with alpaca_eval's folds, and with its slip where rows are
-    missing."""
+    """`upstream`: alpaca_eval's folds, and its lookup of difficulties by row number."""
     C: float | None = Field(default=None, gt=0)
-    """The inverse of the penalty; None: chosen by cross-validation, as published."""
+    """The inverse penalty strength; None: chosen by cross-validation, as published."""
     seed: int = 0
-    """Of the bootstraps."""
+    """The seed of the bootstraps."""
     rounds: int = Field(default=1000, ge=0)
-    """Refits of the length-controlled interval; 0: no interval."""
+    """Refits for the length-controlled interval; 0: no interval."""
 
 
 @dataclass(frozen=True)
 class LengthControlResult:
-    """Estimates in percent, what must be said of them, and what they rest on."""
+    """Estimates in percent, with notes and the constants of the fit."""
 
     estimates: dict[str, Estimate] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     details: dict[str, Any] = field(default_factory=dict)
     contributions: tuple[float, ...] = ()
-    """Of each item to the figure, in percent; empty where there is none."""
+    """Each item's contribution to the length-controlled win rate, in percent."""
 
 
 def estimates(
@@ -77,13 +76,14 @@ def estimates(
     *,
     scoring: AlpacaEvalScoring,
 ) -> LengthControlResult:
-    """Return the estimates; without the data, a note alone.
+    """Return the estimates, or only a note if the data is missing.
 
     Args:
-        items: The score's rows, unread ones included.
-        places: Of each item's instruction in the eval set; None: it is another set or baseline.
-        folder: With the protocol data.
-        scoring: Whether as alpaca_eval does, C, and the bootstrap's seed and size.
+        items: The score's rows, unparsed ones included.
+        positions: The index of each item's instruction in the eval set; None: the instructions or
+            the baseline are not AlpacaEval's.
+        folder: The directory with the protocol data.
+        scoring: The variant, C, and the bootstrap's seed and size.
     """
     upstream = scoring.compat == "upstream"
     indices = range(len(items)) if upstream else positions
@@ -115,14 +115,13 @@ def estimates(
 
 @lru_cache(maxsize=2)
 def read_gamed(path: Path) -> tuple[GamedRows, dict[int, float]]:
-    """Return the gamed rows, and every instruction's difficulty by its place in the eval set.
+    """Return the gamed rows, and the instructions' difficulties by index in the eval set.
 
     Raises:
-        AssetError: the file is not what it should be.
+        AssetError: the file cannot be read.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = read_csv(path)
         difficulty = {int(row["index"]): float(row["instruction_difficulty"]) for row in rows}
         columns = ("preference", "std_delta_len", "instruction_difficulty")
         return GamedRows(*(_column(rows, name) for name in columns)), difficulty
@@ -135,13 +134,13 @@ def judged_rows(
     positions: Sequence[int] | None,
     difficulty: Mapping[int, float],
 ) -> ModelRows:
-    """Return the items as the model's rows; without places no difficulty is known.
+    """Return the items as the model's rows; without positions they have no difficulties.
 
     Raises:
-        CheckError: there is an instruction of unknown difficulty.
+        CheckError: the difficulty of an instruction is unknown.
     """
     if unknown := sorted(set(positions or ()) - set(difficulty)):
-        raise CheckError(f"no difficulty is known of the instruction at place {unknown[0]}")
+        raise CheckError(f"the difficulty of the instruction at index {unknown[0]} is unknown")
     preferences = [np.nan if i["preference"] is None else i["preference"] for i in items]
     return ModelRows(
         np.array(preferences, dtype=np.float64),
@@ -159,12 +158,12 @@ def _strength_note(fit: LengthControlFit, *, chosen: bool) -> tuple[str, ...]:
     if fit.strength is None:
         return ()
     near = " and ".join(f"{value:.2f} at C = {c:.4g}" for c, value in fit.neighbors.items())
-    how = "cross-validation chose C" if chosen else "C was given as"
-    return (f"{METRIC}: {how} = {fit.strength:.4g}; it would be {near}",)
+    how = "cross-validation chose" if chosen else "set to"
+    return (f"{METRIC}: {how} C = {fit.strength:.4g}; it would be {near}",)
 
 
 def _details(fit: LengthControlFit, difficulty: str) -> dict[str, Any]:
-    """Return the constants of the fit: C, the figure at its neighbours, whose difficulties."""
+    """Return C, the win rate at the neighbouring values of C, and the lookup of difficulties."""
     near = {f"{c:.6g}": value for c, value in fit.neighbors.items()}
     constants = {"C": fit.strength, "at_neighbouring_C": near, "difficulty_by": difficulty}
     return {METRIC: constants}

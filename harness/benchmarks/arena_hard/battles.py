@@ -1,12 +1,13 @@
-"""Arena-Hard's win rates: closed form, and as arena-hard-auto makes them of its battles.
+"""Arena-Hard's win rates from battles: in closed form, and as arena-hard-auto computes them.
 
-All battles are against one baseline, so the Bradley-Terry fit that upstream makes has a closed
-form: a model's rating against the baseline is the logit of its share of points.
+All battles are against one baseline, so upstream's Bradley-Terry fit has a closed form: a model's
+rating relative to the baseline is the logit of its share of points.
 
-`upstream` replays what made the published bounds (arena-hard-auto at 4813756): 100 rounds, seed 42,
-the rows of *all* models drawn together, percentiles of the Elo rating. Where the baseline is not
-gpt-4-0314 its name is never passed on: ratings are then left with a mean of nought, and a model's
-percentile is compared with the baseline's own. A model that a round has no row of is scored 50.
+`upstream_bounds` replays the bootstrap behind the published bounds (arena-hard-auto at 4813756):
+100 rounds, seed 42, the rows of *all* models resampled together, percentiles of the Elo rating.
+Upstream never passes on the name of a baseline other than gpt-4-0314: ratings then keep a mean of
+zero, and a model's percentile is compared with the baseline's own. A model without a row in a
+round scores 50.
 """
 
 from __future__ import annotations
@@ -20,24 +21,24 @@ from harness.statistics.resampling import Floats, Indices
 
 ROUNDS, SEED, PERCENTILES = 100, 42, (2.5, 97.5)
 SCALE, MIN_SHARE = 400.0, 1e-6
-"""Elo points a factor of ten; the share of points that is taken for 0, or short of 1."""
+"""Elo points per factor of ten in the odds; shares are clipped to [MIN_SHARE, 1 - MIN_SHARE]."""
 ANCHORED_BASELINE = "gpt-4-0314"
 OUTCOMES = (0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Battles:
-    """Rows in the order of the files: a strong verdict is three of them."""
+    """Rows in the order of the files; a strong verdict takes three rows."""
 
     model: Indices
-    """Whose row it is, shape (rows,)."""
+    """The index of each row's model, shape (rows,)."""
     points: Floats
-    """What the model won: 0, ½ or 1; shape (rows,)."""
+    """The model's points: 0, ½ or 1; shape (rows,)."""
     model_count: int
 
 
 def pool_battles(contestants: Sequence[Sequence[tuple[float, int]]]) -> Battles:
-    """Lay the games, (won, weight), of all contestants in rows."""
+    """Return the games, (won, weight), of all contestants as rows."""
     rows = [
         (index, points)
         for index, games in enumerate(contestants)
@@ -50,12 +51,12 @@ def pool_battles(contestants: Sequence[Sequence[tuple[float, int]]]) -> Battles:
 
 
 def win_rates(battles: Battles) -> Floats:
-    """Return every model's share of points, shape (models,); NaN without a row."""
+    """Return every model's share of points, shape (models,); NaN for a model without rows."""
     return _shares(_encode(battles), battles.model_count)
 
 
 def upstream_bounds(battles: Battles, baseline: str) -> tuple[Floats, Floats]:
-    """Return the lower and upper bounds in percent, rounded as published, each (models,)."""
+    """Return lower and upper bounds in percent, rounded as published, each of shape (models,)."""
     generator, codes = np.random.RandomState(SEED), _encode(battles)
     rounds = [
         _shares(codes[generator.randint(0, len(codes), len(codes))], battles.model_count)
@@ -76,13 +77,13 @@ def upstream_bounds(battles: Battles, baseline: str) -> tuple[Floats, Floats]:
 
 
 def elo(shares: Floats) -> Floats:
-    """Return the rating against the baseline of a share of points."""
+    """Return the Elo rating relative to the baseline that a share of points implies."""
     inside = np.clip(shares, MIN_SHARE, 1 - MIN_SHARE)
     return np.asarray(SCALE * np.log10(inside / (1 - inside)))
 
 
 def rounded_percent(share: Floats) -> Floats:
-    """Return shares as upstream writes them into its table: percent, two decimals, NaN as 50."""
+    """Return shares as upstream's table has them: percent, two decimals, NaN as 50."""
     return np.asarray(np.round(100 * np.nan_to_num(share, nan=0.5), 2))
 
 
@@ -91,7 +92,7 @@ def _win_rate_against(rating: Floats, baseline: float) -> Floats:
 
 
 def _encode(battles: Battles) -> Indices:
-    """Return one number a row: whose it is, and whether it was lost, drawn or won."""
+    """Return one code per row: the model, and whether it lost, drew or won."""
     return np.asarray(len(OUTCOMES) * battles.model + (2 * battles.points).astype(np.int64))
 
 

@@ -1,8 +1,7 @@
-"""The judge's texts of Arena-Hard, taken out of the settings file of arena-hard-auto's repository.
+"""Arena-Hard's protocol data: questions, the baselines' answers, the judge's prompts.
 
-The v2.0 prompt is v0.1's; for creative writing the judge is not told to answer first.
-
-Arena-Hard's protocol data: questions, the baselines' answers, the judge's prompts.
+The judge's prompts are extracted from the settings file of arena-hard-auto's repository. v2.0 uses
+v0.1's prompt; for creative writing the judge is not instructed to answer first.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from harness.errors import AssetError, InputError
 from harness.types import Answer, JudgeRequest, Message, Prompt
 
 PATTERNS = (r"\[\[([AB<>=]+)\]\]", r"\[([AB<>=]+)\]")
+PLACEHOLDERS = ("QUESTION", "ANSWER_A", "ANSWER_B")
 UPSTREAM_PLACEHOLDERS = {
     "{question_1}": "{QUESTION}",
     "{answer_1}": "{ANSWER_A}",
@@ -42,7 +42,7 @@ class JudgeTextsV01(Component):
     """`protocol.json` of v0.1."""
 
     def convert(self, text: str) -> dict[str, Any]:
-        """Return the protocol's texts out of `config/judge_config.yaml`."""
+        """Return the protocol's texts from the text of `config/judge_config.yaml`."""
         system, template = _judge_texts(text)
         return {
             "source": SOURCE.format("v0.1"),
@@ -60,7 +60,7 @@ class JudgeTextsV2(Component):
     """`protocol.json` of v2.0."""
 
     def convert(self, text: str) -> dict[str, Any]:
-        """Return the protocol's texts out of `config/judge_config.yaml`."""
+        """Return the protocol's texts from the text of `config/judge_config.yaml`."""
         system, template = _judge_texts(text)
         creative = system.replace(OWN_ANSWER, "").replace(WITH_OWN, "answers.")
         hard = {"baseline": BASELINES["hard_prompt"], "system_prompt": system}
@@ -78,26 +78,23 @@ class JudgeTextsV2(Component):
 
 
 def _judge_texts(text: str) -> tuple[str, str]:
-    """Return the judge's system prompt and the template of the question."""
+    """Return the judge's system prompt and the user template."""
     try:
         settings = yaml.safe_load(text)
         system, template = settings["system_prompt"], settings["prompt_template"][0]
     except (yaml.YAMLError, LookupError, TypeError) as error:
-        raise AssetError(f"the settings file has another form ({error!r})") from error
+        raise AssetError(f"the settings file has an unexpected form ({error!r})") from error
     for theirs, ours in UPSTREAM_PLACEHOLDERS.items():
         template = template.replace(theirs, ours)
     return str(system), str(template)
 
 
-PLACEHOLDERS = ("QUESTION", "ANSWER_A", "ANSWER_B")
-
-
 @lru_cache(maxsize=4)
 def questions(path: Path) -> tuple[Prompt, ...]:
-    """Return the questions in their published order, in either form.
+    """Return the questions in their published order; both published layouts are read.
 
     Raises:
-        AssetError: the file is not what it should be.
+        AssetError: the file cannot be read.
     """
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
@@ -111,7 +108,7 @@ def protocol(path: Path) -> dict[str, Any]:
     """Return the judge's texts.
 
     Raises:
-        AssetError: the file is not what it should be.
+        AssetError: the file cannot be read.
     """
     try:
         payload: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -122,10 +119,10 @@ def protocol(path: Path) -> dict[str, Any]:
 
 @lru_cache(maxsize=8)
 def published_answers(name: str, folder: str, root: Path) -> dict[str, str]:
-    """Return a baseline's published answers by question.
+    """Return a baseline's published answers by question id.
 
     Raises:
-        AssetError: they are missing or not what they should be.
+        AssetError: the answers are missing or cannot be read.
     """
     path = assets.require(f"{folder}/model_answer/{name}.jsonl", root)
     try:
@@ -133,6 +130,24 @@ def published_answers(name: str, folder: str, root: Path) -> dict[str, str]:
         return {files.question_id(path, row): files.read_answer(path, row)[0] for row in rows}
     except InputError as error:
         raise AssetError(str(error)) from error
+
+
+def load_protocol(version: str, root: Path) -> dict[str, Any]:
+    """Return the judge's texts of a version, which names its asset set.
+
+    Raises:
+        AssetError: the file is missing, or is not the published one.
+    """
+    return protocol(assets.require(f"{version}/protocol.json", root))
+
+
+def load_questions(version: str, root: Path) -> tuple[Prompt, ...]:
+    """Return the questions of a version in their published order.
+
+    Raises:
+        AssetError: the file is missing, or is not the published one.
+    """
+    return questions(assets.require(f"{version}/question.jsonl", root))
 
 
 def game_requests(
@@ -151,19 +166,17 @@ def game_requests(
 
 
 def fill_template(template: str, values: Sequence[str]) -> str:
-    """Put the question and the answers in their places; what they say is left as it is.
+    """Insert the question and the answers; placeholders inside them are left as they are.
 
     Raises:
-        AssetError: the template has not every place once.
+        AssetError: a placeholder is missing, or they are in another order.
     """
     text = template
     parts = []
     for placeholder in PLACEHOLDERS:
         before, separator, text = text.partition("{" + placeholder + "}")
         if not separator:
-            raise AssetError(
-                f"the judge's template has no place {{{placeholder}}} where it should be"
-            )
+            raise AssetError(f"the judge's template has no {{{placeholder}}} where it should be")
         parts.append(before)
     segments = zip(parts, values, strict=True)
     return "".join(before + value for before, value in segments) + text

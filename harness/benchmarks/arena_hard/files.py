@@ -1,20 +1,17 @@
-"""arena-hard-auto's files: answers, judgments, battles, as they were until April 2025 and since.
+"""arena-hard-auto's files: answers, judgments and battles, in both published layouts.
 
-*Old* rows carry `question_id`, answers `choices[0].turns`, judgments text; *new* ones `uid`,
-answers `messages`, judgments `{"answer": text}`; migrated files mix both, and are read all the
-same. Battles hold no verdicts but rows: a strong verdict is three. A game without a label that
-counts is unread.
+*Old* rows (until April 2025) have `question_id`, answers in `choices[0].turns` and judgments as
+text; *new* rows have `uid`, answers in `messages` and judgments as `{"answer": text}`. Migrated
+files mix both, and are read as well. Battles hold rows instead of verdicts: a strong verdict takes
+three. A game without a valid label is unparsed.
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from harness.benchmarks.arena_hard.verdicts import (
     GAME_SUFFIXES,
@@ -24,7 +21,7 @@ from harness.benchmarks.arena_hard.verdicts import (
     parse_label,
     prompt_id_of,
 )
-from harness.core.io import file_stem, json_type, read_jsonl, shorten
+from harness.core.io import file_name, file_stem, json_lines, json_type, read_jsonl, shorten
 from harness.core.seeds import digest
 from harness.errors import InputError
 from harness.types import Answer, Answers, Graded, Message, Prompt, Verdict
@@ -33,14 +30,17 @@ ANSWERS = "JSON lines with 'uid' and 'messages', or 'question_id' and 'choices'"
 VERDICTS = "JSON lines of judgments (with 'games') or of battles (with 'winner')"
 WIN_VALUES = {"model_a": 0.0, "tie": 0.5, "model_b": 1.0}
 STRONG_WEIGHT = 3
+MAX_NAME_LENGTH = 120
+"""Characters of a label in a file name."""
+UNKNOWN_JUDGE = "unknown judge"
 
 
 def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
-    """Read an answers file; where a question is answered twice the last counts, as upstream.
+    """Read an answers file; the last of several answers to a question counts, as upstream.
 
     Raises:
-        InputError: the file cannot be read; a row has another form; a question is not asked here;
-            nothing is answered.
+        InputError: the file cannot be read; a row has an unexpected form; a question is not the
+            benchmark's; the file has no answers.
     """
     rows = read_jsonl(path, ANSWERS)
     answers = _answers(path, rows)
@@ -51,16 +51,16 @@ def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
             f"{unknown[0]!r}: remove them, or name another benchmark with --bench"
         )
     if not answers:
-        raise InputError(f"{path} answers nothing; expected {ANSWERS}")
+        raise InputError(f"{path} has no answers; expected {ANSWERS}")
     matched = tuple(answers[p.id] for p in prompts if p.id in answers)
     return [Answers(_model_name(path, rows), matched, len(prompts) - len(matched))]
 
 
 def read_verdicts(path: Path, label_scores: LabelScores = LABEL_SCORES) -> list[Graded]:
-    """Read judgments or battles, of one file or of a folder's `.jsonl` files in their order.
+    """Read judgments or battles from a file, or from a directory's `.jsonl` files in their order.
 
-    `worth` knows the labels that count. Answers that lie in the folder are put beside the judgments
-    of the same model.
+    `label_scores` holds the valid labels. Answers in the directory are joined to the judgments of
+    the same model.
 
     Raises:
         InputError: a file cannot be read; a row is neither; a judgment has no games.
@@ -88,13 +88,12 @@ def read_verdicts(path: Path, label_scores: LabelScores = LABEL_SCORES) -> list[
 
 
 def _judged_answers(graded: Graded, answers: Sequence[Answer]) -> tuple[Answer, ...]:
-    """Return the answers that were judged."""
     judged = {prompt_id_of(verdict) for verdict in graded.verdicts}
     return tuple(answer for answer in answers if answer.prompt_id in judged)
 
 
 def _answers(path: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Answer]:
-    """Return the answers by question; of two the last counts, as upstream."""
+    """Return the answers by question id; the last of several counts, as upstream."""
     return {(name := question_id(path, row)): Answer(name, *read_answer(path, row)) for row in rows}
 
 
@@ -104,22 +103,22 @@ def _model_name(path: Path, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def files(graded: Graded, system: Mapping[str, str]) -> dict[str, str]:
-    """Return answers and judgments in both forms, and battles.
+    """Return answers and judgments in both layouts, and battles, by file name.
 
-    `system` is the judge's system prompt by prompt id; empty where it is not known.
+    `system` maps prompt ids to the judge's system prompt; it is empty if that is unknown.
     """
-    name, judge = file_name(graded.label), file_name(graded.judge)
-    texts = {f"model_judgment/{judge}/{name}.jsonl": _json_lines(_new_judgments(graded, system))}
-    texts[f"old/model_judgment/{judge}/{name}.jsonl"] = _json_lines(_old_judgments(graded))
-    texts["arena_hard_battles.jsonl"] = _json_lines(battle_rows(graded))
+    name, judge = (file_name(label)[:MAX_NAME_LENGTH] for label in (graded.label, graded.judge))
+    texts = {f"model_judgment/{judge}/{name}.jsonl": json_lines(_new_judgments(graded, system))}
+    texts[f"old/model_judgment/{judge}/{name}.jsonl"] = json_lines(_old_judgments(graded))
+    texts["arena_hard_battles.jsonl"] = json_lines(battle_rows(graded))
     if graded.answers:
-        texts[f"model_answer/{name}.jsonl"] = _json_lines(_new_answers(graded))
-        texts[f"old/model_answer/{name}.jsonl"] = _json_lines(_old_answers(graded))
+        texts[f"model_answer/{name}.jsonl"] = json_lines(_new_answers(graded))
+        texts[f"old/model_answer/{name}.jsonl"] = json_lines(_old_answers(graded))
     return texts
 
 
 def battle_rows(graded: Graded) -> list[dict[str, Any]]:
-    """Return the games as battles, a strong one three times."""
+    """Return the games as battles; a strong verdict takes three rows."""
     names = {won: name for name, won in WIN_VALUES.items()}
     return [
         {
@@ -134,7 +133,11 @@ def battle_rows(graded: Graded) -> list[dict[str, Any]]:
 
 
 def question_id(path: Path, row: Mapping[str, Any]) -> str:
-    """Return the id of the question that a row is about."""
+    """Return the id of a row's question.
+
+    Raises:
+        InputError: the row has none.
+    """
     identifier = row.get("uid") or row.get("question_id")
     if not isinstance(identifier, str):
         raise InputError(f"{path}: a row has neither 'uid' nor 'question_id'; expected {ANSWERS}")
@@ -142,7 +145,11 @@ def question_id(path: Path, row: Mapping[str, Any]) -> str:
 
 
 def read_answer(path: Path, row: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return an answer's text and how it ended (None where the row does not tell)."""
+    """Return an answer's text and its finish reason (None if the row has none).
+
+    Raises:
+        InputError: the answer has an unexpected form.
+    """
     try:
         if "messages" in row:
             content = row["messages"][-1]["content"]
@@ -151,7 +158,7 @@ def read_answer(path: Path, row: Mapping[str, Any]) -> tuple[str, Any]:
             text = row["choices"][0]["turns"][0]["content"]
     except (LookupError, TypeError) as error:
         raise InputError(
-            f"{path}: the answer to {question_id(path, row)!r} has another form ({error!r}); "
+            f"{path}: the answer to {question_id(path, row)!r} has an unexpected form ({error!r}); "
             f"expected {ANSWERS}"
         ) from error
     if not isinstance(text, str):
@@ -159,12 +166,6 @@ def read_answer(path: Path, row: Mapping[str, Any]) -> tuple[str, Any]:
             f"{path}: the answer to {question_id(path, row)!r} is {json_type(text)}, not text"
         )
     return text, row.get("finish_reason")
-
-
-def file_name(label: str) -> str:
-    """Return a label as a file's name that stays in its folder."""
-    name = quote(label, safe=" +,@()=", errors="replace")
-    return re.sub(r"^\.", "%2E", name)[:120]
 
 
 @dataclass(frozen=True)
@@ -182,14 +183,14 @@ def _read_judgments(
     for row in rows:
         key = _JudgmentKey(
             str(row.get("model") or file_stem(path)),
-            str(row.get("judge") or "unknown judge"),
+            str(row.get("judge") or UNKNOWN_JUDGE),
             str(row.get("baseline") or "baseline"),
         )
         by_question = by_model.setdefault(key, {})
         repeated += question_id(path, row) in by_question
         by_question.pop(question_id(path, row), None)
         by_question[question_id(path, row)] = row
-    repeat_note = (f"{repeated} judgments of {path.name} were there twice: the last counts",)
+    repeat_note = (f"{repeated} judgments of {path.name} are repeated: the last of each counts",)
     return [
         Graded(
             label=key.model,
@@ -214,7 +215,7 @@ def _verdicts(
     game_rows = row.get("games")
     if not isinstance(game_rows, list) or not game_rows:
         raise InputError(f"{path}: the judgment of {name!r} has no games; expected {VERDICTS}")
-    judge = str(row.get("judge") or "unknown judge")
+    judge = str(row.get("judge") or UNKNOWN_JUDGE)
     return [
         Verdict(name + game, parse_label(_score(game_row), label_scores), judge, _text(game_row))
         for game, game_row in zip(GAME_SUFFIXES, game_rows, strict=False)
@@ -233,21 +234,21 @@ def _text(game: Any) -> str:
 
 
 def _read_battles(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Graded]:
-    """Return the contestants of a battles file; their rows keep their order."""
+    """Return the contestants of a battles file, with the rows in their order."""
     by_pair: dict[tuple[str, str], dict[str, list[float]]] = {}
     for number, row in enumerate(rows, start=1):
         won = WIN_VALUES.get(str(row.get("winner")))
         if won is None:
             winner = shorten(repr(row.get("winner")))
             raise InputError(
-                f"{path}: row {number} has {winner} as its winner; known: {list(WIN_VALUES)}"
+                f"{path}: row {number} has the winner {winner}; known: {list(WIN_VALUES)}"
             )
         pair = (str(row.get("model_a")), str(row.get("model_b")))
         by_pair.setdefault(pair, {}).setdefault(question_id(path, row), []).append(won)
     return [
         Graded(
             label=model,
-            judge="unknown judge",
+            judge=UNKNOWN_JUDGE,
             answers=(),
             baseline=(),
             verdicts=tuple(v for name, won in outcomes.items() for v in _decode_games(name, won)),
@@ -258,9 +259,9 @@ def _read_battles(path: Path, rows: Sequence[Mapping[str, Any]]) -> list[Graded]
 
 
 def _decode_games(name: str, won: Sequence[float]) -> Iterable[Verdict]:
-    """Return the games of a prompt's rows: three equal ones that no tie is are a strong verdict.
+    """Return the games of a prompt's rows: three equal rows, unless ties, are a strong verdict.
 
-    Which of the two games was played first is not in the rows; where one was dropped, the other is
+    The rows do not say which of the two games came first; where one was dropped, the other is
     taken for game 1.
     """
     start = game = 0
@@ -274,7 +275,7 @@ def _decode_games(name: str, won: Sequence[float]) -> Iterable[Verdict]:
         weight = STRONG_WEIGHT if strong and remaining >= STRONG_WEIGHT else 1
         suffix = GAME_SUFFIXES[0] if game == 0 else f"#{game + 1}"
         label = _label(1 - won[start] if game == 0 else won[start], weight)
-        yield Verdict(name + suffix, parse_label(label, LABEL_SCORES), "unknown judge")
+        yield Verdict(name + suffix, parse_label(label, LABEL_SCORES), UNKNOWN_JUDGE)
         start, game = start + weight, game + 1
 
 
@@ -353,7 +354,7 @@ def _new_judgments(graded: Graded, system: Mapping[str, str]) -> list[dict[str, 
 
 
 def _system(system: Mapping[str, str], name: str) -> dict[str, Any]:
-    """Return the judge's system prompt as upstream keeps what was asked, where it is known."""
+    """Return the judge's system prompt in upstream's form, if it is known."""
     return {"prompt": [{"role": "system", "content": system[name]}]} if name in system else {}
 
 
@@ -372,7 +373,3 @@ def _old_judgments(graded: Graded) -> list[dict[str, Any]]:
 
 def _verdict_label(verdict: Verdict) -> str | None:
     return verdict.parsed.label if verdict.parsed else None
-
-
-def _json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)

@@ -1,41 +1,61 @@
-"""What arena-hard-auto measures of an answer: tokens by tiktoken, and Markdown elements.
-
-Arena-Hard v2.0's style control: from games and answers to the figures of every category.
-"""
+"""Arena-Hard v2.0's style control, and the measures of an answer's style that it adjusts for."""
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Field
 
+from harness.benchmarks.arena_hard import battles
+from harness.benchmarks.arena_hard.verdicts import ParsedGame
 from harness.core.config import Component
-from harness.errors import AssetError
-
-if TYPE_CHECKING:
-    from tiktoken import Encoding
-
+from harness.core.hub import TIKTOKEN_VARIABLE, tiktoken_encoding
+from harness.errors import AssetError, CheckError
+from harness.statistics import style_control
+from harness.statistics.bootstrap import bootstrap_interval
+from harness.statistics.intervals import to_percent
+from harness.statistics.resampling import Floats
+from harness.statistics.style_control import StyleGames
+from harness.types import Estimate, Graded, Score
 
 EncodingName = Literal["cl100k_base", "o200k_base"]
-CACHE_VARIABLE = "TIKTOKEN_CACHE_DIR"
+CategoryLookup = Callable[[str], str]
+
 FENCED = re.compile("```([^`]*)```")
 ELEMENTS = {
     "header": re.compile(r"^#{1,6}\s", re.MULTILINE),
     "list": re.compile(r"^\s*(?:\d+\.|[-*+])\s", re.MULTILINE),
     "bold": re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__"),
 }
+ENCODING: EncodingName = "o200k_base"
+FEATURES = ("length", "header", "list", "bold")
+NO_ANSWERS_NOTE = "no style control: the answers of both sides are needed"
+UPSTREAM_ROUNDS, UPSTREAM_LEVEL = 100, (0.05, 0.95)
+UPSTREAM_NOTE = (
+    "computed as upstream's code does, but seeded: upstream's own figures vary by about 0.1 points "
+    "between runs (0.5 with style control, where its optimiser stops early); 90 % intervals"
+)
+
+
+class ArenaHardV2Scoring(Component):
+    """How the scores are computed from the verdicts."""
+
+    compat: Literal["upstream"] | None = None
+    """`upstream`: win rates as arena-hard-auto computes them, but seeded."""
+    seed: int = 0
+    """The seed of the bootstraps."""
+    rounds: int = Field(default=1000, ge=2)
+    """Resamples per interval; upstream uses 100."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerStyle:
-    """How an answer is written."""
+    """The style of an answer: its length in tokens, and counts of Markdown elements."""
 
     tokens: int
     header: int
@@ -46,10 +66,10 @@ class AnswerStyle:
 def measure_style(text: str, name: EncodingName, folder: Path) -> AnswerStyle:
     """Measure an answer; Markdown inside fenced code does not count.
 
-    As upstream, whatever stands between two fences is removed wherever it stands in the text.
+    As upstream, text between two fences is removed wherever it occurs in the answer.
 
     Raises:
-        AssetError: the encoding's file cannot be had.
+        AssetError: the encoding's file is not available.
     """
     bare = text
     for block in FENCED.findall(text):
@@ -59,54 +79,19 @@ def measure_style(text: str, name: EncodingName, folder: Path) -> AnswerStyle:
 
 
 def count_tokens(text: str, name: EncodingName, folder: Path) -> int:
-    """Return how many tokens a text has; special tokens in it are plain text.
+    """Return the number of tokens of a text; special tokens in it count as plain text.
 
     Raises:
-        AssetError: the encoding's file cannot be had.
+        AssetError: the encoding's file is not available.
     """
-    return len(load_encoding(name, folder).encode(text, disallowed_special=()))
-
-
-@lru_cache(maxsize=2)
-def load_encoding(name: EncodingName, folder: Path) -> Encoding:
-    """Return an encoding, read from the folder `tiktoken` of the protocol data where it is there.
-
-    Raises:
-        AssetError: its file is not there and cannot be fetched.
-    """
-    import tiktoken
-
-    if (cache := folder / "tiktoken").is_dir():
-        os.environ.setdefault(CACHE_VARIABLE, str(cache))
     try:
-        return tiktoken.get_encoding(name)
+        encoding = tiktoken_encoding(name, folder)
     except (OSError, ValueError) as error:
         raise AssetError(
-            f"tiktoken's {name} cannot be had ({type(error).__name__}): connect once, or name a "
-            f"folder with its cache files with {CACHE_VARIABLE}"
+            f"tiktoken's {name} is not available ({type(error).__name__}): connect once, or name a "
+            f"directory with its cached files with {TIKTOKEN_VARIABLE}"
         ) from error
-
-
-pass
-from harness.benchmarks.arena_hard import battles
-from harness.benchmarks.arena_hard.verdicts import ParsedGame
-from harness.errors import CheckError
-from harness.statistics import style_control
-from harness.statistics.bootstrap import bootstrap_interval
-from harness.statistics.intervals import to_percent
-from harness.statistics.resampling import Floats
-from harness.statistics.style_control import StyleGames
-from harness.types import Estimate, Graded, Score
-
-ENCODING: EncodingName = "o200k_base"
-FEATURES = ("length", "header", "list", "bold")
-NO_ANSWERS_NOTE = "no style control: the answers of both sides are needed"
-UPSTREAM_ROUNDS, UPSTREAM_LEVEL = 100, (0.05, 0.95)
-UPSTREAM_NOTE = (
-    "made as upstream's code does, but seeded: its own figures move by about 0.1 points from run "
-    "to run (0.5 with style controlled, where its optimiser stops early); bounds hold 90 %"
-)
-CategoryLookup = Callable[[str], str]
+    return len(encoding.encode(text, disallowed_special=()))
 
 
 def add_style_controlled(
@@ -117,9 +102,9 @@ def add_style_controlled(
     folder: Path,
     scoring: ArenaHardV2Scoring,
 ) -> list[Score]:
-    """Add every category's style-controlled win rate to the scores of its contestants.
+    """Add each category's style-controlled win rate to the scores of its contestants.
 
-    Under `compat: upstream` the raw ones become upstream's, too.
+    Under `compat: upstream` the raw win rates become upstream's as well.
     """
     upstream = scoring.compat == "upstream"
     updated = [upstream_raw(s, scoring) if upstream else s for s in scores]
@@ -147,7 +132,7 @@ def add_style_controlled(
 def _score_updates(
     rows: StyleGames, prompts: Sequence[str], name: str, scoring: ArenaHardV2Scoring
 ) -> list[Callable[[Score], Score]]:
-    """Return what adds a category's figure to each contestant's score, and prompts' parts in it."""
+    """Return functions that add a category's win rate, and its items' shares, to each score."""
     try:
         fitted = (
             _upstream_fit(rows, scoring.seed)
@@ -160,15 +145,13 @@ def _score_updates(
     level = UPSTREAM_LEVEL if scoring.compat == "upstream" else None
     weights = dict(zip(FEATURES, map(float, fitted.style), strict=True))
     contributions = fitted.contributions
+    key = f"{name}_style_controlled_win_rate"
 
     def update_for(index: int) -> Callable[[Score], Score]:
         estimate = _estimate(float(fitted.win_rate[index]), fitted.replicates, index, level)
-        key = f"{name}_style_controlled_win_rate"
-        by_prompt = (
-            {}
-            if contributions is None
-            else dict(zip(prompts, 100 * contributions[:, index], strict=True))
-        )
+        by_prompt: dict[str, float] = {}
+        if contributions is not None:
+            by_prompt = dict(zip(prompts, 100 * contributions[:, index], strict=True))
         return lambda s: replace(
             s,
             items=_with_contributions(s.items, key, by_prompt),
@@ -182,7 +165,7 @@ def _score_updates(
 def _with_contributions(
     items: Sequence[Mapping[str, Any]], key: str, contributions: Mapping[str, float]
 ) -> tuple[Mapping[str, Any], ...]:
-    """Return items with what each adds to a figure, where that is a number."""
+    """Return items with their contribution to a win rate, unless it is NaN."""
     known = {name: float(value) for name, value in contributions.items() if not np.isnan(value)}
     return tuple(
         {**item, key: known[item["prompt_id"]]} if item["prompt_id"] in known else item
@@ -201,7 +184,7 @@ def _estimate(
 
 
 def _upstream_fit(rows: StyleGames, seed: int) -> style_control.StyleControlFit:
-    """Return the medians of upstream's fits on resampled rows."""
+    """Return the medians of upstream's fits to resampled rows."""
     rng = np.random.RandomState(seed)
     total = int(rows.weight.sum())
     copies = np.repeat(np.arange(len(rows.points)), rows.weight.astype(int))
@@ -215,7 +198,7 @@ def _upstream_fit(rows: StyleGames, seed: int) -> style_control.StyleControlFit:
 
 
 def upstream_raw(score: Score, scoring: ArenaHardV2Scoring) -> Score:
-    """Return a score with raw win rates as upstream prints them: means of bootstrap means."""
+    """Return a score with raw win rates as upstream reports them: means of bootstrap means."""
     estimates = {}
     for name in score.estimates:
         category = name.removesuffix("_win_rate")
@@ -240,7 +223,7 @@ def _mean_of_means(rows: Sequence[tuple[float, int]], seed: int) -> Estimate:
 
 
 def _styles(graded: Graded, folder: Path) -> Mapping[str, Floats]:
-    """Return the differences in style by prompt, where both answers are known."""
+    """Return style differences, shape (features,), by prompt id where both answers are known."""
     theirs = {answer.prompt_id: answer.text for answer in graded.baseline}
     pairs = [
         (a.prompt_id, a.text, theirs[a.prompt_id]) for a in graded.answers if a.prompt_id in theirs
@@ -264,10 +247,10 @@ def _without_style(score: Score) -> Score:
 def _rows(
     games: Sequence[Sequence[ParsedGame]], styles: Sequence[Mapping[str, Floats]]
 ) -> tuple[StyleGames, list[str]]:
-    """Lay the games of all contestants in rows; one without a known style is left out.
+    """Return the games of all contestants as rows, without those of unknown style.
 
     Returns:
-        The rows, and the prompts' names by the numbers that they have there.
+        The rows, and the prompt ids in the order of the rows' prompt indices.
     """
     flat = [
         (index, game, styles[index][game.prompt_id])
@@ -285,13 +268,3 @@ def _rows(
         model_count=len(games),
     )
     return rows, list(prompts)
-
-
-class ArenaHardV2Scoring(Component):
-    """How the figures are made of the verdicts."""
-
-    compat: Literal["upstream"] | None = None
-    seed: int = 0
-    """Of the bootstraps."""
-    rounds: int = Field(default=1000, ge=2)
-    """Resamples of the intervals; upstream's are 100."""

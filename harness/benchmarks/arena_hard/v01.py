@@ -1,19 +1,17 @@
-"""Arena-Hard v0.1: 500 prompts, two games each against gpt-4-0314, a label a game.
+"""Arena-Hard v0.1: 500 prompts, two games each against gpt-4-0314, one verdict label per game.
 
 After lmarena/arena-hard-auto at 4813756 (arXiv 2406.11939). What differs: a judge that cannot be
-reached stops the run instead of being stored as no verdict; the win rate is the closed form of the
-Bradley-Terry fit that upstream makes, equal to it to the last printed digit; the interval keeps a
-prompt's two games together, where upstream draws every row alone (`--compat upstream` replays it).
+reached stops the run instead of leaving a game without a verdict; the win rate is the closed form
+of upstream's Bradley-Terry fit, equal to it to the last printed digit; the interval keeps a
+prompt's two games together, where upstream resamples rows independently (`--compat upstream`
+replays that).
 
-A game whose label is none of the five is dropped, its sibling kept. Without any label the judge is
-asked once to go on; two labels that differ are not asked about.
-
-Arena-Hard v0.1's published scores beside those that the harness makes of the same battles.
+A game whose label is none of the five is dropped, and the prompt's other game is kept. If a reply
+has no label, the judge is asked once to continue; it is not if labels differ.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -32,10 +30,11 @@ from harness.benchmarks.arena_hard.verdicts import (
     prompt_id_of,
 )
 from harness.core.config import Component
-from harness.core.io import read_jsonl, sha256
+from harness.core.hub import assets_directory
+from harness.core.io import read_csv, read_jsonl, sha256
 from harness.errors import AssetError, CheckError
 from harness.protocols import PolicySource, Sampling
-from harness.statistics.bootstrap import ratio_interval
+from harness.statistics.bootstrap import ratio_interval, small_sample_note
 from harness.statistics.intervals import to_percent
 from harness.types import (
     Answer,
@@ -53,19 +52,23 @@ from harness.types import (
 
 FOLDER = "arena_hard_v0.1"
 CONTINUE_REQUEST = "continue your judgment and finish by outputting a final verdict label"
-SMALL_SAMPLE = 50
 ENCODING: style.EncodingName = "cl100k_base"
+BATTLES = f"{FOLDER}/battles"
+OFFICIAL_PREFIX, LEADERBOARD = "official_", f"{FOLDER}/leaderboard_20240731.csv"
+TOLERANCE = 0.01
+"""The difference between published and recomputed scores that counts as equal, in points."""
+BOUNDS_EXPLANATION = "its bounds were drawn together with all 60 models of the leaderboard"
 
 
 class ArenaHardScoring(Component):
-    """How the figures are made of the verdicts."""
+    """How the scores are computed from the verdicts."""
 
     compat: Literal["upstream"] | None = None
-    """`upstream`: the published bounds, from all contestants of the file together."""
+    """`upstream`: score and bounds as published, from all contestants of a file together."""
     seed: int = 0
-    """Of the bootstrap; upstream's is 42."""
+    """The seed of the bootstrap; upstream uses 42."""
     rounds: int = Field(default=2000, ge=2)
-    """Resamples of the interval; upstream's are 100."""
+    """Resamples per interval; upstream uses 100."""
 
 
 class ArenaHard(Component):
@@ -76,26 +79,26 @@ class ArenaHard(Component):
     baseline: ClassVar[PolicySource | None] = None
     sampling: Sampling
     assets: Path | None = Field(default=None, exclude=True)
-    """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
+    """The directory with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
     against: str = "gpt-4-0314"
-    """Whose published answers ours are compared with."""
+    """The model whose published answers are the baseline."""
     scoring: ArenaHardScoring = ArenaHardScoring()
 
     def prompts(self) -> list[Prompt]:
         """Return the 500 questions, with `cluster` and the `baseline`'s name in `meta`.
 
         Raises:
-            AssetError: the protocol data is missing, or another.
+            AssetError: the protocol data is missing, or is not the published one.
         """
-        questions = data.questions(assets.require(f"{FOLDER}/question.jsonl", self._folder()))
+        questions = data.load_questions(FOLDER, self._folder())
         return [Prompt(p.id, p.messages, {**p.meta, "baseline": self.against}) for p in questions]
 
     def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
-        """Return nothing: there is one turn."""
+        """Return nothing: the benchmark has one turn."""
         return []
 
     def sampling_for(self, prompt: Prompt) -> Sampling:
-        """Return how every question is answered: greedily, 4096 tokens at most."""
+        """Return the sampling of all questions."""
         return self.sampling
 
     def baseline_answers(self) -> list[Answer]:
@@ -104,7 +107,7 @@ class ArenaHard(Component):
         return [Answer(prompt.id, texts[prompt.id]) for prompt in self.prompts()]
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Ask twice for every question, the second time with the answers swapped."""
+        """Return two games per question, the second with the answers swapped."""
         texts, questions = self._protocol(), {prompt.id: prompt for prompt in self.prompts()}
         theirs = {answer.prompt_id: answer for answer in baseline}
         parameters = {"temperature": texts["temperature"], "max_tokens": texts["max_tokens"]}
@@ -122,24 +125,24 @@ class ArenaHard(Component):
         ]
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Read the one label in all that the judge said."""
+        """Return the only label in all of the judge's replies."""
         return parse_v01([reply.content for reply in replies])
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
-        """Ask once to go on where there is no label at all."""
+        """Ask the judge once to continue if its reply has no label."""
         if len(replies) > 1 or find_labels(reply.content for reply in replies):
             return None
         turns = (Message("assistant", replies[0].content), Message("user", CONTINUE_REQUEST))
         return JudgeRequest(request.id, (*request.messages, *turns), request.parameters)
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
-        """Return the share of points, a strong verdict counting three times, in percent.
+        """Return the share of points in percent; a strong verdict counts three times.
 
-        The interval comes from a bootstrap over prompts. Games that could not be read are left out
-        and counted. Under `compat: upstream` value and bounds are upstream's, with two decimals.
+        The interval comes from a bootstrap over prompts. Unparsed games are excluded and counted.
+        Under `compat: upstream` value and bounds are upstream's, with two decimals.
 
         Raises:
-            CheckError: a contestant has no game that could be read.
+            CheckError: a contestant has no parsed game.
         """
         scores = [self._score(contestant) for contestant in graded]
         return upstream_scores(graded, scores) if self.scoring.compat == "upstream" else scores
@@ -155,11 +158,11 @@ class ArenaHard(Component):
         return files.read_answers(path, self.prompts())
 
     def read_verdicts(self, path: Path) -> list[Graded]:
-        """Read judgments or battles, a file or a folder of them."""
+        """Read judgments or battles, from a file or a directory of files."""
         return files.read_verdicts(path)
 
     def files(self, graded: Graded) -> Mapping[str, str]:
-        """Return answers, judgments (both in the old form and the new) and battles."""
+        """Return answers and judgments, both in the old and the new layout, and battles."""
         try:
             system = self._protocol()["system_prompt"]
         except AssetError:
@@ -167,24 +170,21 @@ class ArenaHard(Component):
         return files.files(graded, {prompt_id_of(v): system for v in graded.verdicts})
 
     def published(self) -> Iterator[PublishedFigure]:
-        """Yield published scores and bounds beside those made here of the same battles."""
+        """Yield published scores and bounds beside those recomputed from the same battles."""
         return published_figures(self, self._folder())
 
     def _folder(self) -> Path:
-        return assets.folder(self.assets)
+        return assets_directory(self.assets)
 
     def _protocol(self) -> dict[str, Any]:
-        return data.protocol(assets.require(f"{FOLDER}/protocol.json", self._folder()))
+        return data.load_protocol(FOLDER, self._folder())
 
     def _score(self, graded: Graded) -> Score:
         parsed_games = parse_games(graded.verdicts)
         items = items_of(graded, parsed_games)
-        won, weight = ([item[key] for item in items] for key in ("won", "weight"))
         if not parsed_games:
-            raise CheckError(f"no game of {graded.label} could be read: there is no figure")
-        rate = to_percent(
-            ratio_interval(won, weight, seed=self.scoring.seed, rounds=self.scoring.rounds)
-        )
+            raise CheckError(f"no game of {graded.label} could be parsed: there is no score")
+        rate = win_rate_of(items, seed=self.scoring.seed, rounds=self.scoring.rounds)
         counts, notes = counts_of(graded, parsed_games, items), notes_of(graded, parsed_games)
         if graded.answers:
             lengths = [style.count_tokens(a.text, ENCODING, self._folder()) for a in graded.answers]
@@ -193,7 +193,7 @@ class ArenaHard(Component):
 
 
 def items_of(graded: Graded, parsed_games: Sequence[ParsedGame]) -> list[dict[str, Any]]:
-    """Return one row a prompt: its points, their weight, its labels, games that are unread."""
+    """Return one row per prompt: its points, their weight, its labels, and its unparsed games."""
     meta = {prompt.id: prompt.meta for prompt in graded.prompts}
     items: dict[str, dict[str, Any]] = {}
     for verdict in graded.verdicts:
@@ -211,6 +211,12 @@ def items_of(graded: Graded, parsed_games: Sequence[ParsedGame]) -> list[dict[st
     return list(items.values())
 
 
+def win_rate_of(items: Sequence[Mapping[str, Any]], *, seed: int, rounds: int) -> Estimate:
+    """Return the share of points in percent, with its interval over prompts."""
+    won, weight = ([item[key] for item in items] for key in ("won", "weight"))
+    return to_percent(ratio_interval(won, weight, seed=seed, rounds=rounds))
+
+
 def _category_fields(meta: Mapping[str, str]) -> dict[str, str]:
     return {key: meta[key] for key in ("category", "subcategory", "cluster") if key in meta}
 
@@ -218,7 +224,7 @@ def _category_fields(meta: Mapping[str, str]) -> dict[str, str]:
 def counts_of(
     graded: Graded, parsed_games: Sequence[ParsedGame], items: Sequence[Mapping[str, Any]]
 ) -> dict[str, int]:
-    """Count prompts (asked, judged) and games (games, unread, won, drawn, lost)."""
+    """Count prompts (asked, judged) and games (all, unparsed, won, drawn, lost)."""
     won = [game.won for game in parsed_games]
     return {
         "asked": len(graded.prompts) or len(items),
@@ -232,20 +238,20 @@ def counts_of(
 
 
 def notes_of(graded: Graded, parsed_games: Sequence[ParsedGame]) -> tuple[str, ...]:
-    """Say which games are left out, and whether there are few."""
-    notes, unparsed = list(graded.notes), len(graded.verdicts) - len(parsed_games)
-    if unparsed:
-        total = len(graded.verdicts)
-        notes.append(f"{unparsed} of {total} games could not be read and are left out")
-    if len(parsed_games) < SMALL_SAMPLE:
-        notes.append(f"only {len(parsed_games)} games: an interval of so few says little")
-    return tuple(notes)
+    """Return the submission's notes, and those on unparsed games and on a small sample."""
+    total, parsed = len(graded.verdicts), len(parsed_games)
+    unparsed = f"{total - parsed} of {total} games could not be parsed and are excluded"
+    return (
+        *graded.notes,
+        *((unparsed,) if parsed < total else ()),
+        *small_sample_note(parsed, "games"),
+    )
 
 
 def upstream_scores(graded: Sequence[Graded], scores: Sequence[Score]) -> list[Score]:
-    """Return the scores with the value and the bounds that upstream prints.
+    """Return the scores with upstream's value and bounds.
 
-    They depend on all contestants together and on their order in the file.
+    Both depend on all contestants together and on their order in the file.
     """
     pooled = battles.pool_battles(
         [[(g.won, g.weight) for g in parse_games(o.verdicts)] for o in graded]
@@ -264,18 +270,15 @@ def upstream_scores(graded: Sequence[Graded], scores: Sequence[Score]) -> list[S
     ]
 
 
-BATTLES = f"{FOLDER}/battles"
-OFFICIAL_PREFIX, LEADERBOARD = "official_", f"{FOLDER}/leaderboard_20240731.csv"
-TOLERANCE = 0.01
-BOUNDS_EXPLANATION = "its bounds were drawn together with all 60 models of the leaderboard"
-
-
 def published_figures(benchmark: ArenaHard, folder: Path) -> Iterator[PublishedFigure]:
-    """Yield every score, and its bounds where the battles of the whole table are there."""
+    """Yield every score, and its bounds where the battles of its whole table are available.
+
+    Raises:
+        AssetError: there are no published battles.
+    """
     paths = sorted((folder / BATTLES).glob("*.jsonl*"))
     if not paths:
-        message = f"no published verdicts in {folder / BATTLES}"
-        raise AssetError(f"{message}: name a folder that has them with --assets DIR")
+        raise assets.missing_verdicts(folder / BATTLES)
     for path in paths:
         name = path.name.partition(".jsonl")[0]
         estimates = _upstream_estimates(benchmark, path)
@@ -287,8 +290,8 @@ def published_figures(benchmark: ArenaHard, folder: Path) -> Iterator[PublishedF
 
 
 def _token_figures(folder: Path) -> Iterator[PublishedFigure]:
-    """Yield the mean lengths of the models whose answers are there."""
-    for row in _read_csv(folder / LEADERBOARD):
+    """Yield the mean lengths, in tokens, of the models whose answers are available."""
+    for row in _leaderboard(folder):
         path = folder / FOLDER / "model_answer" / f"{row['model']}.jsonl"
         if path.is_file():
             texts = [read_answer(path, answer)[0] for answer in read_jsonl(path, "answers")]
@@ -311,7 +314,7 @@ def _official_figures(
     name: str, estimates: Mapping[str, Estimate], folder: Path
 ) -> Iterator[PublishedFigure]:
     model = name.removeprefix(OFFICIAL_PREFIX)
-    for row in _read_csv(folder / LEADERBOARD):
+    for row in _leaderboard(folder):
         if row["model"] == model and model in estimates:
             published_value, value = float(row["score"]), estimates[model].value
             yield PublishedFigure(
@@ -322,18 +325,18 @@ def _official_figures(
 def _table_figures(
     name: str, estimates: Mapping[str, Estimate], table: Path
 ) -> Iterator[PublishedFigure]:
-    columns = {"score": "value", "rating_q025": "low", "rating_q975": "high"}
-    for row in _read_csv(table):
+    for row in read_csv(table):
         if row["model"] not in estimates:
             continue
-        for column, bound in columns.items():
-            value = float(getattr(estimates[row["model"]], bound))
+        estimate = estimates[row["model"]]
+        bounds = {"rating_q025": estimate.low, "rating_q975": estimate.high}
+        for column, value in {"score": estimate.value, **bounds}.items():
+            assert value is not None
             metric = f"{name} {row['model']} {column}"
-            yield PublishedFigure(metric, float(row[column]), value, TOLERANCE)
+            yield PublishedFigure(metric, float(row[column]), float(value), TOLERANCE)
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+def _leaderboard(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of the official leaderboard, if it is available."""
+    path = folder / LEADERBOARD
+    return read_csv(path) if path.is_file() else []

@@ -1,15 +1,15 @@
-"""Arena-Hard v2.0: 500 hard prompts and 250 creative ones, two games each, style controlled.
+"""Arena-Hard v2.0: 500 hard and 250 creative prompts, two games each, with style control.
 
-After lmarena/arena-hard-auto at its last commit. Every category has a baseline, a judge's prompt
-and a table of its own. What differs by default: the win rate is the share of points, where upstream
-prints the mean of 100 unseeded bootstrap means (it differs by about 0.1 points from run to run);
-style is controlled by the maximum of the likelihood, where upstream's optimiser stops up to about a
-point before it, and at the baseline's style, where upstream takes the mean over all models of the
-file, which for a model alone is its own; intervals hold 95 % and keep a prompt's games together.
-`compat: upstream` makes the figures upstream's way, seeded: to be compared with a tolerance of 0.3
-points, and 0.5 with style controlled.
+After lmarena/arena-hard-auto at its last commit. Each category has its own baseline, judge prompt
+and table. What differs by default: the win rate is the share of points, where upstream reports the
+mean of 100 unseeded bootstrap means (which varies by about 0.1 points between runs); style control
+maximises the likelihood, where upstream's optimiser stops up to about one point before the maximum,
+and is evaluated at the baseline's style, where upstream takes the mean over all models of the file,
+which for a single model is its own style; intervals are 95 % and keep a prompt's games together.
+`compat: upstream` computes the win rates as upstream does, but seeded; compare them with a
+tolerance of 0.3 points, or 0.5 with style control.
 
-A prompt of which one game cannot be read is dropped whole, as upstream.
+A prompt with an unparsed game is dropped with both games, as upstream.
 """
 
 from __future__ import annotations
@@ -20,11 +20,9 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from harness.benchmarks import assets
-from harness.benchmarks.arena_hard import data as data
-from harness.benchmarks.arena_hard import files, style
+from harness.benchmarks.arena_hard import data, files, style
 from harness.benchmarks.arena_hard.style import ArenaHardV2Scoring
-from harness.benchmarks.arena_hard.v01 import counts_of, items_of
+from harness.benchmarks.arena_hard.v01 import counts_of, items_of, win_rate_of
 from harness.benchmarks.arena_hard.verdicts import (
     LABEL_SCORES_V2,
     ParsedGame,
@@ -33,11 +31,11 @@ from harness.benchmarks.arena_hard.verdicts import (
     prompt_id_of,
 )
 from harness.core.config import Component
+from harness.core.hub import assets_directory
 from harness.core.io import sha256
 from harness.errors import AssetError, CheckError
 from harness.protocols import PolicySource, Sampling
-from harness.statistics.bootstrap import ratio_interval
-from harness.statistics.intervals import to_percent
+from harness.statistics.bootstrap import small_sample_note
 from harness.types import (
     Answer,
     Answers,
@@ -51,13 +49,12 @@ from harness.types import (
 )
 
 FOLDER = "arena_hard_v2.0"
-SMALL_SAMPLE = 50
 OTHER = "other"
-"""The category of questions that are not this benchmark's."""
+"""The category of questions that do not belong to this benchmark."""
 
 
 class JudgeParameters(Component):
-    """What the judge is asked with: gpt-4.1's by default; gemini-2.5 takes 1.0 and 32000."""
+    """The judge's sampling, by default gpt-4.1's; upstream uses 1.0 and 32000 with gemini-2.5."""
 
     temperature: float = 0.0
     max_tokens: int = 16000
@@ -72,18 +69,18 @@ class ArenaHardV2(Component):
     default_judge: str = "gpt-4.1"
     judging: JudgeParameters = JudgeParameters()
     assets: Path | None = Field(default=None, exclude=True)
-    """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
+    """The directory with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
     categories: tuple[str, ...] = ("hard_prompt", "creative_writing")
-    """Which categories are asked; every one has a figure of its own."""
+    """The categories to run; each has its own win rate."""
     scoring: ArenaHardV2Scoring = ArenaHardV2Scoring()
 
     def prompts(self) -> list[Prompt]:
         """Return the questions, with `category`, `subcategory` and the `baseline` in `meta`.
 
         Raises:
-            AssetError: the protocol data is missing, or another.
+            AssetError: the protocol data is missing, or is not the published one.
         """
-        questions = data.questions(assets.require(f"{FOLDER}/question.jsonl", self._folder()))
+        questions = data.load_questions(FOLDER, self._folder())
         return [
             Prompt(p.id, p.messages, {**p.meta, "baseline": self._baseline_of(p)})
             for p in questions
@@ -91,22 +88,26 @@ class ArenaHardV2(Component):
         ]
 
     def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
-        """Return nothing: there is one turn."""
+        """Return nothing: the benchmark has one turn."""
         return []
 
     def sampling_for(self, prompt: Prompt) -> Sampling:
-        """Return how every question is answered."""
+        """Return the sampling of all questions."""
         return self.sampling
 
     def baseline_answers(self) -> list[Answer]:
-        """Return the published answers of each category's baseline."""
+        """Return the published answers of each category's baseline.
+
+        Raises:
+            AssetError: the answers are missing.
+        """
         return [
             Answer(p.id, data.published_answers(p.meta["baseline"], FOLDER, self._folder())[p.id])
             for p in self.prompts()
         ]
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Ask twice for every question, the second time with the answers swapped."""
+        """Return two games per question, the second with the answers swapped."""
         texts, questions = self._protocol(), {prompt.id: prompt for prompt in self.prompts()}
         theirs = {answer.prompt_id: answer for answer in baseline}
         parameters = {
@@ -128,21 +129,21 @@ class ArenaHardV2(Component):
         ]
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Read the last label of the last reply."""
+        """Return the last label of the last reply."""
         return parse_v2(replies[-1].content)
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
-        """Ask again; upstream leaves it unread."""
+        """Ask again; upstream leaves the game unparsed."""
         return request
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
-        """Return every category's share of points, raw and with style controlled, in percent.
+        """Return each category's share of points in percent, raw and with style control.
 
-        The weights of style are fitted on all contestants together. Without the answers of both
-        sides there is no style to control for, and a note says so.
+        The style weights are fitted on all contestants together. Without the answers of both sides
+        there is no style control, and a note says so.
 
         Raises:
-            CheckError: a contestant has no prompt of which both games could be read.
+            CheckError: a contestant has no prompt with two parsed games.
         """
         parsed_games = [_complete_games(contestant) for contestant in graded]
         scores = [
@@ -160,7 +161,7 @@ class ArenaHardV2(Component):
         )
 
     def sources(self) -> Mapping[str, str]:
-        """Return the sha256 of the protocol's files that are there."""
+        """Return the sha256 of the protocol data that is available."""
         folder = self._folder() / FOLDER
         paths = [p for p in sorted(folder.rglob("*.json*")) if p.is_file()]
         return {f"{FOLDER}/{p.relative_to(folder).as_posix()}": sha256(p) for p in paths}
@@ -170,11 +171,11 @@ class ArenaHardV2(Component):
         return files.read_answers(path, self.prompts())
 
     def read_verdicts(self, path: Path) -> list[Graded]:
-        """Read judgments, a file or a folder of them; answers in the folder are put beside them."""
+        """Read judgments from a file or a directory, and the answers in the directory."""
         return files.read_verdicts(path, LABEL_SCORES_V2)
 
     def files(self, graded: Graded) -> Mapping[str, str]:
-        """Return answers, judgments (both in the old form and the new) and battles."""
+        """Return answers and judgments, both in the old and the new layout, and battles."""
         try:
             texts = self._protocol()["categories"]
         except AssetError:
@@ -183,10 +184,10 @@ class ArenaHardV2(Component):
         return files.files(graded, system)
 
     def _folder(self) -> Path:
-        return assets.folder(self.assets)
+        return assets_directory(self.assets)
 
     def _protocol(self) -> dict[str, Any]:
-        return data.protocol(assets.require(f"{FOLDER}/protocol.json", self._folder()))
+        return data.load_protocol(FOLDER, self._folder())
 
     def _baseline_of(self, prompt: Prompt) -> str:
         return str(self._protocol()["categories"][prompt.meta["category"]]["baseline"])
@@ -205,32 +206,27 @@ class ArenaHardV2(Component):
         for name in dict.fromkeys(item["category"] for item in items):
             category_items = [item for item in items if item["category"] == name and item["weight"]]
             if category_items:
-                estimates[f"{name}_win_rate"] = self._rate(category_items)
+                estimates[f"{name}_win_rate"] = win_rate_of(
+                    category_items, seed=self.scoring.seed, rounds=self.scoring.rounds
+                )
         if not estimates:
-            raise CheckError(f"{graded.label} has no prompt of which both games could be read")
+            raise CheckError(f"{graded.label} has no prompt with two parsed games")
         return Score(
             estimates, counts_of(graded, parsed_games, items), tuple(items), _notes(graded, items)
         )
 
-    def _rate(self, items: Sequence[Mapping[str, Any]]) -> Estimate:
-        won, weight = ([item[key] for item in items] for key in ("won", "weight"))
-        return to_percent(
-            ratio_interval(won, weight, seed=self.scoring.seed, rounds=self.scoring.rounds)
-        )
-
 
 def _complete_games(graded: Graded) -> list[ParsedGame]:
-    """Return the games of the prompts of which every game could be read."""
+    """Return the games of the prompts without an unparsed game."""
     unparsed = {prompt_id_of(v) for v in graded.verdicts if v.parsed is None}
     return [game for game in parse_games(graded.verdicts) if game.prompt_id not in unparsed]
 
 
 def _notes(graded: Graded, items: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    notes = list(graded.notes)
     dropped = sum(item["weight"] == 0 for item in items)
-    if dropped:
-        note = f"{dropped} of {len(items)} prompts have a game that could not be read"
-        notes.append(f"{note} and are left out")
-    if len(items) - dropped < SMALL_SAMPLE:
-        notes.append(f"only {len(items) - dropped} prompts: an interval of so few says little")
-    return tuple(notes)
+    note = f"{dropped} of {len(items)} prompts have an unparsed game and are excluded"
+    return (
+        *graded.notes,
+        *((note,) if dropped else ()),
+        *small_sample_note(len(items) - dropped, "prompts"),
+    )

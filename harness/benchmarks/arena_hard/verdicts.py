@@ -1,6 +1,6 @@
-"""Arena-Hard's verdict labels: how they are read, and what a game with one is worth.
+"""Arena-Hard's verdict labels: how they are parsed, and how many points a game is worth.
 
-Game 1 shows the baseline first, game 2 the model. A strong verdict counts three times.
+Game 1 shows the baseline's answer first, game 2 the model's. A strong verdict counts three times.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ LABEL_SCORES = {
     "B>A": (0.0, 1),
     "B>>A": (0.0, 3),
 }
-"""v0.1, by label: what the first answer wins, and how often the game counts."""
+"""v0.1, by label: the points of the first answer, and the weight of the game."""
 LABEL_SCORES_V2 = LABEL_SCORES | {
     "B=A": (0.5, 1),
     "A<B": (0.0, 1),
@@ -30,16 +30,16 @@ LABEL_SCORES_V2 = LABEL_SCORES | {
 }
 LabelScores = Mapping[str, tuple[float, int]]
 GAME_SUFFIXES = ("#1", "#2")
-"""What follows the prompt's id in a verdict's: the baseline first, the model first."""
+"""Suffixes of a verdict's id after the prompt's: baseline first, model first."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedGame:
-    """One game that was read."""
+    """A game whose verdict could be parsed."""
 
     prompt_id: str
     won: float
-    """What the model wins: 0, ½ or 1."""
+    """The model's points: 0, ½ or 1."""
     weight: int
 
 
@@ -49,13 +49,13 @@ def find_labels(texts: Iterable[str]) -> list[str]:
 
 
 def parse_v01(texts: Sequence[str]) -> ParsedVerdict | None:
-    """Read one label, however often it is repeated; two that differ cannot be read."""
+    """Return the only label, however often it is repeated; different labels are unparsable."""
     distinct = set(find_labels(texts))
     return parse_label(distinct.pop(), LABEL_SCORES) if len(distinct) == 1 else None
 
 
 def parse_v2(text: str) -> ParsedVerdict | None:
-    """Read the last label in double brackets, or else the last in single ones."""
+    """Return the last label in double brackets, or else the last one in single brackets."""
     for pattern in V2_PATTERNS:
         if matches := [label for label in pattern.findall(text.upper()) if label]:
             return parse_label(matches[-1], LABEL_SCORES_V2)
@@ -63,7 +63,7 @@ def parse_v2(text: str) -> ParsedVerdict | None:
 
 
 def parse_label(label: str | None, label_scores: LabelScores) -> ParsedVerdict | None:
-    """Return what the first answer wins by a label; None for one that is none (`A>>A`)."""
+    """Return the points of the first answer; None for a label that does not exist (`A>>A`)."""
     return (
         ParsedVerdict(label_scores[label][0], label)
         if label is not None and label in label_scores
@@ -82,7 +82,7 @@ def is_baseline_first(verdict: Verdict) -> bool:
 
 
 def parse_games(verdicts: Iterable[Verdict]) -> list[ParsedGame]:
-    """Return the games that were read, in their order."""
+    """Return the games with a parsed verdict, in their order."""
     parsed = []
     for verdict in verdicts:
         if verdict.parsed is not None:

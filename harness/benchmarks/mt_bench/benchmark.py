@@ -1,16 +1,15 @@
-"""MT-Bench: 80 questions of two turns, each answer rated from 1 to 10 by the judge alone.
+"""MT-Bench: 80 questions of two turns, each answer rated from 1 to 10 without a baseline.
 
 After FastChat's llm_judge at 587d5cf, single-answer grading (arXiv 2306.05685). What differs: a
-reply without a rating is asked again, counted and told; a rating outside 1 to 10 is none; a judge
-that cannot be reached stops the run instead of being stored as a reply without a rating.
+request whose reply has no rating is sent again, and the rest is counted and reported; a rating
+outside 1 to 10 is unparsed; a judge that cannot be reached stops the run instead of leaving an
+answer without a rating. Pairwise grading is not implemented.
 
 The reference answers of math, reasoning and coding are keyed by the judge: FastChat has GPT-4's,
-another judge would judge against its own (`references`). Pairwise grading is left out.
+and another judge needs its own (`references`).
 
-Published MT-Bench scores beside those that the harness makes of the same verdicts.
-
-They stand with two decimals in the README of jxiw/MambaInLlama (arXiv 2408.15237), whose verdicts
-were published too. Only its bare figures can be checked: no interval was given.
+The published scores are those in the README of jxiw/MambaInLlama (arXiv 2408.15237), whose verdicts
+were published as well. They have two decimals and no intervals.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ from harness.benchmarks.mt_bench import data, files
 from harness.benchmarks.mt_bench.data import FOLDER
 from harness.benchmarks.mt_bench.score import MTBenchScoring, is_valid_rating, score_contestant
 from harness.core.config import Component
+from harness.core.hub import assets_directory
 from harness.core.io import sha256
 from harness.errors import AssetError
 from harness.protocols import PolicySource, Sampling
@@ -47,6 +47,10 @@ from harness.types import (
 RATING, LOOSE_RATING = (
     re.compile(p, re.ASCII) for p in (r"\[\[(\d+\.?\d*)\]\]", r"\[(\d+\.?\d*)\]")
 )
+PUBLISHED_VERDICTS = f"{FOLDER}/model_judgment"
+PUBLISHED_SCORES = {"mamba_0_5_dpo_ep1": 7.12, "mamba_0_875_dpo_ep3": 6.37}
+TOLERANCE = 0.005
+ROUNDING_EXPLANATION = "published with two decimals"
 
 
 class MTBench(Component):
@@ -57,13 +61,13 @@ class MTBench(Component):
     baseline: ClassVar[PolicySource | None] = None
     parameters: ClassVar[dict[str, Any]] = {"temperature": 0, "max_tokens": 2048}
     temperatures: dict[str, float]
-    """By category: how an answer is sampled."""
+    """The sampling temperature by category."""
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(1024, gt=0)
     references: str = data.OFFICIAL_JUDGE
-    """A judge whose reference answers are there, or a file with some."""
+    """A judge whose reference answers are available, or a file with reference answers."""
     assets: Path | None = Field(None, exclude=True)
-    """The folder with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
+    """The directory with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
     scoring: MTBenchScoring = MTBenchScoring()
 
     @field_validator("temperatures")
@@ -77,13 +81,13 @@ class MTBench(Component):
         """Return the first turns, with `category` and the `references` in `meta`.
 
         Raises:
-            AssetError: the protocol data is missing, or another.
+            AssetError: the protocol data is missing, or is not the published one.
         """
         questions = data.load_texts(self._folder()).questions.values()
         return [data.turn_prompt(question, (), self._meta()) for question in questions]
 
     def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
-        """Return the second turns after the first; nothing after the second."""
+        """Return the second turns after the first turns, and nothing after the second."""
         questions = data.load_texts(self._folder()).questions
         return [
             data.turn_prompt(questions[number], (answer,), self._meta())
@@ -98,15 +102,15 @@ class MTBench(Component):
         return Sampling(temperature=temperature, top_p=self.top_p, max_tokens=self.max_tokens)
 
     def baseline_answers(self) -> list[Answer]:
-        """Return nothing: an answer is rated alone."""
+        """Return nothing: answers are rated without a baseline."""
         return []
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Ask for a rating of every answer; of a second turn the judge sees both.
+        """Return a request to rate each answer; for second turns it shows both turns.
 
         Raises:
             AssetError: the protocol data is missing; a question has no reference answer.
-            InputError: the file with the reference answers does not fit.
+            InputError: the file with the reference answers has an unexpected form.
         """
         answer_texts = {answer.prompt_id: answer.text for answer in answers}
         texts = data.load_texts(self._folder())
@@ -115,21 +119,21 @@ class MTBench(Component):
         ]
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Read the first `[[rating]]`, else the first `[rating]`; outside 1 to 10 it is none."""
+        """Return the first `[[rating]]`, else the first `[rating]`, if it is from 1 to 10."""
         return parse_rating(replies[-1].content)
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
-        """Ask again; FastChat leaves it unread."""
+        """Ask again; FastChat leaves the answer without a rating."""
         return request
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
         """Return mean ratings: `score` of both turns, `turn_1`, `turn_2`, and by category.
 
-        Intervals come from a bootstrap over questions. Verdicts without a rating are left out and
-        counted; of several of one answer the last counts.
+        Intervals come from a bootstrap over questions. Verdicts without a rating are excluded and
+        counted; the last of several verdicts on an answer counts.
 
         Raises:
-            CheckError: a contestant has no rating that could be read.
+            CheckError: a contestant has no parsed rating.
         """
         return [score_contestant(contestant, self.scoring) for contestant in graded]
 
@@ -147,7 +151,7 @@ class MTBench(Component):
         return files.read_answers(path)
 
     def read_verdicts(self, path: Path) -> list[Graded]:
-        """Read a `model_judgment/*_single.jsonl`, with the answers that it quotes."""
+        """Read a `model_judgment/*_single.jsonl` with the answers that it quotes."""
         return files.read_verdicts(path, self._protocol_texts(), parse_rating)
 
     def files(self, graded: Graded) -> Mapping[str, str]:
@@ -160,11 +164,11 @@ class MTBench(Component):
         return files.files(graded, user_prompts)
 
     def published(self) -> Iterator[PublishedFigure]:
-        """Yield published scores beside those made here of the same verdicts."""
+        """Yield published scores beside those recomputed from the same verdicts."""
         return published_figures(self, self._folder())
 
     def _folder(self) -> Path:
-        return assets.folder(self.assets)
+        return assets_directory(self.assets)
 
     def _meta(self) -> dict[str, str]:
         return {"references": Path(self.references).stem, "baseline": "none"}
@@ -196,46 +200,38 @@ class MTBench(Component):
         references = data.load_references(self.references, self._folder())
         if number not in references:
             raise AssetError(
-                f"{self.references} has no reference answer to question {number}: add it, or take "
+                f"{self.references} has no reference answer to question {number}: add it, or use "
                 f"GPT-4's with --set references={data.OFFICIAL_JUDGE}"
             )
         return {f"ref_answer_{t}": text for t, text in enumerate(references[number], start=1)}
 
 
 def parse_rating(text: str) -> ParsedVerdict | None:
-    """Return the rating that a judgment gives."""
+    """Return the rating in a judgment; None if there is no valid one."""
     match = RATING.search(text) or LOOSE_RATING.search(text)
     rating = float(match[1]) if match else 0.0
     return ParsedVerdict(rating) if is_valid_rating(rating) else None
 
 
-PUBLISHED_VERDICTS = f"{FOLDER}/model_judgment"
-SCORES = {"mamba_0_5_dpo_ep1": 7.12, "mamba_0_875_dpo_ep3": 6.37}
-TOLERANCE = 0.005
-ROUNDING_EXPLANATION = "published with two decimals"
-
-
 def published_figures(benchmark: MTBench, folder: Path) -> Iterator[PublishedFigure]:
-    """Yield the published scores of the models whose verdicts are there.
+    """Yield the published scores of the models whose verdicts are available.
 
     Raises:
         AssetError: there are no verdicts.
     """
     paths = sorted((folder / PUBLISHED_VERDICTS).glob("*_single.jsonl*"))
     if not paths:
-        message = f"no published verdicts in {folder / PUBLISHED_VERDICTS}"
-        raise AssetError(f"{message}: name a folder that has them with --assets DIR")
+        raise assets.missing_verdicts(folder / PUBLISHED_VERDICTS)
     scoring = benchmark.scoring.model_copy(update={"compat": "upstream", "rounds": 2})
     upstream = benchmark.model_copy(update={"scoring": scoring})
     for path in paths:
         graded = benchmark.read_verdicts(path)
         for contestant, score in zip(graded, upstream.score(graded), strict=True):
-            if contestant.label in SCORES:
-                value = score.estimates["score"].value
+            if contestant.label in PUBLISHED_SCORES:
                 yield PublishedFigure(
                     f"{contestant.label} score",
-                    SCORES[contestant.label],
-                    value,
+                    PUBLISHED_SCORES[contestant.label],
+                    score.estimates["score"].value,
                     TOLERANCE,
                     ROUNDING_EXPLANATION,
                 )

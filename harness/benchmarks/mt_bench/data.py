@@ -1,6 +1,7 @@
 """MT-Bench's protocol data: questions, the judge's prompts, reference answers by judge.
 
-A conversation has two turns; the prompts, answers and verdicts of question 81 are `81#1`, `81#2`.
+A conversation has two turns; the prompts, answers and verdicts of question 81 have the ids `81#1`
+and `81#2`.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ CATEGORIES = (
     *("coding", "extraction", "stem", "humanities"),
 )
 FIRST_NUMBER, PER_CATEGORY, TURNS = 81, 10, 2
-"""The first question's number, how many there are of a category, turns of a question."""
+"""The first question's number, the questions per category, and the turns per question."""
 ANSWER_COUNT = TURNS * PER_CATEGORY * len(CATEGORIES)
-"""How many answers there are to judge."""
+"""The number of answers to judge."""
 REFERENCE_CATEGORIES = frozenset({"math", "reasoning", "coding"})
 """Categories that are judged against a reference answer."""
 OFFICIAL_JUDGE = "gpt-4"
-"""Whose references FastChat holds."""
+"""The judge whose reference answers FastChat ships."""
+TEXT_FILES = ("question.jsonl", "judge_prompts.jsonl")
 REFERENCES_FORMAT = "JSON lines with 'question_id' and 'choices' of two turns"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked, turn by turn."""
+    """A question with its two turns."""
 
     number: int
     category: str
@@ -43,7 +45,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """One of the judge's prompts; the user's part has places in braces."""
+    """One of the judge's prompts; the user message has placeholders in braces."""
 
     system: str
     user: str
@@ -51,29 +53,29 @@ class Template:
 
 @dataclass(frozen=True, slots=True)
 class ProtocolTexts:
-    """The protocol's texts."""
+    """The questions by number, and the judge's prompts by name."""
 
     questions: Mapping[int, Question]
     templates: Mapping[str, Template]
 
     def template(self, number: int, turn: int) -> Template:
-        """Return the prompt by which an answer is judged."""
+        """Return the judge's prompt for a question's turn."""
         return self.templates[template_name(number, turn)]
 
 
 def prompt_id(number: int, turn: int) -> str:
-    """Return the name of a question's turn."""
+    """Return the id of a question's turn."""
     return f"{number}#{turn}"
 
 
 def parse_prompt_id(name: str) -> tuple[int, int]:
-    """Return the number and the turn of a prompt's name."""
+    """Return the question number and the turn of a prompt id."""
     number, _, turn = name.partition("#")
     return int(number), int(turn)
 
 
 def validate_turn(number: object, turn: object) -> tuple[int, int] | None:
-    """Return a question's number and a turn as they are, where MT-Bench has such a turn."""
+    """Return a question number and a turn if MT-Bench has them, else None."""
     if type(number) is not int or type(turn) is not int:
         return None
     is_question = FIRST_NUMBER <= number < FIRST_NUMBER + PER_CATEGORY * len(CATEGORIES)
@@ -81,18 +83,18 @@ def validate_turn(number: object, turn: object) -> tuple[int, int] | None:
 
 
 def category_of(number: int) -> str:
-    """Return a question's category, which its number tells."""
+    """Return a question's category, which follows from its number."""
     return CATEGORIES[(number - FIRST_NUMBER) // PER_CATEGORY]
 
 
 def template_name(number: int, turn: int) -> str:
-    """Return the name of the prompt by which an answer is judged."""
+    """Return the name of the judge's prompt for a question's turn."""
     kind = "single-math-v1" if category_of(number) in REFERENCE_CATEGORIES else "single-v1"
     return kind if turn == 1 else f"{kind}-multi-turn"
 
 
 def turn_prompt(question: Question, answers: Sequence[Answer], meta: Mapping[str, str]) -> Prompt:
-    """Return the turn that follows what was said so far."""
+    """Return the prompt of the turn after the given answers."""
     messages = [Message("user", question.turns[0])]
     for answer, user_turn in zip(answers, question.turns[1:], strict=False):
         messages += [Message("assistant", answer.text), Message("user", user_turn)]
@@ -105,18 +107,18 @@ def load_texts(folder: Path) -> ProtocolTexts:
     """Return the questions and the judge's prompts.
 
     Raises:
-        AssetError: they are missing, or others.
+        AssetError: the files are missing, or are not the published ones.
     """
-    paths = [assets.require(f"{FOLDER}/{name}", folder) for name in _TEXT_FILES]
+    paths = [assets.require(f"{FOLDER}/{name}", folder) for name in TEXT_FILES]
     return _load_texts(*paths)
 
 
 def load_references(name: str, folder: Path) -> Mapping[int, tuple[str, str]]:
-    """Return reference answers by question, of a judge that is named or of a file.
+    """Return reference answers by question number; `name` is a judge or a file.
 
     Raises:
         AssetError: there are none, or GPT-4's are not the published ones.
-        InputError: the file does not fit.
+        InputError: the file has an unexpected form.
     """
     return _load_references(references_path(name, folder))
 
@@ -125,7 +127,7 @@ def references_path(name: str, folder: Path) -> Path:
     """Return the file with a judge's references.
 
     Raises:
-        AssetError: there is none, or GPT-4's is not the published one.
+        AssetError: there is no such file, or GPT-4's is not the published one.
     """
     if name == OFFICIAL_JUDGE:
         return assets.require(f"{FOLDER}/reference_answer/{OFFICIAL_JUDGE}.jsonl", folder)
@@ -134,13 +136,10 @@ def references_path(name: str, folder: Path) -> Path:
         if path.is_file():
             return path
     raise AssetError(
-        f"no reference answers of {name!r}, against which it would judge math, reasoning and "
-        f"coding: put them into {judge_path}, name a file with --set references=FILE, or take "
-        f"GPT-4's with --set references={OFFICIAL_JUDGE}"
+        f"no reference answers of {name!r}, which it needs to judge math, reasoning and coding: "
+        f"put them into {judge_path}, name a file with --set references=FILE, or use GPT-4's with "
+        f"--set references={OFFICIAL_JUDGE}"
     )
-
-
-_TEXT_FILES = ("question.jsonl", "judge_prompts.jsonl")
 
 
 @lru_cache(maxsize=2)
@@ -167,6 +166,7 @@ def _load_references(path: Path) -> dict[int, tuple[str, str]]:
             references[int(row["question_id"])] = (str(first), str(second))
         except (LookupError, TypeError, ValueError) as error:
             raise InputError(
-                f"{path}: a reference has another form ({error!r}); expected {REFERENCES_FORMAT}"
+                f"{path}: a reference has an unexpected form ({error!r}); "
+                f"expected {REFERENCES_FORMAT}"
             ) from error
     return references

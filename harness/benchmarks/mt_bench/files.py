@@ -1,19 +1,14 @@
-"""The answers that stand in a verdicts file: FastChat keeps what the judge was asked.
+"""FastChat's files: answers (`model_answer/*.jsonl`), verdicts (`model_judgment/*_single.jsonl`).
 
-An answer is what lies between the words of the protocol's prompt and of the question. Of two that
-were judged for one turn the last is taken.
-
-FastChat's files: answers (`model_answer/*.jsonl`), verdicts (`model_judgment/*_single.jsonl`).
-
-A verdicts file holds many models, a row an answer; rows that rate an answer again are kept, the
-score decides which count. The stored score is the verdict, also where the judgment says otherwise
-(it is told how often); -1, null and NaN are none. The answers that the judge saw are taken out of
-`user_prompt`, where it is the protocol's own prompt.
+A verdicts file has one row per answer, of many models. Rows that rate an answer again are kept, and
+scoring decides which of them count. The stored score is the verdict, even if the judgment's text
+disagrees (the number of such rows is reported); -1, null and NaN are unparsed. Answers are
+recovered from `user_prompt`, which holds the judge's prompt, if it is the protocol's own: they are
+the text between the known parts. If an answer was judged twice, the last is taken.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections import Counter
@@ -21,93 +16,56 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from harness.benchmarks.mt_bench import data as data
-from harness.core.io import check_rows, file_stem, json_type, read_jsonl, row_problem, shorten
+from harness.benchmarks.mt_bench import data
+from harness.core.io import (
+    check_rows,
+    file_name,
+    file_stem,
+    json_lines,
+    json_type,
+    read_jsonl,
+    row_problem,
+    shorten,
+)
 from harness.core.seeds import digest
 from harness.errors import InputError
 from harness.types import Answer, Answers, FinishReason, Graded, ParsedVerdict, Prompt, Verdict
 
+ANSWERS = "JSON lines with 'question_id', 'model_id' and 'choices' of two turns"
+VERDICTS = "JSON lines with 'question_id', 'turn', 'model', 'judge' and 'score'"
+FAILED = -1
+"""FastChat's score of a reply without a rating."""
+UNKNOWN_JUDGE = "unknown judge"
+MAX_NAME_LENGTH = 120
+"""Characters of a label in a file name."""
 PLACEHOLDER = re.compile(r"{(\w+)}")
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class QuotedAnswers:
-    """What was found in the rows of one contestant."""
+    """The answers that the judge's prompts of one contestant quote."""
 
     answers: tuple[Answer, ...]
     prompts: tuple[Prompt, ...]
-    """What the answers answer."""
+    """The prompts of the answers."""
     foreign: int
-    """Rows whose judge was asked with another prompt than the protocol's."""
-
-
-def extract_answers(rows: Sequence[Mapping[str, Any]], texts: data.ProtocolTexts) -> QuotedAnswers:
-    """Return the answers that the judge was shown; rows name a question and a turn that exist."""
-    judged: dict[str, Answer] = {}
-    earlier: dict[str, Answer] = {}
-    foreign = 0
-    for row in rows:
-        number, turn, user_prompt = row["question_id"], row["turn"], row.get("user_prompt") or ""
-        match = _pattern(texts, number, turn).fullmatch(str(user_prompt))
-        if match is None:
-            foreign += user_prompt != ""
-            continue
-        for t in range(1, turn + 1):
-            name = data.prompt_id(number, t)
-            text = match["answer" if turn == 1 else f"answer_{t}"]
-            (judged if t == turn else earlier)[name] = Answer(name, text)
-    answers = sort_answers({**earlier, **judged}.values())
-    return QuotedAnswers(answers, _prompts(answers, texts), foreign)
-
-
-def sort_answers(answers: Iterable[Answer]) -> tuple[Answer, ...]:
-    """Return answers as they are given: all first turns, then all second ones."""
-    return tuple(sorted(answers, key=lambda answer: data.parse_prompt_id(answer.prompt_id)[::-1]))
-
-
-def _pattern(texts: data.ProtocolTexts, number: int, turn: int) -> re.Pattern[str]:
-    """Return what the judge's prompt looks like for any answers and any references."""
-    first, second = texts.questions[number].turns
-    known = {"question": first, "question_1": first, "question_2": second}
-    words = PLACEHOLDER.split(texts.template(number, turn).user)
-    words[::2] = map(re.escape, words[::2])
-    words[1::2] = [
-        re.escape(known[name]) if name in known else f"(?P<{name}>.*?)" for name in words[1::2]
-    ]
-    return re.compile("".join(words), re.DOTALL)
-
-
-def _prompts(answers: Sequence[Answer], texts: data.ProtocolTexts) -> tuple[Prompt, ...]:
-    by_id = {answer.prompt_id: answer for answer in answers}
-    prompts = []
-    for answer in answers:
-        number, turn = data.parse_prompt_id(answer.prompt_id)
-        before = [by_id[data.prompt_id(number, t)] for t in range(1, turn)]
-        prompts.append(data.turn_prompt(texts.questions[number], before, {"baseline": "none"}))
-    return tuple(prompts)
-
-
-ANSWERS = "JSON lines with 'question_id', 'model_id' and 'choices' of two turns"
-VERDICTS = "JSON lines with 'question_id', 'turn', 'model', 'judge' and 'score'"
-FAILED = -1
-UNKNOWN_JUDGE = "unknown judge"
-Row = Mapping[str, Any]
+    """The number of rows with another judge prompt than the protocol's."""
 
 
 def read_answers(path: Path) -> list[Answers]:
-    """Read an answers file; contestants are told apart by `model_id`.
+    """Read an answers file; `model_id` identifies contestants.
 
-    A turn that a row does not have is missing.
+    A turn that a row lacks counts as missing.
 
     Raises:
-        InputError: the file cannot be read; a row has another form; a question is unknown or is
-            answered twice; nothing is answered.
+        InputError: the file cannot be read; a row has an unexpected form; a question is unknown or
+            is answered twice; the file has no answers.
     """
     rows = read_jsonl(path, ANSWERS)
     if not rows:
-        raise InputError(f"{path} answers nothing; expected {ANSWERS}")
+        raise InputError(f"{path} has no answers; expected {ANSWERS}")
     by_name: dict[str, dict[int, list[Answer]]] = {}
     for row in rows:
         number, _ = _question_turn(path, row, 1)
@@ -121,12 +79,13 @@ def read_answers(path: Path) -> list[Answers]:
 def read_verdicts(
     path: Path, texts: data.ProtocolTexts | None, parse: Callable[[str], ParsedVerdict | None]
 ) -> list[Graded]:
-    """Read a verdicts file; contestants are told apart by `model`, rows keep their order.
+    """Read a verdicts file; `model` identifies contestants, and rows keep their order.
 
-    `read` says what a judgment's text gives. Without `texts` no answers are recovered.
+    `parse` parses a judgment's text. Without `texts` no answers are recovered.
 
     Raises:
-        InputError: the file cannot be read; a row has another form; a question or turn is unknown.
+        InputError: the file cannot be read; a row has an unexpected form; a question or turn is
+            unknown.
     """
     rows = read_jsonl(path, VERDICTS)
     if not rows:
@@ -140,12 +99,11 @@ def read_verdicts(
 
 
 def files(graded: Graded, user_prompts: Mapping[str, str]) -> dict[str, str]:
-    """Return answers and verdicts; `asked` is the user's part of each request, where known."""
-    contents = {
-        f"model_judgment/{file_name(graded.judge)}_single.jsonl": _judgments(graded, user_prompts)
-    }
+    """Return answers and verdicts; `user_prompts` maps request ids to the known user messages."""
+    judge, label = (file_name(name)[:MAX_NAME_LENGTH] for name in (graded.judge, graded.label))
+    contents = {f"model_judgment/{judge}_single.jsonl": _judgments(graded, user_prompts)}
     if graded.answers:
-        contents[f"model_answer/{file_name(graded.label)}.jsonl"] = _answer_rows(graded)
+        contents[f"model_answer/{label}.jsonl"] = _answer_rows(graded)
     return contents
 
 
@@ -172,7 +130,7 @@ def _turns(path: Path, number: int, row: Row) -> list[Answer]:
         texts = [turn["content"] if isinstance(turn, Mapping) else turn for turn in raw_turns]
     except (LookupError, TypeError) as error:
         raise InputError(
-            f"{path}: the answer to question {number} has another form ({error!r}); "
+            f"{path}: the answer to question {number} has an unexpected form ({error!r}); "
             f"expected {ANSWERS}"
         ) from error
     if len(texts) > data.TURNS:
@@ -220,10 +178,10 @@ def _graded(
 def _notes(mismatches: int, foreign: int, judges: Mapping[str, int]) -> tuple[str, ...]:
     notes = []
     if mismatches:
-        note = f"{mismatches} stored scores are not what their judgments say: the stored ones count"
+        note = f"{mismatches} stored scores differ from their judgments: the stored ones count"
         notes.append(note)
     if foreign:
-        notes.append(f"{foreign} verdicts were given to another prompt than the protocol's")
+        notes.append(f"{foreign} verdicts answer another prompt than the protocol's")
     if len(judges) > 1:
         note = ", ".join(f"{name} ({count})" for name, count in judges.items())
         notes.append(f"verdicts of more than one judge: {note}")
@@ -252,38 +210,81 @@ def _parse_score(path: Path, name: str, row: Row) -> ParsedVerdict | None:
     if isinstance(score, bool) or not isinstance(score, int | float) or math.isinf(score):
         description = repr(score) if isinstance(score, float) else json_type(score)
         raise InputError(
-            f"{path}: the score of {name} is {description}; it must be a number, or {FAILED} where there "
-            "is none"
+            f"{path}: the score of {name} is {description}; it must be a number, or {FAILED} if "
+            "there is none"
         )
     return ParsedVerdict(float(score))
+
+
+def extract_answers(rows: Sequence[Mapping[str, Any]], texts: data.ProtocolTexts) -> QuotedAnswers:
+    """Return the answers that the judge saw; all rows must have a valid question and turn."""
+    judged: dict[str, Answer] = {}
+    earlier: dict[str, Answer] = {}
+    foreign = 0
+    for row in rows:
+        number, turn, user_prompt = row["question_id"], row["turn"], row.get("user_prompt") or ""
+        match = _pattern(texts, number, turn).fullmatch(str(user_prompt))
+        if match is None:
+            foreign += user_prompt != ""
+            continue
+        for t in range(1, turn + 1):
+            name = data.prompt_id(number, t)
+            text = match["answer" if turn == 1 else f"answer_{t}"]
+            (judged if t == turn else earlier)[name] = Answer(name, text)
+    answers = sort_answers({**earlier, **judged}.values())
+    return QuotedAnswers(answers, _prompts(answers, texts), foreign)
+
+
+def sort_answers(answers: Iterable[Answer]) -> tuple[Answer, ...]:
+    """Return answers in the order of generation: all first turns, then all second turns."""
+    return tuple(sorted(answers, key=lambda answer: data.parse_prompt_id(answer.prompt_id)[::-1]))
+
+
+def _pattern(texts: data.ProtocolTexts, number: int, turn: int) -> re.Pattern[str]:
+    """Return a pattern that matches the judge's prompt with any answers and references."""
+    first, second = texts.questions[number].turns
+    known = {"question": first, "question_1": first, "question_2": second}
+    words = PLACEHOLDER.split(texts.template(number, turn).user)
+    words[::2] = map(re.escape, words[::2])
+    words[1::2] = [
+        re.escape(known[name]) if name in known else f"(?P<{name}>.*?)" for name in words[1::2]
+    ]
+    return re.compile("".join(words), re.DOTALL)
+
+
+def _prompts(answers: Sequence[Answer], texts: data.ProtocolTexts) -> tuple[Prompt, ...]:
+    by_id = {answer.prompt_id: answer for answer in answers}
+    prompts = []
+    for answer in answers:
+        number, turn = data.parse_prompt_id(answer.prompt_id)
+        before = [by_id[data.prompt_id(number, t)] for t in range(1, turn)]
+        prompts.append(data.turn_prompt(texts.questions[number], before, {"baseline": "none"}))
+    return tuple(prompts)
 
 
 def _answer_rows(graded: Graded) -> str:
     by_number: dict[int, list[Answer]] = {}
     for answer in sort_answers(graded.answers):
         by_number.setdefault(data.parse_prompt_id(answer.prompt_id)[0], []).append(answer)
-    return _json_lines(
+    return json_lines(
         {
             "question_id": number,
             "answer_id": digest([graded.label, number, [a.text for a in turns]])[:22],
             "model_id": graded.label,
             "choices": [{"index": 0, "turns": [a.text for a in turns]}],
-            **(
-                {"finish_reasons": [a.finish_reason for a in turns]}
-                if _has_finish_reasons(turns)
-                else {}
-            ),
+            **_finish_reasons(turns),
         }
         for number, turns in by_number.items()
     )
 
 
-def _has_finish_reasons(turns: Sequence[Answer]) -> bool:
-    return any(answer.finish_reason for answer in turns)
+def _finish_reasons(turns: Sequence[Answer]) -> dict[str, list[FinishReason | None]]:
+    reasons = [answer.finish_reason for answer in turns]
+    return {"finish_reasons": reasons} if any(reasons) else {}
 
 
 def _judgments(graded: Graded, user_prompts: Mapping[str, str]) -> str:
-    return _json_lines(
+    return json_lines(
         {
             "question_id": number,
             "model": graded.label,
@@ -302,13 +303,3 @@ def _judgments(graded: Graded, user_prompts: Mapping[str, str]) -> str:
 def _score(verdict: Verdict) -> int | float:
     value = verdict.parsed.value if verdict.parsed else float(FAILED)
     return int(value) if value.is_integer() else value
-
-
-def file_name(label: str) -> str:
-    """Return a label as a file's name that stays in its folder."""
-    name = quote(label, safe=" +,@()=", errors="replace")
-    return re.sub(r"^\.", "%2E", name)[:120]
-
-
-def _json_lines(rows: Iterable[Mapping[str, Any]]) -> str:
-    return "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)

@@ -1,9 +1,9 @@
-"""MT-Bench's figures: mean ratings of 1 to 10, pooled, by turn and by category.
+"""MT-Bench's scores: mean ratings from 1 to 10, pooled, by turn and by category.
 
-The mean is over all ratings that could be read, of both turns together, as published. What differs
-from FastChat at 587d5cf: where a file rates an answer more than once, the last rating counts, and a
-rating outside 1 to 10 is left out (`compat: upstream` averages all of them); intervals keep a
-question's two turns together.
+The mean is over all parsed ratings of both turns, as published. What differs from FastChat at
+587d5cf: if a file rates an answer more than once, the last rating counts, and ratings outside 1 to
+10 are excluded (`compat: upstream` averages all of them); intervals keep a question's two turns
+together.
 """
 
 from __future__ import annotations
@@ -14,31 +14,30 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.benchmarks.mt_bench import data as data
+from harness.benchmarks.mt_bench import data
 from harness.core.config import Component
 from harness.errors import CheckError
-from harness.statistics.bootstrap import interval
+from harness.statistics.bootstrap import interval, small_sample_note
 from harness.types import Estimate, Graded, Score, Verdict
 
 LOWEST, HIGHEST = 1, 10
-SMALL_SAMPLE = 50
 ItemRow = Mapping[str, Any]
 
 
 class MTBenchScoring(Component):
-    """How the figures are made of the verdicts."""
+    """How the scores are computed from the verdicts."""
 
     compat: Literal["upstream"] | None = None
-    """`upstream`: every rating of a file counts, repeats and those outside 1 to 10 too."""
+    """`upstream`: every rating of a file counts, also repeats and ratings outside 1 to 10."""
     seed: int = 0
-    """Of the bootstrap."""
+    """The seed of the bootstrap."""
     rounds: int = Field(default=2000, ge=2)
-    """Resamples of the intervals."""
+    """Resamples per interval."""
 
 
 @dataclass(frozen=True)
 class _Selection:
-    """The verdicts that count, and how many do not."""
+    """The verdicts that count, and the number of repeats and of ratings outside the range."""
 
     verdicts: tuple[Verdict, ...]
     repeats: int
@@ -49,13 +48,13 @@ def score_contestant(graded: Graded, scoring: MTBenchScoring) -> Score:
     """Return the mean ratings of a contestant.
 
     Raises:
-        CheckError: no rating could be read.
+        CheckError: there is no parsed rating.
     """
     selection = _select_verdicts(graded, scoring)
     items = _items(graded, selection.verdicts, count_all=scoring.compat == "upstream")
     rated_items = [item for item in items if item["rating"] is not None]
     if not rated_items:
-        raise CheckError(f"no rating of {graded.label} could be read: there is no figure")
+        raise CheckError(f"no rating of {graded.label} could be parsed: there is no score")
     counts = _counts(items, rated_items, selection)
     notes = (*graded.notes, *_notes(graded, counts, items))
     details = {"compat": scoring.compat} if scoring.compat else {}
@@ -63,12 +62,12 @@ def score_contestant(graded: Graded, scoring: MTBenchScoring) -> Score:
 
 
 def is_valid_rating(rating: float) -> bool:
-    """Say whether a rating is one that the judge may give."""
+    """Say whether a rating is in the judge's range."""
     return LOWEST <= rating <= HIGHEST
 
 
 def _select_verdicts(graded: Graded, scoring: MTBenchScoring) -> _Selection:
-    """Return the verdicts that count, by question: no figure depends on the order of a file."""
+    """Return the verdicts that count in the order of questions, whatever the file's order."""
     last = {verdict.request_id: verdict for verdict in graded.verdicts}
     count_all = scoring.compat == "upstream"
     selected = graded.verdicts if count_all else tuple(last.values())
@@ -80,7 +79,7 @@ def _select_verdicts(graded: Graded, scoring: MTBenchScoring) -> _Selection:
 
 
 def _items(graded: Graded, verdicts: Sequence[Verdict], *, count_all: bool) -> list[dict[str, Any]]:
-    """Return one row a verdict; its rating is None where it is left out."""
+    """Return one row per verdict; its rating is None if it is excluded."""
     lengths = {answer.prompt_id: len(answer.text) for answer in graded.answers}
     rows = []
     for verdict in verdicts:
@@ -113,7 +112,7 @@ def _mean(items: Sequence[ItemRow], scoring: MTBenchScoring) -> Estimate:
 def _counts(
     items: Sequence[ItemRow], rated_items: Sequence[ItemRow], selection: _Selection
 ) -> dict[str, int]:
-    """Count what was asked, judged and left out, and the questions with a rating."""
+    """Count verdicts (asked, judged, excluded) and questions with a rating."""
     return {
         "asked": len(items),
         "judged": len(rated_items),
@@ -125,7 +124,7 @@ def _counts(
 
 
 def _notes(graded: Graded, counts: Mapping[str, int], items: Sequence[ItemRow]) -> list[str]:
-    """Say what is left out, and what makes the figures say less than they seem to."""
+    """Return notes on excluded ratings and on uninformative intervals."""
     unparsed, asked, repeats = counts["unparsed"], counts["asked"], counts["repeats"]
     outside = f" ({counts['outside']} of them outside {LOWEST} to {HIGHEST})"
     suffix = outside if counts["outside"] else ""
@@ -135,10 +134,9 @@ def _notes(graded: Graded, counts: Mapping[str, int], items: Sequence[ItemRow]) 
     ratings = [item["rating"] for item in items if item["rating"] is not None]
     notes = {
         f"{absent} answers were not judged": absent,
-        f"{unparsed} of {asked} ratings could not be read and are left out{suffix}": unparsed,
-        f"{repeats} ratings were given again later: the last of each answer counts": repeats,
-        "all ratings are equal: the intervals say nothing": len(set(ratings)) == 1,
-        f"only {len(ratings)} verdicts: an interval of so few says little": len(ratings)
-        < SMALL_SAMPLE,
+        f"{unparsed} of {asked} ratings could not be parsed and are excluded{suffix}": unparsed,
+        f"{repeats} ratings are repeated: the last of each answer counts": repeats,
+        "all ratings are equal: the intervals are uninformative": len(set(ratings)) == 1,
     }
-    return [note for note, applies in notes.items() if applies]
+    applicable = [note for note, applies in notes.items() if applies]
+    return [*applicable, *small_sample_note(len(ratings), "verdicts")]

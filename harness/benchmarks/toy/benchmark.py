@@ -1,8 +1,8 @@
-"""Two protocols on held-out instructions of the toy world, against a baseline policy's answers.
+"""Two benchmarks on held-out instructions of the toy world, against a baseline policy's answers.
 
-`ToyWeighted` reads a preference from log-probabilities, one game a prompt in a drawn order, as
-AlpacaEval does. `ToyLabels` reads a verdict label, two games a prompt, a strong verdict counted
-three times, as Arena-Hard does. Equal answers are a draw and are not asked.
+`ToyWeighted` parses a preference from log-probabilities, one game per prompt in a drawn order, as
+AlpacaEval does. `ToyLabels` parses a verdict label, two games per prompt, a strong verdict counting
+three times, as Arena-Hard does. Equal answers are a draw and are not judged.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from harness.benchmarks.alpaca_eval import files
+from harness.benchmarks.arena_hard.verdicts import GAME_SUFFIXES, LABEL_SCORES, parse_label
 from harness.core.config import Component
 from harness.errors import InputError
 from harness.protocols import PolicySource, Sampling
@@ -37,26 +38,18 @@ from harness.types import (
 )
 
 ParsedById = Mapping[str, ParsedVerdict | None]
-"""By request id: what the judge found, for the policy; None where it could not be read."""
+"""Parsed verdicts by request id; None for an unparsed one."""
 
 VERDICT = re.compile(r"\[\[([AB]>{1,2}[AB]|A=B)\]\]")
-LABEL_SCORES = {
-    "A>>B": (1.0, 3),
-    "A>B": (1.0, 1),
-    "A=B": (0.5, 1),
-    "B>A": (0.0, 1),
-    "B>>A": (0.0, 3),
-}
-"""By label: what the first answer wins, and how often the game counts."""
 
 
 class ToyBenchmark(Component):
-    """What both protocols share: the questions, one turn, a policy as the baseline."""
+    """The shared part: held-out instructions, one turn, a policy as the baseline."""
 
     default_judge: ClassVar[str] = "toy"
     count: int = Field(gt=1)
     offset: int = Field(0, ge=0)
-    """Held-out instructions before the first that is asked: others may choose settings."""
+    """The index of the first instruction; earlier ones may be used to choose settings."""
     baseline: PolicySource
     sampling: Sampling
     seed: int = 0
@@ -66,11 +59,11 @@ class ToyBenchmark(Component):
         return held_out(self.offset, self.count)
 
     def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
-        """Return nothing: there is one turn."""
+        """Return nothing: the benchmark has one turn."""
         return []
 
     def sampling_for(self, prompt: Prompt) -> Sampling:
-        """Return how every instruction is answered."""
+        """Return the sampling of all instructions."""
         return self.sampling
 
     def baseline_answers(self) -> list[Answer] | None:
@@ -82,7 +75,7 @@ class ToyBenchmark(Component):
         return request
 
     def sources(self) -> Mapping[str, str]:
-        """Return nothing: all of it is in the package."""
+        """Return nothing: all data is in the package."""
         return {}
 
     def read_answers(self, path: Path) -> list[Answers]:
@@ -91,7 +84,7 @@ class ToyBenchmark(Component):
 
 
 class ToyWeighted(ToyBenchmark):
-    """One game a prompt; the judge's weighted choice between `m` and `M`."""
+    """One game per prompt; the judge's weighted choice between `m` and `M`."""
 
     name: ClassVar[str] = "toy-weighted"
     parameters: ClassVar[dict[str, object]] = {
@@ -102,7 +95,7 @@ class ToyWeighted(ToyBenchmark):
     }
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Ask once for every prompt whose answers differ; the order is drawn from the prompt."""
+        """Return a game per prompt whose answers differ, in an order drawn from the prompt."""
         requests = []
         for ours, theirs in zip(answers, baseline, strict=True):
             first = files.is_ours_first(ours.prompt_id)
@@ -113,14 +106,14 @@ class ToyWeighted(ToyBenchmark):
         return requests
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Read P(first slot preferred) from the log-probabilities of `m` and `M`."""
+        """Return P(first slot preferred) from the log-probabilities of `m` and `M`."""
         logprobs = replies[-1].top_logprobs
         top = dict(logprobs[0]) if logprobs else {}
         weights = [math.exp(top[token]) if token in top else 0.0 for token in ("m", "M")]
         return ParsedVerdict(weights[0] / sum(weights)) if sum(weights) else None
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
-        """Return the win rate, raw and with length controlled, with bootstrap intervals."""
+        """Return the win rate, raw and length-controlled, with bootstrap intervals."""
         return [self._score(contestant) for contestant in graded]
 
     def read_verdicts(self, path: Path) -> list[Graded]:
@@ -154,34 +147,32 @@ class ToyWeighted(ToyBenchmark):
 
 
 class ToyLabels(ToyBenchmark):
-    """Two games a prompt, the second with the answers swapped; the judge's verdict label."""
+    """Two games per prompt, the second with the answers swapped; the judge's verdict label."""
 
     name: ClassVar[str] = "toy-labels"
     parameters: ClassVar[dict[str, object]] = {"max_tokens": 64, "temperature": 0.0}
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Ask twice for every prompt whose answers differ."""
+        """Return two games per prompt whose answers differ."""
         requests = []
         for ours, theirs in zip(answers, baseline, strict=True):
-            for game, slots in (("#1", (theirs, ours)), ("#2", (ours, theirs))):
+            for game, slots in zip(GAME_SUFFIXES, ((theirs, ours), (ours, theirs)), strict=True):
                 requests += comparison_requests(
                     judge.LABELS, ours.prompt_id, game, slots, self.parameters
                 )
         return requests
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Read what the first slot wins from the last verdict label."""
+        """Return the points of the first slot by the last verdict label."""
         labels = VERDICT.findall(replies[-1].content)
-        if not labels or labels[-1] not in LABEL_SCORES:
-            return None
-        return ParsedVerdict(LABEL_SCORES[labels[-1]][0], labels[-1])
+        return parse_label(labels[-1] if labels else None, LABEL_SCORES)
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
         """Return the share of weighted games won; the interval keeps a prompt's games together."""
         return [self._score(contestant) for contestant in graded]
 
     def read_verdicts(self, path: Path) -> list[Graded]:
-        """Refuse: no other tool has verdicts of this protocol.
+        """Refuse: no other tool writes verdicts of this benchmark.
 
         Raises:
             InputError: always.
@@ -207,12 +198,12 @@ class ToyLabels(ToyBenchmark):
 
 
 def prompt_text(prompt: Prompt) -> str:
-    """Return what a prompt of this world is called by: its text."""
+    """Return a prompt's id in the toy world: its text."""
     return prompt.text
 
 
 def held_out(offset: int, count: int) -> list[Prompt]:
-    """Return some of the held-out instructions as prompts."""
+    """Return `count` held-out instructions from `offset` on, as prompts."""
     texts = world.held_out_instructions()[offset : offset + count]
     return [Prompt(id=text, messages=(Message("user", text),)) for text in texts]
 
@@ -224,7 +215,7 @@ def comparison_requests(
     slots: tuple[Answer, Answer],
     parameters: Mapping[str, object],
 ) -> list[JudgeRequest]:
-    """Return the question about two answers, or nothing where they are equal."""
+    """Return the game between two answers, or nothing if they are equal."""
     first, second = (answer.text for answer in slots)
     if first == second:
         return []
@@ -235,7 +226,7 @@ def comparison_requests(
 def _label_item(ours: Answer, theirs: Answer, parsed_by_id: ParsedById) -> dict[str, Any]:
     if ours.text == theirs.text:
         return {**_common_fields(ours, theirs), "won": 1.0, "weight": 2, "unparsed": 0}
-    first, second = (parsed_by_id.get(ours.prompt_id + game) for game in ("#1", "#2"))
+    first, second = (parsed_by_id.get(ours.prompt_id + game) for game in GAME_SUFFIXES)
     won = weight = 0.0
     for parsed, is_swapped in ((first, True), (second, False)):
         if parsed is not None:
