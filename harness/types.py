@@ -44,6 +44,10 @@ class Message:
     role: str
     content: str
 
+    def as_dict(self) -> dict[str, str]:
+        """Return the message as chat templates and OpenAI-compatible servers read it."""
+        return {"role": self.role, "content": self.content}
+
 
 @dataclass(frozen=True, slots=True)
 class Prompt:

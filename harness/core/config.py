@@ -1,8 +1,8 @@
 """Configuration: YAML in, validated components out.
 
-The folder is the registry: `configs/<kind>/<name>.yaml` is what the command line calls `<name>`.
-A mapping with a `use: package.module:Name` key becomes that component, its other keys the fields.
-A mapping with `ref: kind/name` starts from that file; its other keys override what stands there.
+The directory is the registry: `configs/<kind>/<name>.yaml` is what the command line calls `<name>`.
+A mapping with a key `use: package.module:Name` becomes that component; its other keys are the
+fields. A mapping with `ref: kind/name` starts from that file; its other keys override the file's.
 """
 
 from __future__ import annotations
@@ -29,21 +29,24 @@ class Component(BaseModel):
     """Base of everything that a configuration builds: frozen, and strict about its keys.
 
     A field declared with `Field(exclude=True)` does not change results (a batch size, a time-out):
-    it is left out of `identity`, and so of what a stage is named by. A component that reads a file
-    has a method `fingerprint()` which returns what identifies the file's content.
+    it is left out of `identity`, and so of the digests that name stages.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
+    def fingerprint(self) -> str | None:
+        """Return what identifies the content of a file that the component reads; None: no file."""
+        return None
+
 
 def roots() -> list[Path]:
-    """Where configurations are looked for, first match wins: the user's folder, then ours."""
+    """Return the directories that are searched: the user's, the checkout's, the wheel's."""
     package = Path(__file__).parents[1]
     return [Path.cwd() / "configs", package.parent / "configs", package / "_configs"]
 
 
 def names(kind: str) -> list[str]:
-    """List the names that the command line accepts for `kind`."""
+    """Return the names that the command line accepts for a kind of configuration."""
     paths = set()
     for root in roots():
         paths |= {p.relative_to(root / kind).with_suffix("") for p in (root / kind).rglob("*.yaml")}
@@ -51,14 +54,18 @@ def names(kind: str) -> list[str]:
 
 
 def kinds() -> list[str]:
-    """List the kinds of configuration."""
+    """Return the kinds of configuration."""
     return sorted(
         {p.name for root in roots() if root.is_dir() for p in root.iterdir() if p.is_dir()}
     )
 
 
 def find(kind: str, name: str) -> Path:
-    """Return the file that defines `name` (or that `name` is the path of), or say which exist."""
+    """Return the file of a configuration, by its name or its path.
+
+    Raises:
+        ConfigError: there is none; the message lists the known names.
+    """
     if name.endswith((".yaml", ".yml")) and Path(name).is_file():
         return Path(name)
     for root in roots():
@@ -68,7 +75,7 @@ def find(kind: str, name: str) -> Path:
 
 
 def suggest(name: str, candidates: Iterable[str]) -> str:
-    """Say which names exist and which one was probably meant."""
+    """Return the end of an error message: the probable and the known names."""
     candidates = sorted(candidates)
     matches = difflib.get_close_matches(name, candidates, n=1)
     guess = f"; did you mean {matches[0]!r}?" if matches else ""
@@ -113,7 +120,7 @@ def parse_overrides(overrides: Sequence[str] | Mapping[str, Any]) -> dict[str, A
 
 
 def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `new` over `old`, key by key; a mapping that names its own class or file replaces."""
+    """Merge `new` into `old` by key; a mapping with its own `use` or `ref` replaces the old one."""
     merged = dict(old)
     for key, value in new.items():
         existing = merged.get(key)
@@ -126,7 +133,15 @@ def merge(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build(spec: Mapping[str, Any], where: str = "") -> Any:
-    """Import what `use` names and construct it from the remaining keys."""
+    """Import the component that `use` names and construct it from the remaining keys.
+
+    Args:
+        spec: a mapping with the key `use: package.module:Name`.
+        where: the path of the mapping in its configuration, for error messages.
+
+    Raises:
+        ConfigError: the component cannot be imported, or a key or a value does not fit it.
+    """
     fields = dict(spec)
     target = fields.pop("use")
     module, _, attribute = str(target).partition(":")
@@ -142,7 +157,11 @@ def build(spec: Mapping[str, Any], where: str = "") -> Any:
 
 
 def construct(component: Callable[..., C], fields: Mapping[str, Any], where: str = "") -> C:
-    """Construct `component`, building nested components first; name the key that does not fit."""
+    """Construct a component, building nested components first.
+
+    Raises:
+        ConfigError: a key or a value does not fit; the message names the key.
+    """
     _refuse_retired_keys(component, fields, where)
     arguments = {key: _build_nested(value, _join_keys(where, key)) for key, value in fields.items()}
     try:
@@ -155,7 +174,7 @@ def construct(component: Callable[..., C], fields: Mapping[str, Any], where: str
 
 
 def identity(value: Any) -> Any:
-    """Return plain data that names a component with all that changes its results.
+    """Return plain data that identifies a component: everything that changes its results.
 
     Raises:
         ConfigError: the object is neither plain data nor a Component.
@@ -167,9 +186,9 @@ def identity(value: Any) -> Any:
                 for name, info in type(value).model_fields.items()
                 if not info.exclude
             }
-            data = {"use": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
-            fingerprint = getattr(value, "fingerprint", None)
-            return data | {"fingerprint": fingerprint()} if fingerprint else data
+            data = {"use": qualified_name(type(value)), **fields}
+            fingerprint = value.fingerprint()
+            return data if fingerprint is None else data | {"fingerprint": fingerprint}
         case None | bool() | int() | float() | str():
             return value
         case Path():
@@ -186,11 +205,11 @@ def identity(value: Any) -> Any:
 
 
 def to_data(value: Any) -> Any:
-    """Return components as the plain data that `built` makes them of again, all their fields."""
+    """Return components as plain data with all their fields; `from_data` rebuilds them."""
     match value:
         case Component():
             fields = {name: to_data(getattr(value, name)) for name in type(value).model_fields}
-            return {"use": f"{type(value).__module__}:{type(value).__qualname__}", **fields}
+            return {"use": qualified_name(type(value)), **fields}
         case Mapping():
             return {str(key): to_data(inner) for key, inner in value.items()}
         case list() | tuple():
@@ -201,8 +220,13 @@ def to_data(value: Any) -> Any:
 
 
 def from_data(data: Any) -> Any:
-    """Return plain data with every component in it constructed, however deep."""
+    """Return plain data with every component in it constructed, at any depth."""
     return _build_nested(data, "")
+
+
+def qualified_name(value: type | Callable[..., Any]) -> str:
+    """Return the `module:Name` under which a class or a function can be imported."""
+    return f"{value.__module__}:{value.__qualname__}"
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -218,7 +242,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _parse_yaml(text: str) -> Any:
-    """Parse YAML, by libyaml where it is there: ten times as fast."""
+    """Parse YAML with libyaml, which is ten times as fast, if it is installed."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
     try:
         return loader.get_single_data()
@@ -227,7 +251,7 @@ def _parse_yaml(text: str) -> Any:
 
 
 def _follow_reference(data: dict[str, Any]) -> dict[str, Any]:
-    """Lay a mapping over the file that its `ref` names."""
+    """Merge a mapping into the file that its `ref` names."""
     if "ref" not in data:
         return data
     overrides = {key: value for key, value in data.items() if key != "ref"}
@@ -236,7 +260,7 @@ def _follow_reference(data: dict[str, Any]) -> dict[str, Any]:
 
 
 def _follow_references(value: Any) -> Any:
-    """Follow every reference; last, so that one which is overridden is never looked for."""
+    """Follow every reference, after the overrides, so that none that was replaced is looked up."""
     match value:
         case {"ref": _}:
             return _follow_references(_follow_reference(value))
@@ -310,7 +334,7 @@ def _explain(component: Any, detail: ErrorDetails, where: str) -> str:
 
 
 def _may_show_value(component: Any, key: str) -> bool:
-    """Say whether a field's value may be shown: one without a `repr` may hold a secret."""
+    """Return whether an error may quote a field's value: one without a `repr` may hold a key."""
     field = getattr(component, "model_fields", {}).get(key)
     return field is None or bool(field.repr)
 

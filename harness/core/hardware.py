@@ -1,8 +1,7 @@
-"""Which accelerators this machine lends to a process, and how many of them a component takes.
+"""The accelerators that a process may use, and the size of a model without its weights.
 
-The kernel's and the driver's own files are read: nothing is imported that would take a device.
-
-How large a model is, without its weights: what a plan needs to know.
+Where possible the files of the kernel and the driver are read: importing torch takes seconds, and
+opening a device takes memory on it.
 """
 
 from __future__ import annotations
@@ -13,42 +12,74 @@ from pathlib import Path
 
 from harness.core.config import Component
 
-GPU_DEVICE_FILES = ("nvidia[0-9]*", "kfd", "dxg")
-"""What Linux calls GPUs: NVIDIA's, AMD's, and either under Windows' WSL."""
-
-
 CPU = "CPU"
-"""Stands for no accelerator."""
+"""The device name of a process without an accelerator."""
 VENDORS = {"nvidia[0-9]*": "NVIDIA", "kfd": "AMD", "dxg": "GPU under WSL"}
-"""By what Linux calls a device: whose it is."""
+"""Vendors by the pattern of their device files on Linux."""
 VISIBILITY_VARIABLES = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
-"""Variables that keep devices from a process: all of them where one is empty or -1."""
+"""Environment variables that hide all devices if they are empty or -1."""
 
 
 def device_name(root: Path = Path("/")) -> str:
-    """Return what a process of ours would compute on: an accelerator's name, or `processor`.
+    """Return the model of the accelerators that this process may use, or `CPU`.
 
-    Accelerators that are hidden from it, or that its torch was built without, do not count.
+    Accelerators that are hidden from the process, or that the installed torch cannot use, do not
+    count.
 
     Args:
-        root: Where the system's files lie.
+        root: the root of the file system.
     """
-    vendor = next((name for glob, name in VENDORS.items() if _device_files(root, glob)), None)
+    vendor = _vendor(root)
     hidden = any(os.environ.get(name, "0").strip() in ("", "-1") for name in VISIBILITY_VARIABLES)
     if vendor is None or hidden or _is_cpu_build():
         return CPU
-    models = sorted(
-        {name for path in _nvidia_information_files(root) if (name := _model_name(path))}
-    )
+    information_files = (root / "proc/driver/nvidia/gpus").glob("*/information")
+    models = sorted({name for path in information_files if (name := _model_name(path))})
     return " and ".join(models) or vendor
 
 
-def _device_files(root: Path, glob: str) -> list[Path]:
-    return list((root / "dev").glob(glob))
+def has_nvidia_device() -> bool:
+    """Return whether the driver of an NVIDIA GPU is loaded, without importing torch."""
+    return Path("/dev/nvidiactl").exists()
 
 
-def _nvidia_information_files(root: Path) -> list[Path]:
-    return list((root / "proc/driver/nvidia/gpus").glob("*/information"))
+def has_gpu() -> bool:
+    """Return whether torch can use a GPU; torch is imported only if the kernel knows one."""
+    if _vendor(Path("/")) is None:
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def default_device() -> str:
+    """Return the torch device of this process: its GPU by `LOCAL_RANK`, or `cpu` without a GPU."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return "cpu"
+    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+
+
+def visible_gpus() -> list[str]:
+    """Return the names under which CUDA knows the GPUs that this process may use."""
+    import torch
+
+    return gpu_names(os.environ.get(VISIBILITY_VARIABLES[0]), torch.cuda.device_count())
+
+
+def gpu_names(visible: str | None, count: int) -> list[str]:
+    """Return CUDA's names of GPUs.
+
+    Args:
+        visible: the value of `CUDA_VISIBLE_DEVICES`; None if it is not set.
+        count: how many GPUs CUDA finds; it ignores names after one that it does not know.
+    """
+    return (visible.split(",") if visible else [str(index) for index in range(count)])[:count]
+
+
+def _vendor(root: Path) -> str | None:
+    return next((name for glob, name in VENDORS.items() if any((root / "dev").glob(glob))), None)
 
 
 def _model_name(path: Path) -> str:
@@ -57,7 +88,6 @@ def _model_name(path: Path) -> str:
 
 
 def _is_cpu_build() -> bool:
-    """Say whether torch is a build for processors alone."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
@@ -67,7 +97,7 @@ def _is_cpu_build() -> bool:
 
 
 class ModelShape(Component):
-    """The sizes of a transformer with gated feed-forward layers, as Llama and its kin have them."""
+    """The sizes of a transformer with gated feed-forward layers, as in the Llama family."""
 
     layers: int
     hidden: int
@@ -78,11 +108,11 @@ class ModelShape(Component):
     head_size: int | None = None
     """None: hidden / heads."""
     tied: bool = False
-    """Whether the head is the embedding."""
+    """Whether the output head shares the embedding's weights."""
 
     @property
     def linear(self) -> dict[str, tuple[int, int]]:
-        """A layer's linear maps by the names that Llama's code has for them: inputs, outputs."""
+        """(inputs, outputs) of a layer's linear maps, by their names in Llama's code."""
         size = self.head_size or self.hidden // self.heads
         all_heads, shared_heads = self.heads * size, self.key_value_heads * size
         return {
@@ -97,34 +127,13 @@ class ModelShape(Component):
 
     @property
     def layer_parameters(self) -> int:
-        """Parameters of a layer: attention, feed-forward, two norms."""
+        """The parameters of one layer: attention, feed-forward and two norms."""
         return sum(inputs * outputs for inputs, outputs in self.linear.values()) + 2 * self.hidden
 
     @property
     def parameters(self) -> int:
-        """All parameters."""
+        """The parameters of the whole model."""
         embedding = self.vocabulary * self.hidden
         return (
             embedding * (1 if self.tied else 2) + self.layers * self.layer_parameters + self.hidden
         )
-
-
-def has_nvidia_device() -> bool:
-    """Say whether an NVIDIA device is here, without importing what would take it."""
-    return Path("/dev/nvidiactl").exists()
-
-
-def has_gpu() -> bool:
-    """Say whether torch has a GPU; torch is imported only where the kernel knows of one."""
-    if not any(path for name in GPU_DEVICE_FILES for path in Path("/dev").glob(name)):
-        return False
-    import torch
-
-    return bool(torch.cuda.is_available())
-
-
-def default_device() -> str:
-    """Return where tensors go when no one says."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

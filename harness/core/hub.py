@@ -1,6 +1,6 @@
-"""Loading weights and tokenizers, and rendering a conversation: one place for all who need it.
+"""Loads and saves weights and tokenizers, and renders conversations.
 
-Weights are read from safetensors only, and no code from a hub is ever run.
+Weights are read from safetensors only, and code from a hub is never run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError, json.JS
 
 @dataclass(frozen=True)
 class RenderedConversation:
-    """A conversation as a policy sees it."""
+    """A conversation in the policy's chat template."""
 
     token_ids: tuple[int, ...]
     text: str
@@ -113,9 +113,9 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
 
 
 def uninitialized_model(policy: Policy) -> PreTrainedModel:
-    """Return a float32 model of the policy's architecture whose weights are yet to be filled in.
+    """Return a float32 model of the policy's architecture with uninitialized weights.
 
-    They take no memory before.
+    The weights take no memory until they are written.
 
     Raises:
         PolicyError: the path holds no causal language model.
@@ -135,45 +135,53 @@ def uninitialized_model(policy: Policy) -> PreTrainedModel:
     return model.eval()
 
 
-def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a policy in the Hugging Face layout, weights as safetensors."""
+def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+    """Write a policy in the Hugging Face layout, weights as safetensors.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
     from safetensors import SafetensorError
     from transformers.utils import logging
 
     logging.disable_progress_bar()
     try:
-        model.save_pretrained(folder)
-    except SafetensorError as error:  # it tells a full disk's number in words only
+        model.save_pretrained(directory)
+    except SafetensorError as error:  # it gives the number of a full disk in its text only
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
-    tokenizer.save_pretrained(folder)
+    tokenizer.save_pretrained(directory)
 
 
 def check_policy_path(policy: Policy) -> None:
-    """Say early when a policy's path is a folder without a model in it."""
-    folder = Path(policy.path)
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    """Check that a policy's path, if it is a directory, holds a model.
+
+    Raises:
+        PolicyError: it does not, or a local path does not exist.
+    """
+    directory = Path(policy.path)
+    if directory.is_dir() and not (directory / "config.json").is_file():
         raise PolicyError(
             f"{policy.path} holds no model: it has no config.json; "
-            "name a folder in the Hugging Face layout or a hub id"
+            "name a directory in the Hugging Face layout or a hub id"
         )
     looks_local = policy.path.startswith((".", "/", "~")) or policy.path.count("/") > 1
-    if looks_local and not folder.is_dir():
-        raise PolicyError(f"{policy.path} does not exist; name a folder with a model or a hub id")
+    if looks_local and not directory.is_dir():
+        raise PolicyError(f"{policy.path} does not exist; name a directory with a model or a hub id")
 
 
 def render_conversation(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
 ) -> RenderedConversation:
-    """Render a conversation up to where the assistant's next turn begins."""
-    turns = [{"role": m.role, "content": m.content} for m in messages]
+    """Render a conversation up to the beginning of the assistant's next turn."""
+    turns = [message.as_dict() for message in messages]
     text = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
     ids: Any = tokenizer(text, add_special_tokens=False)["input_ids"]
     return RenderedConversation(tuple(ids), text)
 
 
 def end_token_ids(tokenizer: PreTrainedTokenizerBase, model_path: str) -> tuple[int, ...]:
-    """Return the tokens that end a turn: the tokenizer's and the generation config's."""
+    """Return the tokens that end a turn, of the tokenizer and of the generation config."""
     from transformers import GenerationConfig
 
     ids = {tokenizer.eos_token_id}

@@ -1,7 +1,7 @@
-"""Device work that whatever process, on whatever machine, can do a part of.
+"""Device work that can be divided among processes, on one machine or on several.
 
-It crosses to other processes as plain data: a function by its name, components as the
-configuration that builds them again. All of them see the same folders.
+A job crosses to other processes as plain data: a function by its name, components as the
+configuration that rebuilds them. All processes see the same directories.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import importlib
 import json
 import os
 import platform
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,45 +20,44 @@ from typing import Any
 
 from harness.core import config
 from harness.core.hardware import CPU, device_name
-from harness.core.io import flush_directory, flush_tree, report_disk_errors, write_atomically
+from harness.core.io import atomic_directory, report_disk_errors, write_atomically
+from harness.core.stages import TIMING
 from harness.types import Advance
 
-TIMING = "timing.json"
-"""A file in a piece's folder: how long it took (`seconds`), and on what (`accelerator`)."""
 RunShard = Callable[[int, Path, Advance], None]
-"""Does the piece of that number: writes its result into an empty folder, tells how far it is."""
+"""Computes the shard of an index: writes its result into an empty directory, reports progress."""
 
 
 @dataclass(frozen=True)
 class ShardedJob:
-    """Work in pieces; a piece comes out the same whoever does it, and in whatever order."""
+    """Work in shards; a shard's result does not depend on which process computes it, or when."""
 
     open: Callable[[Mapping[str, Any]], AbstractContextManager[RunShard]]
-    """Importable by its name; the context holds what is dear to load, and is left at the end."""
+    """A function that can be imported by its name; its context loads the weights and frees them."""
     payload: Mapping[str, Any]
-    """What `open` is given: plain data, paths and components."""
+    """The argument of `open`: plain data, paths and components."""
     sizes: tuple[int, ...]
-    """What every piece tells of its progress, in all."""
+    """The total progress that each shard reports."""
     directory: Path
-    """Where each piece's result lies, a folder each; what stands there is not done again."""
+    """Holds one directory a finished shard, which is not computed again."""
     gpus: int = 1
-    """How many GPUs whoever does it needs, where there are GPUs."""
+    """GPUs that a process needs, if there are GPUs."""
     names: tuple[str, ...] = ()
-    """What an error calls each piece."""
+    """What an error message calls each shard."""
 
     def shard_path(self, shard: int) -> Path:
-        """Return where a piece's result lies once it is whole."""
+        """Return the directory of a shard once it is finished."""
         return self.directory / f"shard-{shard:05d}"
 
     def shard_paths(self) -> list[Path]:
-        """Return where the results lie, in the order of the pieces."""
+        """Return the directories of all shards, in order."""
         return [self.shard_path(shard) for shard in range(len(self.sizes))]
 
     def missing(self) -> list[int]:
-        """Return the pieces that nobody has finished.
+        """Return the shards that no process has finished.
 
-        The folder is listed, which on a network file system shows what other machines have done; a
-        file that was looked for by its name too early may stay unseen there for a minute.
+        The directory is listed, which on a network file system shows what other machines wrote; a
+        file that was looked up by its name too early may stay invisible there for a minute.
         """
         finished = (
             {path.name for path in self.directory.iterdir()} if self.directory.is_dir() else set()
@@ -69,67 +67,55 @@ class ShardedJob:
         ]
 
     def seconds(self) -> float:
-        """Return how long whoever did the pieces was at them, in all; loading is left out."""
+        """Return the seconds spent on all shards, loading excluded."""
         return float(sum(timing["seconds"] for timing in self._timings()))
 
     def accelerator(self) -> str | None:
-        """Return what the pieces were computed on; None: no piece tells."""
+        """Return the device that computed the shards; None if no shard recorded it."""
         devices = {timing["accelerator"] for timing in self._timings()}
         return " and ".join(sorted(devices - {CPU} or devices)) or None
+
+    def name(self, shard: int) -> str:
+        """Return what an error message calls a shard."""
+        return self.names[shard] if self.names else f"shard {shard}"
 
     def _timings(self) -> Iterator[Any]:
         paths = (path / TIMING for path in self.shard_paths())
         return (json.loads(path.read_text("utf-8")) for path in paths if path.is_file())
 
-    def name(self, shard: int) -> str:
-        """Return what an error calls a piece."""
-        return self.names[shard] if self.names else f"shard {shard}"
-
 
 @dataclass(frozen=True)
 class GroupJob:
-    """What several processes do together: each calls the same function with the same words."""
+    """Work that several processes do together: each calls the same function."""
 
     run: Callable[[Mapping[str, Any]], None]
-    """Importable by its name; torch's default process group stands when it is called."""
+    """A function that can be imported by its name, called within torch's default process group."""
     payload: Mapping[str, Any]
-    """What it is given: plain data, paths and components."""
+    """The argument of `run`: plain data, paths and components."""
     directory: Path
-    """A folder for what the processes leave for whoever waits for them."""
+    """A directory for what the processes leave to the one that waits for them."""
 
 
 def run_shard(job: ShardedJob, compute: RunShard, shard: int, advance: Advance) -> None:
-    """Do a piece and put its result in place, whole; of two that did the same, the first stands."""
+    """Compute a shard and store its result, unless another process stored it first.
+
+    Raises:
+        StoreError: the disk is full or read-only.
+    """
     path = job.shard_path(shard)
     temporary = path.with_name(f".{path.name}-{platform.node()}-{os.getpid()}")
-    with report_disk_errors(path):
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir(parents=True)
+    with report_disk_errors(path), atomic_directory(path, temporary):
         started = time.monotonic()
-        try:
-            compute(shard, temporary, advance)
-            timing = {"seconds": time.monotonic() - started, "accelerator": device_name()}
-            (temporary / TIMING).write_text(json.dumps(timing), encoding="utf-8")
-            flush_tree(temporary)
-            commit_shard(temporary, path)
-            flush_directory(path.parent)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def commit_shard(temporary: Path, path: Path) -> None:
-    """Rename a folder into place, unless one stands there."""
-    try:
-        temporary.rename(path)
-    except OSError:
-        if not path.is_dir():
-            raise
+        compute(shard, temporary, advance)
+        timing = {"seconds": time.monotonic() - started, "accelerator": device_name()}
+        # read by `ShardedJob.seconds` and `ShardedJob.accelerator`
+        (temporary / TIMING).write_text(json.dumps(timing), encoding="utf-8")
 
 
 def write_call(path: Path, function: Callable[..., Any], payload: Mapping[str, Any]) -> None:
-    """Write a function's name and what it is given, for another process."""
+    """Write the name of a function and its argument for another process."""
     data = {
-        "function": f"{function.__module__}:{function.__qualname__}",
+        "function": config.qualified_name(function),
         "payload": config.to_data(payload),
         "path": [entry for entry in sys.path if entry],
     }
@@ -137,9 +123,9 @@ def write_call(path: Path, function: Callable[..., Any], payload: Mapping[str, A
 
 
 def read_call(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """Return the function that was written, and what it is given, its components built.
+    """Return the function that `write_call` wrote and its argument, with its components built.
 
-    What could be imported where it was written can be imported here from now on.
+    Modules that could be imported by the writing process can be imported by this one afterwards.
     """
     data = json.loads(path.read_text(encoding="utf-8"))
     sys.path.extend(entry for entry in data["path"] if entry not in sys.path)

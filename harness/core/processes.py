@@ -1,6 +1,6 @@
-"""A process of its own for whoever takes the accelerator, so that its memory comes back.
+"""Device work in a child process, so that the accelerator's memory is free when it ends.
 
-The child is started fresh (spawn), reports its progress over a pipe, and hands its error back.
+The child is spawned, not forked; it reports its progress, and its error, through a pipe.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from harness.types import Advance, StageFunction, Track
 
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
-"""The C library; opened here, since a process that has just been forked must not wait for locks."""
+"""The C library; opened at import, since a process just after its fork must not wait for locks."""
 
 
 @dataclass(frozen=True)
 class ChildOutcome:
-    """A child's last word."""
+    """The last message of a child."""
 
     error: BaseException | None
 
@@ -34,10 +34,17 @@ class ChildOutcome:
 def run_isolated(
     function: StageFunction, out: Path, inputs: Mapping[str, str], track: Track
 ) -> None:
-    """Run `make(out, inputs, track)` in a fresh process; `make` must be importable by name.
+    """Run `function(out, inputs, track)` in a fresh process.
+
+    Args:
+        function: can be imported by its name.
+        out: an empty directory for the result.
+        inputs: the paths of the inputs by name.
+        track: shows the progress that the child reports.
 
     Raises:
-        HarnessError: the process was killed; or whatever `make` raised.
+        HarnessError: the process was killed, or the function raised it.
+        OSError: the function raised it.
     """
     context = multiprocessing.get_context("spawn")
     parent_end, child_end = context.Pipe()
@@ -61,13 +68,13 @@ def run_isolated(
 
 
 def die_with_parent() -> None:
-    """Have the kernel end this process with its parent, even by SIGKILL (Linux only)."""
+    """Ask the kernel to kill this process when its parent ends, even by SIGKILL (Linux only)."""
     if sys.platform == "linux":
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _listen(pipe: Connection, track: Track) -> ChildOutcome | None:
-    """Show the child's progress until its last word; None where it ended without one."""
+    """Show the child's progress until its last message; None if it ended without one."""
     with ExitStack() as stack:
         bars: dict[int, Advance] = {}
         open_bars: dict[int, ExitStack] = {}
@@ -97,13 +104,13 @@ def _run_child(
         function(out, inputs, _reporter(pipe))
     except HarnessError as raised:
         error = raised
-    except OSError as raised:  # a full disk is told by its number
+    except OSError as raised:  # only the number of a full disk survives pickling
         error = OSError(raised.errno, raised.strerror, raised.filename)
     pipe.send(ChildOutcome(error))
 
 
 def _bind_to_parent() -> None:
-    """End with the parent, also where that was gone before this could be said."""
+    """End with the parent, even if it ended before the kernel could be asked."""
     die_with_parent()
     parent = multiprocessing.parent_process()
     if parent is not None and not parent.is_alive():

@@ -1,4 +1,4 @@
-"""Seeds derived from names: no global random state, no seed that depends on order or sharding."""
+"""Seeds derived from names, so that none depends on global state, on order or on sharding."""
 
 import hashlib
 import json
@@ -11,15 +11,15 @@ def canonical_json(value: Any) -> str:
 
 
 def digest(value: Any) -> str:
-    """Return the sha256 (hex) of plain data."""
+    """Return the sha256 of plain data, in hex."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def derive(*parts: str | int) -> int:
-    """Return a seed in [0, 2^31) from what it is for: `derive(run_seed, "generate", prompt_id)`.
+    """Return a seed in [0, 2^31) for a purpose: `derive(run_seed, "generate", prompt_id)`.
 
-    Hashed, so that the seeds of neighbours are far apart: vLLM gives the samples of one request
-    the seeds `seed`, `seed + 1`, ..., which must not meet another request's.
+    Hashing sets the seeds of neighbours far apart: vLLM gives the samples of a request the seeds
+    `seed`, `seed + 1`, ..., which must not coincide with those of another request.
     """
     data = canonical_json(list(parts)).encode()
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big") & 0x7FFFFFFF

@@ -1,8 +1,8 @@
-"""The stage store: every step is a directory named by the digest of what goes into it.
+"""The stage store: the result of every step is a directory named by a digest of its inputs.
 
-A stage is written aside and renamed when it is whole, so a directory that stands is complete; one
-that stands is never made twice. A lock per stage makes a second process wait for the first. A name
-is derived from the *content* of the inputs: methods that share a prefix share its stages.
+A result is written to a temporary directory and renamed when it is whole, so that a cached one is
+complete; it is never computed twice. A lock per stage makes a second process wait for the first. A
+digest covers the *content* of the inputs: methods that share their first stages share the results.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from typing import Any
 
 from harness.core import hardware
 from harness.core.io import (
-    flush_directory,
-    flush_tree,
+    atomic_directory,
     report_disk_errors,
     sha256,
     write_atomically,
@@ -35,21 +34,25 @@ from harness.types import Advance, StageFunction, Track
 
 MANIFEST = "manifest.json"
 PROVENANCE = "provenance"
-"""A folder in a stage's directory for what tells how it was made (logs, speeds): not the same
-twice, so that it does not count in the stage's digest."""
-
+"""A directory in a stage's directory for records of its run (logs, speeds). They differ from run to
+run, so they are left out of the result's digest."""
 TIMING = "timing.json"
-"""A file in that folder: what those who worked at the stage, in whatever process, tell of it."""
+"""A file in that directory, and in that of a shard: the duration and the device of the work."""
+LAYOUT = 2
+"""The version of a stage's directory and manifest; part of every digest, so that results of another
+layout are not reused."""
+PARTIAL = ".partial-"
+"""Begins the name of a directory that is being written."""
 
 
 def ignore_progress(label: str, total: int) -> AbstractContextManager[Advance]:
-    """Track nothing: what runs where no one looks."""
+    """Track nothing."""
     return nullcontext(lambda _: None)
 
 
 @dataclass(frozen=True, slots=True)
 class ExternalInput:
-    """An input from outside: a folder or a hub id that the user named."""
+    """An input from outside the store: a directory or a hub id that the user named."""
 
     path: str
     digest: str
@@ -57,24 +60,24 @@ class ExternalInput:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Stage:
-    """One step: what it is called, what goes in, and how it is made."""
+    """One step: its name, its inputs, and the function that computes its result."""
 
     name: str
     version: int
-    """Raised when the same inputs would now give another result."""
+    """Raised when the same inputs give another result than before."""
     config: Mapping[str, Any]
-    """Plain data: all that changes the result besides the inputs."""
+    """Plain data: everything but the inputs that changes the result."""
     inputs: Mapping[str, Node]
     run: StageFunction
     """Writes the result into an empty directory, given the paths of the inputs by name."""
     label: str = ""
-    """What the user sees."""
+    """What the user reads while it runs."""
     size: str = ""
-    """How much work it is, in words."""
+    """The amount of work, in words."""
     device: bool = False
-    """Whether it computes on an accelerator, where there is one."""
+    """Whether it computes on an accelerator, if there is one."""
     accelerators: int = 1
-    """How many of them it takes then, as far as that is known before."""
+    """How many accelerators it then uses, as far as that is known before it runs."""
 
 
 Node = ExternalInput | Stage
@@ -82,30 +85,30 @@ Node = ExternalInput | Stage
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A stage that stands, or an input that was given."""
+    """The result of a stage, or an external input."""
 
     path: str
     digest: str
     created: bool = False
-    """True when this process has just made it."""
+    """True if this process computed it, False if it was cached."""
 
 
 @dataclass(frozen=True)
 class StageStore:
-    """The directories under `root`, and what this process knows of them."""
+    """The results under `root`, each computed at most once."""
 
     root: Path
     track: Track = ignore_progress
     on_stage: Callable[[Stage, Artifact], None] = lambda stage, artifact: None
     isolate: bool = False
-    """Whether a device stage runs in a process of its own."""
+    """Whether a device stage runs in a child process."""
     _artifacts: dict[Stage, Artifact] = field(default_factory=dict, repr=False)
 
     def materialize(self, node: Node) -> Artifact:
-        """Return the artifact of `node`, making it and whatever it needs where it does not stand.
+        """Return the artifact of a node, computing it and its inputs unless they are cached.
 
         Raises:
-            StoreError: the disk is full or not writable, or a standing stage is damaged.
+            StoreError: the disk is full or read-only, or a cached result is damaged.
         """
         if isinstance(node, ExternalInput):
             return Artifact(node.path, node.digest)
@@ -117,10 +120,9 @@ class StageStore:
         return self._artifacts[node]
 
     def plan(self, node: Node) -> list[tuple[Stage, Path | None]]:
-        """List the stages under `node` in the order of their making, each with its directory.
+        """Return the stages that a node needs, in the order in which they run, with their results.
 
-        The directory is None where the stage does not stand, or cannot be named yet because what
-        goes into it does not stand.
+        A result is None if it is not cached, which it cannot be while one of its inputs is not.
         """
         visited: dict[Stage, Artifact | None] = {}
         self._visit(node, visited)
@@ -138,6 +140,7 @@ class StageStore:
     def _directory(self, stage: Stage, inputs: Mapping[str, Artifact]) -> Path:
         key = digest(
             {
+                "layout": LAYOUT,
                 "stage": stage.name,
                 "version": stage.version,
                 "config": stage.config,
@@ -163,7 +166,7 @@ class StageStore:
 
     @contextmanager
     def _lease(self, path: Path) -> Iterator[None]:
-        """Hold the stage's lock: released by the kernel however the process ends."""
+        """Hold the stage's lock, which the kernel releases however the process ends."""
         locks = self.root / ".locks"
         locks.mkdir(parents=True, exist_ok=True)
         with open(locks / path.name, "w") as lock:
@@ -171,39 +174,38 @@ class StageStore:
             yield
 
     def _create(self, stage: Stage, inputs: Mapping[str, Artifact], path: Path) -> Artifact:
-        temporary = path.with_name(f".partial-{path.name}")
-        if temporary.exists():  # a process that was killed left it; the lock says that it is gone
-            shutil.rmtree(temporary)
-        temporary.mkdir()
+        # the lock is held: a directory of this name was left by a process that was killed
+        temporary = path.with_name(f"{PARTIAL}{path.name}")
         started = time.time()
-        try:
-            paths = {name: a.path for name, a in inputs.items()}
-            if stage.device and self.isolate:
-                run_isolated(stage.run, temporary, paths, self.track)
-            else:
-                stage.run(temporary, paths, self.track)
+        with atomic_directory(path, temporary):
+            self._run(stage, temporary, {name: a.path for name, a in inputs.items()})
             manifest = build_manifest(stage, inputs, temporary, time.time() - started)
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
-            flush_tree(temporary)
-            temporary.rename(path)
-            flush_directory(path.parent)
-            shutil.rmtree(scratch_directory(temporary), ignore_errors=True)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+        shutil.rmtree(scratch_directory(temporary), ignore_errors=True)
         return Artifact(str(path), manifest["digest"], created=True)
+
+    def _run(self, stage: Stage, out: Path, inputs: Mapping[str, str]) -> None:
+        if stage.device and self.isolate:
+            run_isolated(stage.run, out, inputs, self.track)
+        else:
+            stage.run(out, inputs, self.track)
 
 
 def scratch_directory(out: Path) -> Path:
-    """Return where a stage that writes to `out` keeps what it goes on from when it is killed.
+    """Return the directory in which a stage that writes to `out` keeps its checkpoints.
 
-    Named by the stage's digest, so that only the same stage finds it; removed once that stands.
+    Its name holds the stage's digest, so that only the same stage resumes from it; it is removed
+    once the stage's result is stored.
     """
-    return out.parent / ".scratch" / out.name.removeprefix(".partial-")
+    return out.parent / ".scratch" / out.name.removeprefix(PARTIAL)
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Return a standing stage's manifest, after a look that every file is there in its size."""
+    """Return the manifest of a cached result, after checking the presence and size of its files.
+
+    Raises:
+        StoreError: the manifest cannot be read, or a file is missing or has another size.
+    """
     try:
         loaded: dict[str, Any] = json.loads((path / MANIFEST).read_text())
         damaged = [
@@ -221,7 +223,14 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def build_manifest(
     stage: Stage, inputs: Mapping[str, Artifact], path: Path, seconds: float
 ) -> dict[str, Any]:
-    """Return a stage's manifest: what went in, the sha256 of what came out, where and when."""
+    """Return the manifest of a result: its inputs, the sha256 of its files, where and when it ran.
+
+    Args:
+        stage: the stage.
+        inputs: the artifacts of its inputs by name.
+        path: the directory with the result.
+        seconds: the duration of the run.
+    """
     files = {
         str(file.relative_to(path)): {"sha256": sha256(file), "bytes": file.stat().st_size}
         for file in sorted(path.rglob("*"))
@@ -247,22 +256,22 @@ def build_manifest(
 
 
 def record_timing(out: Path, **timing: Any) -> None:
-    """Leave for the manifest what only those know who worked at a stage, in whatever process.
+    """Record the timing that the manifest cannot know, of work in other processes.
 
     Args:
         out: the stage's directory.
-        told: `seconds`, how long they were at it in all; `accelerator`, what they computed on;
-            `accelerators`, how many of it the stage takes. What is left out is not known.
+        timing: `seconds`, the sum over the processes; `accelerator`, the device that they used;
+            `accelerators`, how many of it the stage used. What is unknown is left out.
     """
     write_atomically(out / PROVENANCE / TIMING, json.dumps(timing))
 
 
 def accelerator_use(stage: Stage, path: Path, seconds: float) -> dict[str, Any]:
-    """Return which accelerator a stage takes, how many, and for how long in all.
+    """Return which accelerator a stage used, how many of them, and the accelerator-seconds.
 
-    That is the wall clock's time for each; where workers have told of more, theirs, which knows of
-    those that worked side by side and of those that were stopped. They know, too, what other
-    machines than this one compute on.
+    These are the wall-clock time times the number of accelerators, or the seconds that the worker
+    processes recorded if these are more: workers run side by side, may be stopped and started
+    again, and may run on another machine with other accelerators.
     """
     file = path / PROVENANCE / TIMING
     timing = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}

@@ -1,32 +1,44 @@
-"""The commit that the harness runs from, where it runs from a checkout.
-
-Packages that not every training needs.
-"""
+"""The versions of the packages that results depend on, and the harness's own commit."""
 
 from __future__ import annotations
 
 import functools
 import importlib
+import importlib.metadata
 import os
 import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
-from harness.core import versions
 from harness.errors import MissingDependencyError
 
 ROOT = Path(__file__).parents[2]
 DIRTY_SUFFIX = "+dirty"
 """Marks a commit whose tracked files have been changed since."""
 GIT_TIMEOUT = 10.0
-"""Seconds after which git counts as gone."""
+"""Seconds after which git is taken to be absent."""
+PACKAGES = ("preference-harness", "torch", "transformers", "vllm", "numpy", "scikit-learn")
+
+
+@functools.cache
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of `PACKAGES`, and the commit of a checkout."""
+    versions = {"python": platform.python_version()}
+    if revision := commit():
+        versions["commit"] = revision
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
 
 
 def commit(root: Path = ROOT) -> str | None:
-    """Return the commit of a checkout, marked where it has changed; None where it is none.
+    """Return the commit of the checkout at `root`, marked if it has changes; None without one.
 
-    A repository further up that only holds an installed copy is not ours.
+    A repository further up that merely contains an installed copy does not count.
     """
     if not (root / ".git").exists():
         return None
@@ -38,8 +50,7 @@ def commit(root: Path = ROOT) -> str | None:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
-    """Return what git says; None where it is not installed, refuses, or does not answer."""
-    # whoever runs us from a hook of another repository has told git of that one
+    # a hook of another repository that runs us has set git's variables to that repository
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ("git", "--no-optional-locks", "-C", str(root), *arguments)
     try:
@@ -57,26 +68,16 @@ def _git(root: Path, *arguments: str) -> str | None:
 
 
 def import_package(name: str, advice: str) -> Any:
-    """Return a package.
+    """Import an optional package.
+
+    Args:
+        name: the module's name.
+        advice: the error message: what needs the package, and how to install it.
 
     Raises:
-        MissingDependencyError: it is not installed; `advice` says who needs it and what to do.
+        MissingDependencyError: it is not installed.
     """
     try:
         return importlib.import_module(name)
     except ImportError as error:
         raise MissingDependencyError(advice) from error
-
-
-@functools.cache
-def installed_versions() -> dict[str, str]:
-    """Return the versions of what results depend on, and the commit of a checkout."""
-    packages = {"python": platform.python_version()}
-    if revision := versions.commit():
-        packages["commit"] = revision
-    for name in ("preference-harness", "torch", "transformers", "vllm", "numpy", "scikit-learn"):
-        try:
-            packages[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return packages

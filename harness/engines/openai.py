@@ -97,7 +97,7 @@ class OpenAIEngine(Component):
     ) -> dict[str, Any]:
         return {
             "model": self.model or policy.name,
-            "messages": [{"role": m.role, "content": m.content} for m in request.prompt.messages],
+            "messages": [m.as_dict() for m in request.prompt.messages],
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,

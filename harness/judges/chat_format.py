@@ -13,7 +13,7 @@ TopLogprobs = tuple[tuple[tuple[str, float], ...], ...]
 
 def body_of(model: str, request: JudgeRequest) -> dict[str, Any]:
     """Return the whole request as it is sent: what a verdict is kept under."""
-    messages = [{"role": m.role, "content": m.content} for m in request.messages]
+    messages = [m.as_dict() for m in request.messages]
     return {"model": model, "messages": messages, **request.parameters}
 
 

@@ -116,7 +116,7 @@ def state_request(
 
 def render_row(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> TokenRow:
     """Render turns in the model's template, with the tokenizer's special tokens around."""
-    turns = [{"role": m.role, "content": m.content} for m in messages]
+    turns = [m.as_dict() for m in messages]
     row: TokenRow = tokenizer(str(tokenizer.apply_chat_template(turns, tokenize=False)))[
         "input_ids"
     ]

@@ -101,7 +101,7 @@ def conversation(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: s
     The tokenizer adds its special tokens; a beginning-of-text that the template has already written
     is taken off before, so that there is one.
     """
-    turns = [{"role": m.role, "content": m.content} for m in prompt.messages]
+    turns = [m.as_dict() for m in prompt.messages]
     turns.append({"role": "assistant", "content": response})
     text = str(tokenizer.apply_chat_template(turns, tokenize=False))
     row: TokenRow = tokenizer(text.removeprefix(tokenizer.bos_token or ""))["input_ids"]

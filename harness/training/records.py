@@ -51,7 +51,7 @@ def join_tables(directories: Sequence[Path], folder: Path) -> None:
 
 def write_prompts(folder: Path, prompts: Sequence[Prompt]) -> None:
     """Write prompts, one row each."""
-    turns = [[{"role": m.role, "content": m.content} for m in p.messages] for p in prompts]
+    turns = [[m.as_dict() for m in p.messages] for p in prompts]
     write_table(folder / PROMPTS, {"id": [p.id for p in prompts], "messages": turns})
 
 

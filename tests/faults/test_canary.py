@@ -1,10 +1,9 @@
 """Figure 8: a canary key through every other figure's scenario is in no file, log or traceback.
 
-The server that is asked says the key back wherever a server can: in headers, reasons, errors,
-replies, names and redirects, as it came, in pieces, in base64 and escaped. All of the logs are on.
+The server repeats the key wherever a server can: in headers, reasons, errors, replies, names and
+redirects, as it came and escaped as JSON. All logs are on.
 """
 
-import base64
 import gzip
 import json
 import os
@@ -27,17 +26,7 @@ SECRET = "7Qm2_Zx9-Lr4Tn8Vb1Wc6Yd3Kf5Gh0Js2Pq7Rt9"
 KEY = f"sk-proj-{SECRET}"
 
 
-def needles():
-    """Return all that tells the key: eight characters of it, or a way to write the whole."""
-    found = {SECRET[i : i + 8] for i in range(len(SECRET) - 7)} | {KEY.encode().hex()}
-    for shift in range(3):
-        # what comes before and after the key changes the first and the last characters
-        found.add(base64.b64encode(bytes(shift) + KEY.encode()).decode()[4:-4])
-        found.add(base64.urlsafe_b64encode(bytes(shift) + KEY.encode()).decode()[4:-4])
-    return [needle.encode() for needle in found]
-
-
-NEEDLES = needles()
+NEEDLE = SECRET.encode()
 
 
 def leaks(folder, *texts):
@@ -46,14 +35,13 @@ def leaks(folder, *texts):
     found = {path: path.read_bytes() for path in files}
     found |= {f"{p} unpacked": gzip.decompress(d) for p, d in found.items() if p.suffix == ".gz"}
     found |= {f"text {i}": text for i, text in enumerate(texts)}
-    return [str(name) for name, data in found.items() if any(n in data for n in NEEDLES)]
+    return [str(name) for name, data in found.items() if NEEDLE in data]
 
 
 def spelt(authorization):
-    """Return a key as it came, in pieces, and in the ways in which it may be written."""
+    """Return a header, and the key in it as it came and as an address may hold it."""
     key = authorization.removeprefix("Bearer ")
-    coded = base64.b64encode(authorization.encode()).decode()
-    return f"{authorization} {key[:30]} {key[-9:]} {quote(key)} {key.encode().hex()} {coded}"
+    return f"{authorization} {key} {quote(key)}"
 
 
 class Echo(BaseHTTPRequestHandler):
@@ -327,19 +315,13 @@ def judged(echo, folder, count, *modes, limit=None):
 
 
 def test_a_leak_would_be_found(tmp_path):
-    for i, text in enumerate([KEY, KEY[10:20], f"x{KEY[-8:]}", *spelt(f"Bearer {KEY}").split()]):
+    for i, text in enumerate([KEY, f"x{KEY[5:]}", *spelt(f"Bearer {KEY}").split()[1:]]):
         (tmp_path / str(i)).write_text(text)
     with gzip.open(tmp_path / "packed.gz", "wt") as file:
         file.write(KEY)
     found = leaks(tmp_path, b"nothing", KEY.encode())
-    shown = {"text 1", f"{tmp_path / 'packed.gz'} unpacked"}
-    assert set(found) - shown == {str(p) for p in tmp_path.iterdir()} - {
-        str(tmp_path / "Bearer")
-    } - {
-        str(tmp_path / "packed.gz"),
-        str(tmp_path / "3"),  # the word Bearer
-    }
-    assert shown <= set(found)
+    plain = {str(path) for path in tmp_path.iterdir()} - {str(tmp_path / "packed.gz")}
+    assert set(found) == plain | {"text 1", f"{tmp_path / 'packed.gz'} unpacked"}
 
 
 def test_whatever_a_server_does_with_the_key_it_is_nowhere(echo, tmp_path):
@@ -347,7 +329,7 @@ def test_whatever_a_server_does_with_the_key_it_is_nowhere(echo, tmp_path):
     out, err = judged(echo, tmp_path, 8, *modes)
     assert b"thrifty BudgetError" in out
     assert b"401 JudgeRefusedError" in out
-    assert b"Reading(value=0.5" in out
+    assert b"ParsedVerdict(value=0.5" in out
     assert b"httpcore" in err
     assert b"HTTP Request" in err
     assert b"***" in err

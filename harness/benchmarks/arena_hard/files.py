@@ -323,7 +323,7 @@ def _old_answers(graded: Graded) -> list[dict[str, Any]]:
 
 
 def _turns(messages: Iterable[Message]) -> list[dict[str, str]]:
-    return [{"role": m.role, "content": m.content} for m in messages]
+    return [m.as_dict() for m in messages]
 
 
 def _by_prompt(graded: Graded) -> dict[str, list[Verdict]]:
