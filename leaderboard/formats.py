@@ -13,6 +13,7 @@ from html import escape
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
+from harness.core.terminal import printable
 from leaderboard.rows import Row
 from leaderboard.table import DAGGER, Cell, Column, Section, Table, TableRow
 
@@ -21,19 +22,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 
-CONTROL_CHARACTERS = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
-)
-"""Characters that can move a cursor, hide or turn text, or that no encoding can write."""
 MIN_WIDTH, NAME_WIDTH = 110, 32
 """Characters of a line at least, and of the first column before it is wrapped."""
 STAR = "*"
 """Sets the top group apart where there is no bold."""
-
-
-def printable_text(text: str) -> str:
-    """Return text without control characters."""
-    return CONTROL_CHARACTERS.sub(" ", text)
 
 
 def render_rich(tables: Sequence[Table], *, color: bool = False, width: int | None = None) -> str:
@@ -69,12 +61,10 @@ def _print_tables(tables: Sequence[Table], console: Console) -> None:
     from rich.text import Text
 
     for table in tables:
-        title = Text(printable_text(table.title)) if table.title else None
+        title = Text(printable(table.title)) if table.title else None
         rich_table = RichTable(title=title, title_justify="left")
         for i, column in enumerate(table.columns):
-            heading = "\n".join(
-                filter(None, (printable_text(column.group), printable_text(column.heading)))
-            )
+            heading = "\n".join(filter(None, (printable(column.group), printable(column.heading))))
             justify: Literal["left", "right"] = "right" if column.is_numeric else "left"
             rich_table.add_column(
                 Text(heading),
@@ -86,7 +76,7 @@ def _print_tables(tables: Sequence[Table], console: Console) -> None:
             _add_section(section, rich_table, len(table.columns))
         console.print(rich_table)
         for note in table.annotated_notes(f"{STAR} (bold)"):
-            console.print(Text(printable_text(note)))
+            console.print(Text(printable(note)))
 
 
 def _min_column_width(table: Table, i: int) -> int:
@@ -110,7 +100,7 @@ def _add_section(section: Section, rich_table: Any, column_count: int) -> None:
         rich_table.add_section()
     if section.title:
         rich_table.add_row(
-            Text(printable_text(section.title), style="italic"), *[""] * (column_count - 1)
+            Text(printable(section.title), style="italic"), *[""] * (column_count - 1)
         )
         rich_table.add_section()
     for row in section.rows:
@@ -121,7 +111,7 @@ def _styled(cell: Cell, is_published: bool) -> Text:
     from rich.text import Text
 
     style = "italic" if is_published else "bold" if cell.top else ""
-    return Text(printable_text(_marked_text(cell)), style=style)
+    return Text(printable(_marked_text(cell)), style=style)
 
 
 def _marked_text(cell: Cell) -> str:
@@ -169,7 +159,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 def escape_markdown(text: str, unescaped: str = "") -> str:
     """Return text that Markdown prints as it is."""
     special = "".join(c for c in r"\\`*_{}\[\]<>#|~" if c not in unescaped)
-    return re.sub(rf"([{special}])", r"\\\1", printable_text(text)).strip()
+    return re.sub(rf"([{special}])", r"\\\1", printable(text)).strip()
 
 
 def render_csv(tables: Sequence[Table]) -> str:
@@ -184,16 +174,14 @@ def render_csv(tables: Sequence[Table]) -> str:
         names = [
             name for column, head in heads for name in _csv_headings(head, column.holds_estimates)
         ]
-        writer.writerow(
-            [_escape_formula(printable_text(name)) for name in ("table", "section", *names)]
-        )
+        writer.writerow([_escape_formula(printable(name)) for name in ("table", "section", *names)])
         for section, row in _section_rows(table):
             pairs = zip(table.columns, row.cells, strict=True)
             parts = [
                 part for column, cell in pairs for part in _csv_values(cell, column.holds_estimates)
             ]
             record = (table.title, section.title, *parts)
-            writer.writerow([_escape_formula(printable_text(part)) for part in record])
+            writer.writerow([_escape_formula(printable(part)) for part in record])
     return out.getvalue()
 
 
@@ -348,4 +336,4 @@ def _html_class(column: Column) -> str:
 
 
 def _html_text(text: str) -> str:
-    return escape(printable_text(text))
+    return escape(printable(text))

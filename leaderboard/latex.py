@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from leaderboard.formats import printable_text
+from harness.core.terminal import printable
 from leaderboard.table import Cell, Column, Section, Table
 
 BEGIN, END = "% harness leaderboard ", "% harness leaderboard ends"
@@ -63,7 +63,7 @@ def escape_latex(text: str) -> str:
     A bracket or star at its beginning is put in braces, or the end of the line before takes it for
     its own; so is what would join the same character before it to a dash or a quotation mark.
     """
-    cleaned = printable_text(text).strip()
+    cleaned = printable(text).strip()
     parts = [
         ("{}" if c == before and c in "-'" else "") + _character(c)
         for before, c in zip(f" {cleaned}", cleaned, strict=False)

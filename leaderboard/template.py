@@ -13,6 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from harness.core.terminal import printable
 from harness.errors import InputError
 from leaderboard import formats
 from leaderboard.latex import escape_latex
@@ -75,8 +76,8 @@ def _escape_for(kind: str) -> Callable[[Any], str]:
     """Return what is done to everything that a template of a kind prints."""
     by_kind: dict[str, Callable[[str], str]] = {
         ".tex": escape_latex,
-        ".html": lambda text: escape(formats.printable_text(text)),
+        ".html": lambda text: escape(printable(text)),
         ".md": formats.escape_markdown,
     }
-    escape_value = by_kind.get(kind, formats.printable_text)
+    escape_value = by_kind.get(kind, printable)
     return lambda value: str(value) if isinstance(value, SafeText) else escape_value(str(value))

@@ -135,7 +135,9 @@ def uninitialized_model(policy: Policy) -> PreTrainedModel:
     return model.eval()
 
 
-def save_policy(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path) -> None:
+def save_policy(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path
+) -> None:
     """Write a policy in the Hugging Face layout, weights as safetensors.
 
     Raises:
@@ -167,7 +169,9 @@ def check_policy_path(policy: Policy) -> None:
         )
     looks_local = policy.path.startswith((".", "/", "~")) or policy.path.count("/") > 1
     if looks_local and not directory.is_dir():
-        raise PolicyError(f"{policy.path} does not exist; name a directory with a model or a hub id")
+        raise PolicyError(
+            f"{policy.path} does not exist; name a directory with a model or a hub id"
+        )
 
 
 def render_conversation(

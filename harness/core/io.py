@@ -161,7 +161,7 @@ def log_tail(log: Path, lines: int = 2) -> str:
         text = ""
     stripped = (line.removeprefix("[rank0]:").strip() for line in text.splitlines())
     content = [line for line in stripped if line and "^^^" not in line]
-    return one_line(" | ".join(content[-lines:])) or "it said nothing"
+    return one_line(" | ".join(content[-lines:]), limit=None) or "it said nothing"
 
 
 def read_text(path: Path, expected: str) -> str:

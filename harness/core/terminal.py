@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-SHORT_LINE = 60
-"""Characters of a value that an error message quotes."""
+LONG_LINE, SHORT_LINE = 200, 60
+"""Characters of a server's message, and of a value, that an error message quotes."""
 
 
 def printable(text: str) -> str:
@@ -15,7 +15,7 @@ def printable(text: str) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else " " for c in text)
 
 
-def one_line(text: str, limit: int | None = None) -> str:
+def one_line(text: str, limit: int | None = LONG_LINE) -> str:
     """Return a text as one printable line.
 
     Args:

@@ -331,5 +331,5 @@ def log_path(folder: Path) -> Path:
 
 def worker_error(folder: Path, problem: str) -> EngineError:
     """Return the error that tells how a worker ended, the last that it said, and its log."""
-    tail = log_tail(log_path(folder)) or "it said nothing"
+    tail = log_tail(log_path(folder))
     return EngineError(f"the vLLM worker {problem}: {tail}; its log: {log_path(folder)}")

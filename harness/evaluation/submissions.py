@@ -14,9 +14,10 @@ from typing import Any
 
 from harness.core.config import identity
 from harness.core.hours import Hours, compute_hours
-from harness.core.io import shorten, write_atomically
+from harness.core.io import write_atomically
 from harness.core.seeds import canonical_json, derive, digest
 from harness.core.stages import Stage
+from harness.core.terminal import shorten
 from harness.core.workspace import Workspace
 from harness.errors import ConfigError, InputError
 from harness.evaluation import input_audit

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.core.terminal import one_line
 from harness.errors import BatchPendingError, ConfigError, JudgeError, JudgeRefusedError
 from harness.judges import chat_format, model_check
 from harness.judges.batch_api import ENDPOINT, BatchAPI
@@ -23,7 +24,7 @@ from harness.judges.client import OpenAIClient
 from harness.judges.costs import CostTracker
 from harness.judges.panel import JudgePanel, PanelJudge
 from harness.judges.refusals import Refusal, classify_refusal, refuses_everything
-from harness.judges.retry import RETRYABLE_STATUSES, error_text, one_line
+from harness.judges.retry import RETRYABLE_STATUSES, error_text
 from harness.judges.store import batches
 from harness.judges.store.batches import BatchEntry, JudgeBatch
 from harness.judges.store.database import Attempt, VerdictStore, key_of, open_store

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from harness.core.secrets import redact_logs
+from harness.core.terminal import one_line
 from harness.errors import JudgeError, JudgeRefusedError
 from harness.judges.client import CONNECT_SECONDS, OpenAIClient, is_loopback
-from harness.judges.retry import REMEDIES, RETRYABLE_STATUSES, one_line
+from harness.judges.retry import REMEDIES, RETRYABLE_STATUSES
 
 if TYPE_CHECKING:
     from openai import OpenAI

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.core.terminal import one_line
 from harness.errors import JudgeError
 from harness.judges import chat_format, model_check
 from harness.judges.client import OpenAIClient
-from harness.judges.retry import is_connect_failure, one_line
+from harness.judges.retry import is_connect_failure
 from harness.types import JudgeRequest, Message
 
 QUESTION = (Message("user", "Answer with the letter A and nothing else."),)

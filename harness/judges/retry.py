@@ -22,6 +22,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from harness.core.secrets import Secret
+from harness.core.terminal import one_line
 from harness.errors import JudgeError, JudgeRefusedError
 from harness.judges import chat_format, refusals
 from harness.judges.concurrency import AdaptiveConcurrency
@@ -38,7 +39,6 @@ FIRST_PAUSE, LONGEST_PAUSE, LONGEST_RETRY_AFTER = 0.25, 20.0, 120.0
 UNREACHABLE_TRIES = 3
 WATCH_SECONDS = 0.25
 TOO_MANY_REQUESTS = 429
-MESSAGE_CHARACTERS = 200
 REMEDIES = {
     400: "it cannot take this protocol's request; name another judge with --judge",
     401: "set a valid key in the judge's api_key_env (OPENAI_API_KEY)",
@@ -290,12 +290,6 @@ def is_connect_failure(error: BaseException) -> bool:
 def error_text(message: Any, *codes: Any) -> str:
     """Return what an error says: its codes, then its message, each once."""
     return ": ".join(dict.fromkeys(str(part) for part in (*codes, message) if part))
-
-
-def one_line(text: str) -> str:
-    """Return a server's text in one short line without control characters."""
-    line = "".join(c if c.isprintable() else " " for c in " ".join(text.split()))
-    return line if len(line) <= MESSAGE_CHARACTERS else line[:MESSAGE_CHARACTERS] + "..."
 
 
 EXCUSED_PAUSE = 5.0

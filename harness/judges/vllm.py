@@ -14,7 +14,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from pydantic import Field, field_validator
 from harness import types
 from harness.core.config import Component
 from harness.core.hardware import has_nvidia_device
-from harness.core.io import report_disk_errors
+from harness.core.io import log_tail, report_disk_errors
 from harness.errors import JudgeError
 from harness.judges.client import OpenAIClient
 from harness.protocols import RequestQueue
@@ -197,11 +197,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _tail(log: Path) -> str:
-    """Return the last lines of a log that say something, in one."""
-    lines: Sequence[str] = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    nonblank = [line.strip() for line in lines if line.strip()]
-    summary = "".join(c if c.isprintable() else " " for c in " | ".join(nonblank[-LOG_LINES:]))
-    return f"{summary or 'it said nothing'}; the whole log is {log}"
+    return f"{log_tail(log, LOG_LINES)}; the whole log is {log}"
 
 
 def _free_port() -> int:

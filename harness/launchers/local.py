@@ -21,6 +21,7 @@ from pydantic import Field
 
 from harness.core import jobs
 from harness.core.config import Component
+from harness.core.hardware import visible_gpus
 from harness.core.jobs import GroupJob, ShardedJob
 from harness.core.processes import die_with_parent
 from harness.errors import ConfigError, HarnessError
@@ -259,15 +260,3 @@ def worker_environments(workers: int, gpus: int) -> list[dict[str, str]]:
         shared | ({"CUDA_VISIBLE_DEVICES": gpu_group} if visible else {})
         for gpu_group in gpu_groups
     ]
-
-
-def visible_gpus() -> list[str]:
-    """Return what CUDA calls the GPUs that this process may use."""
-    import torch
-
-    return gpu_names(os.environ.get("CUDA_VISIBLE_DEVICES"), torch.cuda.device_count())
-
-
-def gpu_names(setting: str | None, count: int) -> list[str]:
-    """Return what CUDA calls so many GPUs, some of which may have been told by name."""
-    return (setting.split(",") if setting else [str(number) for number in range(count)])[:count]

@@ -165,4 +165,4 @@ def all_workers_lost_error(reason: str, log: Path) -> HarnessError:
 
 def log_excerpt(log: Path) -> str:
     """Return the last that a worker said."""
-    return log_tail(log) or "it said nothing"
+    return log_tail(log)

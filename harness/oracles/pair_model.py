@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from harness.core.hardware import default_device
 from harness.core.hub import load_model, load_tokenizer, render_conversation
 from harness.errors import PolicyError
 from harness.oracles.hidden_states import StateRequest, hidden_states
-from harness.oracles.weights import OracleWeights, device
+from harness.oracles.weights import OracleWeights
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy
 
@@ -69,7 +70,7 @@ class PairModel(OracleWeights):
         import torch
 
         tokenizer = load_tokenizer(policy)
-        model = load_model(policy, getattr(torch, self.dtype), device())
+        model = load_model(policy, getattr(torch, self.dtype), default_device())
         tokens = letter_tokens(tokenizer)
         check_head(model, tokens)
         return tokenizer, model, tokens

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from harness.core.hardware import default_device
 from harness.core.hub import LOAD_ERRORS, check_policy_path
 from harness.errors import PolicyError, first_line
 from harness.oracles.hidden_states import TokenRow, compare_both_orders
-from harness.oracles.weights import OracleWeights, device, load_tensors, require_complete
+from harness.oracles.weights import OracleWeights, load_tensors, require_complete
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy
 
@@ -128,8 +129,8 @@ def load_ranker(policy: Policy, dtype: str) -> tuple[PreTrainedModel, Mapping[st
         policy, {*missing, *({"1.weight", "1.bias", "4.weight", "4.bias"} - set(head))}
     )
     torch_dtype = getattr(torch, dtype)
-    return body.to(device(), torch_dtype).eval(), {
-        name: t.to(device(), torch_dtype) for name, t in head.items()
+    return body.to(default_device(), torch_dtype).eval(), {
+        name: t.to(default_device(), torch_dtype) for name, t in head.items()
     }
 
 

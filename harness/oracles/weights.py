@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import Field, PrivateAttr
 
 from harness.core.config import Component
-from harness.core.hardware import ModelShape
+from harness.core.hardware import ModelShape, default_device
 from harness.core.hub import LOAD_ERRORS, check_policy_path
 from harness.core.io import directory_digest
 from harness.errors import PolicyError, first_line
@@ -93,7 +93,7 @@ def load_with_head(policy: Policy, class_name: str, dtype: str) -> PreTrainedMod
     except (*LOAD_ERRORS, SafetensorError) as error:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
     require_complete(policy, loading_info["missing_keys"])
-    on_device: PreTrainedModel = model.to(device()).eval()
+    on_device: PreTrainedModel = model.to(default_device()).eval()
     return on_device
 
 
@@ -155,10 +155,3 @@ def _weight_files(policy: Policy) -> list[str]:
         return [fetch(WEIGHTS)]
     with open(index, encoding="utf-8") as file:
         return [fetch(name) for name in sorted(set(json.load(file)["weight_map"].values()))]
-
-
-def device() -> str:
-    """Return where tensors go."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"

@@ -20,6 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from harness.core.hardware import default_device
+
 if TYPE_CHECKING:
     from harness.scoring.scorer import Scorer
 
@@ -49,7 +51,7 @@ class World:
         """Return what the first process says, in every process."""
         if self.size == 1:
             return number
-        shared = torch.tensor(number, device=device())
+        shared = torch.tensor(number, device=default_device())
         dist.broadcast(shared, 0)
         return int(shared.item())
 
@@ -74,13 +76,6 @@ class World:
 
 
 SINGLE_PROCESS = World()
-
-
-def device() -> str:
-    """Return where this process's tensors go."""
-    if not torch.cuda.is_available():
-        return "cpu"
-    return f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
 
 
 def node_count() -> int:
@@ -160,7 +155,7 @@ def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:
 
     size = dist.get_world_size()
     shape, names = ((size,), ("shard",)) if nodes == 1 else ((nodes, size // nodes), HYBRID)
-    mesh = init_device_mesh(device().partition(":")[0], shape, mesh_dim_names=names)
+    mesh = init_device_mesh(default_device().partition(":")[0], shape, mesh_dim_names=names)
     pin_memory = torch.cuda.is_available()
     offload_policy = CPUOffloadPolicy(pin_memory=pin_memory) if offload else OffloadPolicy()
     precision_policy = MixedPrecisionPolicy(param_dtype=scorer.dtype, reduce_dtype=torch.float32)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from harness.core.hardware import default_device
 from harness.core.hub import load_model, uninitialized_model
 from harness.scoring.scorer import Scorer, check_architecture
 from harness.training.distributed import (
     World,
-    device,
     gather_full_weights,
     load_full_weights,
     node_count,
@@ -96,7 +96,7 @@ def load_start_model(policy: Policy) -> PreTrainedModel:
     """
     world = World.current()
     if world.size == 1:
-        return load_model(policy, torch.float32, device())
+        return load_model(policy, torch.float32, default_device())
     return (
         load_model(policy, torch.float32, "cpu") if world.is_main else uninitialized_model(policy)
     )

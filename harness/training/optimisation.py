@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.core.config import identity
-from harness.core.hardware import device_name
+from harness.core.hardware import default_device, device_name
 from harness.core.hub import end_token_ids, load_tokenizer, save_policy
 from harness.core.jobs import GroupJob
 from harness.core.stages import ignore_progress, record_timing, scratch_directory
@@ -22,7 +22,7 @@ from harness.scoring import packing
 from harness.scoring.scorer import Scorer
 from harness.training import metrics, records, reference_logps, trainer
 from harness.training.checkpoints import Checkpoints
-from harness.training.distributed import World, device, process_group
+from harness.training.distributed import World, process_group
 from harness.training.metrics import step_metrics
 from harness.training.model import TrainingModel, load_start_model
 from harness.training.optimisers import OptimiserSettings
@@ -186,7 +186,7 @@ def build_checkpoints(
 def read_columns(inputs: Mapping[str, str]) -> AnchorLogps:
     """Read the anchors' columns."""
     return {
-        name: torch.tensor(records.read_logps(inputs[name])).T.to(device())
+        name: torch.tensor(records.read_logps(inputs[name])).T.to(default_device())
         for name in inputs
         if name not in ("policy", "pair")
     }

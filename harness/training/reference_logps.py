@@ -18,13 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.core.hardware import default_device
 from harness.core.hub import load_model
 from harness.core.jobs import RunShard, ShardedJob
 from harness.errors import CheckError
 from harness.scoring import packing
 from harness.scoring.scorer import Scorer, check_architecture, round_weights
 from harness.training import records
-from harness.training.distributed import device
 from harness.training.spec import TrainSpec
 from harness.types import Advance, Pair, Policy
 
@@ -69,7 +69,7 @@ def frozen_scorer(policy: Policy, pairs: Sequence[Pair], dtype: str) -> Scorer:
         PolicyError: the model cannot be used.
         CheckError: a pair is longer than the model's context.
     """
-    model = load_model(policy, torch.float32, device())
+    model = load_model(policy, torch.float32, default_device())
     check_architecture(model)
     check_context(pairs, model.config.max_position_embeddings)
     return Scorer(round_weights(model, dtype))

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from harness.core.terminal import printable
 from harness.errors import MissingDependencyError
-from leaderboard.formats import printable_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,7 +111,7 @@ def draw_parts(axes: Axes, group: Data, breakdown: Data) -> None:
                 style: Style = {"fmt": _marker(index), "color": _color(index), "ms": 3.5}
                 axes.errorbar(cell["value"], position, label=name, **style, **whiskers)
     axes.set_xlabel(metric_heading(group, breakdown["metric"]))
-    names = [f"{printable_text(part['name'])} ({part['n']})" for part in breakdown["parts"]]
+    names = [f"{printable(part['name'])} ({part['n']})" for part in breakdown["parts"]]
     _label_rows(axes, list(enumerate(names)))
     axes.legend(**LEGEND_STYLE)
 
@@ -184,7 +184,7 @@ def draw_curves(axes: Axes, ylabel: str, series: Sequence[Series]) -> None:
             )
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("iteration")
-    axes.set_ylabel(printable_text(ylabel))
+    axes.set_ylabel(printable(ylabel))
     axes.legend(**LEGEND_STYLE)
 
 
@@ -258,7 +258,7 @@ def _row_label(row: Data) -> str:
 
 def _legend_label(label: str) -> str:
     """Return a name as a legend shows it: one that begins with an underscore it would hide."""
-    return printable_text(label).lstrip("_")[:60]
+    return printable(label).lstrip("_")[:60]
 
 
 def _color(index: int) -> str:
@@ -407,6 +407,6 @@ def _figure(title: str, height: float, draw: Callable[[Axes], None]) -> Figure:
 
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_subplot()
-    axes.set_title(printable_text(title), loc="left", fontsize=9)
+    axes.set_title(printable(title), loc="left", fontsize=9)
     draw(axes)
     return figure

@@ -27,9 +27,10 @@ from urllib.parse import quote
 import yaml
 
 from harness.core.io import write_atomically
+from harness.core.terminal import printable
 from harness.types import Estimate
 from leaderboard.columns import METRICS, column_heading, format_interval
-from leaderboard.formats import escape_markdown, printable_text
+from leaderboard.formats import escape_markdown
 from leaderboard.report.content import Content
 
 DATASETS = {
@@ -97,7 +98,7 @@ def _result(dataset: str, group: Mapping[str, Any], row: RowData, name: str) -> 
     return {
         "dataset": {"id": dataset, "task_id": _task(name, group["judge"])},
         "value": round(row["figures"][name]["value"], 2),
-        "notes": printable_text(f"{notes}{row['asked']} judged"),
+        "notes": printable(f"{notes}{row['asked']} judged"),
     }
 
 

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.hardware import gpu_names, visible_gpus
 from harness.core.jobs import ShardedJob
 from harness.core.stages import PROVENANCE, TIMING
 from harness.core.workspace import Workspace
 from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
 from harness.errors import CheckError, ConfigError, HarnessError
-from harness.launchers.local import LocalLauncher, gpu_names, visible_gpus, worker_environments
+from harness.launchers.local import LocalLauncher, worker_environments
 from harness.training import rollout, schedule
 from tests.launchers.conftest import MORTAL, digests, method
 from tests.launchers.doing import squares_of, who_did

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.core.io import log_tail, shorten, write_atomically
+from harness.core.io import log_tail, write_atomically
+from harness.core.terminal import shorten
 from harness.errors import (
     AssetError,
     CheckError,
@@ -151,7 +152,7 @@ def dataset_error(key: str, name: str, reason: str = "") -> AssetError:
 
 
 def _process_error(key: str, code: int, log: Path) -> HarnessError:
-    last = log_tail(log) or "it said nothing"
+    last = log_tail(log)
     if "No module named" in last:
         return MissingDependencyError(f"{shorten(last)}: {INSTALL}")
     return EngineError(

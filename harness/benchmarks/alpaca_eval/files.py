@@ -18,7 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.core.io import check_rows, file_stem, json_type, read_json, shorten
+from harness.core.io import check_rows, file_stem, json_type, read_json
+from harness.core.terminal import shorten
 from harness.errors import InputError
 from harness.types import Answer, Answers, Graded, Message, ParsedVerdict, Prompt, Verdict
 

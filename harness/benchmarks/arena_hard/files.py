@@ -21,8 +21,9 @@ from harness.benchmarks.arena_hard.verdicts import (
     parse_label,
     prompt_id_of,
 )
-from harness.core.io import file_name, file_stem, json_lines, json_type, read_jsonl, shorten
+from harness.core.io import file_name, file_stem, json_lines, json_type, read_jsonl
 from harness.core.seeds import digest
+from harness.core.terminal import shorten
 from harness.errors import InputError
 from harness.types import Answer, Answers, Graded, Message, Prompt, Verdict
 

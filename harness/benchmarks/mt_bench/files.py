@@ -26,9 +26,9 @@ from harness.core.io import (
     json_type,
     read_jsonl,
     row_problem,
-    shorten,
 )
 from harness.core.seeds import digest
+from harness.core.terminal import shorten
 from harness.errors import InputError
 from harness.types import Answer, Answers, FinishReason, Graded, ParsedVerdict, Prompt, Verdict
 
