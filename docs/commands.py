@@ -43,5 +43,5 @@ def _row(parameter) -> str:
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
     if parameter.param_type_name == "argument":
         names = f"`{parameter.metavar or parameter.name.upper()}`"
-    told = getattr(parameter, "help", None) or ""
-    return f"| {names} | {told.replace('|', '/')} |"
+    help_text = getattr(parameter, "help", None) or ""
+    return f"| {names} | {help_text.replace('|', '/')} |"

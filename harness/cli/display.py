@@ -51,7 +51,7 @@ def plan_data(stages: StagePlan) -> list[dict[str, Any]]:
             "stage": stage.name,
             "label": stage.label,
             "size": stage.size,
-            "stands": path is not None,
+            "cached": path is not None,
             "path": str(path) if path else None,
             "bytes": directory_size(path) if path else None,
         }
@@ -62,11 +62,11 @@ def plan_data(stages: StagePlan) -> list[dict[str, Any]]:
 def print_stages(stages: StagePlan) -> None:
     """Print a plan: every stage, what it costs, and whether it stands."""
     for stage, path in stages:
-        mark = f"stands, {directory_size(path) / 1e6:.1f} MB" if path else "would run"
+        mark = f"cached, {directory_size(path) / 1e6:.1f} MB" if path else "would run"
         detail = f"  {stage.size}" if stage.size else ""
         typer.echo(f"{mark:>20}  {stage.label or stage.name}{detail}")
     cached = sum(path is not None for _, path in stages)
-    typer.echo(f"{cached} of {len(stages)} stages stand, {len(stages) - cached} would run.")
+    typer.echo(f"{cached} of {len(stages)} stages are cached, {len(stages) - cached} would run.")
 
 
 def cost_data(cost: TrainingCost | None) -> dict[str, Any] | None:
@@ -115,11 +115,11 @@ if TYPE_CHECKING:
 def evaluation_plan_data(plan: EvaluationPlan) -> dict[str, Any]:
     """Return a plan as data."""
     stored = None if plan.requests is None else plan.requests - (plan.new_requests or 0)
-    counts = {"requests": plan.requests, "stored": stored, "asked": plan.new_requests}
+    counts = {"requests": plan.requests, "stored": stored, "new_requests": plan.new_requests}
     findings = [asdict(finding) for finding in plan.findings]
     cost_estimate = plan.cost_estimate and asdict(plan.cost_estimate)
     stages = plan_data(plan.stages)
-    return {"stages": stages, **counts, "findings": findings, "forecast": cost_estimate}
+    return {"stages": stages, **counts, "findings": findings, "cost_estimate": cost_estimate}
 
 
 def print_evaluation_plan(plan: EvaluationPlan) -> None:
@@ -130,7 +130,9 @@ def print_evaluation_plan(plan: EvaluationPlan) -> None:
         typer.echo("How much the judge would be asked is known once the answers are there.")
         return
     stored = plan.requests - plan.new_requests
-    typer.echo(f"{plan.requests} verdicts: {stored} stored, {plan.new_requests} would be asked.")
+    typer.echo(
+        f"{plan.requests} verdicts: {stored} stored, {plan.new_requests} would be requested."
+    )
     if plan.cost_estimate is not None and plan.cost_estimate.calls:
         print_cost_estimate(plan.cost_estimate)
     for finding in plan.findings:

@@ -27,13 +27,13 @@ def harness(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProces
     )
 
 
-def refused(told: subprocess.CompletedProcess[str], kind: type[errors.HarnessError]) -> str:
+def refused(process: subprocess.CompletedProcess[str], kind: type[errors.HarnessError]) -> str:
     """Check that a command failed as documented; return its one line."""
-    lines = [line for line in told.stderr.splitlines() if line.startswith("error: ")]
-    assert told.returncode == kind.exit_code, told.stderr
+    lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
+    assert process.returncode == kind.exit_code, process.stderr
     assert len(lines) == 1
-    assert "Traceback" not in told.stderr
-    assert told.stderr.splitlines()[-1] == lines[0]
+    assert "Traceback" not in process.stderr
+    assert process.stderr.splitlines()[-1] == lines[0]
     return lines[0]
 
 
@@ -72,10 +72,10 @@ def test_a_policy_that_cannot_be_used_is_named(tmp_path, tiny_policy, kind):
     path = tmp_path / "policy"
     copy(Path(tiny_policy), path, kind)
     source = "{use: 'harness.training.sources:Pretrained', name: mine, path: ./policy}"
-    told = refused(harness(*TOY, "--set", f"policy={source}", cwd=tmp_path), errors.PolicyError)
-    assert "policy" in told
+    message = refused(harness(*TOY, "--set", f"policy={source}", cwd=tmp_path), errors.PolicyError)
+    assert "policy" in message
     if kind == "no template":
-        assert "--set policy.chat_template=FILE" in told
+        assert "--set policy.chat_template=FILE" in message
 
 
 def copy(source: Path, target: Path, kind: str) -> None:
@@ -100,8 +100,8 @@ def test_a_run_of_another_configuration_is_refused_and_untouched(tmp_path):
     other = harness("train", "toy/inpo", *QUICK, "--set", "seed=9", cwd=tmp_path)
     assert "seed: 0 → 9" in refused(other, errors.RunExistsError)
     assert listing(tmp_path) == before
-    named = harness("train", "toy/inpo", *QUICK, "--set", "seed=9", "--name", "n", cwd=tmp_path)
-    assert named.returncode == 0
+    renamed = harness("train", "toy/inpo", *QUICK, "--set", "seed=9", "--name", "n", cwd=tmp_path)
+    assert renamed.returncode == 0
 
 
 def listing(root: Path) -> dict[str, bytes]:
@@ -123,28 +123,28 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on_with_space(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_workspace_that_cannot_be_written_is_named(tmp_path):
     tmp_path.chmod(0o500)
-    told = harness("train", "toy/inpo", *QUICK, cwd=tmp_path)
-    assert "--workspace" in refused(told, errors.StoreError)
+    process = harness("train", "toy/inpo", *QUICK, cwd=tmp_path)
+    assert "--workspace" in refused(process, errors.StoreError)
 
 
 def test_a_judge_that_nobody_serves_is_an_error_within_seconds(tmp_path):
     assert harness("train", "toy/inpo", *QUICK, cwd=tmp_path).returncode == 0
-    told = harness(
+    process = harness(
         *("eval", "--bench", "toy-weighted", "--run", "toy/inpo", "--judge", "toy"),
         *("--set", "count=8", "--set", "baseline.texts.count=192", "--engine", "transformers"),
         *("--base-url", "http://127.0.0.1:9/v1"),
         cwd=tmp_path,
     )
-    assert "127.0.0.1:9" in refused(told, errors.JudgeError)
+    assert "127.0.0.1:9" in refused(process, errors.JudgeError)
 
 
 def test_the_list_has_every_kind_and_its_help_names_them(tmp_path):
     kinds = json.loads(harness("ls", "--json", cwd=tmp_path).stdout)
     assert set(kinds) == {*config.kinds(), "published", "runs"}
     assert "inpo" in kinds["published"]
-    told = " ".join(harness("ls", "--help", cwd=tmp_path).stdout.replace("│", " ").split())
+    help_text = " ".join(harness("ls", "--help", cwd=tmp_path).stdout.replace("│", " ").split())
     for kind in kinds:
-        assert re.search(rf"\b{kind}\b(,| or|;)", told), kind
+        assert re.search(rf"\b{kind}\b(,| or|;)", help_text), kind
 
 
 def test_json_reaches_a_machine(tmp_path):
@@ -153,22 +153,22 @@ def test_json_reaches_a_machine(tmp_path):
     shown = json.loads(harness("config", "show", "train/inpo", "--json", cwd=tmp_path).stdout)
     assert shown["objective"]["eta"] == 0.005
     plan = json.loads(harness("train", "toy/inpo", "--dry-run", "--json", cwd=tmp_path).stdout)
-    assert not any(stage["stands"] for stage in plan["stages"])
+    assert not any(stage["cached"] for stage in plan["stages"])
 
 
 @pytest.mark.parametrize("command", ["demo", "train", "eval", "leaderboard", "ls"])
 def test_every_help_has_an_example(tmp_path, command):
-    told = harness(command, "--help", cwd=tmp_path)
-    assert f"Example: harness {command}" in " ".join(told.stdout.split())
+    process = harness(command, "--help", cwd=tmp_path)
+    assert f"Example: harness {command}" in " ".join(process.stdout.split())
 
 
 def test_the_shell_completes_names():
     words = {"COMP_WORDS": "harness train toy/inpo-w", "COMP_CWORD": "2"}
-    told = subprocess.run(
+    process = subprocess.run(
         (Path(sys.executable).with_name("harness"),),
         env={**os.environ, **words, "_HARNESS_COMPLETE": "complete_bash"},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert told.stdout.split() == ["toy/inpo-without-kl"]
+    assert process.stdout.split() == ["toy/inpo-without-kl"]

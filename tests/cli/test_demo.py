@@ -31,11 +31,11 @@ def finished(process: subprocess.Popen[str]) -> str:
 
 def results(workspace: Path) -> dict[str, dict]:
     """By benchmark and label: what was measured."""
-    found = {}
+    data_by_key = {}
     for path in (workspace / "results").glob("*/*.json"):
         data = json.loads(path.read_text())
-        found[data["benchmark"], data["label"]] = data
-    return found
+        data_by_key[data["benchmark"], data["label"]] = data
+    return data_by_key
 
 
 @pytest.mark.demo
@@ -68,9 +68,9 @@ def killed(workspace: Path, seconds: float) -> bool:
 
 
 def test_five_kills_at_random_moments_change_nothing(tmp_path):
-    begun = time.monotonic()
+    start = time.monotonic()
     expected = finished(demo(tmp_path / "whole", "--quick"))
-    duration = time.monotonic() - begun
+    duration = time.monotonic() - start
     rng = random.Random(20)
     alive = [killed(tmp_path / "killed", rng.uniform(0.15, 0.35) * duration) for _ in range(5)]
     assert all(alive)
@@ -88,4 +88,4 @@ def test_the_same_command_again_makes_and_asks_nothing(tmp_path):
     out, err = process.communicate(timeout=300)
     assert out == first
     assert "made in" not in err
-    assert all(data["asked"] == 0 for data in results(tmp_path).values())
+    assert all(data["new_requests"] == 0 for data in results(tmp_path).values())

@@ -35,7 +35,7 @@ def test_a_launcher_that_is_not_there_is_told_with_those_that_are():
 
 def test_the_clusters_packages_are_loaded_by_who_uses_them_only():
     code = (
-        "import sys; from harness import config; from harness.cli import main\n"
+        "import sys; from harness.core import config; from harness.cli import main\n"
         "for name in config.names('launcher'): config.build(config.load('launcher', name))\n"
         "sys.exit('ray' in sys.modules or 'submitit' in sys.modules)"
     )

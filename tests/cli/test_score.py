@@ -47,8 +47,8 @@ def test_annotations_are_scored(run, annotations):
 
 
 def test_battles_are_scored_as_upstream_where_that_is_asked_for(run, battles):
-    found = json.loads(run("score", "arena-hard", battles, "--compat", "upstream", "--json"))
-    rates = {row["label"]: row["score"]["estimates"]["win_rate"] for row in found}
+    scores = json.loads(run("score", "arena-hard", battles, "--compat", "upstream", "--json"))
+    rates = {row["label"]: row["score"]["estimates"]["win_rate"] for row in scores}
     assert rates["llama3_70b"] == {
         "value": 52.88,
         "low": 50.03,
@@ -62,9 +62,9 @@ def test_battles_are_scored_as_upstream_where_that_is_asked_for(run, battles):
 
 
 def test_everything_published_is_verified(run):
-    found = json.loads(run("verify", "--json"))
-    assert set(found) >= {"alpaca-eval", "arena-hard"}
-    figures = [figure for rows in found.values() for figure in rows]
+    by_benchmark = json.loads(run("verify", "--json"))
+    assert set(by_benchmark) >= {"alpaca-eval", "arena-hard"}
+    figures = [figure for rows in by_benchmark.values() for figure in rows]
     assert len(figures) >= 94 + 75
     assert all(figure["holds"] for figure in figures)
     shown = run("verify", "arena-hard")
@@ -77,8 +77,8 @@ def test_a_benchmark_without_protocol_data_does_not_mind_a_folder_with_some(shar
         factory.build_judged_benchmark("toy-labels", [], shared / "assets", None).name
         == "toy-labels"
     )
-    found = factory.build_judged_benchmark("mt-bench", [], shared / "assets", None)
-    assert len(found.prompts()) == 80
+    benchmark = factory.build_judged_benchmark("mt-bench", [], shared / "assets", None)
+    assert len(benchmark.prompts()) == 80
 
 
 def test_a_figure_that_is_not_as_published_is_an_error(run, shared, tmp_path, monkeypatch):

@@ -70,5 +70,5 @@ def test_the_terms_of_an_evaluation_reach_the_judge(run, shared, monkeypatch):
         run(*options, "--judge", "replay", "--batch")
     with pytest.raises(JudgeError, match="not all verdicts"):
         run(*options, "--judge", "replay")
-    told = json.loads(run(*options, "--batch", "--dry-run", "--json"))
-    assert told["forecast"]["calls"] == 803
+    plan = json.loads(run(*options, "--batch", "--dry-run", "--json"))
+    assert plan["cost_estimate"]["calls"] == 803

@@ -50,13 +50,13 @@ def blocks(kind: str) -> list[Shown]:
 
 def lines() -> list[Shown]:
     """Return every line of every shell block, comments left out."""
-    found = []
+    shown_lines = []
     for block in blocks("sh"):
-        whole = block.text.replace("\\\n", " ")
-        typed = (re.sub(r"\s+#.*|^#.*", "", line).strip() for line in whole.splitlines())
+        text = block.text.replace("\\\n", " ")
+        typed = (re.sub(r"\s+#.*|^#.*", "", line).strip() for line in text.splitlines())
         plain = [re.sub(r"\s+", " ", line) for line in typed if line]
-        found += [Shown(block.page, line) for line in unrolled(plain)]
-    return found
+        shown_lines += [Shown(block.page, line) for line in unrolled(plain)]
+    return shown_lines
 
 
 def unrolled(typed: list[str]) -> list[str]:
@@ -65,7 +65,9 @@ def unrolled(typed: list[str]) -> list[str]:
         if loop := LOOP.fullmatch(line):
             end = typed.index("done", start)
             inner, rest = typed[start + 1 : end], typed[end + 1 :]
-            turns = [one.replace(f"${loop[1]}", word) for word in loop[2].split() for one in inner]
+            turns = [
+                step.replace(f"${loop[1]}", word) for word in loop[2].split() for step in inner
+            ]
             return typed[:start] + turns + unrolled(rest)
     return typed
 
@@ -86,17 +88,17 @@ def spans() -> list[Shown]:
 
 def configurations() -> list[Configuration]:
     """Return every YAML block; its first line says where it goes."""
-    found = []
+    shown = []
     for block in blocks("yaml"):
-        place = OWN.match(block.text)
-        assert place, f"{block}: a configuration begins with a line '# configs/KIND/NAME.yaml'"
-        found.append(Configuration(block.page, place[1], place[2], block.text))
-    return found
+        location = OWN.match(block.text)
+        assert location, f"{block}: a configuration begins with a line '# configs/KIND/NAME.yaml'"
+        shown.append(Configuration(block.page, location[1], location[2], block.text))
+    return shown
 
 
 def place(folder: Path) -> None:
     """Put every configuration that is shown where a reader would."""
-    for one in configurations():
-        path = folder / "configs" / one.kind / f"{one.name}.yaml"
+    for configuration in configurations():
+        path = folder / "configs" / configuration.kind / f"{configuration.name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(one.text, encoding="utf-8")
+        path.write_text(configuration.text, encoding="utf-8")

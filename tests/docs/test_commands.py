@@ -46,42 +46,44 @@ def parsed(line: str) -> tuple[str, Mapping[str, Any]]:
         return " ".join(path), dict(context.params)
 
 
-def check(name: str, given: Mapping[str, Any]) -> None:
+def check(name: str, options: Mapping[str, Any]) -> None:
     """Build everything that a command names."""
-    overrides = given.get("overrides") or []
+    overrides = options.get("overrides") or []
     if name == "train":
-        config.construct(TrainSpec, config.load("train", given["name"], overrides))
-        config.build(config.load("gpu", given["gpu"]))
+        config.construct(TrainSpec, config.load("train", options["name"], overrides))
+        config.build(config.load("gpu", options["gpu"]))
     elif name == "judge doctor":
-        factory.build_component("judge", given["name"], [f"judge.{one}" for one in overrides])
+        factory.build_component(
+            "judge", options["name"], [f"judge.{override}" for override in overrides]
+        )
     elif name == "config show":
-        config.load(*given["target"].split("/", 1), overrides)
+        config.load(*options["target"].split("/", 1), overrides)
     elif name == "theory run":
-        config.build(config.load("theory", given["name"]))
+        config.build(config.load("theory", options["name"]))
     elif name == "ls":
-        assert given["kind"] in {None, "runs", *config.kinds()}
+        assert options["kind"] in {None, "runs", *config.kinds()}
     elif name == "leaderboard":
-        named = {given["paper"], *(given["published"] or ())} - {None, ""}
-        assert named <= {*publications.document_names(), publications.ALL}
+        documents = {options["paper"], *(options["published"] or ())} - {None, ""}
+        assert documents <= {*publications.document_names(), publications.ALL}
     else:
-        build(given, overrides)
+        build(options, overrides)
 
 
-def build(given: Mapping[str, Any], overrides: Sequence[str]) -> None:
+def build(options: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Build the benchmark, judge, engine and policy that a command names."""
-    judge = given.get("judge") or given.get("to")
-    if bench := given.get("bench"):
-        found = factory.build_benchmark(bench, overrides, None, given.get("compat"))
-        judge = judge or getattr(found, "default_judge", None)  # nobody judges tasks
+    judge = options.get("judge") or options.get("to")
+    if bench := options.get("bench"):
+        benchmark = factory.build_benchmark(bench, overrides, None, options.get("compat"))
+        judge = judge or getattr(benchmark, "default_judge", None)  # nobody judges tasks
     if judge:
         cached_judge(
             factory.build_component("judge", judge, overrides), Path("nowhere"), JudgeOptions()
         )
-    if engine := given.get("engine"):
+    if engine := options.get("engine"):
         factory.build_component("engine", engine, overrides)
-    if policy := given.get("policy"):
+    if policy := options.get("policy"):
         factory.policy_source(policy)
-    if run := given.get("run"):
+    if run := options.get("run"):
         assert run.partition("@")[0] in RUNS
 
 
@@ -101,7 +103,7 @@ def examples(command: Any) -> list[str]:
     """Return the example of every command, as its help and its page show it."""
     inner = getattr(command, "commands", {}).values()
     own = [] if inner else [command.epilog.removeprefix("Example: ")]
-    return own + [line for one in inner for line in examples(one)]
+    return own + [line for subcommand in inner for line in examples(subcommand)]
 
 
 @pytest.mark.parametrize("line", examples(typer.main.get_command(app)))
@@ -122,10 +124,12 @@ def test_every_line_of_a_shell_block_is_known():
 
 def walk(command: Any, path: tuple[str, ...] = ("harness",)) -> dict[str, set[str]]:
     """Return the options of every command, by its name."""
-    found = {" ".join(path): {o for p in command.params for o in (*p.opts, *p.secondary_opts)}}
+    options_by_command = {
+        " ".join(path): {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
+    }
     for name, inner in getattr(command, "commands", {}).items():
-        found |= walk(inner, (*path, name))
-    return found
+        options_by_command |= walk(inner, (*path, name))
+    return options_by_command
 
 
 def test_what_the_text_calls_a_command_or_an_option_is_one():

@@ -22,8 +22,8 @@ def costs():
 
 @pytest.mark.parametrize("name", ["trained", "machines", "disk", "together"])
 def test_a_computed_table_stands_in_the_page(costs, name):
-    told = "run `python docs/costs.py`, with HARNESS_ASSETS naming the protocol data"
-    assert costs.stands()[name] == costs.COMPUTED[name](), told
+    remedy = "run `python docs/costs.py`, with HARNESS_ASSETS naming the protocol data"
+    assert costs.stands()[name] == costs.COMPUTED[name](), remedy
 
 
 def test_the_judges_bills_stand_in_the_page(costs, shared, monkeypatch):
@@ -49,8 +49,8 @@ def test_a_row_by_hand(costs):
         2 * 8.030261248e9 * 1320e6 / (0.5 * 989e12) / 3600,
         2 * 8.030261248e9 * 120e6 * (1 / 0.5 + 3 / 0.4) / 989e12 / 3600,
     ]
-    told = [f"{one:.1f}" for one in (*hours, sum(hours))]
-    assert line.split(" | ")[4:8] == told == ["5.8", "11.9", "5.1", "22.8"]
+    expected = [f"{value:.1f}" for value in (*hours, sum(hours))]
+    assert line.split(" | ")[4:8] == expected == ["5.8", "11.9", "5.1", "22.8"]
     assert line.endswith(f" {sum(hours) * 3.99:.0f} |")
 
 

@@ -20,8 +20,8 @@ from tests.docs.pages import ROOT
 
 @pytest.mark.parametrize("shown", pages.configurations(), ids=lambda c: f"{c.kind}/{c.name}")
 def test_a_configuration_that_is_shown_is_built(shown, reader):
-    told = load(shown.kind, shown.name)
-    assert construct(TrainSpec, told) if shown.kind == "train" else build(told)
+    data = load(shown.kind, shown.name)
+    assert construct(TrainSpec, data) if shown.kind == "train" else build(data)
 
 
 @pytest.mark.usefixtures("reader")
@@ -84,14 +84,16 @@ def test_the_pages_are_built(tmp_path):
 
 def test_the_exit_codes_are_the_errors_own():
     page = (ROOT / "docs/judging.md").read_text("utf-8")
-    told = {name: int(code) for code, name in re.findall(r"\| (\d+) \| `(\w+)` \|", page)}
-    found = [
-        one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, Exception)
+    documented = {name: int(code) for code, name in re.findall(r"\| (\d+) \| `(\w+)` \|", page)}
+    kinds = [
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, Exception)
     ]
-    assert told == {one.__name__: one.exit_code for one in found}
+    assert documented == {kind.__name__: kind.exit_code for kind in kinds}
 
 
 def test_every_judge_that_ships_is_told():
     page = (ROOT / "docs/judging.md").read_text("utf-8")
-    told = set(re.findall(r"^\| `(\w[\w.-]+)` \|", page, re.MULTILINE))
-    assert told == {path.stem for path in (ROOT / "configs/judge").glob("*.yaml")}
+    documented = set(re.findall(r"^\| `(\w[\w.-]+)` \|", page, re.MULTILINE))
+    assert documented == {path.stem for path in (ROOT / "configs/judge").glob("*.yaml")}

@@ -27,7 +27,7 @@ LEFT_OUT = {
     "--judge azure": "tests/judges/test_client.py",
     "--batch": "tests/judges/test_batched.py",
     "--resume": "tests/judges/test_batched.py",
-    "harness judge bridge": "tests/evaluation/test_bridge.py",
+    "harness judge bridge": "tests/evaluation/test_judge_bridge.py",
     "arena-hard-v2": "tests/benchmarks/test_arena_hard_v2.py",
     "--judge replay": "tests/judges/test_stored.py",
 }
@@ -40,8 +40,8 @@ def grader(model):
     def grade(messages, request):
         if request.get("logprobs"):
             return Reply("m", ((("m", -0.7), ("M", -0.7)),), "stop", model, 10, 1)
-        said = "[[5]]" if "[[rating]]" in str(messages) else "My verdict is [[A=B]]."
-        return Reply(said, None, "stop", model, 10, 10)
+        text = "[[5]]" if "[[rating]]" in str(messages) else "My verdict is [[A=B]]."
+        return Reply(text, None, "stop", model, 10, 10)
 
     return grade
 
@@ -94,9 +94,11 @@ def here(line: str, judges) -> str:
 @pytest.mark.parametrize("page", ["docs/first-hour.md", "docs/judging.md"])
 def test_a_page_can_be_followed(page, files, judges):
     lines = [shown.text for shown in pages.commands() if shown.page == page]
-    kept = [line for line in lines if "--dry-run" in line or not any(o in line for o in LEFT_OUT)]
-    assert len(kept) > 8
-    for line in kept:
+    followed = [
+        line for line in lines if "--dry-run" in line or not any(o in line for o in LEFT_OUT)
+    ]
+    assert len(followed) > 8
+    for line in followed:
         if "--policy ./my-model" in line and "--engine" not in line:
             line += " --engine canned"
         typed(here(line, judges))

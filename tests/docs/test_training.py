@@ -22,8 +22,8 @@ def rows(title: str) -> list[list[str]]:
 
 
 def test_every_oracle_that_ships_is_told():
-    told = {name for cells in rows("Oracles") for name in re.findall(r"`([^`]+)`", cells[0])}
-    assert told == {path.stem for path in (ROOT / "configs/oracle").glob("*.yaml")}
+    documented = {name for cells in rows("Oracles") for name in re.findall(r"`([^`]+)`", cells[0])}
+    assert documented == {path.stem for path in (ROOT / "configs/oracle").glob("*.yaml")}
 
 
 @pytest.mark.parametrize("cells", rows("Pairing"), ids=lambda cells: cells[0])
@@ -33,9 +33,9 @@ def test_a_pairing_asks_for_as_many_comparisons_as_the_page_says(cells):
 
 
 def test_every_alarm_is_told():
-    told = {cells[0] for cells in rows("The log and its alarms")}
+    documented = {cells[0] for cells in rows("The log and its alarms")}
     code = inspect.getsource(metrics)
-    assert told == set(re.findall(r'f?"([a-z][a-z -]+):', code))
+    assert documented == set(re.findall(r'f?"([a-z][a-z -]+):', code))
 
 
 def test_every_setting_of_memory_is_one():
@@ -43,6 +43,6 @@ def test_every_setting_of_memory_is_one():
     for cells in rows("Memory"):
         name, _, value = re.search(r"optimiser\.([\w-]+)(=([\w-]+))?", cells[0]).groups("")
         assert name in fields
-        told = re.search(r"\((\d+)\)", cells[0])
-        assert told is None or fields[name].default == int(told[1])
+        documented = re.search(r"\((\d+)\)", cells[0])
+        assert documented is None or fields[name].default == int(documented[1])
         assert not value or value in str(fields[name].annotation)

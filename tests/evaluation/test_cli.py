@@ -18,8 +18,10 @@ def run(tmp_path, monkeypatch):
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
 
     def invoke(*arguments):
-        place = () if arguments[0] == "assets" else ("--workspace", str(tmp_path / "runs"))
-        result = CliRunner().invoke(app, [str(a) for a in (*arguments, *place)])
+        workspace_option = (
+            () if arguments[0] == "assets" else ("--workspace", str(tmp_path / "runs"))
+        )
+        result = CliRunner().invoke(app, [str(a) for a in (*arguments, *workspace_option)])
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
         return result.stdout
@@ -34,13 +36,13 @@ def answers(shared):
 
 def test_a_dry_run_says_what_would_be_asked_and_leaves_nothing(run, shared, answers, tmp_path):
     options = ("--bench", "alpaca-eval", "--answers", answers, "--assets", shared / "assets")
-    assert "803 verdicts: 0 stored, 803 would be asked." in run("eval", *options, "--dry-run")
+    assert "803 verdicts: 0 stored, 803 would be requested." in run("eval", *options, "--dry-run")
     data = json.loads(run("eval", *options, "--dry-run", "--json"))
-    counted = {"stages": [], "requests": 803, "stored": 0, "asked": 803}
-    forecast = data.pop("forecast")
-    assert data == {**counted, "findings": []}
+    counts = {"stages": [], "requests": 803, "stored": 0, "new_requests": 803}
+    estimate = data.pop("cost_estimate")
+    assert data == {**counts, "findings": []}
     # how near that comes to the bill: tests/faults/test_money.py
-    assert (forecast["calls"], forecast["completion_tokens"]) == (803, 803)
+    assert (estimate["calls"], estimate["completion_tokens"]) == (803, 803)
     assert not (tmp_path / "runs").exists()
 
 
@@ -52,14 +54,14 @@ def test_without_a_key_nothing_is_asked(run, shared, answers):
 
 PARROT = """
 from harness.core.config import Component
-from harness.core.stages import Given
+from harness.core.stages import ExternalInput
 from harness.types import Completion, Policy
 
 class Weights(Component):
     name: str
     def weights(self):
-        return Given(self.name, self.name)
-    def at(self, path):
+        return ExternalInput(self.name, self.name)
+    def with_weights(self, path):
         return Policy(self.name, path)
 
 class Parrot(Component):
@@ -89,7 +91,7 @@ def test_a_policys_answers_are_judged_and_shown(run):
     options = ("eval", "--bench", "toy-weighted", "--judge", "toy", "--policy", "polly")
     options += ("--engine", "parrot", "--set", "count=8", "--set", "judge.concurrency=2")
     planned = run(*options, "--dry-run")
-    assert "0 of 2 stages stand, 2 would run." in planned
+    assert "0 of 2 stages are cached, 2 would run." in planned
     assert "once the answers are there" in planned
     with serving(judge.grade, model=judge.MODEL) as url:
         options += ("--base-url", url, "--label", "mine")
@@ -97,12 +99,12 @@ def test_a_policys_answers_are_judged_and_shown(run):
         data = json.loads(run(*options, "--json"))
     assert shown.startswith("mine on toy-weighted, judged by toy-judge\n  win_rate ")
     assert "asked 8  judged 8  unread 0" in shown
-    assert (data["label"], data["asked"]) == ("mine", 0)
+    assert (data["label"], data["new_requests"]) == ("mine", 0)
     assert data["path"].endswith("results/toy-weighted/mine.json")
 
 
 @pytest.mark.parametrize(
-    ("options", "error", "told"),
+    ("options", "error", "message"),
     [
         (("--policy", "a", "--run", "b"), ConfigError, "one of them"),
         ((), ConfigError, "an answers file or a policy"),
@@ -113,17 +115,17 @@ def test_a_policys_answers_are_judged_and_shown(run):
         (("--answers", "x", "--set", "smapling.top_p=1"), ConfigError, "did you mean 'sampling'"),
     ],
 )
-def test_what_does_not_fit_is_told(run, shared, options, error, told):
-    found = ("--assets", shared / "assets") if "--assets" not in options else ()
-    with pytest.raises(error, match=told):
-        run("eval", "--bench", "alpaca-eval", *found, *options)
+def test_what_does_not_fit_is_told(run, shared, options, error, message):
+    assets_option = ("--assets", shared / "assets") if "--assets" not in options else ()
+    with pytest.raises(error, match=message):
+        run("eval", "--bench", "alpaca-eval", *assets_option, *options)
 
 
 def test_overrides_go_to_the_judge_the_engine_or_the_benchmark():
-    given = ["judge.timeout=1", "engine.batch=2", "seed=3", "judges=4", "score.C=1"]
-    assert factory.select_overrides(given, "judge") == ["timeout=1"]
-    assert factory.select_overrides(given, "engine") == ["batch=2"]
-    assert factory.select_overrides(given, None) == ["seed=3", "judges=4", "scoring.C=1"]
+    overrides = ["judge.timeout=1", "engine.batch=2", "seed=3", "judges=4", "score.C=1"]
+    assert factory.select_overrides(overrides, "judge") == ["timeout=1"]
+    assert factory.select_overrides(overrides, "engine") == ["batch=2"]
+    assert factory.select_overrides(overrides, None) == ["seed=3", "judges=4", "scoring.C=1"]
 
 
 def test_assets_are_listed(run, shared, tmp_path):

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from harness.core.config import build, load
-from harness.core.workspace import result_path
+from harness.core.workspace import RESULT_SCHEMA, read_graded, read_result, result_path
 from harness.engines.canned import CannedEngine
 from harness.evaluation.run import Evaluation, evaluate, plan
 from harness.judges.cached import CachedJudge
@@ -53,12 +53,12 @@ def test_a_policy_answers_is_graded_and_filed_with_everything_that_made_it(name,
     assert all(len(digest) == 64 for digest in result.sources.values())
     assert FIGURES[name] in result.score.estimates
     path = result_path(workspace, name, "canned")
-    assert workspace.read_result(path).score.estimates == result.score.estimates
-    graded = workspace.read_graded(path)
+    assert read_result(path).score.estimates == result.score.estimates
+    graded = read_graded(path)
     assert len(graded.verdicts) == REQUESTS[name]
     assert graded.verdicts[0].text == content
     assert len(graded.prompts) == len(graded.answers) == result.answers
-    assert json.loads(path.read_text())["schema"] == workspace.RESULT_SCHEMA
+    assert json.loads(path.read_text())["schema"] == RESULT_SCHEMA
 
 
 def test_the_first_game_is_won_by_whom_the_judge_sees_first(shared, workspace):

@@ -64,11 +64,11 @@ class ToyClient:
         return chat_format.body_of(self.model, request)
 
     def ask(self, queue):
-        while (given := queue.next()) is not None:
-            place, body = given
+        while (item := queue.next()) is not None:
+            index, body = item
             self.asked += 1
             reply = self.grade(chat_format.messages_of(body), body)
-            queue.keep([RawReply(place, json.dumps(chat_format.completion_of(reply, body)), 0.1)])
+            queue.keep([RawReply(index, json.dumps(chat_format.completion_of(reply, body)), 0.1)])
 
 
 def bench(kind=ToyWeighted, count=COUNT):
@@ -111,10 +111,10 @@ def test_a_result_tells_the_hours_and_an_older_one_tells_nothing_of_them(evaluat
     assert result.hours["training"] == {}
     assert next(iter(result.hours["answering"].values())) > 0
     path = workspace.root / "results" / "toy-weighted" / "ours.json"
-    told = json.loads(path.read_text())
-    assert told["hours"] == result.hours
-    del told["hours"], told["run"]
-    path.write_text(json.dumps({**told, "schema": 2}))
+    data = json.loads(path.read_text())
+    assert data["hours"] == result.hours
+    del data["hours"], data["run"]
+    path.write_text(json.dumps({**data, "schema": 2}))
     older = read_result(path)
     assert (older.hours, older.run, older.schema) == (None, None, 2)
 
@@ -135,8 +135,8 @@ class OfRun(Weights):
 
 def test_a_result_names_the_run_that_made_its_policy(evaluation, workspace):
     assert evaluate(evaluation, workspace).run is None
-    found = evaluate(change(evaluation, policy=OfRun(name="ours")), workspace)
-    assert found.run == OfRun(name="ours").run()
+    result = evaluate(change(evaluation, policy=OfRun(name="ours")), workspace)
+    assert result.run == OfRun(name="ours").run()
 
 
 def test_what_the_judge_is_asked_with_holds_its_own_settings(evaluation, client, workspace):
@@ -213,7 +213,7 @@ def test_an_answer_depends_on_its_own_prompt_only(evaluation, workspace):
 
     for n in (4, 9):
         stage = answer_stage(evaluation.policy, bench(count=n), Spy(calls=[]), 7)
-        assert len(load_answers(workspace.stages.realise(stage).path)) == n
+        assert len(load_answers(workspace.stages.materialize(stage).path)) == n
     assert seeds[1][:4] == seeds[0]
     assert len({seed for _, seed, _ in seeds[1]}) == 9
     assert few.config != many.config
@@ -221,24 +221,24 @@ def test_an_answer_depends_on_its_own_prompt_only(evaluation, workspace):
 
 def test_a_judge_whose_replies_say_nothing_makes_no_figure(evaluation, client, workspace):
     good, client.grade = client.grade, lambda *_: judge.reply("I cannot judge this.", None)
-    with pytest.raises(CheckError, match=r"none of its \d+ replies .*judge\.unread_attempts=9"):
+    with pytest.raises(CheckError, match=r"none of its \d+ replies .*judge\.unparsed_attempts=9"):
         evaluate(evaluation, workspace)
     assert not (workspace.root / "results").exists()
-    client.grade, client.unread_attempts = good, 4
+    client.grade, client.unparsed_attempts = good, 4
     assert evaluate(evaluation, workspace).score.counts["unparsed"] == 0
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
         ({"policy": None}, "an answers file or a policy"),
         ({"answers": "x.json"}, "an answers file or a policy"),
         ({"engine": None}, "name an engine with --engine"),
     ],
 )
-def test_what_is_missing_is_told(evaluation, workspace, fields, told):
+def test_what_is_missing_is_told(evaluation, workspace, fields, message):
     for call in (evaluate, plan):
-        with pytest.raises(ConfigError, match=told):
+        with pytest.raises(ConfigError, match=message):
             call(change(evaluation, **fields), workspace)
 
 

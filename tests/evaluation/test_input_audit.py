@@ -40,10 +40,10 @@ def test_two_beginnings_of_text_stop_it(policy):
     tokenizer.add_special_tokens({"bos_token": "<|user|>"})
     tokenizer.chat_template = BOS_TWICE
     tokenizer.save_pretrained(policy.path)
-    (found,) = input_audit.check_rendering(input_audit.rendering_facts(policy, PROMPTS))
-    assert found.level == "stop"
-    assert "2 beginning-of-text tokens" in found.message
-    assert "chat_template" in found.message
+    (finding,) = input_audit.check_rendering(input_audit.rendering_facts(policy, PROMPTS))
+    assert finding.level == "stop"
+    assert "2 beginning-of-text tokens" in finding.message
+    assert "chat_template" in finding.message
 
 
 def test_no_end_of_text_stops_it(policy):
@@ -74,12 +74,12 @@ def answers(*endings):
 
 
 def test_empty_and_truncated_answers_are_counted():
-    said = answers(("a", "stop"), ("", "stop"), ("b", "length"), ("c", None))
-    found = input_audit.check_answers(said)
-    assert levels(found) == ["warning", "warning"]
-    assert "1 of 4 answers are empty" in found[0].message
-    assert input_audit.truncated_share(said) == pytest.approx(1 / 3)
-    assert input_audit.finish_reasons(said) == {"length": 1, "stop": 2, "unknown": 1}
+    graded = answers(("a", "stop"), ("", "stop"), ("b", "length"), ("c", None))
+    findings = input_audit.check_answers(graded)
+    assert levels(findings) == ["warning", "warning"]
+    assert "1 of 4 answers are empty" in findings[0].message
+    assert input_audit.truncated_share(graded) == pytest.approx(1 / 3)
+    assert input_audit.finish_reasons(graded) == {"length": 1, "stop": 2, "unknown": 1}
 
 
 def test_nothing_but_empty_answers_stops_it():
@@ -95,7 +95,7 @@ def test_another_judges_references_stop_it():
     prompts = [Prompt("81#1", (), {"references": "gpt-4"}), Prompt("82#1", (), {"category": "x"})]
     assert input_audit.check_references(prompts, "gpt-4") == []
     assert input_audit.check_references(prompts[1:], "mine") == []
-    (found,) = input_audit.check_references(prompts, "mine")
-    assert found.level == "stop"
-    assert found.message.startswith("mine would judge against the reference answers of gpt-4")
-    assert "--set references=FILE" in found.message
+    (finding,) = input_audit.check_references(prompts, "mine")
+    assert finding.level == "stop"
+    assert finding.message.startswith("mine would judge against the reference answers of gpt-4")
+    assert "--set references=FILE" in finding.message

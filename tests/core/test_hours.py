@@ -30,13 +30,13 @@ def stage(name: str, text: str, inputs=None, *, takes: int | None = None) -> Sta
     )
 
 
-def timed(store: StageStore, found: Stage, seconds: float) -> Path:
+def timed(store: StageStore, stage: Stage, seconds: float) -> Path:
     """Make a stage; let its manifest say that it took so long."""
-    path = Path(store.materialize(found).path)
-    told = json.loads((path / MANIFEST).read_text())
-    told["provenance"]["seconds"] = seconds
-    told["provenance"]["accelerator_seconds"] = seconds * told["provenance"]["accelerators"]
-    (path / MANIFEST).write_text(json.dumps(told))
+    path = Path(store.materialize(stage).path)
+    manifest = json.loads((path / MANIFEST).read_text())
+    manifest["provenance"]["seconds"] = seconds
+    manifest["provenance"]["accelerator_seconds"] = seconds * manifest["provenance"]["accelerators"]
+    (path / MANIFEST).write_text(json.dumps(manifest))
     return path
 
 
@@ -45,13 +45,13 @@ def trained(store: StageStore) -> tuple[Stage, Path]:
     base = ExternalInput("org/model", "digest")
     sample = stage("generate", "", {"policy": base}, takes=1)
     pair = stage("pair", "", {"generate": sample})
-    one, other = (
+    ours, theirs = (
         stage("optimise", text, {"policy": base, "pair": pair}, takes=4) for text in ("a", "b")
     )
-    for found, hours in ((sample, 1), (pair, 0.5), (one, 2), (other, 3)):
-        timed(store, found, 3600 * hours)
-    answer = stage("answer", "", {"policy": one}, takes=2)
-    rival = stage("answer", "", {"policy": other}, takes=2)
+    for taken, hours in ((sample, 1), (pair, 0.5), (ours, 2), (theirs, 3)):
+        timed(store, taken, 3600 * hours)
+    answer = stage("answer", "", {"policy": ours}, takes=2)
+    rival = stage("answer", "", {"policy": theirs}, takes=2)
     timed(store, rival, 3600)
     return rival, timed(store, answer, 900)
 
@@ -66,10 +66,10 @@ def test_hours_are_wall_clock_times_accelerators_of_all_that_the_answers_rest_on
 
 def test_a_shared_stage_counts_in_full_for_both_and_once_for_each(store):
     rival, _ = trained(store)
-    found = compute_hours(Path(store.realise(rival).path))
+    hours = compute_hours(Path(store.materialize(rival).path))
     # the sample is shared with the other method, and reached by two ways from this one
-    assert found["training"][GPU] == pytest.approx(1 * 1 + 4 * 3)
-    assert found["answering"][GPU] == pytest.approx(2)
+    assert hours["training"][GPU] == pytest.approx(1 * 1 + 4 * 3)
+    assert hours["answering"][GPU] == pytest.approx(2)
 
 
 def test_a_store_that_was_moved_tells_the_same(store, tmp_path):
@@ -82,9 +82,9 @@ def test_a_store_that_was_moved_tells_the_same(store, tmp_path):
 def test_an_older_stage_or_one_that_is_gone_makes_the_sum_unknown_and_no_nought(store):
     _, answer = trained(store)
     (sample,) = store.root.glob("generate-*")
-    told = json.loads((sample / MANIFEST).read_text())
-    del told["provenance"]["accelerators"]
-    (sample / MANIFEST).write_text(json.dumps(told))
+    manifest = json.loads((sample / MANIFEST).read_text())
+    del manifest["provenance"]["accelerators"]
+    (sample / MANIFEST).write_text(json.dumps(manifest))
     assert compute_hours(answer) is None
     (sample / MANIFEST).unlink()
     assert compute_hours(answer) is None
@@ -96,11 +96,11 @@ def test_workers_side_by_side_count_for_as_long_as_each_was_at_it(store):
             out, seconds=8 * 3600
         )  # eight workers for an hour each, within this wall clock's second
 
-    found = store.realise(Stage("generate", 1, {}, {}, make, device=True, accelerators=2))
-    made = json.loads((Path(found.path) / MANIFEST).read_text())["provenance"]
-    assert made["accelerator_seconds"] == 2 * 8 * 3600
+    artifact = store.materialize(Stage("generate", 1, {}, {}, make, device=True, accelerators=2))
+    provenance = json.loads((Path(artifact.path) / MANIFEST).read_text())["provenance"]
+    assert provenance["accelerator_seconds"] == 2 * 8 * 3600
     answer = timed(
-        store, stage("answer", "", {"samples": ExternalInput(found.path, "x")}, takes=1), 0
+        store, stage("answer", "", {"samples": ExternalInput(artifact.path, "x")}, takes=1), 0
     )
     assert compute_hours(answer)["training"] == {GPU: pytest.approx(16)}
 
@@ -110,10 +110,10 @@ def test_who_trained_tells_on_how_many_of_what_wherever_that_was(store, monkeypa
         record_timing(out, accelerators=8, accelerator=GPU)  # 8 processes, on machines of a cluster
 
     monkeypatch.setattr(hardware, "device_name", lambda: hardware.CPU)  # there is none here
-    found = store.realise(Stage("optimise", 1, {}, {}, make, device=True, accelerators=1))
-    made = json.loads((Path(found.path) / MANIFEST).read_text())["provenance"]
-    assert (made["accelerator"], made["accelerators"]) == (GPU, 8)
-    assert made["accelerator_seconds"] == 8 * made["seconds"]
+    artifact = store.materialize(Stage("optimise", 1, {}, {}, make, device=True, accelerators=1))
+    provenance = json.loads((Path(artifact.path) / MANIFEST).read_text())["provenance"]
+    assert (provenance["accelerator"], provenance["accelerators"]) == (GPU, 8)
+    assert provenance["accelerator_seconds"] == 8 * provenance["seconds"]
 
 
 def test_what_takes_no_accelerator_is_of_the_processor(store):
@@ -122,8 +122,8 @@ def test_what_takes_no_accelerator_is_of_the_processor(store):
 
 
 def test_the_digest_does_not_depend_on_what_was_computed_on(store, tmp_path, monkeypatch):
-    one = store.realise(stage("answer", "", takes=1))
+    first = store.materialize(stage("answer", "", takes=1))
     monkeypatch.setattr(hardware, "device_name", lambda: hardware.CPU)
-    other = StageStore(tmp_path / "other").materialize(stage("answer", "", takes=1))
-    assert one.digest == other.digest
-    assert Path(one.path).name == Path(other.path).name
+    second = StageStore(tmp_path / "other").materialize(stage("answer", "", takes=1))
+    assert first.digest == second.digest
+    assert Path(first.path).name == Path(second.path).name

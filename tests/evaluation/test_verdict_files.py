@@ -12,8 +12,8 @@ from harness.evaluation.verdict_files import export, import_file, score_file
 
 @pytest.fixture(scope="module")
 def alpaca(shared):
-    given = ["scoring.rounds=20"]
-    return build({**load("bench", "alpaca-eval", given), "assets": str(shared / "assets")})
+    overrides = ["scoring.rounds=20"]
+    return build({**load("bench", "alpaca-eval", overrides), "assets": str(shared / "assets")})
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +23,10 @@ def arena(shared):
 
 def test_a_file_becomes_a_result_and_leaves_again(alpaca, shared, workspace, tmp_path):
     path = shared / "assets/alpaca_eval/annotations/phi-2.json.gz"
-    (one,) = score_file(alpaca, path)
-    graded, score = one.graded, one.score
-    (filed,) = import_file(alpaca, path, workspace)
-    result = read_result(filed)
+    (submission,) = score_file(alpaca, path)
+    graded, score = submission.graded, submission.score
+    (result_file,) = import_file(alpaca, path, workspace)
+    result = read_result(result_file)
     assert (result.label, result.answers, result.missing, result.new_requests) == (
         "phi-2",
         803,
@@ -37,19 +37,19 @@ def test_a_file_becomes_a_result_and_leaves_again(alpaca, shared, workspace, tmp
     assert result.score.estimates == score.estimates
     assert result.score.details["length_controlled_win_rate"]["difficulty_by"] == "instruction"
     assert result.sources["alpaca_eval_clf.txt"]
-    assert read_graded(filed) == graded
-    written = export(alpaca, workspace, "phi-2", tmp_path / "out")
-    assert sorted(p.name for p in written) == ["annotations.json", "model_outputs.json"]
-    (again,) = score_file(alpaca, tmp_path / "out/annotations.json")
-    assert again.graded == graded
-    assert again.score.estimates == score.estimates
+    assert read_graded(result_file) == graded
+    exported = export(alpaca, workspace, "phi-2", tmp_path / "out")
+    assert sorted(p.name for p in exported) == ["annotations.json", "model_outputs.json"]
+    (reread,) = score_file(alpaca, tmp_path / "out/annotations.json")
+    assert reread.graded == graded
+    assert reread.score.estimates == score.estimates
 
 
 def test_every_contestant_of_a_battles_file_is_filed(arena, shared, workspace):
     path = shared / "assets/arena_hard_v0.1/battles/dw_0815.jsonl.gz"
-    filed = import_file(arena, path, workspace)
-    assert len(filed) == 8
-    first = read_result(filed[0])
+    result_files = import_file(arena, path, workspace)
+    assert len(result_files) == 8
+    first = read_result(result_files[0])
     assert first.mean_length is None
     assert first.missing + first.score.counts["asked"] == 500
     only = import_file(arena, path, workspace, "llama3_70b")
@@ -64,14 +64,14 @@ def test_an_export_of_what_is_not_there_is_told(arena, workspace, tmp_path):
 
 
 def test_c_may_be_given_and_its_neighbours_are_part_of_the_result(shared):
-    given = ["scoring.rounds=0", "scoring.C=0.3594"]
-    bench = build({**load("bench", "alpaca-eval", given), "assets": str(shared / "assets")})
-    (one,) = score_file(bench, shared / "assets/alpaca_eval/annotations/claude-2.1.json.gz")
-    score = one.score
-    told = score.details["length_controlled_win_rate"]
-    assert told["C"] == 0.3594
+    overrides = ["scoring.rounds=0", "scoring.C=0.3594"]
+    bench = build({**load("bench", "alpaca-eval", overrides), "assets": str(shared / "assets")})
+    (submission,) = score_file(bench, shared / "assets/alpaca_eval/annotations/claude-2.1.json.gz")
+    score = submission.score
+    details = score.details["length_controlled_win_rate"]
+    assert details["C"] == 0.3594
     # 10^(-4 + 8 i / 9): the neighbours of 0.3594 are 0.0464 and 2.783
-    assert list(told["at_neighbouring_C"]) == ["0.0464159", "2.78256"]
+    assert list(details["at_neighbouring_C"]) == ["0.0464159", "2.78256"]
     assert any("C was given as = 0.3594" in note or "C = 0.3594" in note for note in score.notes)
 
 
@@ -94,8 +94,8 @@ def test_other_instructions_borrow_no_difficulties(alpaca, tmp_path):
     for i, row in enumerate(rows):
         row["output_2"] = "hello " * (1 + i % 7)
     path.write_text(json.dumps(rows))
-    (one,) = score_file(alpaca, path)
-    score = one.score
+    (submission,) = score_file(alpaca, path)
+    score = submission.score
     assert score.details["length_controlled_win_rate"]["difficulty_by"] == "none"
     assert any("term of their difficulty" in note for note in score.notes)
 
@@ -109,18 +109,18 @@ def test_another_baseline_borrows_no_difficulties(alpaca, shared, tmp_path):
         row["output_1"] += "!"
     path = tmp_path / "a.json"
     path.write_text(json.dumps(rows))
-    (one,) = score_file(alpaca, path)
-    score = one.score
+    (submission,) = score_file(alpaca, path)
+    score = submission.score
     assert score.details["length_controlled_win_rate"]["difficulty_by"] == "none"
 
 
 def test_all_verdicts_equal_and_few_of_them_are_told(alpaca, tmp_path):
-    (one,) = score_file(alpaca, annotations(tmp_path, 5, 2.0))
-    score = one.score
+    (submission,) = score_file(alpaca, annotations(tmp_path, 5, 2.0))
+    score = submission.score
     assert score.estimates["win_rate"].value == 100
-    told = "\n".join(score.notes)
-    assert "only 5 verdicts" in told
-    assert "differ from the baseline's by the same length" in told
+    notes = "\n".join(score.notes)
+    assert "only 5 verdicts" in notes
+    assert "differ from the baseline's by the same length" in notes
 
 
 def test_verdicts_that_cannot_be_read_make_no_figure(alpaca, tmp_path):

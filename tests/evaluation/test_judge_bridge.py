@@ -40,25 +40,25 @@ def bridge(shared, tmp_path, monkeypatch):
 
 
 def test_a_judge_without_judgement_is_found_out(bridge):
-    found = json.loads(bridge("--json"))
-    assert [row["label"] for row in found["models"]] == ["claude-2.1", "gemma-7b-it", "phi-2"]
-    assert found["prompts"] <= PROMPTS
-    assert found["first_slot"]["new"]["value"] == pytest.approx(0.8)
+    comparison = json.loads(bridge("--json"))
+    assert [row["label"] for row in comparison["models"]] == ["claude-2.1", "gemma-7b-it", "phi-2"]
+    assert comparison["prompts"] <= PROMPTS
+    assert comparison["first_slot"]["new"]["value"] == pytest.approx(0.8)
     # it always says the first, so that every agreement is by chance
-    assert found["kappa"]["value"] == 0
+    assert comparison["kappa"]["value"] == 0
     # asked again it says the same; asked the other way round it says the other
-    assert found["self_consistency"]["same_verdict"]["value"] == 1
-    assert found["order_consistency"]["same_verdict"]["value"] == 0
+    assert comparison["self_consistency"]["same_verdict"]["value"] == 1
+    assert comparison["order_consistency"]["same_verdict"]["value"] == 0
     # 0.8 one way, 0.2 the other
-    assert found["order_consistency"]["mean_difference"]["value"] == pytest.approx(0.6)
+    assert comparison["order_consistency"]["mean_difference"]["value"] == pytest.approx(0.6)
     # half of the instructions show the model first: about 0.5, where the models mostly lose
-    assert found["bias"]["value"] > 0.2
-    assert found["bias"]["low"] < found["bias"]["value"] < found["bias"]["high"]
-    asked = found["verdicts"]
-    assert found["cost"]["calls"] == asked
+    assert comparison["bias"]["value"] > 0.2
+    assert comparison["bias"]["low"] < comparison["bias"]["value"] < comparison["bias"]["high"]
+    requests = comparison["verdicts"]
+    assert comparison["cost"]["calls"] == requests
     again = json.loads(bridge("--json"))
-    assert again["models"] == found["models"]
-    assert again["cost"]["calls"] == asked
+    assert again["models"] == comparison["models"]
+    assert again["cost"]["calls"] == requests
 
 
 def test_it_is_shown_and_filed(bridge, tmp_path):
@@ -67,8 +67,13 @@ def test_it_is_shown_and_filed(bridge, tmp_path):
     assert "kappa: 0.000" in shown
     path = tmp_path / "runs/results/bridge/gpt-4-1106-preview--slot-judge--alpaca-eval.json"
     assert json.loads(path.read_text())["to"] == "slot-judge"
-    ((told,), notes) = read_bridges(tmp_path / "runs")
-    assert (told["new"], len(told["rows"]), len(told["shares"]), notes) == ("slot-judge", 3, 5, [])
+    ((loaded,), notes) = read_bridges(tmp_path / "runs")
+    assert (loaded["new"], len(loaded["rows"]), len(loaded["shares"]), notes) == (
+        "slot-judge",
+        3,
+        5,
+        [],
+    )
 
 
 def test_where_there_are_no_verdicts_it_is_told(shared):
