@@ -122,6 +122,14 @@ class GenerationEngine(Protocol):
 
 
 @runtime_checkable
+class ChosenEngine(Protocol):
+    """An engine that `engine: auto` chose."""
+
+    selection_reason: str
+    """Why this engine was chosen, for the user."""
+
+
+@runtime_checkable
 class PreferenceOracle(Protocol):
     """Labels training pairs."""
 
@@ -215,6 +223,22 @@ class Benchmark(VerdictParser, Protocol):
 
     def files(self, graded: Graded) -> Mapping[str, str]:
         """Return texts in the protocol's own formats, by file name; they are read back equal."""
+
+
+@runtime_checkable
+class PublishedScores(Protocol):
+    """A benchmark with published figures whose verdicts are part of the protocol data."""
+
+    def published(self) -> Iterator[PublishedFigure]:
+        """Yield every published figure beside its recomputed value."""
+
+
+@runtime_checkable
+class SwappableBenchmark(Protocol):
+    """A benchmark that can show the judge every pair of answers in both orders."""
+
+    def in_both_orders(self) -> Benchmark:
+        """Return the same benchmark; each request is followed by the one with answers swapped."""
 
 
 @runtime_checkable

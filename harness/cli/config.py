@@ -10,12 +10,12 @@ from harness.cli.display import print_json
 from harness.cli.options import JsonOption, SetOption
 
 EXAMPLE = "Example: harness config show train/inpo --set objective.eta=0.0075"
-app = typer.Typer(help="Look at configurations.", no_args_is_help=True)
+app = typer.Typer(help="Show configurations.", no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """Look at configurations."""
+    """Show configurations."""
 
 
 @app.command("show", epilog=EXAMPLE)
@@ -24,7 +24,7 @@ def command(
     overrides: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a configuration as it would be used: references followed, overrides applied."""
+    """Print a configuration with references resolved and overrides applied."""
     import yaml
 
     from harness.core import config

@@ -1,4 +1,4 @@
-"""`harness demo`: the commands that a user would type, one after the other."""
+"""`harness demo`: runs the commands that a user would type."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ EXAMPLE = "Example: harness demo --quick --workspace runs"
 METHODS = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
 BENCHMARKS = ("toy-weighted", "toy-labels")
 QUICK = ("prompts.count=128", "policy.texts.count=9600"), ("count=100", "baseline.texts.count=9600")
-"""Overrides for training and for the benchmarks: a demo of half a minute."""
+"""Overrides for training and for the benchmarks: the demo takes half a minute."""
 
 
 def command(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Half a minute; its figures mean little.")
+        bool, typer.Option("--quick", help="Take half a minute; the figures mean little.")
     ] = False,
     root: WorkspaceOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
     """Train three methods on a toy world, have a judge grade them over HTTP, print the table.
 
-    Nothing is downloaded. The same command goes on where it was stopped.
+    Nothing is downloaded. The same command continues an interrupted demo.
     """
     from harness.cli import eval as evaluate
     from harness.cli import leaderboard, train
@@ -41,7 +41,7 @@ def command(
         notify(f"$ harness train {name}")
         train.command(name, overrides=train_overrides, root=root)
     with serving(judge.grade, model=judge.MODEL) as url, redirect_stdout(sys.stderr):
-        notify(f"a judge is served on {url}")
+        notify(f"a judge listens on {url}")
         for bench in BENCHMARKS:
             for run in (f"{METHODS[0]}@0", *METHODS):
                 notify(f"$ harness eval --bench {bench} --run {run} --judge toy")
@@ -54,5 +54,5 @@ def command(
                     root=root,
                 )
     leaderboard.command(root=root, as_json=as_json)
-    notify(f"Results lie in {root}/results, every stage in {root}/stages.")
+    notify(f"Results are in {root}/results, stages in {root}/stages.")
     notify("Next, with a real model and a GPU: harness train inpo --dry-run")

@@ -1,10 +1,6 @@
-"""How plans and results look on a terminal.
+"""What the terminal shows: plans, results, costs, judge bridges, progress and errors.
 
-How `harness eval` shows what would be done, and what came out.
-
-How what judging costs is shown.
-
-How a bridge from one judge to another is shown.
+Results go to standard output, everything else to standard error.
 """
 
 from __future__ import annotations
@@ -23,29 +19,81 @@ import typer
 
 if TYPE_CHECKING:
     from harness.core.stages import Artifact, Stage
+    from harness.core.workspace import Result
     from harness.errors import HarnessError
+    from harness.evaluation.run import EvaluationPlan
+    from harness.evaluation.verdict_files import ScoredSubmission
     from harness.theory.results import ResultTable
     from harness.training.estimate import TrainingCost
-    from harness.types import Advance
+    from harness.types import Advance, CostEstimate, PublishedFigure, Score, Usage
 
     StagePlan = Sequence[tuple[Stage, Path | None]]
-    from harness.types import CostEstimate, Usage
+
+BRIDGE_METRICS = ("win_rate", "length_controlled_win_rate")
+
+
+def notify(text: str) -> None:
+    """Print a line to standard error."""
+    typer.echo(text, err=True)
+
+
+def print_json(data: Any) -> None:
+    """Print data as JSON."""
+    typer.echo(json.dumps(data, indent=1, sort_keys=True))
+
+
+def report_error(error: HarnessError) -> int:
+    """Print an error in one line and return its exit code."""
+    text = " ".join(str(error).split())
+    typer.secho(f"error: {text}", fg="red", err=True)
+    return error.exit_code
+
+
+def report_stage(stage: Stage, artifact: Artifact) -> None:
+    """Print the time a stage took; print nothing for a cached stage."""
+    from harness.core.stages import read_manifest
+
+    if artifact.created:
+        seconds = read_manifest(Path(artifact.path))["provenance"]["seconds"]
+        notify(f"  {stage.label or stage.name}: done in {seconds:.1f} s")
+
+
+@contextmanager
+def track(label: str, total: int) -> Iterator[Advance]:
+    """Show a progress bar while the context is open, if standard error is a terminal."""
+    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=total or None)
+        yield lambda count: progress.advance(task, count)
 
 
 def default_run_name(name: str) -> str:
-    """Return what a run is called by the name or file of its method."""
+    """Return the default name of a run: the name of its method, or the stem of its YAML file."""
     return Path(name).stem if name.endswith((".yaml", ".yml")) else name
 
 
-def describe_engine(component: Any) -> str:
-    """Say which engine generates, and why."""
-    name = type(component).__name__.removesuffix("Engine").lower()
-    reason = getattr(component, "selection_reason", "")
-    return f"engine: {name}{f' ({reason})' if reason else ''}"
+def describe_engine(engine: object) -> str:
+    """Return the engine's name and, if `auto` chose it, the reason."""
+    from harness.protocols import ChosenEngine
+
+    name = type(engine).__name__.removesuffix("Engine").lower()
+    reason = f" ({engine.selection_reason})" if isinstance(engine, ChosenEngine) else ""
+    return f"engine: {name}{reason}"
 
 
 def plan_data(stages: StagePlan) -> list[dict[str, Any]]:
-    """Return a plan as data."""
+    """Return a plan of stages as data."""
     return [
         {
             "stage": stage.name,
@@ -60,7 +108,7 @@ def plan_data(stages: StagePlan) -> list[dict[str, Any]]:
 
 
 def print_stages(stages: StagePlan) -> None:
-    """Print a plan: every stage, what it costs, and whether it stands."""
+    """Print every stage of a plan: its cost, and whether it is cached."""
     for stage, path in stages:
         mark = f"cached, {directory_size(path) / 1e6:.1f} MB" if path else "would run"
         detail = f"  {stage.size}" if stage.size else ""
@@ -70,18 +118,18 @@ def print_stages(stages: StagePlan) -> None:
 
 
 def cost_data(cost: TrainingCost | None) -> dict[str, Any] | None:
-    """Return what a method costs as data."""
+    """Return the cost of a training as data."""
     if cost is None:
         return None
     return {**dataclasses.asdict(cost), "hours": cost.hours, "dollars": cost.dollars}
 
 
 def print_cost(cost: TrainingCost | None) -> None:
-    """Print what a method costs as a whole: work and hours by stage, memory on a GPU."""
+    """Print the cost of a training: work and hours by stage, memory per GPU."""
     if cost is None:
-        typer.echo("No estimate: how many prompts there are is known to their source only.")
+        typer.echo("No estimate: only the prompt source knows the number of prompts.")
         return
-    typer.echo(f"\nIn all, on {cost.gpus}:")
+    typer.echo(f"\nTotal, on {cost.gpus}:")
     for stage in cost.stages:
         hours = f"{stage.hours:8.1f} h" if stage.hours is not None else "       – h"
         work = f"{stage.count:,} {stage.unit}"
@@ -93,27 +141,20 @@ def print_cost(cost: TrainingCost | None) -> None:
         )
     if cost.state_gb is not None and cost.activations_gb is not None:
         typer.echo(
-            f"Training takes {cost.state_gb:.1f} GB a GPU for weights, gradients and moments and "
-            f"about {cost.activations_gb:.1f} GB for a micro-batch; it has {cost.memory_gb:g}."
+            f"Training takes {cost.state_gb:.1f} GB per GPU for weights, gradients and optimizer "
+            f"states and about {cost.activations_gb:.1f} GB for a micro-batch; "
+            f"a GPU has {cost.memory_gb:g} GB."
         )
     typer.echo(f"Assumed: {'; '.join(cost.assumptions)}.")
 
 
 def directory_size(path: Path) -> int:
-    """Return how many bytes a stage takes."""
+    """Return the size of a stage on disk, in bytes."""
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-pass
-
-if TYPE_CHECKING:
-    from harness.core.workspace import Result
-    from harness.evaluation.run import EvaluationPlan
-    from harness.types import Score
-
-
 def evaluation_plan_data(plan: EvaluationPlan) -> dict[str, Any]:
-    """Return a plan as data."""
+    """Return the plan of an evaluation as data."""
     stored = None if plan.requests is None else plan.requests - (plan.new_requests or 0)
     counts = {"requests": plan.requests, "stored": stored, "new_requests": plan.new_requests}
     findings = [asdict(finding) for finding in plan.findings]
@@ -123,11 +164,11 @@ def evaluation_plan_data(plan: EvaluationPlan) -> dict[str, Any]:
 
 
 def print_evaluation_plan(plan: EvaluationPlan) -> None:
-    """Print what an evaluation would do."""
+    """Print the plan of an evaluation."""
     if plan.stages:
         print_stages(plan.stages)
     if plan.requests is None or plan.new_requests is None:
-        typer.echo("How much the judge would be asked is known once the answers are there.")
+        typer.echo("The number of requests is known once the answers exist.")
         return
     stored = plan.requests - plan.new_requests
     typer.echo(
@@ -145,22 +186,21 @@ def result_data(result: Result, path: Path) -> dict[str, Any]:
 
 
 def print_result(result: Result, path: Path) -> None:
-    """Print a result: figures, counts, and what a reader must know of them."""
+    """Print a result: figures, counts, notes and costs."""
     judge = ", ".join(result.judges_served) or f"{result.judge} (not asked)"
     typer.echo(f"{result.label} on {result.benchmark}, judged by {judge}")
     print_score(result.score)
     reasons = "  ".join(f"{name} {count}" for name, count in result.finish_reasons.items())
     typer.echo(f"  answers ended by: {reasons}")
-    typer.echo(
-        f"  verdicts asked {result.new_requests}, from the store {result.requests - result.new_requests}"
-    )
+    stored = result.requests - result.new_requests
+    typer.echo(f"  verdicts requested {result.new_requests}, from the store {stored}")
     if result.usage is not None:
         print_usage(result.usage)
     typer.echo(f"  {path}")
 
 
 def print_score(score: Score) -> None:
-    """Print figures, counts, and what a reader must know of them."""
+    """Print figures with their intervals, counts and notes."""
     for name, estimate in score.estimates.items():
         interval = (
             "" if estimate.low is None else f"  [{estimate.low:.2f}, {estimate.high:.2f}] 95 %"
@@ -173,17 +213,18 @@ def print_score(score: Score) -> None:
 
 
 def print_cost_estimate(estimate: CostEstimate) -> None:
-    """Print what asking will take."""
+    """Print the cost estimate of new requests."""
     typer.echo(
-        f"About {format_dollars(estimate.dollars)} and {estimate.minutes:.1f} minutes: {estimate.calls} calls, "
-        f"{estimate.prompt_tokens} tokens in prompts, {estimate.completion_tokens} in replies."
+        f"About {format_dollars(estimate.dollars)} and {estimate.minutes:.1f} minutes: "
+        f"{estimate.calls} calls, {estimate.prompt_tokens} prompt tokens, "
+        f"{estimate.completion_tokens} completion tokens."
     )
     typer.echo(f"  {estimate.grounds}")
     print_price(estimate)
 
 
 def print_price(estimate: CostEstimate) -> None:
-    """Print the price that a forecast rests on, and whether it may be out of date."""
+    """Print the price behind a cost estimate, and a warning if it may be out of date."""
     if estimate.price:
         typer.echo(f"  {estimate.price}")
     if estimate.doubt:
@@ -191,31 +232,28 @@ def print_price(estimate: CostEstimate) -> None:
 
 
 def print_usage(usage: Usage) -> None:
-    """Print what the verdicts have cost."""
+    """Print the cost of the verdicts so far."""
     failures = f", {usage.failed} without a reply" if usage.failed else ""
     failures += f", {usage.refused} refused" if usage.refused else ""
-    guesses = f", tokens guessed for {usage.estimated}" if usage.estimated else ""
+    guesses = f", tokens estimated for {usage.estimated}" if usage.estimated else ""
     typer.echo(f"  cost {format_dollars(usage.dollars)}: {usage.calls} calls{failures}{guesses}")
 
 
 def format_dollars(value: float | None) -> str:
-    """Return an amount of money."""
+    """Format an amount of money."""
     if value is None:
         return "an unknown amount (no price in configs/prices)"
     return f"${value:.2f}" if value >= 1 or not value else f"${value:.2g}"
 
 
-SHOWN_METRICS = ("win_rate", "length_controlled_win_rate")
-
-
 def print_judge_bridge(comparison: Mapping[str, Any]) -> None:
-    """Print two judges side by side."""
+    """Print the comparison of two judges."""
     typer.echo(
-        f"{comparison['from']} -> {comparison['to']} on {comparison['benchmark']}: {comparison['verdicts']} verdicts "
-        f"on {comparison['prompts']} prompts"
+        f"{comparison['from']} -> {comparison['to']} on {comparison['benchmark']}: "
+        f"{comparison['verdicts']} verdicts on {comparison['prompts']} prompts"
     )
     for row in comparison["models"]:
-        for name in SHOWN_METRICS:
+        for name in BRIDGE_METRICS:
             if name in row:
                 old, new = (format_estimate(row[name][side]) for side in ("old", "new"))
                 typer.echo(f"  {row['label']:<40} {name:<28} {old}  {new}")
@@ -223,7 +261,7 @@ def print_judge_bridge(comparison: Mapping[str, Any]) -> None:
         "rank correlation (Kendall's tau)": comparison["rank_correlation"],
         "kappa": comparison["kappa"],
         "same verdict": comparison["same_verdict"],
-        "bias (new less old, of 1)": comparison["bias"],
+        "bias (new minus old, of 1)": comparison["bias"],
         "first answer preferred, old": comparison["first_slot"]["old"],
         "first answer preferred, new": comparison["first_slot"]["new"],
     }
@@ -232,14 +270,13 @@ def print_judge_bridge(comparison: Mapping[str, Any]) -> None:
             figures[name.replace("_", "-")] = comparison[name]["same_verdict"]
     for name, estimate in figures.items():
         typer.echo(f"  {name}: {format_estimate(estimate)}")
-    typer.echo(
-        f"  cost {format_dollars(comparison['cost']['dollars'])}: {comparison['cost']['calls']} calls"
-    )
+    cost = comparison["cost"]
+    typer.echo(f"  cost {format_dollars(cost['dollars'])}: {cost['calls']} calls")
     typer.echo(f"  {comparison['path']}")
 
 
 def format_estimate(estimate: Mapping[str, Any]) -> str:
-    """Return a figure with its interval."""
+    """Format an estimate with its interval."""
     if estimate["value"] is None:
         return "unknown"
     interval = (
@@ -257,47 +294,46 @@ def print_tables(result_tables: Sequence[ResultTable]) -> None:
     typer.echo(render_rich(tables), nl=False)
 
 
-def notify(text: str) -> None:
-    """Show a line to the person at the terminal."""
-    typer.echo(text, err=True)
+def print_task_result(result: Result, path: Path) -> None:
+    """Print a result of tasks with known answers: figures, counts and notes."""
+    typer.echo(f"{result.label} on {result.benchmark}, scored by lm-eval, without a judge")
+    print_score(result.score)
+    typer.echo(f"  {path}")
 
 
-def print_json(data: Any) -> None:
-    """Print a result for machines."""
-    typer.echo(json.dumps(data, indent=1, sort_keys=True))
+def submission_data(benchmark: str, submission: ScoredSubmission) -> dict[str, Any]:
+    """Return a score from a file as data, without its items."""
+    return {
+        "benchmark": benchmark,
+        "label": submission.graded.label,
+        "judge": submission.graded.judge,
+        "missing": submission.missing,
+        "score": asdict(replace(submission.score, items=())),
+    }
 
 
-def report_error(error: HarnessError) -> int:
-    """Show an error in one line and return its exit code."""
-    text = " ".join(str(error).split())
-    typer.secho(f"error: {text}", fg="red", err=True)
-    return error.exit_code
+def print_submission(benchmark: str, submission: ScoredSubmission) -> None:
+    """Print a score from a file."""
+    graded = submission.graded
+    typer.echo(f"{graded.label} on {benchmark}, judged by {graded.judge}")
+    print_score(submission.score)
 
 
-def report_stage(stage: Stage, artifact: Artifact) -> None:
-    """Say that a stage was made, and how long it took; one that stood is not worth a line."""
-    from harness.core.stages import read_manifest
+def print_published_figures(name: str, figures: Sequence[PublishedFigure]) -> None:
+    """Print a benchmark's figures: published, recomputed, difference, and its explanation."""
+    typer.echo(f"{name}: {sum(f.holds for f in figures)} of {len(figures)} as published")
+    width = max((len(f.metric) for f in figures), default=0)
+    for f in figures:
+        mark = "ok " if f.holds else "NOT"
+        difference = f.recomputed - f.published
+        numbers = f"{f.published:14.8f} {f.recomputed:14.8f} {difference:+.1e} (±{f.tolerance:.0e})"
+        typer.echo(f"  {mark} {f.metric:<{width}} {numbers}  {f.explanation}".rstrip())
 
-    if artifact.created:
-        seconds = read_manifest(Path(artifact.path))["provenance"]["seconds"]
-        notify(f"  {stage.label or stage.name}: made in {seconds:.1f} s")
 
-
-@contextmanager
-def track(label: str, total: int) -> Iterator[Advance]:
-    """Show a progress bar while the context is open; only on a terminal."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda _: None
+def print_paths(paths: Sequence[Path], as_json: bool) -> None:
+    """Print the paths of the files that were written."""
+    if as_json:
+        print_json([str(path) for path in paths])
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=total or None)
-        yield lambda count: progress.advance(task, count)
+    for path in paths:
+        typer.echo(str(path))

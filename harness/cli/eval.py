@@ -1,7 +1,4 @@
-"""`harness eval`.
-
-How `harness eval` has a policy take tasks that nobody judges.
-"""
+"""`harness eval`: answers graded by a judge, or tasks with known answers."""
 
 from __future__ import annotations
 
@@ -14,25 +11,29 @@ from harness.cli import display, factory, options
 from harness.cli.options import RUNS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from harness.core.workspace import Result, Workspace
+    from harness.core.workspace import Workspace
+    from harness.evaluation.run import Evaluation
     from harness.evaluation.tasks import TaskRun
 
-
 EXAMPLE = "Example: harness eval --bench alpaca-eval --answers answers.json --dry-run"
+JUDGE_OPTIONS = ("judge", "base-url", "accept-judge", "budget", "batch", "resume", "answers")
+"""Options that a suite of tasks with known answers refuses."""
 
 
 def command(
     bench: options.BenchOption,
     answers: options.AnswersOption = None,
     policy: options.PolicyOption = None,
-    run: Annotated[str | None, typer.Option("--run", help="RUN or RUN@ITERATION.")] = None,
+    run: Annotated[
+        str | None, typer.Option("--run", help="A policy of a run: RUN or RUN@ITERATION.")
+    ] = None,
     judge: options.JudgeOption = None,
     base_url: options.BaseUrlOption = None,
     assets: options.AssetsOption = None,
-    label: Annotated[str | None, typer.Option("--label", help="Its name in tables.")] = None,
-    engine: Annotated[str, typer.Option("--engine", help="Of configs/engine.")] = "auto",
+    label: Annotated[
+        str | None, typer.Option("--label", help="The contestant's name in tables.")
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="An engine of configs/engine.")] = "auto",
     budget: options.BudgetOption = None,
     accept_judge: options.AcceptJudgeOption = None,
     batch: options.BatchOption = False,
@@ -45,14 +46,14 @@ def command(
     root: options.WorkspaceOption = RUNS,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Have a judge grade answers: from a file, or made by a policy; or have a policy take tasks.
+    """Have a judge grade the answers of a file or a policy, or have a policy do tasks.
 
-    Tasks with known answers (academic) need a policy and no judge. Verdicts are kept: what was
-    judged once is not asked again. `--set judge.KEY=VALUE` and `--set engine.KEY=VALUE` override
-    the judge and the engine, `--set score.KEY=VALUE` how it is scored, other keys the benchmark.
+    Tasks with known answers (academic) need a policy and no judge. Verdicts are stored: the judge
+    is never asked twice for the same one. `--set judge.KEY=VALUE` and `--set engine.KEY=VALUE`
+    override the judge and the engine, `--set score.KEY=VALUE` the scoring, and `--set KEY=VALUE`
+    the benchmark.
     """
-    from harness.core.workspace import result_path
-    from harness.evaluation.run import Evaluation, evaluate, plan
+    from harness.evaluation.run import Evaluation
     from harness.evaluation.tasks import TaskRun
     from harness.protocols import TaskSuite
 
@@ -62,17 +63,16 @@ def command(
     if isinstance(benchmark, TaskSuite):
         judge_values = (judge, base_url, accept_judge, budget, batch, resume, answers)
         refuse_judge_options(benchmark.name, judge_values)
-        task_run = TaskRun(
-            benchmark, candidate, factory.build_engine(engine, override_list), label or name
-        )
+        task_engine = factory.build_engine(engine, override_list)
+        task_run = TaskRun(benchmark, candidate, task_engine, label or name)
         run_task_suite(task_run, workspace, dry_run=dry_run, as_json=as_json)
         return
-    options = {"budget": budget, "accepted": accept_judge, "batch": batch, "resume": resume}
+    settings = {"budget": budget, "accepted": accept_judge, "batch": batch, "resume": resume}
     needs_engine = candidate is not None or benchmark.baseline is not None
     evaluation = Evaluation(
         benchmark=benchmark,
         judge=factory.build_judge(
-            judge or benchmark.default_judge, override_list, base_url, workspace, options
+            judge or benchmark.default_judge, override_list, base_url, workspace, settings
         ),
         answers=answers,
         policy=candidate,
@@ -81,61 +81,64 @@ def command(
         allow_missing=allow_missing,
         accept_input=accept_input,
     )
+    run_evaluation(evaluation, workspace, dry_run=dry_run, as_json=as_json)
+
+
+def run_evaluation(
+    evaluation: Evaluation, workspace: Workspace, *, dry_run: bool, as_json: bool
+) -> None:
+    """Print the plan of an evaluation, or evaluate and print the result."""
+    from harness.core.workspace import result_path
+    from harness.evaluation.run import evaluate, plan
+
     if dry_run:
         evaluation_plan = plan(evaluation, workspace)
-        display.print_json(
-            display.evaluation_plan_data(evaluation_plan)
-        ) if as_json else display.print_evaluation_plan(evaluation_plan)
+        if as_json:
+            display.print_json(display.evaluation_plan_data(evaluation_plan))
+        else:
+            display.print_evaluation_plan(evaluation_plan)
         return
     result = evaluate(evaluation, workspace)
     path = result_path(workspace, result.benchmark, result.label)
-    display.print_json(display.result_data(result, path)) if as_json else display.print_result(
-        result, path
-    )
+    if as_json:
+        display.print_json(display.result_data(result, path))
+    else:
+        display.print_result(result, path)
 
 
-JUDGE_OPTIONS = ("judge", "base-url", "accept-judge", "budget", "batch", "resume", "answers")
-"""Options that say who judges, and what."""
+def run_task_suite(
+    task_run: TaskRun, workspace: Workspace, *, dry_run: bool, as_json: bool
+) -> None:
+    """Print the plan of a suite of tasks, or run it and print the result."""
+    from harness.core.workspace import result_path
+    from harness.evaluation.tasks import plan_tasks, run_tasks
+
+    if dry_run:
+        stages = plan_tasks(task_run, workspace)
+        if as_json:
+            display.print_json({"stages": display.plan_data(stages)})
+        else:
+            display.print_stages(stages)
+        return
+    result = run_tasks(task_run, workspace)
+    path = result_path(workspace, result.benchmark, result.label)
+    if as_json:
+        display.print_json(display.result_data(result, path))
+    else:
+        display.print_task_result(result, path)
 
 
 def refuse_judge_options(name: str, values: Sequence[object]) -> None:
-    """Refuse options that are about a judge or about answers from a file; in their order.
+    """Refuse the options that need a judge or a file of answers; `values` in their order.
 
     Raises:
         ConfigError: one of them is given.
     """
     from harness.errors import ConfigError
 
-    options = [f"--{option}" for option, value in zip(JUDGE_OPTIONS, values, strict=True) if value]
-    if options:
+    given_options = [f"--{o}" for o, value in zip(JUDGE_OPTIONS, values, strict=True) if value]
+    if given_options:
         raise ConfigError(
-            f"{name} has known answers: nobody judges and the policy itself is asked, so leave out "
-            f"{', '.join(options)}"
+            f"{name} has known answers and no judge, and the policy itself answers: omit "
+            f"{', '.join(given_options)}"
         )
-
-
-def run_task_suite(
-    task_run: TaskRun, workspace: Workspace, *, dry_run: bool, as_json: bool
-) -> None:
-    """Say what would be done, or do it and show the result."""
-    from harness.core.workspace import result_path
-    from harness.evaluation import tasks
-
-    if dry_run:
-        stages = tasks.plan_tasks(task_run, workspace)
-        display.print_json(
-            {"stages": display.plan_data(stages)}
-        ) if as_json else display.print_stages(stages)
-        return
-    result = tasks.run_tasks(task_run, workspace)
-    path = result_path(workspace, result.benchmark, result.label)
-    display.print_json(display.result_data(result, path)) if as_json else print_task_result(
-        result, path
-    )
-
-
-def print_task_result(result: Result, path: Path) -> None:
-    """Print a result: figures, counts, and how the tasks were taken."""
-    typer.echo(f"{result.label} on {result.benchmark}, by lm-eval; nobody judges")
-    display.print_score(result.score)
-    typer.echo(f"  {path}")

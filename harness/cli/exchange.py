@@ -16,25 +16,29 @@ EXPORT = "Example: harness export alpaca-eval INPO --to published"
 
 def import_results(
     bench: options.BenchArgument,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="Annotations, judgments, battles.")],
-    label: Annotated[str | None, typer.Option("--label", help="Only this contestant.")] = None,
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Annotations, judgments or battles.")
+    ],
+    label: Annotated[
+        str | None, typer.Option("--label", help="Import only this contestant.")
+    ] = None,
     compat: options.CompatOption = None,
     assets: options.AssetsOption = None,
     overrides: options.SetOption = None,
     root: options.WorkspaceOption = RUNS,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Score a file's verdicts and file them as results, as if they had been asked here."""
+    """Score the verdicts of a file and add the results to the workspace."""
     from harness.evaluation.verdict_files import import_file
 
     benchmark = factory.build_judged_benchmark(bench, overrides or [], assets, compat)
-    print_paths(import_file(benchmark, path, factory.open_workspace(root), label), as_json)
+    display.print_paths(import_file(benchmark, path, factory.open_workspace(root), label), as_json)
 
 
 def export_results(
     bench: options.BenchArgument,
-    label: Annotated[str, typer.Argument(help="What the result is called.")],
-    folder: Annotated[Path, typer.Option("--to", help="The folder for the files.")],
+    label: Annotated[str, typer.Argument(help="The label of the result.")],
+    folder: Annotated[Path, typer.Option("--to", help="The directory for the files.")],
     assets: options.AssetsOption = None,
     root: options.WorkspaceOption = RUNS,
     as_json: options.JsonOption = False,
@@ -43,13 +47,4 @@ def export_results(
     from harness.evaluation.verdict_files import export
 
     benchmark = factory.build_judged_benchmark(bench, [], assets, None)
-    print_paths(export(benchmark, factory.open_workspace(root), label, folder), as_json)
-
-
-def print_paths(paths: list[Path], as_json: bool) -> None:
-    """Print where something was written."""
-    if as_json:
-        display.print_json([str(path) for path in paths])
-        return
-    for path in paths:
-        typer.echo(str(path))
+    display.print_paths(export(benchmark, factory.open_workspace(root), label, folder), as_json)

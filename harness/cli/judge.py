@@ -1,7 +1,4 @@
-"""`harness judge doctor` and `harness judge bridge`.
-
-`harness judge bridge`.
-"""
+"""`harness judge doctor` and `harness judge bridge`."""
 
 from __future__ import annotations
 
@@ -19,28 +16,29 @@ if TYPE_CHECKING:
 
 
 EXAMPLE = "Example: harness judge doctor gpt-4.1"
-app = typer.Typer(help="Look at judges, and set one beside another.", no_args_is_help=True)
+BRIDGE_EXAMPLE = "Example: harness judge bridge --to gpt-4.1 --prompts 100 --budget 20"
+app = typer.Typer(help="Check judges, and compare two of them.", no_args_is_help=True)
 MARKS = {"ok": "ok  ", "note": "    ", "bad": "BAD "}
 
 
 @app.callback()
 def group() -> None:
-    """Look at judges, and set one beside another."""
+    """Check judges, and compare two of them."""
 
 
 @app.command("doctor", epilog=EXAMPLE)
 def doctor(
-    name: Annotated[str, typer.Argument(metavar="JUDGE", help="Of configs/judge.")],
+    name: Annotated[str, typer.Argument(metavar="JUDGE", help="A judge of configs/judge.")],
     base_url: options.BaseUrlOption = None,
     assets: options.AssetsOption = None,
     overrides: options.SetOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Ask a judge's server what it can do, with two or three calls of a few tokens.
+    """Check a judge's server with two or three calls of a few tokens.
 
-    Is it reachable, is the key valid, which model does it serve and until when, does it give
-    log-probabilities, what does it call the length limit, how fast is it, what may be asked of it
-    a minute, and what does judging each benchmark cost? Overrides are of the judge.
+    Is it reachable, is the key valid, which model does it serve and until when, does it return
+    log-probabilities, what does it call the length limit, how fast is it, what are its rate limits,
+    and what does judging each benchmark cost? `--set` overrides keys of the judge.
     """
     from harness.errors import JudgeError
     from harness.judges import doctor
@@ -59,17 +57,15 @@ def doctor(
             typer.echo(f"{MARKS[finding.state]}{finding.subject}: {finding.detail}")
         for bench, estimate in estimates.items():
             price = format_dollars(estimate.dollars)
-            typer.echo(f"    {bench}: {price} and {estimate.minutes:.0f} minutes a contestant")
+            typer.echo(f"    {bench}: {price} and {estimate.minutes:.0f} minutes per contestant")
         for estimate in {item.price: item for item in estimates.values()}.values():
             print_price(estimate)
-    if bad := [
-        f"{finding.subject}: {finding.detail}" for finding in findings if finding.state == "bad"
-    ]:
-        raise JudgeError(f"{name} cannot be used as it is: {'; '.join(bad)}")
+    if faults := [f"{f.subject}: {f.detail}" for f in findings if f.state == "bad"]:
+        raise JudgeError(f"{name} cannot be used as it is: {'; '.join(faults)}")
 
 
 def estimate_costs(judge: Any, assets: Path | None) -> dict[str, CostEstimate]:
-    """Return what judging each benchmark would take, where its data is here."""
+    """Return the cost estimate of judging each benchmark whose data is present."""
     from harness.evaluation.run import typical_requests
     from harness.judges.cached import CachedJudge
 
@@ -81,25 +77,25 @@ def estimate_costs(judge: Any, assets: Path | None) -> dict[str, CostEstimate]:
     return estimates
 
 
-BRIDGE_EXAMPLE = "Example: harness judge bridge --to gpt-4.1 --prompts 100 --budget 20"
-
-
 @app.command("bridge", epilog=BRIDGE_EXAMPLE)
 def bridge(
-    to: Annotated[str, typer.Option("--to", metavar="JUDGE", help="Of configs/judge.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="JUDGE", help="The new judge, of configs/judge.")
+    ],
     old: Annotated[
-        str, typer.Option("--from", metavar="JUDGE", help="Whose verdicts are published.")
+        str, typer.Option("--from", metavar="JUDGE", help="The old judge, with published verdicts.")
     ] = "gpt-4-1106-preview",
     bench: options.BenchOption = "alpaca-eval",
     verdicts: Annotated[
         list[Path] | None,
-        typer.Option("--verdicts", help="Files of it; the protocol data's if not said."),
+        typer.Option("--verdicts", help="Files with the old verdicts; default: the protocol data."),
     ] = None,
     prompts: Annotated[
-        int | None, typer.Option("--prompts", min=2, help="How many are drawn; all if not said.")
+        int | None,
+        typer.Option("--prompts", min=2, help="How many prompts to sample; default: all."),
     ] = None,
     repeats: Annotated[
-        int, typer.Option("--again", min=0, help="How many are asked twice, and swapped.")
+        int, typer.Option("--again", min=0, help="How many requests to repeat, and to ask swapped.")
     ] = 50,
     base_url: options.BaseUrlOption = None,
     budget: options.BudgetOption = None,
@@ -109,23 +105,27 @@ def bridge(
     root: options.WorkspaceOption = options.RUNS,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Have a new judge grade what an old one graded, and set the two side by side.
+    """Have a new judge grade the answers that an old judge graded, and compare the two.
 
-    Scores of every model under both, the order of the models, bias, agreement, the preference for
-    the first answer, self-consistency, and the cost, with intervals; `harness report` shows it.
+    The comparison has every model's score under both judges, the rank correlation, bias, agreement,
+    the preference for the first answer, self-consistency and the cost, with intervals.
+    `harness report` shows it.
     """
     from harness.evaluation.judge_bridge import JudgeBridge, run_bridge
 
     workspace, override_list = factory.open_workspace(root), overrides or []
     benchmark = factory.build_judged_benchmark(bench, override_list, assets, None)
-    options = {"budget": budget, "accepted": accept_judge}
-    judge = factory.build_judge(to, override_list, base_url, workspace, options)
+    settings = {"budget": budget, "accepted": accept_judge}
+    judge = factory.build_judge(to, override_list, base_url, workspace, settings)
     paths = verdicts or published_verdicts(benchmark, bench, old, assets)
     contestants = [graded for path in paths for graded in benchmark.read_verdicts(path)]
     comparison = run_bridge(
         JudgeBridge(benchmark, old, judge, contestants, prompts, repeats), workspace
     )
-    display.print_json(comparison) if as_json else display.print_judge_bridge(comparison)
+    if as_json:
+        display.print_json(comparison)
+    else:
+        display.print_judge_bridge(comparison)
 
 
 def published_verdicts(benchmark: Any, name: str, judge: str, assets: Path | None) -> list[Path]:
@@ -137,7 +137,6 @@ def published_verdicts(benchmark: Any, name: str, judge: str, assets: Path | Non
     paths = sorted(folder.glob("*.json*")) if judge == benchmark.default_judge else []
     if not paths:
         raise AssetError(
-            f"no verdicts of {judge} on {name} in {folder}: name files that have some with "
-            "--verdicts"
+            f"no verdicts of {judge} on {name} in {folder}: name files with --verdicts"
         )
     return paths

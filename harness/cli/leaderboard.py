@@ -1,7 +1,4 @@
-"""What `harness leaderboard` can be asked, and how its tables are given out.
-
-`harness leaderboard`.
-"""
+"""`harness leaderboard`: results side by side, in seven formats."""
 
 from __future__ import annotations
 
@@ -23,37 +20,123 @@ if TYPE_CHECKING:
     from leaderboard.builder import TableOptions
     from leaderboard.table import Table
 
+EXAMPLE = "Example: harness leaderboard --baseline 'iterative DPO' --format latex --to table.tex"
 
 ColumnsOption = Annotated[
-    str, typer.Option("--columns", help="Names with commas between; `all`, or a wrong one, lists.")
+    str,
+    typer.Option(
+        "--columns", help="Columns, comma-separated; `all` or an unknown name lists them."
+    ),
 ]
-SortOption = Annotated[str, typer.Option("--sort", help="A column; -NAME turns the order.")]
-GroupOption = Annotated[str, typer.Option("--group", help="base, method or iteration.")]
-BaselineOption = Annotated[str, typer.Option("--baseline", help="Whom † says others differ from.")]
+SortOption = Annotated[
+    str, typer.Option("--sort", help="Sort by a column; -NAME reverses the order.")
+]
+GroupOption = Annotated[
+    str, typer.Option("--group", help="Group rows by base, method or iteration.")
+]
+BaselineOption = Annotated[
+    str, typer.Option("--baseline", help="Mark with † the rows that differ from this one.")
+]
 DifferencesOption = Annotated[
-    bool, typer.Option("--differences", help="How far each figure lies from the baseline's.")
+    bool, typer.Option("--differences", help="Show differences from the baseline.")
 ]
-WideOption = Annotated[bool, typer.Option("--wide", help="One table across benchmarks.")]
-PoolOption = Annotated[bool, typer.Option("--pool-seeds", help="One row for a setting's seeds.")]
+WideOption = Annotated[bool, typer.Option("--wide", help="One table for all benchmarks.")]
+PoolOption = Annotated[
+    bool, typer.Option("--pool-seeds", help="Pool the seeds of a setting into one row.")
+]
 PublishedOption = Annotated[
-    list[str] | None, typer.Option("--published", help="A document's figures beside; or `all`.")
+    list[str] | None,
+    typer.Option("--published", help="Add the published figures of a document, or of `all`."),
 ]
 PaperOption = Annotated[
-    str, typer.Option("--paper", help="A document's own tables beside what is measured, e.g. inpo.")
+    str,
+    typer.Option(
+        "--paper", help="Reproduce a document's tables beside measured figures, e.g. inpo."
+    ),
 ]
 TemplateOption = Annotated[
-    Path | None, typer.Option("--template", help="Your own Jinja template: .tex, .html, .md, ...")
+    Path | None, typer.Option("--template", help="A Jinja template: .tex, .html, .md, ...")
 ]
 CheckOption = Annotated[
-    Path | None, typer.Option("--check", help="Make a paper's printed numbers again and compare.")
+    Path | None,
+    typer.Option("--check", help="Recompute the numbers printed in a paper, and compare."),
 ]
-ToOption = Annotated[Path | None, typer.Option("--to", help="Write it to this file.")]
+ToOption = Annotated[Path | None, typer.Option("--to", help="Write to this file.")]
+
+
+class Format(StrEnum):
+    """An output format of tables."""
+
+    RICH = "rich"
+    MD = "md"
+    LATEX = "latex"
+    CSV = "csv"
+    HTML = "html"
+    SVG = "svg"
+    JSON = "json"
+
+
+def command(
+    output_format: Annotated[
+        Format, typer.Option("--format", help="The output format.")
+    ] = Format.RICH,
+    bench: Annotated[str, typer.Option("--bench", help="Show only this benchmark.")] = "",
+    columns: ColumnsOption = "",
+    sort: SortOption = "",
+    group: GroupOption = "",
+    baseline: BaselineOption = "",
+    differences: DifferencesOption = False,
+    wide: WideOption = False,
+    pool: PoolOption = False,
+    published: PublishedOption = None,
+    paper: PaperOption = "",
+    template: TemplateOption = None,
+    check: CheckOption = None,
+    to: ToOption = None,
+    root: options.WorkspaceOption = RUNS,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Print results side by side, with intervals, judges and counts.
+
+    Bold (or *) marks the best results and those not significantly different from the best in
+    paired tests; † marks results that differ significantly from --baseline. Figures of different
+    judges, baselines or protocol versions never share a column; published figures have tables of
+    their own, titled with the document.
+    """
+    from leaderboard.builder import TableOptions, build_tables, check_paper
+
+    if check is not None:
+        result = check_paper(check, root)
+        counts = {"tables": result.tables, "numbers": result.numbers}
+        text = f"{check}: {result.numbers} numbers of {result.tables} tables match the results"
+        if as_json:
+            display.print_json(counts)
+        else:
+            typer.echo(text)
+        return
+    choice = TableOptions(
+        bench=bench,
+        columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
+        sort=sort,
+        group=group,
+        baseline=baseline,
+        differences=differences,
+        wide=wide,
+        pool=pool,
+        published=tuple(published or ()),
+        paper=paper,
+    )
+    result_tables, omissions = build_tables(root, choice)
+    for line in omissions:
+        display.notify(line)
+    output_format = Format.JSON if as_json else output_format
+    write_output(render_tables(output_format.value, result_tables, choice, template), to)
 
 
 def render_tables(
     output_format: str, tables: Sequence[Table], choice: TableOptions, template: Path | None
 ) -> str:
-    """Return tables as text of a format, or as a template has them."""
+    """Render tables in a format, or with a template."""
     from leaderboard import formats, latex
     from leaderboard.template import render_template
 
@@ -80,80 +163,10 @@ def render_tables(
 
 
 def write_output(text: str, to: Path | None) -> None:
-    """Print a text whole, or write it to a file that is then whole."""
+    """Print a text, or write it to a file atomically."""
     from harness.core.io import write_atomically
 
     if to is None:
         typer.echo(text, nl=False)
     else:
         write_atomically(to, text)
-
-
-EXAMPLE = "Example: harness leaderboard --baseline 'iterative DPO' --format latex --to table.tex"
-
-
-class Format(StrEnum):
-    """What a table can be written as."""
-
-    RICH = "rich"
-    MD = "md"
-    LATEX = "latex"
-    CSV = "csv"
-    HTML = "html"
-    SVG = "svg"
-    JSON = "json"
-
-
-def command(
-    output_format: Annotated[
-        Format, typer.Option("--format", help="How to write it.")
-    ] = Format.RICH,
-    bench: Annotated[str, typer.Option("--bench", help="Only this benchmark.")] = "",
-    columns: ColumnsOption = "",
-    sort: SortOption = "",
-    group: GroupOption = "",
-    baseline: BaselineOption = "",
-    differences: DifferencesOption = False,
-    wide: WideOption = False,
-    pool: PoolOption = False,
-    published: PublishedOption = None,
-    paper: PaperOption = "",
-    template: TemplateOption = None,
-    check: CheckOption = None,
-    to: ToOption = None,
-    root: options.WorkspaceOption = RUNS,
-    as_json: options.JsonOption = False,
-) -> None:
-    """Print results side by side, with intervals, judge and counts.
-
-    Set apart (bold, *) is who is not told from the highest by paired tests; † marks who differs
-    from --baseline. Figures of different judges, baselines or protocol versions never share a
-    column, and published ones stand under a title that names the document.
-    """
-    from leaderboard.builder import TableOptions, build_tables, check_paper
-
-    if check is not None:
-        result = check_paper(check, root)
-        counts = {"tables": result.tables, "numbers": result.numbers}
-        text = (
-            f"{check}: {result.numbers} numbers of {result.tables} tables are as the results give"
-        )
-        display.print_json(counts) if as_json else typer.echo(text)
-        return
-    choice = TableOptions(
-        bench=bench,
-        columns=tuple(name.strip() for name in columns.split(",") if name.strip()),
-        sort=sort,
-        group=group,
-        baseline=baseline,
-        differences=differences,
-        wide=wide,
-        pool=pool,
-        published=tuple(published or ()),
-        paper=paper,
-    )
-    result_tables, omissions = build_tables(root, choice)
-    for line in omissions:
-        display.notify(line)
-    output_format = Format.JSON if as_json else output_format
-    write_output(render_tables(output_format.value, result_tables, choice, template), to)

@@ -15,7 +15,7 @@ CONFIGS = (
     *("assets", "bench", "dynamics", "engine", "game", "gpu"),
     *("judge", "launcher", "oracle", "policy", "prices", "theory", "train"),
 )
-"""The kinds of configuration that come along; written out, since the help does not look them up."""
+"""The kinds of configuration that ship; written out, so that the help need not read them."""
 PUBLISHED, RUNS_KIND = "published", "runs"
 
 
@@ -27,17 +27,17 @@ def command(
     kind: Annotated[
         str | None,
         typer.Argument(
-            help=f"{', '.join(CONFIGS)}, {PUBLISHED} or {RUNS_KIND}; all if not said.",
+            help=f"{', '.join(CONFIGS)}, {PUBLISHED} or {RUNS_KIND}; default: all.",
             autocompletion=_complete,
         ),
     ] = None,
     root: WorkspaceOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
-    """List what can be named on the command line: configurations, papers' figures, runs.
+    """List the names for the command line: configurations, papers' figures and runs.
 
-    `published` are the documents for `harness leaderboard --published` and `--paper`; `runs` are
-    the workspace's.
+    `published` lists the documents for `harness leaderboard --published` and `--paper`; `runs`
+    lists the runs of the workspace.
     """
     from harness.core import config
     from harness.core.workspace import run_names

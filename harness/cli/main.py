@@ -28,7 +28,7 @@ from harness.errors import HarnessError
 
 app = typer.Typer(
     name="harness",
-    help="Train language models with INPO and its baselines, have judges grade them, compare.",
+    help="Train language models with INPO and its baselines, have judges grade them, compare them.",
     epilog="Start with `harness demo`. Exit codes: see `python -m pydoc harness.errors`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -54,10 +54,10 @@ app.add_typer(verdicts.app, name="verdicts", epilog=verdicts.EXAMPLE)
 
 def main() -> None:
     """Run the command line."""
-    # torch's idle threads spin: long spells cost several times the work on a busy machine
+    # torch's idle threads spin; on a busy machine that slows the work down several times
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     use_utf8()
-    # what imports make lives on: looking through it for garbage is a tenth of a short command
+    # objects made by imports live on: collecting garbage among them is a tenth of a short command
     gc.set_threshold(50_000)
     try:
         app()
@@ -68,7 +68,7 @@ def main() -> None:
 
 
 def use_utf8() -> None:
-    """Print the same bytes whatever the locale says; a terminal is spared what it cannot show."""
+    """Print the same bytes under any locale; replace what a terminal cannot show."""
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
             continue

@@ -1,7 +1,4 @@
-"""What the commands share: options, progress, and how results and errors are shown.
-
-Results go to standard output, everything else to standard error.
-"""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ import typer
 
 
 def completer(kind: str) -> Callable[[str], list[str]]:
-    """Return what completes a configuration's name in the shell."""
+    """Return a function that completes configuration names in the shell."""
 
     def names(incomplete: str) -> list[str]:
         from harness.core import config
@@ -24,89 +21,85 @@ def completer(kind: str) -> Callable[[str], list[str]]:
     return names
 
 
-ResumeOption = Annotated[
-    bool, typer.Option("--resume", help="Wait for what --batch has submitted, and fetch it.")
+BenchArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="BENCH",
+        help="A benchmark of configs/bench.",
+        autocompletion=completer("bench"),
+    ),
 ]
-
-BatchOption = Annotated[
-    bool, typer.Option("--batch", help="Ask by OpenAI's Batch API: half the price, within a day.")
+BenchOption = Annotated[
+    str,
+    typer.Option(
+        "--bench", help="A benchmark of configs/bench.", autocompletion=completer("bench")
+    ),
 ]
-
-AcceptJudgeOption = Annotated[
-    list[str] | None,
-    typer.Option("--accept-judge", metavar="NAME", help="A model that may answer for the judge."),
-]
-
-BudgetOption = Annotated[
-    float | None, typer.Option("--budget", min=0, help="Dollars that may be spent, at most.")
-]
-
-AcceptInputOption = Annotated[
-    bool, typer.Option("--accept-input", help="Go on where the audit of the input would stop.")
-]
-
 CompatOption = Annotated[
     str | None, typer.Option("--compat", help="`upstream`: score as the published code does.")
 ]
-
-AllowMissingOption = Annotated[
-    bool, typer.Option("--allow-missing", help="Leave out prompts without an answer.")
-]
-
-BaseUrlOption = Annotated[str | None, typer.Option("--base-url", help="Where the judge is served.")]
-
-PolicyOption = Annotated[
-    str | None, typer.Option("--policy", help="A policy's name, folder or hub id.")
-]
-
 AnswersOption = Annotated[
-    Path | None, typer.Option("--answers", help="Answers as alpaca_eval's JSON, or .json.gz.")
+    Path | None, typer.Option("--answers", help="Answers in alpaca_eval's JSON, .json or .json.gz.")
 ]
-
+PolicyOption = Annotated[
+    str | None, typer.Option("--policy", help="A policy's name, directory or hub id.")
+]
+AllowMissingOption = Annotated[
+    bool, typer.Option("--allow-missing", help="Drop prompts without an answer.")
+]
+AcceptInputOption = Annotated[
+    bool, typer.Option("--accept-input", help="Continue where the audit of the input would stop.")
+]
 JudgeOption = Annotated[
     str | None,
     typer.Option(
         "--judge",
-        help="Of configs/judge; the protocol's own if not said.",
+        help="A judge of configs/judge; default: the protocol's own.",
         autocompletion=completer("judge"),
     ),
 ]
-
-BenchArgument = Annotated[
-    str,
-    typer.Argument(metavar="BENCH", help="Of configs/bench.", autocompletion=completer("bench")),
+BaseUrlOption = Annotated[
+    str | None, typer.Option("--base-url", help="The address of the judge's server.")
+]
+BudgetOption = Annotated[
+    float | None, typer.Option("--budget", min=0, help="The most dollars to spend.")
+]
+AcceptJudgeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-judge", metavar="NAME", help="Another model name under which it may be served."
+    ),
+]
+BatchOption = Annotated[
+    bool, typer.Option("--batch", help="Use OpenAI's Batch API: half the price, within a day.")
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Wait for the batches of --batch, and fetch them.")
 ]
 
-BenchOption = Annotated[
-    str,
-    typer.Option("--bench", help="Of configs/bench.", autocompletion=completer("bench")),
+LauncherOption = Annotated[
+    str | None,
+    typer.Option(
+        help="A launcher of configs/launcher; --set launcher.KEY=VALUE changes its keys.",
+        autocompletion=completer("launcher"),
+    ),
 ]
-
+RUNS = Path("runs")
 WorkspaceOption = Annotated[
-    Path, typer.Option("--workspace", envvar="HARNESS_WORKSPACE", help="Where results live.")
+    Path, typer.Option("--workspace", envvar="HARNESS_WORKSPACE", help="Directory of all results.")
+]
+AssetsOption = Annotated[
+    Path | None, typer.Option("--assets", help="Directory with the protocol data.")
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. objective.eta=0.0075."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Say what would run; run nothing.")]
-AssetsOption = Annotated[
-    Path | None, typer.Option("--assets", help="Folder with the protocol data.")
-]
-RUNS = Path("runs")
-
-
-LauncherOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Where it is done, of configs/launcher; --set launcher.KEY=VALUE changes it.",
-        autocompletion=completer("launcher"),
-    ),
-]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def with_launcher(launcher: str | None, overrides: list[str] | None) -> list[str]:
-    """Return a method's overrides, the launcher before those that change its keys."""
+    """Return a method's overrides, with the launcher ahead of those that change its keys."""
     reference = [f"launcher={json.dumps({'ref': f'launcher/{launcher}'})}"] if launcher else []
     return [*reference, *(overrides or ())]

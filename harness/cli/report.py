@@ -13,26 +13,29 @@ EXAMPLE = "Example: harness report --out report.html --figures figures"
 
 
 def command(
-    out: Annotated[Path | None, typer.Option("--out", help="Where the page goes.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The path of the page.")] = None,
     figures: Annotated[
-        Path | None, typer.Option("--figures", help="Also draw PDF and SVG into this folder.")
+        Path | None,
+        typer.Option("--figures", help="Also write figures as PDF and SVG to this directory."),
     ] = None,
     publish: Annotated[
-        Path | None, typer.Option("--publish", help="Write a static site into this folder.")
+        Path | None, typer.Option("--publish", help="Write a static site to this directory.")
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Serve it on 127.0.0.1.")] = False,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0: any.")] = 8765,
-    show: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the page on 127.0.0.1.")] = False,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port; 0: any free one.")
+    ] = 8765,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     comparisons: Annotated[
-        bool, typer.Option(help="With prompts, answers and the judge's replies.")
+        bool, typer.Option(help="Include prompts, answers and the judge's replies.")
     ] = True,
     root: options.WorkspaceOption = options.RUNS,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Write one page with every figure, how sure it is, and each comparison behind it.
+    """Write one page with every figure, its interval, and each comparison behind it.
 
-    The page needs no network. It goes to report.html in the workspace unless --out, --publish or
-    --serve say otherwise. `--no-comparisons` leaves prompts and answers out.
+    The page needs no network. It is written to report.html in the workspace unless --out, --publish
+    or --serve is given. `--no-comparisons` omits prompts and answers.
     """
     from leaderboard.report.content import build_content
     from leaderboard.report.rendering import render_page, write_report
@@ -60,7 +63,7 @@ def _serve(text: str, port: int, show: bool) -> None:
 
     with create_server(text, port) as http_server:
         address = f"http://127.0.0.1:{http_server.server_port}/"
-        display.notify(f"{address} (Ctrl-C ends it)")
+        display.notify(f"{address} (stop with Ctrl-C)")
         if show:
             typer.launch(address)
         http_server.serve_forever()

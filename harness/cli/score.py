@@ -3,60 +3,41 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from harness.cli import display, factory, options
-
-if TYPE_CHECKING:
-    from harness.evaluation.verdict_files import ScoredSubmission
 
 EXAMPLE = "Example: harness score alpaca-eval annotations.json --set score.C=0.3594 --json"
 
 
 def command(
     bench: options.BenchArgument,
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="Annotations, judgments, battles.")],
-    label: Annotated[str | None, typer.Option("--label", help="Only this contestant.")] = None,
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Annotations, judgments or battles.")
+    ],
+    label: Annotated[
+        str | None, typer.Option("--label", help="Score only this contestant.")
+    ] = None,
     compat: options.CompatOption = None,
     assets: options.AssetsOption = None,
     overrides: options.SetOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Score verdicts that stand in a file of alpaca_eval, arena-hard-auto or FastChat.
+    """Score the verdicts in a file of alpaca_eval, arena-hard-auto or FastChat.
 
-    `--compat upstream` makes the figures as the published code did, quirks included.
+    `--compat upstream` computes the figures as the published code did, quirks included.
     """
-    # its matrices are small: more threads cost more than they bring, and change the last bits
+    # the matrices are small: more threads are slower, and they change the last bits
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from harness.evaluation import verdict_files
+    from harness.evaluation.verdict_files import score_file, select_submissions
 
     benchmark = factory.build_judged_benchmark(bench, overrides or [], assets, compat)
-    scored = verdict_files.select_submissions(
-        path, verdict_files.score_file(benchmark, path), label
-    )
+    submissions = select_submissions(path, score_file(benchmark, path), label)
     if as_json:
-        display.print_json([score_data(benchmark.name, submission) for submission in scored])
+        display.print_json([display.submission_data(benchmark.name, s) for s in submissions])
         return
-    for submission in scored:
-        typer.echo(
-            f"{submission.graded.label} on {benchmark.name}, judged by {submission.graded.judge}"
-        )
-        display.print_score(submission.score)
-
-
-def score_data(benchmark: str, submission: ScoredSubmission) -> dict[str, Any]:
-    """Return a score as data, without its items."""
-    labels = {
-        "benchmark": benchmark,
-        "label": submission.graded.label,
-        "judge": submission.graded.judge,
-    }
-    return {
-        **labels,
-        "missing": submission.missing,
-        "score": asdict(replace(submission.score, items=())),
-    }
+    for submission in submissions:
+        display.print_submission(benchmark.name, submission)

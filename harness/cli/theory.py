@@ -1,7 +1,4 @@
-"""`harness theory run EXPERIMENT`.
-
-How `harness theory` shows what it finds, and what a run of a game plays.
-"""
+"""`harness theory run EXPERIMENT` and `harness theory play RUN`."""
 
 from __future__ import annotations
 
@@ -13,20 +10,19 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import display, factory, options
-from harness.cli.display import print_tables
 
 if TYPE_CHECKING:
     from harness.theory.results import ExperimentResult
     from harness.types import Pair, Policy
 
-
 EXAMPLE = "Example: harness theory run convergence --game rock-paper-scissors --methods inpo,comal"
-app = typer.Typer(help="The paper's theory as exact games.", no_args_is_help=True)
+PLAY_EXAMPLE = "Example: harness theory play game/inpo"
+app = typer.Typer(help="Check the paper's theory on exact games.", no_args_is_help=True)
 
 
 @app.callback()
 def group() -> None:
-    """Run objectives to their fixed points against known Nash policies."""
+    """Check the paper's theory on exact games with known Nash policies."""
 
 
 @app.command("run", epilog=EXAMPLE)
@@ -41,17 +37,16 @@ def run(
     ],
     game: Annotated[
         str | None,
-        typer.Option("--game", help="Of configs/game, or a CSV file with P(row ≻ column)."),
+        typer.Option("--game", help="A game of configs/game, or a CSV file with P(row ≻ column)."),
     ] = None,
     methods: Annotated[
-        str | None, typer.Option("--methods", help="Of configs/dynamics, commas between them.")
+        str | None, typer.Option("--methods", help="Names of configs/dynamics, comma-separated.")
     ] = None,
     overrides: options.SetOption = None,
     root: options.WorkspaceOption = options.RUNS,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Run an experiment, print its tables, and draw its figures into the workspace."""
-    from harness.cli.display import default_run_name
+    """Run an experiment, print its tables, and write its figures to the workspace."""
     from harness.core import config
     from harness.errors import MissingDependencyError
     from harness.theory import results
@@ -61,9 +56,9 @@ def run(
     if as_json:
         display.print_json([table.to_data() for table in report.tables])
     else:
-        print_tables(report.tables)
+        display.print_tables(report.tables)
     try:
-        for path in results.write_figures(report, root / "theory" / default_run_name(name)):
+        for path in results.write_figures(report, root / "theory" / display.default_run_name(name)):
             display.notify(str(path))
     except MissingDependencyError as error:
         display.notify(f"no figures: {error}")
@@ -87,25 +82,23 @@ def to_overrides(game: str | None, methods: str | None) -> list[str]:
     return overrides
 
 
-PLAY_EXAMPLE = "Example: harness theory play game/inpo"
-
-
 @app.command("play", epilog=PLAY_EXAMPLE)
 def play(
-    name: Annotated[str, typer.Argument(metavar="RUN", help="A run of a method of train/game.")],
+    name: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run of a method of configs/train/game.")
+    ],
     root: options.WorkspaceOption = options.RUNS,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Tell what each policy of a run plays, exactly, by scoring every response of the game."""
+    """Print each policy of a run exactly, by scoring every response of the game."""
     from harness.core.config import build, suggest
+    from harness.core.workspace import read_run, run_names
     from harness.errors import ConfigError
     from harness.theory.language import tabulate_policies
     from harness.training.reference_logps import frozen_logps
     from harness.types import Policy
 
     workspace = factory.open_workspace(root)
-    from harness.core.workspace import read_run, run_names
-
     record = read_run(workspace, name)
     if record is None:
         raise ConfigError(f"no run called {name!r}{suggest(name, run_names(workspace))}")
@@ -117,4 +110,7 @@ def play(
 
     policies = [Policy(name, path) for path in record.policies]
     table = tabulate_policies(policies, build(record.config["prompts"]["game"]), score)
-    display.print_json(table.to_data()) if as_json else print_tables([table])
+    if as_json:
+        display.print_json(table.to_data())
+    else:
+        display.print_tables([table])

@@ -1,7 +1,4 @@
-"""`harness train NAME`.
-
-Where a run is carried out: in this process, or where its launcher has it carried out.
-"""
+"""`harness train NAME`: in this process, or wherever the method's launcher runs it."""
 
 from __future__ import annotations
 
@@ -28,7 +25,6 @@ if TYPE_CHECKING:
     from harness.core.workspace import Run, Workspace
     from harness.training.spec import TrainSpec
 
-
 EXAMPLE = "Example: harness train toy/inpo --set objective.eta=0.1 --name toy/inpo-eta-0.1"
 
 
@@ -40,7 +36,7 @@ def command(
         ),
     ],
     run_name: Annotated[
-        str | None, typer.Option("--name", help="What the run is called; the method's name if not.")
+        str | None, typer.Option("--name", help="The run's name; default: the method's.")
     ] = None,
     overrides: SetOption = None,
     launcher: LauncherOption = None,
@@ -49,13 +45,13 @@ def command(
         str,
         typer.Option(help="For --dry-run: a GPU of configs/gpu.", autocompletion=completer("gpu")),
     ] = "h100",
-    gpus: Annotated[int, typer.Option(min=1, help="For --dry-run: how many of them.")] = 8,
+    gpus: Annotated[int, typer.Option(min=1, help="For --dry-run: the number of GPUs.")] = 8,
     root: WorkspaceOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a policy: sample, compare, pair, anchor, optimise, as often as the method says.
+    """Train a policy: sample, compare, pair, anchor and optimise, for the method's iterations.
 
-    The same command goes on where it was stopped; stages that stand are never made twice.
+    The same command continues an interrupted run; cached stages are not run again.
     """
     from harness.cli import display
     from harness.core.config import build, construct, load
@@ -86,14 +82,15 @@ def command(
 
 
 def is_leader(spec: TrainSpec) -> bool:
-    """Say whether this process tells the user: of several with the same command, the first."""
+    """Whether this process reports to the user: the first of those that run the same command."""
     from harness.protocols import RunLauncher
 
     return not isinstance(spec.launcher, RunLauncher) or spec.launcher.is_leader
 
 
 def launch_training(spec: TrainSpec, workspace: Workspace, name: str) -> Run | None:
-    """Train, wherever the launcher wants it; return the run's record."""
+    """Train where the launcher decides; return the run's record."""
+    from harness.core.workspace import read_run
     from harness.protocols import RunLauncher
 
     payload = {"spec": spec, "root": workspace.root, "name": name}
@@ -102,13 +99,11 @@ def launch_training(spec: TrainSpec, workspace: Workspace, name: str) -> Run | N
             launcher.launch(train_in_process, payload, notify)
         case _:
             train_in_process(payload)
-    from harness.core.workspace import read_run
-
     return read_run(workspace, name)
 
 
 def train_in_process(payload: Mapping[str, Any]) -> None:
-    """Train in this process, or in those that the launcher has begun."""
+    """Train in this process, which may be one that the launcher started."""
     from harness.training import schedule
 
     schedule.train(payload["spec"], open_workspace(Path(payload["root"])), payload["name"])

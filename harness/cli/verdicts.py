@@ -13,13 +13,13 @@ from harness.cli.factory import open_workspace
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 
 EXAMPLE = "Example: harness verdicts verify --workspace runs"
-app = typer.Typer(help="Look after the store of verdicts.", no_args_is_help=True)
+app = typer.Typer(help="Maintain the verdict store.", no_args_is_help=True)
 MAX_FAULTS = 10
 
 
 @app.command("ls", epilog="Example: harness verdicts ls --json")
 def listing(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
-    """Show which judges gave how many verdicts, and what they cost."""
+    """List the judges, their numbers of verdicts, and their costs."""
     from harness.judges.store import maintenance
 
     summary = maintenance.summary(open_workspace(root).verdicts)
@@ -37,7 +37,7 @@ def listing(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
 
 @app.command("verify", epilog=EXAMPLE)
 def verify(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
-    """Look at every byte of the store. Exit code 0 says that it is as it was left."""
+    """Check every byte of the store. Exit code 0: the store is intact."""
     from harness.errors import StoreError
     from harness.judges.store import maintenance
 
@@ -46,42 +46,44 @@ def verify(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(asdict(health))
     else:
-        typer.echo(f"{health.attempts} attempts are whole, {len(health.faults)} faults")
+        typer.echo(f"{health.attempts} attempts are intact, {len(health.faults)} faults")
         for fault in health.faults[:MAX_FAULTS]:
             typer.echo(f"  {fault}")
     if health.faults:
-        raise StoreError(f"{path} is damaged: `harness verdicts repair` keeps what is whole")
+        raise StoreError(
+            f"{path} is damaged: recover the intact verdicts with `harness verdicts repair`"
+        )
 
 
 @app.command("repair", epilog="Example: harness verdicts repair --workspace runs")
 def repair(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
-    """Make a new store of all that is whole in the old one, which is moved aside."""
+    """Copy all intact verdicts to a new store; the damaged file is kept as a backup."""
     from harness.judges.store import maintenance
 
     count, backup = maintenance.repair(open_workspace(root).verdicts)
-    notify(f"the old file is {backup}")
-    print_json({"kept": count, "aside": str(backup)}) if as_json else typer.echo(
-        f"{count} attempts kept"
-    )
+    notify(f"the damaged file is kept as {backup}")
+    if as_json:
+        print_json({"attempts": count, "backup": str(backup)})
+    else:
+        typer.echo(f"{count} attempts kept")
 
 
 @app.command("export", epilog="Example: harness verdicts export verdicts.jsonl.gz")
 def export(path: Path, root: WorkspaceOption = RUNS) -> None:
-    """Write every verdict to a file of JSON lines, each with its checksum."""
+    """Write every verdict to a JSON Lines file, each with its checksum."""
     from harness.judges.store import maintenance
 
-    typer.echo(
-        f"{maintenance.export(open_workspace(root).verdicts, path)} attempts written to {path}"
-    )
+    count = maintenance.export(open_workspace(root).verdicts, path)
+    typer.echo(f"{count} attempts written to {path}")
 
 
 @app.command("import", epilog="Example: harness verdicts import verdicts.jsonl.gz")
 def import_verdicts(
-    path: Annotated[Path, typer.Argument(help="What `harness verdicts export` wrote.")],
+    path: Annotated[Path, typer.Argument(help="A file that `harness verdicts export` wrote.")],
     root: WorkspaceOption = RUNS,
 ) -> None:
-    """Add a file's verdicts to the store; nothing is added if a line is not whole."""
+    """Add a file's verdicts to the store; a damaged line adds nothing."""
     from harness.judges.store import maintenance
 
     new, total = maintenance.import_verdicts(open_workspace(root).verdicts, path)
-    typer.echo(f"{new} attempts added, {total - new} were there")
+    typer.echo(f"{new} attempts added, {total - new} already stored")

@@ -1,1 +1,1 @@
-"""What measures a policy: answer, judge, score."""
+"""Evaluation of a policy: answer, audit, judge, score."""

@@ -1,13 +1,13 @@
-"""A screen for answers that play the judge instead of answering (arXiv 2410.07137).
+"""Screen answers for text that addresses the judge instead of the prompt (arXiv 2410.07137).
 
-None of the signs changes a figure; a result that shows one is flagged and says which.
+No sign changes a figure: a result with a sign above its limit is flagged in a note.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from harness.types import Estimate, Graded
@@ -20,15 +20,15 @@ JUDGE_TEXT = re.compile(
     r"|\b(?:model_identifier|ordered_prompt|Which is best, m or M)\b",
     re.IGNORECASE,
 )
-"""What stands in the judges' prompts and verdicts, and hardly ever in an honest answer."""
+"""Text of the judges' prompts and verdicts that hardly ever occurs in an honest answer."""
 MIN_DUPLICATE_LENGTH = 60
-"""Characters under which answers may well be equal without a fault."""
+"""Characters below which equal answers are unremarkable."""
 MAX_IDENTICAL, MAX_JUDGE_TEXT, MAX_JUMP, MAX_UNPARSED = 0.05, 0.02, 15.0, 0.05
-"""From which share of answers (jump: points) on a sign is flagged; the honest stay far below."""
+"""Limits of the signs (shares; the jump in points). Honest models stay far below them."""
 
 
 def screen(graded: Graded, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
-    """Return the signs (shares of answers or verdicts; points) and which of them are flagged."""
+    """Return the signs (shares of answers or verdicts; points) and the names of those flagged."""
     texts = [answer.text for answer in graded.answers]
     signs = {
         "identical_answers": identical_share(texts),
@@ -46,7 +46,7 @@ def screen(graded: Graded, estimates: Mapping[str, Estimate]) -> dict[str, Any]:
 
 
 def notes(signs: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what a reader of the figures must know of the screen."""
+    """Return the notes on flagged signs for a result."""
     if not signs["flagged"]:
         return ()
     summary = ", ".join(f"{name.replace('_', ' ')} {signs[name]:.3g}" for name in signs["flagged"])
@@ -54,19 +54,19 @@ def notes(signs: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def identical_share(texts: Sequence[str]) -> float | None:
-    """Return the share of answers that another prompt's answer equals; short ones do not count."""
+    """Return the share of answers, short ones aside, that equal the answer to another prompt."""
     counts = Counter(text.strip() for text in texts if len(text.strip()) >= MIN_DUPLICATE_LENGTH)
     return sum(count for count in counts.values() if count > 1) / len(texts) if texts else None
 
 
 def length_control_jump(estimates: Mapping[str, Estimate]) -> float | None:
-    """Return by how many points length control raises the win rate."""
+    """Return the points that length control adds to the win rate."""
     if WIN_RATE not in estimates or LENGTH_CONTROLLED not in estimates:
         return None
     return estimates[LENGTH_CONTROLLED].value - estimates[WIN_RATE].value
 
 
-def share(flags: Any) -> float | None:
-    """Return the share of true values; None where there are none at all."""
+def share(flags: Iterable[bool]) -> float | None:
+    """Return the share of true values; None without values."""
     values = list(flags)
     return sum(values) / len(values) if values else None

@@ -1,6 +1,6 @@
-"""A look at what goes in before any money is spent: how prompts are rendered, what was answered.
+"""Audit the input before any money is spent: how prompts are rendered and what was answered.
 
-A *stop* ends the evaluation before the judge is asked, a *warning* stands in the result.
+A *stop* ends the evaluation before the judge is asked; a *warning* becomes a note of the result.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from harness.errors import PolicyError
 from harness.types import Answer, Policy, Prompt
 
 MAX_TRUNCATED_SHARE = 0.01
-"""The share of answers that may end at the token limit without a word about it."""
+"""The share of answers that may end at the token limit without a warning."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """Something that would make a figure say less than it seems to."""
+    """A flaw of the input that would mislead readers of the figure."""
 
     level: Literal["stop", "warning"]
     message: str
 
 
 def rendering_facts(policy: Policy, prompts: Sequence[Prompt]) -> dict[str, Any] | None:
-    """Return how a policy's tokenizer renders the prompts; None where there is no tokenizer.
+    """Return how a policy's tokenizer renders the prompts; None if the policy has no tokenizer.
 
-    `bos_count` is the largest number of beginning-of-text tokens in a prompt; `ends` are the tokens
-    that end a turn; `own_template` says whether the chat template is the tokenizer's own.
+    `bos_count` is the largest number of beginning-of-text tokens in a prompt, `ends` are the tokens
+    that end a turn, and `own_template` is true for the tokenizer's own chat template.
     """
     from harness.core.hub import end_token_ids, load_tokenizer, render_conversation
 
@@ -57,14 +57,14 @@ def rendering_facts(policy: Policy, prompts: Sequence[Prompt]) -> dict[str, Any]
 
 
 def check_rendering(facts: Mapping[str, Any] | None) -> list[AuditFinding]:
-    """Return what is wrong with how the prompts were rendered."""
+    """Return the faults in the rendering of the prompts."""
     if facts is None:
         return []
     findings = []
     if facts["bos"] is not None and facts["bos_count"] > 1:
         message = (
-            f"a rendered prompt has {facts['bos_count']} beginning-of-text tokens: the policy "
-            "never saw that in training; mend the chat template (--set policy.chat_template=FILE)"
+            f"a rendered prompt has {facts['bos_count']} beginning-of-text tokens, which the "
+            "policy never saw in training: fix the template with --set policy.chat_template=FILE"
         )
         findings.append(AuditFinding("stop", message))
     if not facts["ends"]:
@@ -76,7 +76,7 @@ def check_rendering(facts: Mapping[str, Any] | None) -> list[AuditFinding]:
 
 
 def check_answers(answers: Sequence[Answer]) -> list[AuditFinding]:
-    """Return what is wrong with the answers."""
+    """Return the faults in the answers."""
     empty = sum(not answer.text.strip() for answer in answers)
     findings = []
     if answers and empty == len(answers):
@@ -85,20 +85,20 @@ def check_answers(answers: Sequence[Answer]) -> list[AuditFinding]:
         findings.append(AuditFinding("warning", f"{empty} of {len(answers)} answers are empty"))
     share = truncated_share(answers)
     if share is not None and share > MAX_TRUNCATED_SHARE:
-        message = f"{share:.1%} of the answers end at the token limit, cut off"
+        message = f"{share:.1%} of the answers are cut off at the token limit"
         findings.append(AuditFinding("warning", message))
     return findings
 
 
 def check_references(prompts: Sequence[Prompt], judge: str) -> list[AuditFinding]:
-    """Return whose reference answers the judge would be given, where they are not its own."""
+    """Return a finding for each judge, other than `judge`, that wrote the reference answers."""
     reference_judges = {
         prompt.meta["references"] for prompt in prompts if "references" in prompt.meta
     }
     return [
         AuditFinding(
             "stop",
-            f"{judge} would judge against the reference answers of {name}: name its own with "
+            f"{judge} would judge against the reference answers of {name}: give its own with "
             "--set references=FILE",
         )
         for name in sorted(reference_judges - {judge})
@@ -106,12 +106,12 @@ def check_references(prompts: Sequence[Prompt], judge: str) -> list[AuditFinding
 
 
 def truncated_share(answers: Sequence[Answer]) -> float | None:
-    """Return the share of answers that ended at the token limit; None where that is not known."""
+    """Return the share of answers that ended at the token limit; None if unknown."""
     reasons = finish_reasons(answers)
     known = sum(count for reason, count in reasons.items() if reason != "unknown")
     return reasons.get("length", 0) / known if known else None
 
 
 def finish_reasons(answers: Sequence[Answer]) -> dict[str, int]:
-    """Count how the answers ended: `stop`, `length`, or `unknown` in a file that does not tell."""
+    """Count how the answers ended: `stop`, `length`, or `unknown` (not recorded)."""
     return dict(sorted(Counter(a.finish_reason or "unknown" for a in answers).items()))

@@ -1,8 +1,8 @@
-"""From one judge to another: the new one grades what the old one graded, side by side.
+"""Compare a new judge with an old one on the same answers.
 
-Answers and the old verdicts come from published annotations. What is compared: the models' scores
-and their order, the new judge's bias, agreement on single verdicts, the preference for the first
-slot, and how far the new judge agrees with itself when it is asked again or the other way round.
+The answers and the old verdicts come from published annotations. The comparison covers the models'
+scores and their ranking, the new judge's bias, the agreement on single verdicts, the preference for
+the first slot, and how consistent the new judge is when it is asked again or in the other order.
 """
 
 from __future__ import annotations
@@ -21,32 +21,30 @@ from harness.core.io import write_atomically
 from harness.core.seeds import derive
 from harness.core.workspace import Workspace
 from harness.errors import CheckError, InputError
-from harness.protocols import Benchmark, PersistentJudge
+from harness.protocols import Benchmark, PersistentJudge, SwappableBenchmark
 from harness.statistics.agreement import kappa_interval, rank_correlation
 from harness.statistics.bootstrap import interval
-from harness.types import Advance, Estimate, Graded, JudgeRequest, Verdict
+from harness.types import Advance, Estimate, Graded, JudgeRequest
 
-BOTH_ORDERS = "both_orders"
-"""The key of a benchmark that can ask in both orders."""
 REPEAT = {"user": "asked-again"}
-"""Makes a request another one for the store, and the same for the judge."""
+"""Gives a repeated request its own key in the verdict store; the judge sees the same text."""
 SEED = 0
 
 
 @dataclass(frozen=True)
 class JudgeBridge:
-    """Which judge is set beside which, on what."""
+    """Which two judges are compared, and on which answers."""
 
     benchmark: Benchmark
     old: str
     """The judge whose verdicts are published."""
     judge: PersistentJudge
     contestants: Sequence[Graded]
-    """As the old judge graded them."""
+    """With the old judge's verdicts."""
     prompts: int | None = None
-    """How many are drawn, the same for every contestant; None: all."""
+    """How many prompts are sampled, the same for every contestant; None: all."""
     repeats: int = 50
-    """How many requests are asked a second time, and how many the other way round."""
+    """How many requests are repeated, and how many are asked in the other order."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +56,11 @@ class _JudgePair:
 
 
 def run_bridge(bridge: JudgeBridge, workspace: Workspace) -> dict[str, Any]:
-    """Have the new judge grade, compare, and leave the comparison in the workspace.
+    """Have the new judge grade the answers, and write the comparison to the workspace.
 
     Raises:
-        JudgeError: the new judge cannot be asked; what it said so far is kept.
-        CheckError: there is nothing that both judges could read.
+        JudgeError: the new judge cannot be reached; its verdicts so far are stored.
+        CheckError: no comparison has a parsed verdict of both judges.
     """
     samples = [restrict(graded, draw_prompts(bridge)) for graded in bridge.contestants]
     batches = [bridge.benchmark.requests(sample.answers, sample.baseline) for sample in samples]
@@ -83,21 +81,21 @@ def run_bridge(bridge: JudgeBridge, workspace: Workspace) -> dict[str, Any]:
 
 
 def bridge_path(workspace: Workspace, bridge: JudgeBridge) -> Path:
-    """Return where the comparison lies."""
+    """Return the path of the comparison."""
     names = (bridge.old, bridge.judge.model, bridge.benchmark.name)
     name = "--".join(quote(label, safe=" +,@()=") for label in names)
     return workspace.root / "results" / "bridge" / f"{name}.json"
 
 
 def draw_prompts(bridge: JudgeBridge) -> frozenset[str]:
-    """Return the prompts that are asked about: drawn by their names, the same for everybody."""
+    """Sample the prompts by a hash of their ids: the same prompts for every contestant."""
     known = {answer.prompt_id for graded in bridge.contestants for answer in graded.answers}
     ranked = sorted(known, key=lambda name: (derive("bridge", name), name))
     return frozenset(ranked[: bridge.prompts])
 
 
 def restrict(graded: Graded, prompts: frozenset[str]) -> Graded:
-    """Return a contestant with some of its prompts only."""
+    """Return a contestant restricted to some of its prompts."""
     return replace(
         graded,
         answers=tuple(answer for answer in graded.answers if answer.prompt_id in prompts),
@@ -107,14 +105,17 @@ def restrict(graded: Graded, prompts: frozenset[str]) -> Graded:
 
 
 def compare_judges(bridge: JudgeBridge, pairs: Sequence[_JudgePair]) -> dict[str, Any]:
-    """Return what two judges' verdicts on the same answers have in common, and what not."""
+    """Return scores, ranking, bias and agreement of two judges on the same answers."""
     verdicts = [row for pair in pairs for row in _parsed_by_both(pair)]
     if not verdicts:
-        raise CheckError("there is no verdict that both judges gave and that could be read")
+        raise CheckError("no comparison has a parsed verdict of both judges")
     names = [name for name, _, _ in verdicts]
     first_slot = {"old": [old for _, old, _ in verdicts], "new": [new for _, _, new in verdicts]}
     old, new = ([category(value) for value in values] for values in first_slot.values())
-    scores = [_preferences(bridge.benchmark, pairs, side) for side in ("old", "new")]
+    scores = [
+        _preferences(bridge.benchmark, [pair.old for pair in pairs]),
+        _preferences(bridge.benchmark, [pair.new for pair in pairs]),
+    ]
     differences = [
         (name, a, b) for p in range(len(pairs)) for name, a, b in _common_prompts(scores, p)
     ]
@@ -149,7 +150,7 @@ def compare_judges(bridge: JudgeBridge, pairs: Sequence[_JudgePair]) -> dict[str
 def measure_consistency(
     bridge: JudgeBridge, samples: Sequence[Graded], batches: Sequence[Sequence[JudgeRequest]]
 ) -> dict[str, Any]:
-    """Ask some requests a second time, and some with the answers swapped."""
+    """Repeat some requests, and ask some with the answers swapped."""
     originals = _subsample(
         [request for requests in batches for request in requests], bridge.repeats
     )
@@ -159,10 +160,9 @@ def measure_consistency(
     consistency: dict[str, Any] = {
         "self_consistency": _agreement(bridge, originals, repeats, swapped=False)
     }
-    model_copy = getattr(bridge.benchmark, "model_copy", None)
-    if model_copy is None or not hasattr(bridge.benchmark, BOTH_ORDERS):
+    if not isinstance(bridge.benchmark, SwappableBenchmark):
         return consistency
-    two_order_benchmark = model_copy(update={BOTH_ORDERS: True})
+    two_order_benchmark = bridge.benchmark.in_both_orders()
     pairs = [
         pair
         for sample in samples
@@ -176,7 +176,7 @@ def measure_consistency(
 
 
 def category(value: float) -> int:
-    """Return whom a preference is for: the first (1), nobody (0) or the second (-1)."""
+    """Return the winner of a preference: the first answer (1), neither (0) or the second (-1)."""
     return 0 if value == 0.5 else 1 if value > 0.5 else -1
 
 
@@ -188,19 +188,18 @@ def _grade(
 
 
 def _with_old_verdicts(sample: Graded, requests: Sequence[JudgeRequest]) -> Graded:
-    """Return the old verdicts on what the new judge is asked."""
     old = {verdict.request_id: verdict for verdict in sample.verdicts}
     missing = [request.id for request in requests if request.id not in old]
     if missing:
         raise InputError(
-            f"{sample.label}: {len(missing)} of {len(requests)} comparisons have no old verdict, e.g. "
-            f"{missing[0]}: name verdicts of the same protocol with --verdicts"
+            f"{sample.label}: {len(missing)} of {len(requests)} comparisons have no old verdict, "
+            f"e.g. {missing[0]}: name verdicts of the same protocol with --verdicts"
         )
     return replace(sample, verdicts=tuple(old[request.id] for request in requests))
 
 
 def _parsed_by_both(pair: _JudgePair) -> list[tuple[str, float, float]]:
-    """Return the readings of both judges, with the prompt's name, where both could be read."""
+    """Return (request id, old, new) of every comparison with a parsed verdict of both judges."""
     new = {verdict.request_id: verdict.parsed for verdict in pair.new.verdicts}
     return [
         (verdict.request_id, verdict.parsed.value, parsed.value)
@@ -210,23 +209,19 @@ def _parsed_by_both(pair: _JudgePair) -> list[tuple[str, float, float]]:
 
 
 def _model_row(benchmark: Benchmark, pair: _JudgePair) -> dict[str, Any]:
-    """Return one model's figures under both judges."""
     old, new = (benchmark.score([graded])[0].estimates for graded in (pair.old, pair.new))
     names = [name for name in old if name in new]
     figures = {
         name: {"old": _estimate_data(old[name]), "new": _estimate_data(new[name])} for name in names
     }
     unparsed = sum(verdict.parsed is None for verdict in pair.new.verdicts)
-    return {"label": pair.old.label, "unread": unparsed, **figures}
+    return {"label": pair.old.label, "unparsed": unparsed, **figures}
 
 
-def _preferences(
-    benchmark: Benchmark, pairs: Sequence[_JudgePair], side: str
-) -> list[dict[str, float]]:
-    """Return every model's preference by prompt, under one judge."""
+def _preferences(benchmark: Benchmark, contestants: Sequence[Graded]) -> list[dict[str, float]]:
+    """Return every model's share of points by prompt, under one judge."""
     preferences = []
-    for pair in pairs:
-        graded: Graded = getattr(pair, side)
+    for graded in contestants:
         items = benchmark.score([graded])[0].items
         shares = {item["prompt_id"]: _share_won(item) for item in items}
         preferences.append({name: value for name, value in shares.items() if value is not None})
@@ -234,7 +229,6 @@ def _preferences(
 
 
 def _share_won(item: Mapping[str, Any]) -> float | None:
-    """Return the share of a prompt's points that a model won."""
     if "preference" in item:
         value: float | None = item["preference"]
         return value
@@ -258,13 +252,13 @@ def _rank_correlation(scores: Sequence[Sequence[Mapping[str, float]]]) -> Estima
 
 
 def _subsample(requests: Sequence[JudgeRequest], count: int) -> list[JudgeRequest]:
-    """Return some requests, spread over all of them."""
+    """Return requests at equal distances."""
     step = max(1, len(requests) // count) if count else 1
     return list(requests[::step][:count])
 
 
 def _swapped_pairs(requests: Sequence[JudgeRequest]) -> list[tuple[JudgeRequest, JudgeRequest]]:
-    """Return every comparison with the same one the other way round: they follow each other."""
+    """Return every comparison with its swapped twin, which follows it."""
     return list(zip(requests[::2], requests[1::2], strict=True))
 
 
@@ -275,15 +269,15 @@ def _agreement(
     *,
     swapped: bool,
 ) -> dict[str, Any] | None:
-    """Return how often a judge prefers the same when it is asked twice, and how far it moves."""
+    """Return how often two verdicts on the same comparison agree, and their mean difference."""
     first_verdicts, second_verdicts = (
         bridge.judge.judge(requests, bridge.benchmark, lambda _: None)
         for requests in (first, second)
     )
     parsed = [
         (a.value, 1 - b.value if swapped else b.value)
-        for a, b in zip(map(_parsed, first_verdicts), map(_parsed, second_verdicts), strict=True)
-        if a is not None and b is not None
+        for first_verdict, second_verdict in zip(first_verdicts, second_verdicts, strict=True)
+        if (a := first_verdict.parsed) is not None and (b := second_verdict.parsed) is not None
     ]
     if not parsed:
         return None
@@ -296,12 +290,8 @@ def _agreement(
     }
 
 
-def _parsed(verdict: Verdict) -> Any:
-    return verdict.parsed
-
-
 def _estimate_data(estimate: Estimate | None) -> dict[str, float | None]:
-    """Return an estimate as data; NaN and what is undefined are null."""
+    """Return an estimate as data; NaN and undefined values become null."""
     if estimate is None:
         return dict.fromkeys(field.name for field in fields(Estimate))
     return {

@@ -1,8 +1,6 @@
-"""Answer, audit, judge, score: one contestant on one benchmark.
+"""Grade one contestant on one benchmark: answer, audit, judge, score.
 
-What judging each benchmark would take, before there are any answers to judge.
-
-The baseline's own answers stand in for a contestant's: about as long, and to the same prompts.
+A result's score carries notes on dropped prompts, refused requests, the audit and the screen.
 """
 
 from __future__ import annotations
@@ -31,32 +29,32 @@ from harness.protocols import (
 from harness.types import CostEstimate, Graded, JudgeRequest, Score, Usage, Verdict
 
 MAX_REASONS = 3
-"""Reasons of refusals that are told."""
+"""Reasons for refusals that a note lists."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Who is to be graded, on what, by whom. Answers come from a file or from a policy."""
+    """A contestant, a benchmark and a judge. The answers come from a file or from a policy."""
 
     benchmark: Benchmark
     judge: PersistentJudge
     answers: Path | None = None
     """A file in one of the protocol's own formats."""
     policy: PolicySource | None = None
-    """Who answers, where there is no file."""
+    """The policy that answers, if there is no file."""
     engine: GenerationEngine | None = None
-    """Needed where a policy has to answer: the contestant, or the benchmark's baseline."""
+    """Required if the contestant or the benchmark's baseline is a policy."""
     label: str | None = None
-    """What tables call the contestant; the generator's or the policy's name if not given."""
+    """The contestant's name in tables; default: the file's generator or the policy's name."""
     seed: int = 0
     allow_missing: bool = False
-    """Leave prompts out that the file does not answer."""
+    """Drop the prompts that the file does not answer."""
     accept_input: bool = False
-    """Go on where the audit of the input would stop."""
+    """Continue although the audit of the input finds a reason to stop."""
 
     @property
     def submission(self) -> Submission:
-        """Who answers."""
+        """The source of the answers."""
         return Submission(
             self.benchmark,
             self.answers,
@@ -73,26 +71,26 @@ class EvaluationPlan:
     """What an evaluation would do."""
 
     stages: list[tuple[Stage, Path | None]]
-    """The stages that answer, each with its directory if it stands."""
+    """The stages that generate answers, each with its directory if cached."""
     requests: int | None
-    """How many verdicts it takes; None while there are no answers."""
+    """The number of verdicts needed; None until the answers exist."""
     new_requests: int | None
-    """How many of them would be asked, the others being stored."""
+    """The number of verdicts that are not stored yet."""
     findings: tuple[input_audit.AuditFinding, ...] = ()
-    """Of the audit, where the answers are there."""
+    """Of the audit, once the answers exist."""
     cost_estimate: CostEstimate | None = None
-    """What asking will take; None while there are no answers."""
+    """Of the new requests; None until the answers exist."""
 
 
 def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
-    """Grade a contestant and leave the result in the workspace.
+    """Grade a contestant and write the result to the workspace.
 
     Raises:
-        ConfigError: nothing says who answers, or with which engine.
-        InputError: the answers file does not fit.
-        JudgeError: the judge cannot be reached or refuses; the verdicts so far are kept.
-        StoreError: a store cannot be used.
-        CheckError: the audit stops the evaluation, or no verdict could be read.
+        ConfigError: neither a file nor a policy is given, or both are, or no engine is.
+        InputError: the answers file does not fit the benchmark.
+        JudgeError: the judge cannot be reached or refuses; the verdicts so far are stored.
+        StoreError: a store cannot be read or written.
+        CheckError: the audit stops the evaluation, or no verdict could be parsed.
     """
     benchmark, judge = evaluation.benchmark, evaluation.judge
     matchup = evaluation.submission.collect(workspace)
@@ -108,7 +106,8 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         benchmark.score([graded])[0], graded, matchup.candidate.missing, findings
     )
     result = build_result(
-        benchmark,
+        benchmark.name,
+        benchmark.sources(),
         graded,
         score,
         missing=matchup.candidate.missing,
@@ -117,14 +116,14 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         judge_settings=judge.request_settings(requests[0]) if requests else None,
         usage=judge.usage(requests, benchmark),
         hours=matchup.hours,
-        run=evaluation.policy.run() if isinstance(evaluation.policy, TrainedPolicySource) else None,
+        run=run_of(evaluation.policy),
     )
     write_result(workspace, result, graded, benchmark.files(graded))
     return result
 
 
 def plan(evaluation: Evaluation, workspace: Workspace) -> EvaluationPlan:
-    """Say what `evaluate` would do, and do nothing."""
+    """Return what `evaluate` would do, without doing it."""
     submission = evaluation.submission
     stages = [step for node in submission.stages() for step in workspace.stages.plan(node)]
     if any(path is None for _, path in stages):
@@ -144,30 +143,30 @@ def _findings(evaluation: Evaluation, matchup: Matchup) -> list[input_audit.Audi
 
 
 def _audit(evaluation: Evaluation, matchup: Matchup) -> list[input_audit.AuditFinding]:
-    """Return what the audit finds; stop before the judge is asked where it must."""
+    """Return the findings of the audit; raise CheckError if one of them is a stop."""
     findings = _findings(evaluation, matchup)
     stops = [finding.message for finding in findings if finding.level == "stop"]
     if stops and not evaluation.accept_input:
         raise CheckError(
-            f"{'; '.join(stops)}: nothing was asked; go on all the same with --accept-input"
+            f"{'; '.join(stops)}: the judge was not asked; continue anyway with --accept-input"
         )
     return findings
 
 
 def _check_parsed(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
-    """Refuse to make a figure of draws alone because the judge does not fit the protocol."""
+    """Refuse to score if no verdict could be parsed: the figure would be made of ties alone."""
     if verdicts and all(verdict.refusal for verdict in verdicts):
         raise CheckError(
-            f"{evaluation.judge.model} has refused all {len(verdicts)} requests of "
-            f"{evaluation.benchmark.name} ({verdicts[0].refusal}): name another judge, or have "
-            "this one asked again with --set judge.retry_refused=true"
+            f"{evaluation.judge.model} refused all {len(verdicts)} requests of "
+            f"{evaluation.benchmark.name} ({verdicts[0].refusal}): name another judge, or ask "
+            "this one again with --set judge.retry_refused=true"
         )
     if verdicts and all(verdict.parsed is None for verdict in verdicts):
         raise CheckError(
             f"{evaluation.judge.model} answers, but none of its {len(verdicts)} replies can be "
-            f"read by the rule of {evaluation.benchmark.name}: name a judge that fits the protocol "
-            "(does it give the log-probabilities that are asked for?), or ask this one again with "
-            "--set judge.unparsed_attempts=9"
+            f"parsed by the rule of {evaluation.benchmark.name}: name a judge that fits the "
+            "protocol (does it return the requested log-probabilities?), or ask this one again "
+            "with --set judge.unparsed_attempts=9"
         )
 
 
@@ -186,7 +185,11 @@ def _graded(
 
 
 def typical_requests(benchmark: Benchmark) -> Sequence[JudgeRequest] | None:
-    """Return what a judge would be asked about a contestant; None where that is not known here."""
+    """Return the requests about a contestant as long as the baseline, before it has answered.
+
+    None if the benchmark publishes no baseline answers or its data is missing. The baseline's own
+    answers serve as the contestant's: about as long, and to the same prompts.
+    """
     try:
         baseline = benchmark.baseline_answers()
         if baseline is None:
@@ -197,8 +200,14 @@ def typical_requests(benchmark: Benchmark) -> Sequence[JudgeRequest] | None:
         return None
 
 
+def run_of(policy: PolicySource | None) -> Mapping[str, Any] | None:
+    """Return the training run that a policy comes from; None if it was not trained here."""
+    return policy.run() if isinstance(policy, TrainedPolicySource) else None
+
+
 def build_result(
-    benchmark: Benchmark,
+    benchmark: str,
+    sources: Mapping[str, str],
     graded: Graded,
     score: Score,
     *,
@@ -210,10 +219,10 @@ def build_result(
     hours: Mapping[str, Hours] | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Put together what is filed of a contestant."""
+    """Return the result of a contestant on a benchmark; `sources` are sha256 by name."""
     lengths = [len(answer.text) for answer in graded.answers]
     return Result(
-        benchmark=benchmark.name,
+        benchmark=benchmark,
         label=graded.label,
         baseline=graded.baseline_label,
         judge=graded.judge,
@@ -229,7 +238,7 @@ def build_result(
         versions=installed_versions(),
         answers_sha256=digest([[a.prompt_id, a.text] for a in graded.answers]),
         judge_settings=dict(judge_settings or {}),
-        sources=dict(benchmark.sources()),
+        sources=dict(sources),
         generation=dict(generation or {}),
         usage=usage,
         hours=hours,
@@ -243,22 +252,22 @@ def annotate_score(
     missing: int = 0,
     findings: Sequence[input_audit.AuditFinding] = (),
 ) -> Score:
-    """Add what the audit and the screen have found to what a reader must know."""
+    """Return the score with notes on dropped prompts, refusals, the audit and the screen."""
     signs = gaming.screen(graded, score.estimates)
-    notices = [f"{missing} prompts are without an answer and are left out"] if missing else []
+    notices = [f"{missing} prompts without an answer are dropped"] if missing else []
     notices += refusal_notes(graded)
     notes = (*score.notes, *notices, *(f.message for f in findings), *gaming.notes(signs))
     return replace(score, notes=notes, details={**score.details, "screen": signs})
 
 
 def refusal_notes(graded: Graded) -> list[str]:
-    """Say how many requests the judge's server would not take, and why."""
+    """Return a note on the requests that the judge's server refused, with the commonest reasons."""
     reasons = Counter(v.refusal for v in graded.verdicts if v.refusal)
     if not reasons:
         return []
     common = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(MAX_REASONS))
     return [
         f"{reasons.total()} of {len(graded.verdicts)} requests were refused by the judge's server "
-        f"({common}): where they have no verdict they are left out; have them asked again, e.g. "
-        "of a server with a longer context, with --set judge.retry_refused=true"
+        f"({common}); comparisons without a verdict are dropped. Ask again, e.g. a server with a "
+        "longer context, with --set judge.retry_refused=true"
     ]

@@ -1,4 +1,4 @@
-"""Tasks with known answers: a policy takes them, nobody judges, and a result is filed."""
+"""Run tasks with known answers: a policy answers, no judge is asked, and a result is written."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 from harness.core.hours import ANSWERING, TRAINING, Hours, compute_hours
 from harness.core.seeds import digest
 from harness.core.stages import Stage
-from harness.core.versions import installed_versions
 from harness.core.workspace import Result, Workspace, write_result
 from harness.errors import ConfigError
-from harness.protocols import GenerationEngine, PolicySource, TaskSuite, TrainedPolicySource
-from harness.types import Graded, Score
+from harness.evaluation.run import build_result, run_of
+from harness.protocols import GenerationEngine, PolicySource, TaskSuite
+from harness.types import Graded
 
 
 @dataclass(frozen=True)
 class TaskRun:
-    """Who takes which tasks, and what generates."""
+    """A policy on a suite of tasks, and the engine that generates."""
 
     suite: TaskSuite
     policy: PolicySource | None
@@ -27,41 +27,38 @@ class TaskRun:
 
     @property
     def required_policy(self) -> PolicySource:
-        """The policy.
+        """The policy that answers the tasks.
 
         Raises:
-            ConfigError: there is none.
+            ConfigError: no policy is given.
         """
         if self.policy is None:
-            raise ConfigError(
-                f"{self.suite.name} needs a policy to ask: name one with --policy or --run"
-            )
+            raise ConfigError(f"{self.suite.name} needs a policy: name it with --policy or --run")
         return self.policy
 
 
 def run_tasks(task_run: TaskRun, workspace: Workspace) -> Result:
-    """Have a policy take the tasks that it has not taken yet, and file the result.
+    """Run the tasks that are not cached for this policy, and write the result.
 
     Raises:
-        ConfigError: nothing says who is asked, or the engine does not fit.
-        AssetError: a task's data cannot be had; the tasks before it are kept.
-        StoreError: a store cannot be used.
-        CheckError: a task is not what the configuration states.
+        ConfigError: no policy is given, or the engine cannot run the tasks.
+        AssetError: a task's data cannot be loaded; the tasks before it are cached.
+        StoreError: a store cannot be read or written.
+        CheckError: a task differs from what the configuration states.
     """
     policy, suite = task_run.required_policy, task_run.suite
     workspace.stages.materialize(policy.weights())
-    store = replace(workspace, isolate=False).stages  # the tasks have a process of their own
+    store = replace(workspace, isolate=False).stages  # each task starts a process itself
     with suite.stages(policy, task_run.engine) as stages:
         folders = [Path(store.materialize(stage).path) for stage in stages]
-    label, score = task_run.label or policy.name, suite.score(folders)
-    result = _build_result(task_run, folders, label, score)
-    graded = Graded(label, "", (), (), (), baseline_label="")
+    graded = Graded(task_run.label or policy.name, "", (), (), (), baseline_label="")
+    result = _build_result(task_run, graded, folders)
     write_result(workspace, result, graded, suite.files(folders))
     return result
 
 
 def plan_tasks(task_run: TaskRun, workspace: Workspace) -> list[tuple[Stage, Path | None]]:
-    """Return the stages that it takes, each with its directory if it stands; make nothing."""
+    """Return the stages of a run, each with its directory if cached; run nothing."""
     with task_run.suite.stages(task_run.required_policy, task_run.engine) as stages:
         paths = {
             stage: path
@@ -71,35 +68,25 @@ def plan_tasks(task_run: TaskRun, workspace: Workspace) -> list[tuple[Stage, Pat
     return list(paths.items())
 
 
-def _build_result(task_run: TaskRun, folders: Sequence[Path], label: str, score: Score) -> Result:
-    suite, policy = task_run.suite, task_run.required_policy
-    sources = dict(suite.sources(folders))
-    return Result(
-        benchmark=suite.name,
-        label=label,
-        baseline="",
-        judge="",
-        judges_served=(),
-        score=score,
-        answers=0,
-        missing=0,
-        mean_length=None,
-        finish_reasons={},
-        truncated=None,
-        requests=0,
-        new_requests=0,
-        versions={**installed_versions(), **suite.versions(folders)},
-        answers_sha256=digest([dict(item) for item in score.items]),
-        judge_settings={},
-        sources=sources,
+def _build_result(task_run: TaskRun, graded: Graded, folders: Sequence[Path]) -> Result:
+    suite = task_run.suite
+    score = suite.score(folders)
+    result = build_result(
+        suite.name,
+        suite.sources(folders),
+        graded,
+        score,
         generation={"tasks": dict(suite.facts(folders))},
         hours=_total_hours(folders),
-        run=policy.run() if isinstance(policy, TrainedPolicySource) else None,
+        run=run_of(task_run.policy),
     )
+    versions = {**result.versions, **suite.versions(folders)}
+    items_sha256 = digest([dict(item) for item in score.items])
+    return replace(result, versions=versions, answers_sha256=items_sha256)
 
 
 def _total_hours(folders: Sequence[Path]) -> dict[str, Hours] | None:
-    """Return the hours of training, which the tasks share, and of all tasks; None: not known."""
+    """Return the hours of training, which the tasks share, and of all tasks; None if unknown."""
     by_task = [compute_hours(folder) for folder in folders]
     known = [hours for hours in by_task if hours is not None]
     if len(known) < len(by_task):

@@ -1,4 +1,4 @@
-"""Verdicts that stand in a file become scores, and results of the workspace."""
+"""Score verdicts that are read from files, and write them to the workspace as results."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 
 from harness.core.workspace import Workspace, read_graded, result_path, write_files, write_result
 from harness.errors import AssetError, InputError
-from harness.evaluation import run
-from harness.evaluation.run import annotate_score
+from harness.evaluation.run import annotate_score, build_result
 from harness.evaluation.submissions import all_turns
 from harness.protocols import Benchmark
 from harness.types import Graded, Score
@@ -17,20 +16,20 @@ from harness.types import Graded, Score
 
 @dataclass(frozen=True)
 class ScoredSubmission:
-    """A contestant of a file."""
+    """A contestant of a file, and its score."""
 
     graded: Graded
     score: Score
     missing: int
-    """Prompts of the benchmark that the file holds nothing of."""
+    """Prompts of the benchmark with neither an answer nor a verdict in the file."""
 
 
 def score_file(benchmark: Benchmark, path: Path) -> list[ScoredSubmission]:
     """Score every contestant of a file with verdicts.
 
     Raises:
-        InputError: the file does not fit, or holds no contestant.
-        CheckError: a contestant has no verdict that could be read.
+        InputError: the file does not fit the benchmark, or holds no contestant.
+        CheckError: none of a contestant's verdicts could be parsed.
     """
     graded = benchmark.read_verdicts(path)
     if not graded:
@@ -45,9 +44,9 @@ def score_file(benchmark: Benchmark, path: Path) -> list[ScoredSubmission]:
 
 
 def count_unanswered(benchmark: Benchmark, graded: Graded) -> int:
-    """Count the benchmark's prompts that a file holds nothing of.
+    """Count the benchmark's prompts with neither an answer nor a verdict.
 
-    None are counted where it is about other prompts altogether, or the protocol data is not there.
+    The count is 0 if no prompt is the benchmark's, or if the protocol data is missing.
     """
     try:
         prompt_ids = {prompt.id for prompt in all_turns(benchmark, None)}
@@ -62,30 +61,29 @@ def count_unanswered(benchmark: Benchmark, graded: Graded) -> int:
 def import_file(
     benchmark: Benchmark, path: Path, workspace: Workspace, only: str | None = None
 ) -> list[Path]:
-    """File every contestant of a file (or the one named) as a result; return where they lie.
+    """Write a result for every contestant of a file, or for `only` one; return the paths.
 
     Raises:
-        InputError: the file does not fit, or has no contestant of that name.
+        InputError: the file does not fit the benchmark, or has no contestant called `only`.
         StoreError: the workspace cannot be written.
     """
     paths = []
     for submission in select_submissions(path, score_file(benchmark, path), only):
-        result = run.build_result(
-            benchmark, submission.graded, submission.score, missing=submission.missing
+        graded, score = submission.graded, submission.score
+        result = build_result(
+            benchmark.name, benchmark.sources(), graded, score, missing=submission.missing
         )
-        paths.append(
-            write_result(workspace, result, submission.graded, benchmark.files(submission.graded))
-        )
+        paths.append(write_result(workspace, result, graded, benchmark.files(graded)))
     return paths
 
 
 def select_submissions(
     path: Path, scored: Sequence[ScoredSubmission], only: str | None
 ) -> list[ScoredSubmission]:
-    """Return the contestant that is named, or all where none is.
+    """Return the contestant called `only`, or all of them.
 
     Raises:
-        InputError: there is none of that name.
+        InputError: no contestant is called so.
     """
     matches = [submission for submission in scored if only in (None, submission.graded.label)]
     if not matches:
@@ -95,15 +93,15 @@ def select_submissions(
 
 
 def export(benchmark: Benchmark, workspace: Workspace, label: str, folder: Path) -> list[Path]:
-    """Write a result's answers and verdicts in the protocol's own formats; return the files.
+    """Write a result's answers and verdicts in the protocol's own formats; return the paths.
 
     Raises:
-        InputError: there is no such result.
+        InputError: the workspace has no such result.
         StoreError: the folder cannot be written.
     """
     path = result_path(workspace, benchmark.name, label)
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none"
-        raise InputError(f"no result of {label!r} on {benchmark.name}; there are: {names}")
+        raise InputError(f"no result of {label!r} on {benchmark.name}; results: {names}")
     graded = read_graded(path)
     return write_files(folder, benchmark.files(graded))

@@ -20,7 +20,7 @@ EstimateData = dict[str, float | None]
 PERCENT = 100.0
 COST_LABELS = {
     "calls": "calls",
-    "unread": "of them not read",
+    "unparsed": "of them unparsed",
     "failed": "of them without a reply",
     "prompt_tokens": "tokens asked",
     "completion_tokens": "tokens answered",
@@ -74,7 +74,7 @@ def _row(row: Data, metrics: Sequence[str]) -> dict[str, Any]:
     sides = {name: row.get(name) or {} for name in metrics}
     return {
         "label": _text(row["label"]),
-        "unread": int(row["unread"]),
+        "unread": int(row["unparsed"]),
         "figures": {
             name: {side: _estimate(estimates.get(side)) for side in ("old", "new")}
             for name, estimates in sides.items()

@@ -93,8 +93,8 @@ def test_a_policy_takes_local_tasks_and_finished_ones_are_kept(tasks, tiny_polic
     assert "lm-eval's own_writing has version 2.0" in stopped.stderr
     done = run(bench(tmp_path, tasks), tiny_policy, tmp_path / "runs", "--label", "tiny")
     assert done.returncode == 0, done.stderr
-    assert "choice: made in" in stopped.stderr
-    assert "choice: made in" not in done.stderr  # what was finished is not done again
+    assert "choice: done in" in stopped.stderr
+    assert "choice: done in" not in done.stderr  # what was finished is not done again
     result = json.loads((tmp_path / "runs/results/academic/tiny.json").read_text())
     items = json.loads((tmp_path / "runs/results/academic/tiny/items.json").read_text())
     assert (result["judge"], result["requests"], result["usage"]) == ("", 0, None)  # nobody judges
@@ -129,13 +129,13 @@ def test_a_dry_run_lists_the_papers_six_tasks_and_takes_none(tiny_policy, tmp_pa
     assert done.returncode == 0, done.stderr
     for name in ("ifeval", "gpqa", "mmlu", "hellaswag", "truthfulqa", "gsm8k"):
         assert f"· {name}  " in done.stdout + done.stderr
-    assert "0 of 6 stages stand, 6 would run" in done.stdout + done.stderr
+    assert "0 of 6 stages are cached, 6 would run" in done.stdout + done.stderr
     assert not (tmp_path / "runs/results").exists()
 
 
 def test_what_is_about_judges_is_refused(tiny_policy, tmp_path):
     done = run(Path("academic"), tiny_policy, tmp_path / "runs", "--judge", "gpt-4")
-    assert "nobody judges and the policy itself is asked, so leave out --judge" in done.stderr
+    assert "the policy itself answers: omit --judge" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["score", "import", "export", "verify"])

@@ -87,5 +87,5 @@ def test_the_same_command_again_makes_and_asks_nothing(tmp_path):
     process = demo(tmp_path, "--quick")
     out, err = process.communicate(timeout=300)
     assert out == first
-    assert "made in" not in err
+    assert "done in" not in err
     assert all(data["new_requests"] == 0 for data in results(tmp_path).values())

@@ -38,7 +38,7 @@ def test_annotations_are_scored(run, annotations):
     shown = run("score", "alpaca-eval", annotations, "--set", "score.rounds=20")
     assert "win_rate 15.73" in shown
     assert "length_controlled_win_rate 25.25" in shown
-    assert "asked 805  judged 805  unread 0" in shown
+    assert "asked 805  judged 805  unparsed 0" in shown
     (data,) = json.loads(
         run("score", "alpaca-eval", annotations, "--set", "score.C=0.3594", "--json")
     )
@@ -93,12 +93,12 @@ def test_a_figure_that_is_not_as_published_is_an_error(run, shared, tmp_path, mo
     (folder / "battles/dw_0815.jsonl.gz").symlink_to(source / "dw_0815.jsonl.gz")
     table = (source / "dw_0815.csv").read_text().replace("52.88", "53.88")
     (folder / "battles/dw_0815.csv").write_text(table)
-    with pytest.raises(CheckError, match=r"1 figures are not as published: .*llama3_70b score"):
+    with pytest.raises(CheckError, match=r"1 figures differ from the published ones: .*llama3_70b score"):
         run("verify", "arena-hard", "--assets", copied)
 
 
 def test_what_was_never_published_cannot_be_verified(run):
-    with pytest.raises(ConfigError, match="nothing was published of toy-labels"):
+    with pytest.raises(ConfigError, match="toy-labels has no published figures"):
         run("verify", "toy-labels")
 
 

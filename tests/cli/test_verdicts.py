@@ -41,20 +41,20 @@ def test_what_is_there_is_listed(run):
 
 
 def test_damage_is_told_and_mended(run, path):
-    assert "2 attempts are whole, 0 faults" in run("verdicts", "verify")
+    assert "2 attempts are intact, 0 faults" in run("verdicts", "verify")
     data = bytearray(path.read_bytes())
     data[data.index(b'{"a": 1}') + 6] ^= 1
     path.write_bytes(data)
     with pytest.raises(StoreError, match="harness verdicts repair"):
         run("verdicts", "verify")
     assert "1 attempts kept" in run("verdicts", "repair")
-    assert "1 attempts are whole, 0 faults" in run("verdicts", "verify")
+    assert "1 attempts are intact, 0 faults" in run("verdicts", "verify")
 
 
 @pytest.mark.usefixtures("path")
 def test_verdicts_go_out_and_come_in(run, tmp_path):
     assert "2 attempts written" in run("verdicts", "export", tmp_path / "out.jsonl.gz")
-    assert "0 attempts added, 2 were there" in run("verdicts", "import", tmp_path / "out.jsonl.gz")
+    assert "0 attempts added, 2 already stored" in run("verdicts", "import", tmp_path / "out.jsonl.gz")
 
 
 def test_the_terms_of_an_evaluation_reach_the_judge(run, shared, monkeypatch):

@@ -98,7 +98,7 @@ def test_a_policys_answers_are_judged_and_shown(run):
         shown = run(*options)
         data = json.loads(run(*options, "--json"))
     assert shown.startswith("mine on toy-weighted, judged by toy-judge\n  win_rate ")
-    assert "asked 8  judged 8  unread 0" in shown
+    assert "asked 8  judged 8  unparsed 0" in shown
     assert (data["label"], data["new_requests"]) == ("mine", 0)
     assert data["path"].endswith("results/toy-weighted/mine.json")
 
@@ -107,7 +107,7 @@ def test_a_policys_answers_are_judged_and_shown(run):
     ("options", "error", "message"),
     [
         (("--policy", "a", "--run", "b"), ConfigError, "one of them"),
-        ((), ConfigError, "an answers file or a policy"),
+        ((), ConfigError, "either an answers file or a policy"),
         (("--answers", "/nope.json"), InputError, "does not exist"),
         (("--answers", "x", "--assets", "/nope"), AssetError, "harness assets pull alpaca_eval"),
         (("--answers", "x", "--judge", "nope"), ConfigError, "no judge called 'nope'"),

@@ -231,8 +231,8 @@ def test_a_judge_whose_replies_say_nothing_makes_no_figure(evaluation, client, w
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"policy": None}, "an answers file or a policy"),
-        ({"answers": "x.json"}, "an answers file or a policy"),
+        ({"policy": None}, "either an answers file or a policy"),
+        ({"answers": "x.json"}, "either an answers file or a policy"),
         ({"engine": None}, "name an engine with --engine"),
     ],
 )
@@ -251,7 +251,7 @@ def test_missing_answers_are_left_out_of_both_sides_and_told(evaluation, workspa
         evaluate(part, workspace)
     result = evaluate(change(part, allow_missing=True), workspace)
     assert (result.answers, result.missing, len(result.score.items)) == (COUNT - 3, 3, COUNT - 3)
-    assert "3 prompts are without an answer and are left out" in result.score.notes
+    assert "3 prompts without an answer are dropped" in result.score.notes
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_a_file_becomes_a_result_and_leaves_again(alpaca, shared, workspace, tmp
         2,
         0,
     )
-    assert "2 prompts are without an answer and are left out" in result.score.notes
+    assert "2 prompts without an answer are dropped" in result.score.notes
     assert result.score.estimates == score.estimates
     assert result.score.details["length_controlled_win_rate"]["difficulty_by"] == "instruction"
     assert result.sources["alpaca_eval_clf.txt"]
@@ -59,7 +59,7 @@ def test_every_contestant_of_a_battles_file_is_filed(arena, shared, workspace):
 
 
 def test_an_export_of_what_is_not_there_is_told(arena, workspace, tmp_path):
-    with pytest.raises(InputError, match=r"no result of 'x' on arena-hard; there are: none"):
+    with pytest.raises(InputError, match=r"no result of 'x' on arena-hard; results: none"):
         export(arena, workspace, "x", tmp_path)
 
 

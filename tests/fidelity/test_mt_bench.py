@@ -146,7 +146,7 @@ def test_what_a_file_does_not_hold_is_told(bench, tmp_path, rows):
     shown = len(contestant.graded.answers) - 100
     assert contestant.score.notes == (
         f"{shown} answers were not judged",
-        f"{60 - shown} prompts are without an answer and are left out",
+        f"{60 - shown} prompts without an answer are dropped",
     )
     assert shown > 0
     assert contestant.missing == 60 - shown

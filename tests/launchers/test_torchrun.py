@@ -40,7 +40,7 @@ def test_two_machines_make_the_stages_that_one_makes(whole, by_one):
 def test_one_process_tells_the_user(whole):
     _, told = whole
     assert sorted("run 'method': " in text for text in told) == [False, True]
-    assert sum(text.count("generate: made in") for text in told) == 1
+    assert sum(text.count("generate: done in") for text in told) == 1
 
 
 @pytest.mark.parametrize("rank", KILLED)

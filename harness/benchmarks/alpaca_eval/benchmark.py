@@ -90,6 +90,10 @@ class AlpacaEval(Component):
     both_orders: bool = False
     """Judge every pair in both orders and take the mean: twice the cost, no position bias."""
 
+    def in_both_orders(self) -> AlpacaEval:
+        """Return the benchmark that asks every comparison in both orders."""
+        return self.model_copy(update={"both_orders": True})
+
     def prompts(self) -> list[Prompt]:
         """Return the 805 instructions, with `dataset` and the `baseline`'s name in `meta`.
 

@@ -86,7 +86,11 @@ def bridge() -> dict[str, Any]:
     def told(value: float, reach: float) -> dict[str, float]:
         return {"value": value, "low": value - reach, "high": value + reach, "standard_error": 1.0}
 
-    model = {"label": "a model", "unread": 1, "win_rate": {"old": told(45, 2), "new": told(40, 2)}}
+    model = {
+        "label": "a model",
+        "unparsed": 1,
+        "win_rate": {"old": told(45, 2), "new": told(40, 2)},
+    }
     again = {"requests": 20, "mean_difference": told(0.1, 0.05)}
     return {
         "from": "judge-1",
