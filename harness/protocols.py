@@ -122,11 +122,11 @@ class GenerationEngine(Protocol):
 
 
 @runtime_checkable
-class ChosenEngine(Protocol):
-    """An engine that `engine: auto` chose."""
+class SelectableEngine(Protocol):
+    """An engine that `engine: auto` can select."""
 
     selection_reason: str
-    """Why this engine was chosen, for the user."""
+    """Why it was selected; empty if the user named it."""
 
 
 @runtime_checkable

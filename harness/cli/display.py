@@ -85,11 +85,11 @@ def default_run_name(name: str) -> str:
 
 def describe_engine(engine: object) -> str:
     """Return the engine's name and, if `auto` chose it, the reason."""
-    from harness.protocols import ChosenEngine
+    from harness.protocols import SelectableEngine
 
     name = type(engine).__name__.removesuffix("Engine").lower()
-    reason = f" ({engine.selection_reason})" if isinstance(engine, ChosenEngine) else ""
-    return f"engine: {name}{reason}"
+    reason = engine.selection_reason if isinstance(engine, SelectableEngine) else ""
+    return f"engine: {name}{f' ({reason})' if reason else ''}"
 
 
 def plan_data(stages: StagePlan) -> list[dict[str, Any]]:

@@ -92,7 +92,7 @@ def test_a_policys_answers_are_judged_and_shown(run):
     options += ("--engine", "parrot", "--set", "count=8", "--set", "judge.concurrency=2")
     planned = run(*options, "--dry-run")
     assert "0 of 2 stages are cached, 2 would run." in planned
-    assert "once the answers are there" in planned
+    assert "once the answers exist" in planned
     with serving(judge.grade, model=judge.MODEL) as url:
         options += ("--base-url", url, "--label", "mine")
         shown = run(*options)
