@@ -226,14 +226,6 @@ class Benchmark(VerdictParser, Protocol):
 
 
 @runtime_checkable
-class PublishedScores(Protocol):
-    """A benchmark with published figures whose verdicts are part of the protocol data."""
-
-    def published(self) -> Iterator[PublishedFigure]:
-        """Yield every published figure beside its recomputed value."""
-
-
-@runtime_checkable
 class SwappableBenchmark(Protocol):
     """A benchmark that can show the judge every pair of answers in both orders."""
 
