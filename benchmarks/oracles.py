@@ -2,9 +2,9 @@
 
     python benchmarks/oracles.py [--prompts 4] [--samples 8] [--responses 1] [--json FILE]
 
-Packed is what the oracle does: no padding, a prompt once for its K responses, the head at last
-tokens only. Padded is the model's own forward on batches of 8 rows of like length. One thread, both
-in one process in turn; of all rounds the least processor time counts.
+Packed is the oracle's way: no padding, one forward pass over a prompt for its K responses, the head
+at last tokens only. Padded is the model's own forward pass on batches of 8 rows of similar length.
+One thread, both in one process in turn; the least CPU time of all rounds counts.
 """
 
 import argparse
@@ -18,10 +18,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 PROMPT, RESPONSE, BATCH = 200, 275, 8
 
 
-def drawn(prompts, samples, vocabulary, responses=1):
-    """Rows with log-normal lengths, K in succession that begin with the same prompt.
+def random_rows(prompts, samples, vocabulary, responses=1):
+    """Return rows of log-normal lengths, K in succession with the same prompt.
 
-    A row of two responses is a question to a pair model; a tournament's first round asks K.
+    A row of two responses is a pair model's input; a tournament's first round has K.
     """
     import numpy as np
 
@@ -31,15 +31,15 @@ def drawn(prompts, samples, vocabulary, responses=1):
         length = int(np.clip(rng.lognormal(np.log(median), 0.3), 16, 2 * median))
         return rng.integers(4, vocabulary, length).tolist()
 
-    asked = [tokens(PROMPT) for _ in range(prompts)]
+    prompt_rows = [tokens(PROMPT) for _ in range(prompts)]
     return [
         (str(i), [*prompt, *(t for _ in range(responses) for t in tokens(RESPONSE))])
-        for i, prompt in enumerate(asked)
+        for i, prompt in enumerate(prompt_rows)
         for _ in range(samples)
     ]
 
 
-def built():
+def random_model():
     import torch
     from transformers import LlamaConfig, LlamaForSequenceClassification
 
@@ -62,9 +62,10 @@ def packed(model, rows):
     from harness.oracles.hidden_states import StateRequest, hidden_states
     from harness.oracles.reward_model import reward
 
-    asked = [StateRequest(row, about, (len(row) - 1,)) for about, row in rows]
-    told = {place: reward(model, state[0]) for place, state in hidden_states(model, asked, 8192)}
-    return [told[place] for place in range(len(rows))]
+    requests = [StateRequest(row, prompt, (len(row) - 1,)) for prompt, row in rows]
+    states = hidden_states(model, requests, 8192)
+    rewards = {index: reward(model, state[0]) for index, state in states}
+    return [rewards[index] for index in range(len(rows))]
 
 
 def padded(model, rows):
@@ -72,32 +73,32 @@ def padded(model, rows):
 
     model.set_attn_implementation("sdpa")
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][1]))
-    told = {}
+    rewards = {}
     for start in range(0, len(order), BATCH):
-        part = order[start : start + BATCH]
-        width = max(len(rows[i][1]) for i in part)
-        ids = torch.tensor([rows[i][1] + [0] * (width - len(rows[i][1])) for i in part])
+        batch = order[start : start + BATCH]
+        width = max(len(rows[i][1]) for i in batch)
+        ids = torch.tensor([rows[i][1] + [0] * (width - len(rows[i][1])) for i in batch])
         with torch.inference_mode():
             logits = model(ids, attention_mask=(ids != 0).long(), use_cache=False).logits
-        told |= dict(zip(part, logits[:, 0].tolist(), strict=True))
-    return [told[place] for place in range(len(rows))]
+        rewards |= dict(zip(batch, logits[:, 0].tolist(), strict=True))
+    return [rewards[index] for index in range(len(rows))]
 
 
-def timed(function, *given):
-    begun = time.process_time()
-    told = function(*given)
-    return time.process_time() - begun, told
+def time_call(function, *arguments):
+    start = time.process_time()
+    result = function(*arguments)
+    return time.process_time() - start, result
 
 
-def measured(args):
-    """Return the least processor time of each way, and how far their rewards lie apart."""
-    model, rows = built(), drawn(args.prompts, args.samples, 3200, args.responses)
-    found = {packed: [], padded: []}
+def measure(args):
+    """Return the least CPU time of each way, and the largest difference of their rewards."""
+    model, rows = random_model(), random_rows(args.prompts, args.samples, 3200, args.responses)
+    runs = {packed: [], padded: []}
     for _ in range(args.rounds):
-        for way, times in found.items():
-            times.append(timed(way, model, rows))
-    ours, theirs = (min(times)[0] for times in found.values())
-    both = zip(found[packed][0][1], found[padded][0][1], strict=True)
+        for score, times in runs.items():
+            times.append(time_call(score, model, rows))
+    ours, theirs = (min(times)[0] for times in runs.values())
+    both = zip(runs[packed][0][1], runs[padded][0][1], strict=True)
     return {
         "packed_seconds": ours,
         "padded_seconds": theirs,
@@ -112,13 +113,13 @@ def main(arguments=None):
     parser.add_argument("--samples", type=int, default=8)
     parser.add_argument("--responses", type=int, default=1, help="in a row; 2: a pair model's")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--json", type=Path, help="write the results here")
     args = parser.parse_args(arguments)
-    told = measured(args)
-    for name, value in told.items():
+    results = measure(args)
+    for name, value in results.items():
         print(f"{name.replace('_', ' '):20} {value:.3g}")
     if args.json:
-        args.json.write_text(json.dumps(told, indent=1) + "\n")
+        args.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":

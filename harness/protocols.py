@@ -255,10 +255,7 @@ class Launcher(Protocol):
 
 @runtime_checkable
 class RunLauncher(Protocol):
-    """A launcher that has a whole run elsewhere, or in processes that began it together."""
-
-    is_leader: bool
-    """Whether this process is the one that tells the user how the run goes."""
+    """A launcher that runs a whole run elsewhere, e.g. in a job of a cluster."""
 
     def launch(
         self,
@@ -407,7 +404,7 @@ class KeepsPolicy(Protocol):
 class KeepsWeights(Protocol):
     """An oracle that can keep its weights from one question to the next."""
 
-    def kept(self) -> AbstractContextManager[None]:
+    def keep_loaded(self) -> AbstractContextManager[None]:
         """Keep them until the context is left."""
 
 

@@ -60,8 +60,7 @@ def command(
 
     spec = construct(TrainSpec, load("train", name, with_launcher(launcher, overrides)))
     workspace = open_workspace(root)
-    if is_leader(spec):
-        notify(f"{spec.method} · {display.describe_engine(spec.engine)}")
+    notify(f"{spec.method} · {display.describe_engine(spec.engine)}")
     if dry_run:
         stages = schedule.plan(spec, workspace)
         cost = estimate.estimate_training(spec, build(load("gpu", gpu), "gpu"), gpus)
@@ -72,20 +71,13 @@ def command(
             display.print_cost(cost)
         return
     record = launch_training(spec, workspace, run_name or display.default_run_name(name))
-    if record is None or not is_leader(spec):
+    if record is None:
         return
     if as_json:
         print_json(vars(record))
     else:
         notify(f"run {record.name!r}: {record.policies[-1]}")
         notify(f"next: harness eval --bench BENCH --run {record.name}")
-
-
-def is_leader(spec: TrainSpec) -> bool:
-    """Whether this process reports to the user: the first of those that run the same command."""
-    from harness.protocols import RunLauncher
-
-    return not isinstance(spec.launcher, RunLauncher) or spec.launcher.is_leader
 
 
 def launch_training(spec: TrainSpec, workspace: Workspace, name: str) -> Run | None:

@@ -19,7 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from harness.core.retired import new_key, new_use
+from harness.core.retired import config_replacement, new_key, new_use
 from harness.errors import ConfigError
 
 C = TypeVar("C")
@@ -71,6 +71,8 @@ def find(kind: str, name: str) -> Path:
     for root in roots():
         if (path := root / kind / f"{name}.yaml").is_file():
             return path
+    if replacement := config_replacement(kind, name):
+        raise ConfigError(f"the {kind} {name!r} was removed: {replacement}")
     raise ConfigError(f"no {kind} called {name!r}{suggest(name, names(kind))}")
 
 

@@ -80,11 +80,27 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "reading": ("forward_utilization",),
     "shown": ("long_run_samples",),
     "track": ("tracker",),
+    "tasks": ("workers_per_node",),
     "training": ("training_utilization",),
+    "unread": ("max_unparsed",),
     "unread_attempts": ("unparsed_attempts",),
     "usual_judge": ("default_judge",),
 }
 """What a key may be called now; which of the names it is depends on the component."""
+
+_CONFIGS: Mapping[str, str] = {
+    "launcher/torchrun": (
+        "start a Ray cluster on the machines (`ray start`) and use --launcher ray, or use "
+        "--launcher slurm, which starts one in its job; on one machine --launcher local runs "
+        "torchrun itself"
+    ),
+}
+"""What to use instead of a configuration (`kind/name`) that was removed."""
+
+
+def config_replacement(kind: str, name: str) -> str | None:
+    """Return what to use instead of a configuration; None if it was never there."""
+    return _CONFIGS.get(f"{kind}/{name}")
 
 
 def new_use(use: str) -> str | None:

@@ -1,4 +1,4 @@
-"""A worker's error as plain data, for the process that waits for it."""
+"""A worker's error as plain data, for the process that waits for the worker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness import errors
 from harness.core.io import write_atomically
 from harness.errors import HarnessError
 
-FAILURE = "failure.json"
+ERROR_FILE = "error.json"
 
 
 def to_data(error: HarnessError) -> dict[str, str]:
@@ -19,24 +19,24 @@ def to_data(error: HarnessError) -> dict[str, str]:
 
 
 def from_data(data: Mapping[str, str]) -> HarnessError:
-    """Return the error that was told."""
+    """Return the error of `to_data`; an unknown class becomes HarnessError."""
     kind: type[HarnessError] = getattr(errors, data["kind"], HarnessError)
     return kind(data["message"])
 
 
 def write(directory: Path, error: HarnessError) -> None:
-    """Leave an error in a folder."""
-    write_atomically(directory / FAILURE, json.dumps(to_data(error)))
+    """Write an error into a directory."""
+    write_atomically(directory / ERROR_FILE, json.dumps(to_data(error)))
 
 
 def clear(directory: Path) -> None:
-    """Remove what an earlier try left."""
-    (directory / FAILURE).unlink(missing_ok=True)
+    """Remove the error of an earlier attempt."""
+    (directory / ERROR_FILE).unlink(missing_ok=True)
 
 
 def read(directory: Path) -> HarnessError | None:
-    """Return the error that lies in a folder, if one does."""
+    """Return the error in a directory, if there is one."""
     try:
-        return from_data(json.loads((directory / FAILURE).read_text(encoding="utf-8")))
+        return from_data(json.loads((directory / ERROR_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return None

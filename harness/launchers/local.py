@@ -1,7 +1,4 @@
-"""This machine: one worker a GPU, or as many as asked for.
-
-Workers on this machine: a process each, with GPUs and a share of the cores of its own.
-"""
+"""This machine: worker processes for shards, and torchrun for a group that trains together."""
 
 from __future__ import annotations
 
@@ -28,40 +25,43 @@ from harness.errors import ConfigError, HarnessError
 from harness.launchers import error_files
 from harness.launchers.group_entry import GROUP_JOB_FILE
 from harness.launchers.scheduler import (
+    SHUTDOWN_SECONDS,
     ShardProgress,
     WorkerEvent,
     WorkerLost,
     WorkerReady,
-    dispatch,
+    run_shards,
 )
 from harness.launchers.shard_entry import write_job
 from harness.types import Advance
 
+CHUNK_BYTES = 65536
+
 
 class LocalLauncher(Component):
-    """Does pieces in this process or by several workers, and together what torchrun starts."""
+    """Runs shards in this process or in several workers, and groups with torchrun."""
 
     shard_size: int = Field(512, gt=0)
-    """How many prompts are sampled or compared, or pairs scored, at a time."""
+    """Prompts that a worker samples or compares, or pairs that it scores, at a time."""
     workers: int | None = Field(None, gt=0)
-    """Processes that take pieces from one queue, each with GPUs of its own; None: as many as there
-    are GPUs for. One does its work in this process."""
+    """Processes that share one queue of shards, each with GPUs of its own; None: as many as there
+    are GPUs for. A single worker is this process."""
     restarts: int = Field(3, ge=0)
-    """How many workers may be started in place of lost ones."""
+    """How many workers may replace lost ones."""
 
     def map_shards(self, job: ShardedJob, advance: Advance) -> None:
-        """Do every piece that does not stand.
+        """Run every missing shard.
 
         Raises:
-            ConfigError: more workers are asked for than there are GPUs for.
-            HarnessError: what a worker raised; a piece ended its worker twice; all are lost.
+            ConfigError: more workers are requested than there are GPUs for.
+            HarnessError: raised by a worker; a shard ended two workers; all workers are lost.
         """
         workers = self._worker_count(job.gpus)
         if workers == 1 or not job.missing():
             run_in_process(job, advance)
             return
         with local_pool(job, worker_environments(workers, job.gpus)) as pool:
-            dispatch(job, pool, workers, self.restarts, advance)
+            run_shards(job, pool, workers, self.restarts, advance)
 
     def _worker_count(self, gpus: int) -> int:
         available = len(visible_gpus())
@@ -75,16 +75,16 @@ class LocalLauncher(Component):
         return self.workers
 
     def processes(self) -> int:
-        """Return one a GPU of this machine, for a training; one where there is none."""
+        """Return the number of processes for a training: one per GPU of this machine, or one."""
         return max(1, len(visible_gpus()))
 
     def run_group(self, job: GroupJob, processes: int) -> None:
-        """Have so many processes of this machine call the task's function.
+        """Call the job's function in each of several processes of this machine.
 
-        All of them end with this process, so that a run that is begun again trains alone.
+        All of them end with this process, so that no training continues beside a resumed one.
 
         Raises:
-            HarnessError: what a process raised; or one was killed.
+            HarnessError: raised by a process, or one was killed.
         """
         error_files.clear(job.directory)
         jobs.write_call(job.directory / GROUP_JOB_FILE, job.run, job.payload)
@@ -103,7 +103,7 @@ class LocalLauncher(Component):
 
 
 def run_in_process(job: ShardedJob, advance: Advance) -> None:
-    """Do every piece that does not stand, in this process."""
+    """Run every missing shard in this process."""
     missing = job.missing()
     advance(sum(job.sizes) - sum(job.sizes[shard] for shard in missing))
     if missing:
@@ -113,31 +113,27 @@ def run_in_process(job: ShardedJob, advance: Advance) -> None:
 
 
 def lost_process_error(processes: int, log_path: Path) -> HarnessError:
-    """Return the error that says that a process ended without a word, and where its last are."""
+    """Return the error for a training process that ended without raising one."""
     return HarnessError(
-        f"one of the {processes} training processes ended without a word: out of memory, or "
-        f"killed? See {log_path}; run the same command again, it goes on from the last checkpoint"
+        f"one of the {processes} training processes ended without an error: out of memory, or "
+        f"killed? See {log_path}; run the same command again, it resumes from the last checkpoint"
     )
-
-
-SHUTDOWN_SECONDS = 10.0
-CHUNK = 65536
 
 
 @dataclass
 class LocalWorkerPool:
-    """Processes that end with this one, spoken to over their pipes."""
+    """Worker processes that end with this one, connected by pipes."""
 
     directory: Path
-    """Where the work is written for them, and their logs lie."""
+    """Holds the job's file and the workers' logs."""
     environments: Sequence[dict[str, str]]
-    """Each worker's variables."""
+    """Environment variables by worker."""
     selector: selectors.BaseSelector
     processes: dict[int, subprocess.Popen[bytes]] = field(default_factory=dict)
     partial_lines: dict[int, bytes] = field(default_factory=dict)
-    """The beginning of a line whose end has not come yet."""
-    ready: set[int] = field(default_factory=set)
-    """Who holds something that must be put away."""
+    """The beginning of a line whose end has not arrived yet."""
+    loaded: set[int] = field(default_factory=set)
+    """Workers that have opened the job and must close it."""
 
     def start(self, worker: int) -> None:
         """Start a worker's process."""
@@ -151,50 +147,50 @@ class LocalWorkerPool:
                 env=self.environments[worker],
             )
         self.processes[worker], self.partial_lines[worker] = process, b""
-        self.ready.discard(worker)
+        self.loaded.discard(worker)
         self.selector.register(cast("IO[bytes]", process.stdout), selectors.EVENT_READ, worker)
 
     def assign(self, worker: int, shard: int) -> None:
-        """Name the piece; a worker that has just ended is noticed by who hears."""
+        """Send a shard's number; the end of a worker that has just died is the next event."""
         if process := self.processes.get(worker):
             with suppress(BrokenPipeError):
                 cast("IO[bytes]", process.stdin).write(b"%d\n" % shard)
 
     def wait_for_events(self) -> list[WorkerEvent]:
-        """Wait until a worker says something, or its pipe ends.
+        """Wait until a worker reports something or its pipe ends.
 
         Raises:
-            HarnessError: what a worker raised.
+            HarnessError: raised by a worker.
         """
         events: list[WorkerEvent] = []
         for key, _ in self.selector.select():
-            worker = key.data
-            if chunk := os.read(key.fd, CHUNK):
-                *lines, self.partial_lines[worker] = (self.partial_lines[worker] + chunk).split(
-                    b"\n"
-                )
-                events += [parse_event(worker, line) for line in lines]
+            if chunk := os.read(key.fd, CHUNK_BYTES):
+                events += self._parse(key.data, chunk)
             else:
                 self.selector.unregister(key.fileobj)
-                events.append(
-                    WorkerLost(worker, describe_exit(wait_or_kill(self.processes.pop(worker))))
-                )
-        self.ready |= {event.worker for event in events if isinstance(event, WorkerReady)}
+                code = wait_or_kill(self.processes.pop(key.data))
+                events.append(WorkerLost(key.data, describe_exit(code)))
+        self.loaded |= {event.worker for event in events if isinstance(event, WorkerReady)}
         return events
 
+    def _parse(self, worker: int, chunk: bytes) -> list[WorkerEvent]:
+        *lines, rest = (self.partial_lines[worker] + chunk).split(b"\n")
+        self.partial_lines[worker] = rest
+        return [parse_event(worker, line) for line in lines]
+
     def log_path(self, worker: int) -> Path:
-        """Return where everything goes that a worker prints."""
+        """Return the file that holds what a worker prints."""
         return self.directory / f"worker-{worker}.log"
 
     def shut_down(self) -> None:
-        """Have every worker put away what it holds, and end."""
+        """Have every worker close the job and end."""
         for process in self.processes.values():
             cast("IO[bytes]", process.stdin).close()
-        for worker in self.ready & set(self.processes):
+        for worker in self.loaded & set(self.processes):
             wait_or_kill(self.processes.pop(worker))
 
     def kill_all(self) -> None:
-        """End whoever is left, at once."""
+        """Kill the workers that are left."""
         while self.processes:
             _, process = self.processes.popitem()
             wait_or_kill(process, timeout=0)
@@ -204,7 +200,7 @@ class LocalWorkerPool:
 def local_pool(
     job: ShardedJob, environments: Sequence[dict[str, str]]
 ) -> Iterator[LocalWorkerPool]:
-    """Yield a crew for the work, of whom nobody outlives the block."""
+    """Yield a pool of worker processes; all of them end with the context."""
     directory = job.directory / "workers"
     write_job(job, directory)
     with selectors.DefaultSelector() as selector:
@@ -217,7 +213,7 @@ def local_pool(
 
 
 def wait_or_kill(process: subprocess.Popen[bytes], timeout: float = SHUTDOWN_SECONDS) -> int:
-    """Return the exit code of a process, which is killed if it takes longer than its patience."""
+    """Return the exit code of a process, which is killed after the timeout (seconds)."""
     try:
         process.wait(timeout)
     except subprocess.TimeoutExpired:
@@ -234,10 +230,10 @@ def describe_exit(code: int) -> str:
 
 
 def parse_event(worker: int, line: bytes) -> WorkerEvent:
-    """Return what a worker said.
+    """Return the event that a worker reports.
 
     Raises:
-        HarnessError: it said what it raised.
+        HarnessError: raised by the worker.
     """
     match json.loads(line):
         case {"advance": int(count)}:
@@ -248,7 +244,7 @@ def parse_event(worker: int, line: bytes) -> WorkerEvent:
 
 
 def worker_environments(workers: int, gpus: int) -> list[dict[str, str]]:
-    """Return the variables of so many workers: so many GPUs each, and their share of the cores."""
+    """Return each worker's environment variables: its `gpus` GPUs and its share of the cores."""
     import torch
 
     visible = visible_gpus()

@@ -1,6 +1,6 @@
-"""One queue of pieces for several workers: whoever is free takes the next, a lost one's goes back.
+"""One queue of shards for several workers: an idle one takes the next, a lost one's goes back.
 
-How workers are started and heard is the crew's; what is done when one is lost is decided here.
+A pool starts the workers and reports their events; what a loss means is decided here.
 """
 
 from __future__ import annotations
@@ -17,19 +17,21 @@ from harness.errors import HarnessError
 from harness.types import Advance
 
 MAX_WORKER_LOSSES = 2
-"""How many workers a piece may cost: after one, chance is to blame; after two, the piece."""
+"""Workers that one shard may cost: the first loss may be chance, the second is the shard's."""
+SHUTDOWN_SECONDS = 10.0
+"""Seconds that workers have to release what they hold."""
 
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """A worker has started, or has finished its piece."""
+    """A worker has started, or has finished its shard."""
 
     worker: int
 
 
 @dataclass(frozen=True)
 class ShardProgress:
-    """A worker has come further with its piece."""
+    """A worker has advanced in its shard."""
 
     worker: int
     count: int
@@ -37,7 +39,7 @@ class ShardProgress:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker is gone."""
+    """A worker has ended without being asked to."""
 
     worker: int
     reason: str
@@ -48,121 +50,122 @@ WorkerEvent = WorkerReady | ShardProgress | WorkerLost
 
 
 class WorkerPool(Protocol):
-    """Workers by number; one that was lost is replaced under its number."""
+    """Numbered workers; a lost one is replaced under its number."""
 
     def start(self, worker: int) -> None:
-        """Start a worker; it is free once it says so."""
+        """Start a worker; a WorkerReady event follows."""
 
     def assign(self, worker: int, shard: int) -> None:
-        """Give a free worker a piece."""
+        """Give an idle worker a shard."""
 
     def wait_for_events(self) -> Sequence[WorkerEvent]:
-        """Wait until a worker says something, or is lost.
+        """Wait until a worker reports something or is lost.
 
         Raises:
-            HarnessError: what a worker raised.
+            HarnessError: raised by a worker.
         """
 
     def log_path(self, worker: int) -> Path:
-        """Return where everything goes that a worker prints."""
+        """Return the file that holds what a worker prints."""
 
 
 @dataclass
-class Queue:
-    """The pieces that are left, and who has which."""
+class ShardQueue:
+    """The shards that are left, and which worker runs which."""
 
-    work: ShardedJob
-    crew: WorkerPool
+    job: ShardedJob
+    pool: WorkerPool
     restarts: int
-    """How many more workers may be started for lost ones."""
+    """How many more workers may replace lost ones."""
     advance: Advance
-    waiting: deque[int]
+    pending: deque[int]
     alive: set[int] = field(default_factory=set)
     idle: set[int] = field(default_factory=set)
-    held: dict[int, int] = field(default_factory=dict)
-    """The piece that each worker at work has."""
-    told: Counter[int] = field(default_factory=Counter)
-    """How far each worker says that its piece is."""
-    deaths: Counter[int] = field(default_factory=Counter)
-    """How many workers each piece has cost."""
-
-    def take(self, event: WorkerEvent) -> None:
-        """Draw the consequence of an event."""
-        match event:
-            case ShardProgress(worker, count):
-                self.told[worker] += count
-                self.advance(count)
-            case WorkerReady(worker):
-                self.held.pop(worker, None)
-                self.told.pop(worker, None)
-                self.idle.add(worker)
-            case WorkerLost(worker, how):
-                self._lose(worker, how)
-        while self.idle and self.waiting:
-            worker = self.idle.pop()
-            self.held[worker] = self.waiting.popleft()
-            self.crew.assign(worker, self.held[worker])
+    running: dict[int, int] = field(default_factory=dict)
+    """Shard by worker."""
+    progress: Counter[int] = field(default_factory=Counter)
+    """How far each worker is in its shard."""
+    losses: Counter[int] = field(default_factory=Counter)
+    """How many workers each shard has cost."""
 
     def start(self, worker: int) -> None:
         """Start a worker."""
         self.alive.add(worker)
-        self.crew.start(worker)
+        self.pool.start(worker)
 
-    def _lose(self, worker: int, how: str) -> None:
-        """Put a lost worker's piece first in the queue, and replace the worker while that may be.
+    def handle(self, event: WorkerEvent) -> None:
+        """Handle an event, and give idle workers the next shards.
 
         Raises:
-            HarnessError: the piece has cost too many workers, or no worker is left.
+            HarnessError: a shard has cost too many workers, or no worker is left.
         """
+        match event:
+            case ShardProgress(worker, count):
+                self.progress[worker] += count
+                self.advance(count)
+            case WorkerReady(worker):
+                self.running.pop(worker, None)
+                self.progress.pop(worker, None)
+                self.idle.add(worker)
+            case WorkerLost(worker, reason):
+                self._replace_worker(worker, reason)
+        while self.idle and self.pending:
+            worker = self.idle.pop()
+            self.running[worker] = self.pending.popleft()
+            self.pool.assign(worker, self.running[worker])
+
+    def _replace_worker(self, worker: int, reason: str) -> None:
         self.alive.discard(worker)
         self.idle.discard(worker)
-        self.advance(-self.told.pop(worker, 0))
-        if (piece := self.held.pop(worker, None)) is not None:
-            self.deaths[piece] += 1
-            if self.deaths[piece] == MAX_WORKER_LOSSES:
-                raise fatal_shard_error(self.work, piece, how, self.crew.log_path(worker))
-            self.waiting.appendleft(piece)
+        self.advance(-self.progress.pop(worker, 0))
+        if (shard := self.running.pop(worker, None)) is not None:
+            self.losses[shard] += 1
+            if self.losses[shard] == MAX_WORKER_LOSSES:
+                raise fatal_shard_error(self.job, shard, reason, self.pool.log_path(worker))
+            self.pending.appendleft(shard)
         if self.restarts:
             self.restarts -= 1
             self.start(worker)
         elif not self.alive:
-            raise all_workers_lost_error(how, self.crew.log_path(worker))
+            raise all_workers_lost_error(reason, self.pool.log_path(worker))
 
 
-def dispatch(
-    work: ShardedJob, crew: WorkerPool, workers: int, restarts: int, advance: Advance
+def run_shards(
+    job: ShardedJob, pool: WorkerPool, workers: int, restarts: int, advance: Advance
 ) -> None:
-    """Have a crew of so many workers do every piece that does not stand.
+    """Run every missing shard on a pool of workers.
+
+    Args:
+        job: what is run.
+        pool: starts the workers.
+        workers: how many; never more than there are missing shards.
+        restarts: how many workers may replace lost ones.
+        advance: called with progress, below 0 where a lost worker's is taken back.
 
     Raises:
-        HarnessError: what a worker raised; a piece ended its worker twice; all workers are lost.
+        HarnessError: raised by a worker; a shard ended two workers; all workers are lost.
     """
-    queue = Queue(work, crew, restarts, advance, deque(work.missing()))
-    advance(sum(work.sizes) - sum(work.sizes[piece] for piece in queue.waiting))
-    for worker in range(min(workers, len(queue.waiting))):
+    queue = ShardQueue(job, pool, restarts, advance, deque(job.missing()))
+    advance(sum(job.sizes) - sum(job.sizes[shard] for shard in queue.pending))
+    for worker in range(min(workers, len(queue.pending))):
         queue.start(worker)
-    while queue.waiting or queue.held:
-        for event in crew.wait_for_events():
-            queue.take(event)
+    while queue.pending or queue.running:
+        for event in pool.wait_for_events():
+            queue.handle(event)
 
 
 def fatal_shard_error(job: ShardedJob, shard: int, reason: str, log: Path) -> HarnessError:
-    """Return the error of a piece that no worker survives."""
+    """Return the error for a shard that ends every worker."""
     return HarnessError(
-        f"{job.name(shard)} ended {MAX_WORKER_LOSSES} workers, the last of which {reason}: {log_excerpt(log)}. "
-        "Out of memory? Take a smaller batch of the engine or the oracle, or leave those prompts "
-        f"out; finished pieces are kept. Its log: {log}"
+        f"{job.name(shard)} ended {MAX_WORKER_LOSSES} workers, the last of which {reason}: "
+        f"{log_tail(log)}. Out of memory? Reduce the batch of the engine or the oracle, or "
+        f"remove those prompts; finished shards are kept. Its log: {log}"
     )
 
 
 def all_workers_lost_error(reason: str, log: Path) -> HarnessError:
-    """Return the error that says that nobody is left to work."""
+    """Return the error for a job without workers."""
     return HarnessError(
-        f"no worker is left; the last one {reason}: {log_excerpt(log)}. Run the same command again: "
-        f"finished pieces are kept. Its log: {log}"
+        f"no worker is left; the last one {reason}: {log_tail(log)}. "
+        f"Run the same command again: finished shards are kept. Its log: {log}"
     )
-
-
-def log_excerpt(log: Path) -> str:
-    """Return the last that a worker said."""
-    return log_tail(log)

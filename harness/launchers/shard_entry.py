@@ -1,7 +1,7 @@
-"""What every worker of this machine runs: `python -m harness.launchers.shard_entry FOLDER`.
+"""The program of a local worker: `python -m harness.launchers.shard_entry DIRECTORY`.
 
-It reads from standard input which piece to do next, a number a line, and tells on standard output
-how far it is, a line of JSON each. What others print there goes where its errors go: to its log.
+It reads shard numbers from standard input, one per line, and reports on standard output, one JSON
+object per line. Everything else that is printed goes to standard error, which is the worker's log.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from harness.core.processes import die_with_parent
 from harness.errors import HarnessError
 from harness.launchers import error_files
 
-SHARDED_JOB_FILE = "work.json"
+SHARDED_JOB_FILE = "job.json"
 
 
 def write_job(job: ShardedJob, directory: Path) -> None:
-    """Write what a worker must know of the work."""
-    data = {"told": job.payload, "sizes": job.sizes, "place": job.directory}
+    """Write what a worker needs to run the job's shards."""
+    data = {"payload": job.payload, "sizes": job.sizes, "directory": job.directory}
     jobs.write_call(directory / SHARDED_JOB_FILE, job.open, data)
 
 
 def read_job(directory: Path) -> ShardedJob:
-    """Return the work that was handed over."""
+    """Return the job that `write_job` wrote."""
     open_job, data = jobs.read_call(directory / SHARDED_JOB_FILE)
-    return ShardedJob(open_job, data["told"], tuple(data["sizes"]), Path(data["place"]))
+    return ShardedJob(open_job, data["payload"], tuple(data["sizes"]), Path(data["directory"]))
 
 
 def main(directory: Path) -> int:
-    """Do the pieces that are asked for until no more are; return the exit code."""
+    """Run the requested shards until standard input ends; return the exit code."""
     die_with_parent()
     report = reporter()
     try:
         job = read_job(directory)
         with job.open(job.payload) as run:
-            report(free=True)
+            report(ready=True)
             for line in sys.stdin:
                 jobs.run_shard(job, run, int(line), lambda count: report(advance=count))
-                report(free=True)
+                report(ready=True)
     except HarnessError as error:
         report(error=error_files.to_data(error))
         return error.exit_code
@@ -52,10 +52,10 @@ def main(directory: Path) -> int:
 
 
 def reporter() -> Callable[..., None]:
-    """Keep standard output for reports; have everything else that is printed go to the log."""
+    """Reserve standard output for reports; send everything else that is printed to the log."""
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    sys.stdout = sys.stderr  # unbuffered: a killed worker's last words are in its log
+    sys.stdout = sys.stderr  # unbuffered: the log holds the last lines of a killed worker
 
     def report(**message: Any) -> None:
         pipe.write(json.dumps(message) + "\n")

@@ -1,17 +1,19 @@
-"""Slurm, through submitit: one job whose tasks are started together, as torchrun's processes are.
+"""Slurm, through submitit: one job whose tasks form a Ray cluster, and the same run inside it.
 
-The command on the login node submits it and waits. Where that ends the job goes on, and the same
-command waits for it again; a job whose time is up is queued again and goes on from what stands.
+The command on the login node submits the job and waits for it. If the command ends first, the job
+continues, and the same command waits for it again; a job that reaches its time limit is requeued
+and resumes from its finished stages and its last checkpoint.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,31 +23,36 @@ from harness.core import jobs
 from harness.core.config import Component
 from harness.core.io import write_atomically
 from harness.core.jobs import GroupJob, ShardedJob
-from harness.errors import HarnessError, MissingDependencyError
-from harness.launchers import error_files, gang, leading
+from harness.errors import ConfigError, HarnessError, MissingDependencyError
+from harness.launchers import error_files
+from harness.launchers.ray import RayLauncher
+from harness.launchers.slurm_task import DONE_FILE, RUN_FILE, TOKEN_FILE, SlurmTask
 from harness.types import Advance
 
-RUN_FILE, JOB_ID_FILE, DONE_FILE = "run.json", "job.json", "done"
+JOB_ID_FILE = "job.json"
 POLL_SECONDS = 5.0
 """Seconds between two looks at the queue."""
 
 
 class SlurmLauncher(Component):
-    """Has one job's tasks sample, compare, score and train."""
+    """Runs a whole run in one Slurm job: a Ray node on each of its machines, the run on the first.
+
+    Needs a workspace that the login node and every node of the job see under the same path.
+    """
 
     nodes: int = Field(1, gt=0)
     gpus: int = Field(8, ge=0)
-    """GPUs of each node."""
-    tasks: int | None = Field(None, gt=0)
-    """Processes on each node; None: one a GPU."""
+    """GPUs per node."""
+    workers_per_node: int | None = Field(None, gt=0)
+    """Worker processes per node; None: one per GPU, or one."""
     cores: int = Field(8, gt=0)
-    """Processor cores of each process."""
+    """CPU cores per worker process."""
     memory: float | None = Field(None, gt=0)
-    """GB of each node; None: what the partition gives."""
+    """GB per node; None: the partition's default."""
     hours: float = Field(24.0, gt=0)
-    """The job's time; when it is up the job is queued again."""
+    """The job's time limit; a job that reaches it is requeued."""
     requeues: int = Field(20, ge=0)
-    """How often that may be."""
+    """How often a job may be requeued after its time limit."""
     partition: str | None = None
     account: str | None = None
     qos: str | None = None
@@ -53,68 +60,98 @@ class SlurmLauncher(Component):
     setup: tuple[str, ...] = ()
     """Lines of shell before the tasks start, e.g. `module load cuda`."""
     options: Mapping[str, str | int | bool] = {}
-    """Other options of sbatch by name, e.g. `exclusive: true`."""
+    """Further options of sbatch by name, e.g. `exclusive: true`."""
     shard_size: int = Field(512, gt=0)
-    """How many prompts a process samples or compares, or pairs it scores, at a time."""
-    patience: float = Field(60.0, gt=0)
-    """Seconds without a sign of life after which a process counts as lost."""
+    """Prompts that a worker samples or compares, or pairs that it scores, at a time."""
+    restarts: int = Field(3, ge=0)
+    """Replacements for lost workers; also how often a training resumes after losing a process."""
+    start_timeout: float = Field(900.0, gt=0)
+    """Seconds in which every node must have joined the cluster, and a first worker have started."""
     cluster: Literal["slurm", "local"] = "slurm"
-    """local: processes of this machine instead of a job, to try a configuration."""
-
-    @property
-    def is_leader(self) -> bool:
-        """Whether this process tells the user how the run goes: the login node's does."""
-        return True
+    """local: a process of this machine instead of a job, to try a configuration."""
 
     def processes(self) -> int:
-        """Return how many processes there are for a training."""
-        return self.nodes * self.processes_per_node()
+        """Return the number of processes for a training: every worker of the job."""
+        return self.nodes * self.node_workers()
 
-    def processes_per_node(self) -> int:
-        """Return the processes of each node."""
-        return self.tasks or max(1, self.gpus)
+    def node_workers(self) -> int:
+        """Return the number of worker processes per node."""
+        return self.workers_per_node or max(1, self.gpus)
 
     def launch(
-        self, run: gang.Run, payload: Mapping[str, Any], report: Callable[[str], None]
+        self,
+        run: Callable[[Mapping[str, Any]], None],
+        payload: Mapping[str, Any],
+        report: Callable[[str], None],
     ) -> None:
-        """Have a job's first task run, and the others serve it; wait for the end.
+        """Run `run(payload)` in a job, or wait for the job of an earlier command.
+
+        Args:
+            run: importable by name.
+            payload: plain data and components; `root` is the workspace, `name` the run.
+            report: called with lines for the user.
 
         Raises:
-            HarnessError: what the run raised, or the job ended before its run.
-            MissingDependencyError: submitit or Slurm is not here.
+            HarnessError: raised by the run, or the job ended before its run.
+            MissingDependencyError: submitit, Ray or Slurm is missing.
         """
         directory = Path(payload["root"]) / "slurm" / str(payload["name"])
         job = running_job(directory) if self.cluster == "slurm" else None
         if job is None:
-            for name in (error_files.FAILURE, DONE_FILE):
-                (directory / name).unlink(missing_ok=True)
-            jobs.write_call(directory / RUN_FILE, run, payload)
+            prepare(directory, run, payload)
             job, has_ended = self._submit(directory)
         else:
             has_ended = end_check(job)
         report(f"Slurm job {job}: its logs are in {directory / job}")
         report("Ctrl-C leaves it running; the same command waits for it again")
         while not has_ended():
-            time.sleep(POLL_SECONDS)
-        names = {path.name for path in directory.iterdir()}
-        if DONE_FILE not in names:
+            time.sleep(POLL_SECONDS if self.cluster == "slurm" else 0.1)
+        if DONE_FILE not in {path.name for path in directory.iterdir()}:
             raise error_files.read(directory) or HarnessError(
-                f"Slurm job {job} ended before its run: cancelled, out of memory, or its node was "
-                f"lost? See {directory / job}; the same command goes on from what stands"
+                f"Slurm job {job} ended before its run: cancelled, out of memory, or a lost node? "
+                f"See {directory / job}; the same command resumes from the finished stages"
             )
 
     def map_shards(self, job: ShardedJob, advance: Advance) -> None:
-        """Have every piece done that does not stand; a lost process's piece goes to another."""
-        leading.spread(job, advance, self.patience)
+        """Run every missing shard on the job's Ray cluster; another worker retries a lost one's.
+
+        Raises:
+            ConfigError: this process is not inside such a job.
+            HarnessError: see RayLauncher.
+        """
+        self._ray().map_shards(job, advance)
 
     def run_group(self, job: GroupJob, processes: int) -> None:
-        """Have so many processes call the task's function, in one group of torch's."""
-        leading.together(job, processes, self.patience)
+        """Call the job's function in each of several processes of the cluster, as one group.
+
+        Raises:
+            ConfigError: this process is not inside such a job, or the cluster is too small.
+            HarnessError: see RayLauncher.
+        """
+        self._ray().run_group(job, processes)
+
+    def _ray(self) -> RayLauncher:
+        address = os.environ.get("RAY_ADDRESS")
+        if address is None:
+            raise ConfigError(
+                "the launcher slurm works inside the job that it submits: start the run with "
+                "`harness train NAME --launcher slurm`"
+            )
+        return RayLauncher(
+            shard_size=self.shard_size,
+            address=address,
+            workers=None,
+            cpus_per_worker=self.cores,
+            restarts=self.restarts,
+            start_timeout=self.start_timeout,
+        )
 
     def _submit(self, directory: Path) -> tuple[str, Callable[[], bool]]:
-        """Submit the job; return its id, and what says whether it has ended."""
+        """Submit the job; return its id and a check for its end."""
         executor = self.executor(directory)
-        job = executor.submit(SlurmTask(str(directory), self.patience))
+        cpus = self.cores * self.node_workers()
+        task = SlurmTask(str(directory), self.nodes, cpus, self.gpus, self.start_timeout)
+        job = executor.submit(task)
         job_id = str(job.job_id)
         write_atomically(directory / JOB_ID_FILE, json.dumps({"job": job_id}))
         return job_id, end_check(job_id) if self.cluster == "slurm" else job.done
@@ -123,14 +160,15 @@ class SlurmLauncher(Component):
         """Return submitit's executor with these settings.
 
         Raises:
-            MissingDependencyError: submitit or Slurm is not here.
+            MissingDependencyError: submitit, Ray or Slurm is missing.
         """
-        try:
-            import submitit
-        except ImportError as error:
+        if find_spec("submitit") is None or find_spec("ray") is None:
             raise MissingDependencyError(
-                "the launcher slurm needs submitit: pip install 'preference-harness[cluster]'"
-            ) from error
+                "the launcher slurm needs submitit and Ray: "
+                "pip install 'preference-harness[cluster]'"
+            )
+        import submitit
+
         try:
             executor = submitit.AutoExecutor(
                 folder=directory / "%j", cluster=self.cluster, slurm_max_num_timeout=self.requeues
@@ -143,57 +181,39 @@ class SlurmLauncher(Component):
         return executor
 
     def parameters(self, directory: Path) -> dict[str, Any]:
-        """Return what submitit is told of the job."""
+        """Return submitit's parameters of the job: one task per node, which starts its Ray."""
         settings: dict[str, Any] = {
             "name": f"harness-{directory.name}",
             "nodes": self.nodes,
-            "tasks_per_node": self.processes_per_node(),
-            "cpus_per_task": self.cores,
+            "tasks_per_node": 1,
+            "cpus_per_task": self.cores * self.node_workers(),
             "timeout_min": max(1, round(60 * self.hours)),
             "slurm_setup": list(self.setup) or None,
             "slurm_additional_parameters": dict(self.options) or None,
             "gpus_per_node": self.gpus or None,
             "mem_gb": self.memory,
+            "slurm_partition": self.partition,
+            "slurm_account": self.account,
+            "slurm_qos": self.qos,
+            "slurm_constraint": self.constraint,
         }
-        for name in ("partition", "account", "qos", "constraint"):
-            settings[f"slurm_{name}"] = getattr(self, name)
         return {name: value for name, value in settings.items() if value is not None}
 
 
-@dataclass(frozen=True)
-class SlurmTask:
-    """What each of the job's tasks does; again from the start where the job is queued again."""
-
-    directory: str
-    patience: float
-
-    def __call__(self) -> None:
-        """Take part in the run that lies in the folder."""
-        from submitit.helpers import TorchDistributedEnvironment
-
-        os.environ.pop(gang.HOSTED, None)
-        environment = TorchDistributedEnvironment()
-        environment.export(set_cuda_visible_devices=False, overwrite=True)
-        directory = Path(self.directory)
-        run, payload = jobs.read_call(directory / RUN_FILE)
-        try:
-            gang.conduct(run, payload, self.patience)
-        except HarnessError as error:
-            if environment.rank == 0:
-                error_files.write(directory, error)
-            raise
-        if environment.rank == 0:
-            write_atomically(directory / DONE_FILE, "")
-
-    def checkpoint(self) -> Any:
-        """Return what the job does when it is queued again: the same, from what stands."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+def prepare(
+    directory: Path, run: Callable[[Mapping[str, Any]], None], payload: Mapping[str, Any]
+) -> None:
+    """Write what the job's tasks read: the run, and the token of their Ray cluster."""
+    for name in (error_files.ERROR_FILE, DONE_FILE, TOKEN_FILE):
+        (directory / name).unlink(missing_ok=True)
+    jobs.write_call(directory / RUN_FILE, run, payload)
+    descriptor = os.open(directory / TOKEN_FILE, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_hex(32))
 
 
 def running_job(directory: Path) -> str | None:
-    """Return the job of an earlier command that waits or runs, if there is one."""
+    """Return the queued or running job of an earlier command, if there is one."""
     try:
         job = str(json.loads((directory / JOB_ID_FILE).read_text(encoding="utf-8"))["job"])
     except (OSError, ValueError, KeyError):
@@ -202,7 +222,7 @@ def running_job(directory: Path) -> str | None:
 
 
 def end_check(job: str) -> Callable[[], bool]:
-    """Return what says whether a job has left the queue; a queue that is silent says no."""
+    """Return a check whether a job has left the queue; an unreachable queue counts as no."""
 
     def has_ended() -> bool:
         command = ["squeue", "--noheader", "--format=%T", f"--jobs={job}"]

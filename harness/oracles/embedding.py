@@ -1,10 +1,10 @@
 """A general preference embedding model (GPM, arXiv 2410.02197).
 
 Every response becomes a unit vector v, every prompt a skew-symmetric matrix R of 2 × 2 blocks, and
-P(first preferred) = σ(⟨R v_first, v_second⟩ / τ). Preferences may run in circles, and all of a
-prompt's responses are compared at the cost of one pass each. Rendered as in the official code: the
-chat template's text goes through the tokenizer with its special tokens (a second beginning-of-text,
-where the template has written one), and the last token is made the end-of-text.
+P(first preferred) = σ(⟨R v_first, v_second⟩ / τ). Preferences may be cyclic, and comparing all
+responses to a prompt costs one forward pass per response. Rendered as in the official code: the
+tokenizer adds its special tokens to the chat template's text (a second beginning-of-text token if
+the template wrote one), and the last token is replaced by the end-of-text token.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ HEADS = ("value_head.weight", "prompt_head.weight")
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """What the model makes of one response to one prompt."""
+    """The model's embedding of one response to one prompt."""
 
     response: Tensor
     """The unit vector v, shape (2 × blocks,)."""
     blocks: Tensor
-    """The weights of R's blocks, which depend on the prompt alone; they sum to 1, (blocks,)."""
+    """The weights of R's blocks, shape (blocks,): they depend on the prompt only and sum to 1."""
 
 
 class EmbeddingModel(OracleWeights):
@@ -43,15 +43,15 @@ class EmbeddingModel(OracleWeights):
 
     transitive: ClassVar[bool] = False
     tau: float = Field(0.1, gt=0)
-    """τ, the temperature that it was trained with."""
+    """τ, the temperature of the model's training."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     max_length: int = Field(4096, gt=1)
-    """Longer conversations, in tokens, lose their end."""
+    """Tokens of a conversation; the end of a longer one is cut off."""
     micro_tokens: int = Field(8192, gt=0, exclude=True)
-    """Tokens in memory at once; a longer conversation is taken alone."""
+    """Tokens per batch; a longer conversation forms a batch alone."""
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
-        """Return how many tokens it reads: every response once."""
+        """Return the tokens of the forward passes: every response once."""
         return k * (prompt + response)
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
@@ -104,9 +104,9 @@ class EmbeddingModel(OracleWeights):
 def state_request(
     tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: str, max_length: int
 ) -> StateRequest:
-    """Render a conversation; the states of the prompt's last token and of its own are wanted.
+    """Render a conversation, and request the states of the prompt's last token and of its own.
 
-    The first is the same for all responses: the model is causal.
+    The first state is the same for all responses, because the model is causal.
     """
     prompt_row = render_row(tokenizer, prompt.messages)
     full_row = render_row(tokenizer, [*prompt.messages, Message("assistant", response)])
@@ -115,7 +115,7 @@ def state_request(
 
 
 def render_row(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> TokenRow:
-    """Render turns in the model's template, with the tokenizer's special tokens around."""
+    """Render messages in the model's template, with the tokenizer's special tokens."""
     turns = [m.as_dict() for m in messages]
     row: TokenRow = tokenizer(str(tokenizer.apply_chat_template(turns, tokenize=False)))[
         "input_ids"
@@ -124,7 +124,7 @@ def render_row(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) 
 
 
 def embed_states(heads: Mapping[str, Tensor], prompt_state: Tensor, row_state: Tensor) -> Embedding:
-    """Return the embedding, given two states, each of shape (width,): the prompt's, the row's."""
+    """Return the embedding for the prompt's and the row's last state, each of shape (width,)."""
     import torch
     import torch.nn.functional as F
 

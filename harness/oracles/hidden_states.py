@@ -1,20 +1,15 @@
-"""Hidden states of token rows, by the engine's own scorer: packed, a common beginning read once.
+"""Last hidden states of token rows, packed by the training engine's scorer.
 
-Rows that are about the same prompt begin alike, so that K responses cost one reading of it. A model
-that does not fit the packed code is read in padded batches instead; a probe tells which.
-
-Token rows for a model: alike in length side by side, padded on the left.
+Rows about the same prompt share its prefix, so that K responses cost one forward pass over the
+prompt. A model that the packed code does not fit is run on padded batches; a probe decides.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from harness.protocols import Advance
-from harness.types import Comparison
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,33 +18,36 @@ if TYPE_CHECKING:
     from harness.scoring import packing
     from harness.scoring.scorer import Scorer
 
+TokenRow = Sequence[int]
 
 PROBE = ((0, 1, 2, 3, 1), (0, 1, 2, 2, 0, 1), (1, 0, 2))
-"""Token rows on which a model's packed states are held against its own; two begin alike."""
+"""Token rows on which packed states are compared with the model's own; two share a prefix."""
 TOLERANCE = {"float32": 1e-3, "bfloat16": 0.05}
-"""Largest difference on the probe, as a share of the state's length."""
+"""Largest difference on the probe, relative to the state's norm."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateRequest:
-    """A row, and which of its tokens' states are wanted."""
+    """A row, and the tokens whose states are requested."""
 
     row: TokenRow
     group: str
-    """Rows that are about the same begin alike."""
+    """Rows of one group share a prefix."""
     positions: tuple[int, ...]
-    """Places in the row."""
+    """Token positions in the row."""
 
 
 def hidden_states(
     model: PreTrainedModel, requests: Sequence[StateRequest], budget: int
 ) -> Iterator[tuple[int, Tensor]]:
-    """Yield (place, last hidden states) of every row, shape (wanted, width), in any order.
+    """Yield (index, last hidden states) for every row, in any order.
+
+    The states have shape (positions, width).
 
     Args:
         model: a transformer with or without a head, in evaluation mode.
-        asked: the rows, of two tokens or more each.
-        budget: tokens in memory at once; a longer row is taken alone.
+        requests: the rows, of at least two tokens each.
+        budget: tokens per batch; a longer row forms a batch alone.
     """
     scorer = packed_scorer(model)
     results = (
@@ -61,7 +59,7 @@ def hidden_states(
 
 
 def packed_scorer(model: PreTrainedModel) -> Scorer | None:
-    """Return the model's scorer; None where its packed states are not its own."""
+    """Return the model's scorer; None if packed states differ from the model's own."""
     from harness.scoring.scorer import Scorer
 
     requests = [StateRequest(row, str(row[0]), (len(row) - 1,)) for row in PROBE]
@@ -85,9 +83,9 @@ def packed_scorer(model: PreTrainedModel) -> Scorer | None:
 def group_rows(
     requests: Sequence[StateRequest], budget: int
 ) -> list[tuple[packing.Row, list[int]]]:
-    """Return rows for packs, each with the places of those that it is made of.
+    """Return packing rows, each with the indices of the requests that it consists of.
 
-    What is about the same shares its common beginning, and is divided where it exceeds the budget.
+    Requests of one group share their prefix; a group that exceeds the budget is split.
     """
     groups: dict[str, list[int]] = defaultdict(list)
     for index, request in enumerate(requests):
@@ -119,8 +117,8 @@ def _split_by_budget(
 
 
 def common_prefix_length(rows: Sequence[list[int]]) -> int:
-    """Return how many tokens rows begin alike with, short of the shortest one's last."""
-    least, most = min(rows), max(rows)  # what these two share lies in all between
+    """Return the length of the rows' common prefix, without the shortest row's last token."""
+    least, most = min(rows), max(rows)  # the lexicographic extremes: all rows share their prefix
     longest = min(map(len, rows)) - 1
     return next((i for i in range(longest) if least[i] != most[i]), longest)
 
@@ -160,7 +158,7 @@ def _pack_states(
         indices, starts, packed.ends.tolist(), strict=True
     ):
         request = requests[index]
-        first = end - len(request.row) + 1  # were the row whole, its first token would lie here
+        first = end - len(request.row) + 1  # where the row would start without a shared prefix
         results.append(
             (
                 index,
@@ -198,40 +196,10 @@ def _batch_states(model: PreTrainedModel, requests: Sequence[StateRequest]) -> l
     ]
 
 
-TokenRow = Sequence[int]
-
-
-def compare_both_orders(
-    comparisons: Sequence[Comparison],
-    render: Callable[[Comparison], TokenRow],
-    score_rows: Callable[[Sequence[TokenRow]], Sequence[float]],
-    batch_size: int,
-    advance: Advance,
-) -> list[float]:
-    """Return P(first preferred) of each comparison, in [0, 1], the mean over both of its orders.
-
-    Args:
-        comparisons: what is asked; each is asked as it is and swapped.
-        row: renders one order.
-        first_wins: answers rows that are asked together.
-        size: how many rows are, the shortest first.
-        advance: told of every comparison.
-    """
-    rows = [render(c) for comparison in comparisons for c in (comparison, comparison.swap())]
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-    probabilities = [0.0] * len(rows)
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
-        for index, value in zip(batch, score_rows([rows[i] for i in batch]), strict=True):
-            probabilities[index] = value
-        advance((start + len(batch)) // 2 - start // 2)
-    return [(a + 1 - b) / 2 for a, b in zip(probabilities[::2], probabilities[1::2], strict=True)]
-
-
 def pad_left(rows: Sequence[TokenRow], pad: int = 0) -> dict[str, Tensor]:
-    """Return a model's inputs with every row's last token in the last column.
+    """Return a model's inputs, each of shape (rows, longest row), padded on the left.
 
-    Positions count from a row's own first token, so that padding changes nothing.
+    Positions count from each row's first token, so that padding changes no result.
     """
     import torch
 

@@ -1,7 +1,7 @@
-"""A judge as an oracle: a language model behind a server is asked which response is better.
+"""A judge as an oracle: a language model behind a server says which response is better.
 
-The question is this harness's own and is no benchmark's. The answer is read from the likelihoods of
-"A" and "B" where the server tells them, else from the letter. Both orders are asked and averaged.
+The prompt is this harness's own, not a benchmark's. The preference comes from the probabilities of
+"A" and "B" if the server returns them, else from the letter, and is averaged over both orders.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ PARAMETERS = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logpro
 
 
 class JudgeOracle(Component):
-    """P(first preferred) as a judge says it; not transitive."""
+    """P(first preferred) by a judge; not transitive."""
 
     transitive: ClassVar[bool] = False
     accelerators: ClassVar[int] = 0
-    """The judge's server has its own."""
+    """None in this process: the judge's server has its own."""
     judge: Judge
-    unread: float = Field(0.01, ge=0, le=1)
-    """Largest share of questions whose answer cannot be read."""
+    max_unparsed: float = Field(0.01, ge=0, le=1)
+    """Largest share of replies that may be unparsable."""
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
-        """Return P(first preferred to second), in [0, 1], the mean over the orders that were read.
+        """Return P(first preferred to second), in [0, 1], the mean over the parsed orders.
 
-        A comparison of which neither order could be read is a half: nobody prefers anything.
+        A comparison without a parsed order counts as 0.5.
 
         Raises:
-            CheckError: too many answers cannot be read.
-            JudgeError: the judge cannot be reached, or refuses for good.
+            CheckError: too many replies are unparsable.
+            JudgeError: the judge cannot be reached, or refuses permanently.
         """
         requests = [
             JudgeRequest(f"{i}/{order}", question(ordered), PARAMETERS)
@@ -51,15 +51,16 @@ class JudgeOracle(Component):
         ]
         verdicts = self.judge.judge(requests, self, advance)
         unparsed = sum(verdict.parsed is None for verdict in verdicts)
-        if unparsed > self.unread * len(verdicts):
+        if unparsed > self.max_unparsed * len(verdicts):
             raise CheckError(
-                f"{unparsed} of {len(verdicts)} answers of {self.judge.model} cannot be read: it must "
-                "answer A or B; ask another judge, or allow more with --set oracle.unread=SHARE"
+                f"{unparsed} of {len(verdicts)} replies of {self.judge.model} are unparsable: it "
+                "must reply A or B; use another judge, or allow more with "
+                "--set oracle.max_unparsed=SHARE"
             )
         return [average(*both) for both in zip(verdicts[::2], verdicts[1::2], strict=True)]
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Read P(A preferred) in the last reply; None where it says neither letter."""
+        """Return P(A preferred) from the last reply; None if it says neither letter."""
         reply = replies[-1]
         if reply.top_logprobs:
             likelihoods = {
@@ -71,19 +72,19 @@ class JudgeOracle(Component):
         return ParsedVerdict(float(letter == "A")) if letter in ("A", "B") else None
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
-        """Ask the same again."""
+        """Repeat the request."""
         return request
 
 
 def question(comparison: Comparison) -> tuple[Message, ...]:
-    """Render what the judge is asked."""
+    """Render the judge's prompt."""
     turns = "\n\n".join(f"[{m.role}]\n{m.content}" for m in comparison.prompt.messages)
     text = f"{turns}\n\n[Answer A]\n{comparison.first}\n\n[Answer B]\n{comparison.second}"
     return Message("system", SYSTEM_PROMPT), Message("user", text)
 
 
 def average(forward: Verdict, swapped: Verdict) -> float:
-    """Return the mean of P(first preferred) over the orders that could be read; ½ without any."""
+    """Return the mean of P(first preferred) over the parsed orders; 0.5 without any."""
     probabilities = [forward.parsed.value] if forward.parsed else []
     probabilities += [1 - swapped.parsed.value] if swapped.parsed else []
     return sum(probabilities) / len(probabilities) if probabilities else 0.5

@@ -1,11 +1,11 @@
-"""A general preference model: a language model that is asked which of two responses is better.
+"""A general preference model: a language model that says which of two responses is better.
 
-RLHFlow's pair-preference-model-LLaMA3-8B: the conversation in a plain template, both responses,
-and the answer read from the logits of "A" and "B" at the last position. Both orders are asked and
-averaged. A prompt's questions begin alike, and what they share is read once.
+RLHFlow's pair-preference-model-LLaMA3-8B: the input is the conversation in a plain template and
+both responses; P comes from the logits of "A" and "B" at the last position, averaged over both
+orders. The inputs of one prompt share a prefix, which is computed once.
 
-Differs from INPO's annotator: the average is kept as it is, not rounded to 0 or 1; pairings that
-read only who wins are unchanged by it.
+Differs from INPO's annotator: the average is not rounded to 0 or 1, which changes nothing for a
+pairing that reads the winner only.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 MAX_DIFFERENCE = 0.01
-"""Largest difference of a probability from the model's own; bfloat16 has three digits."""
+"""Largest difference from the model's own probability; bfloat16 has three digits."""
 
 
 class PairModel(OracleWeights):
-    """P(first preferred) as a pairwise language model says it; not transitive."""
+    """P(first preferred) by a pairwise language model; not transitive."""
 
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     micro_tokens: int = Field(8192, gt=0, exclude=True)
-    """Tokens in memory at once; a longer question is taken alone."""
+    """Tokens per batch; a longer input forms a batch alone."""
     transitive: bool = False
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
-        """Return how many tokens it reads: both responses at once, in both orders."""
+        """Return the tokens of the forward passes: both responses at once, in both orders."""
         return 2 * comparisons * (prompt + 2 * response)
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
         """Return P(first preferred to second), in [0, 1], the mean over both orders.
 
         Raises:
-            PolicyError: the model cannot be used, or "A" and "B" are not single tokens of it.
+            PolicyError: the model cannot be used, or its tokenizer splits "A" or "B".
         """
         tokenizer, model, tokens = self.load_cached(self._load)
         both_orders = [c for comparison in comparisons for c in (comparison, comparison.swap())]
@@ -59,7 +59,9 @@ class PairModel(OracleWeights):
         probabilities: dict[int, float] = {}
         for index, state in hidden_states(model, requests, self.micro_tokens):
             probabilities[index] = probability_of_first(model, tokens, state[0])
-            advance(int(index ^ 1 in probabilities))  # a comparison is done with its second order
+            advance(
+                int(index ^ 1 in probabilities)
+            )  # a comparison is finished with its second order
         return [
             (probabilities[i] + 1 - probabilities[i + 1]) / 2 for i in range(0, len(both_orders), 2)
         ]
@@ -77,7 +79,7 @@ class PairModel(OracleWeights):
 
 
 def question(tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> tuple[int, ...]:
-    """Render a comparison as the model was trained on it; without a beginning-of-text token."""
+    """Render a comparison in the model's training format, without a beginning-of-text token."""
     text = (
         f"[CONTEXT] {context(comparison.prompt.messages)} "
         f"[RESPONSE A] {comparison.first} [RESPONSE B] {comparison.second} \n"
@@ -87,16 +89,15 @@ def question(tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> tupl
 
 
 def render_question(tokenizer: PreTrainedTokenizerBase, text: str) -> tuple[int, ...]:
-    """Render one user turn up to where the model answers."""
+    """Render one user message up to the start of the model's reply."""
     return render_conversation(tokenizer, [Message("user", text)]).token_ids
 
 
 def context(messages: Sequence[Message]) -> str:
     """Render a conversation in RLHFlow's plain template, as transformers renders it.
 
-    The template as it is written has two line breaks before a turn and three at the end; of those
-    after one of its tags transformers takes one away, and one at the end of the whole. The model's
-    training data were made in the same way.
+    The template's source has two line breaks before a turn and three at the end; transformers
+    removes one after each template tag and one at the end, as it did for the model's training data.
     """
     turns = "".join(f"\n<turn> {m.role}\n {m.content}" for m in messages)
     return f"\n{turns}\n"
@@ -106,7 +107,7 @@ def letter_tokens(tokenizer: PreTrainedTokenizerBase) -> list[int]:
     """Return the token ids of "A" and "B"."""
     ids = [tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in ("A", "B")]
     if any(len(token_ids) != 1 for token_ids in ids) or ids[0] == ids[1]:
-        raise PolicyError("this tokenizer has no single token for 'A' and 'B': not a pair model")
+        raise PolicyError("this tokenizer has no single tokens for 'A' and 'B': not a pair model")
     return [token_ids[0] for token_ids in ids]
 
 
@@ -122,10 +123,10 @@ def probability_of_first(model: PreTrainedModel, tokens: Sequence[int], state: T
 
 
 def check_head(model: PreTrainedModel, tokens: Sequence[int]) -> None:
-    """Hold the answer that is read from a state against the model's own logits.
+    """Compare the probability computed from a state with the model's own logits.
 
     Raises:
-        PolicyError: they differ: the model's head does more than is known here.
+        PolicyError: they differ: the model's head does more than multiply.
     """
     import torch
 
@@ -135,6 +136,6 @@ def check_head(model: PreTrainedModel, tokens: Sequence[int]) -> None:
         state = model.base_model(ids, use_cache=False).last_hidden_state[0, -1]
     if abs(float(expected) - probability_of_first(model, tokens, state)) > MAX_DIFFERENCE:
         raise PolicyError(
-            f"{type(model).__name__} does more with its states than its head says: "
+            f"{type(model).__name__} transforms its logits after the head: "
             "not supported as a pair model"
         )

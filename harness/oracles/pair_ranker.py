@@ -1,15 +1,14 @@
 """PairRM (LLM-Blender, arXiv 2306.02561): a DeBERTa that reads both responses at once.
 
-The Hugging Face form of its weights (llm-blender/PairRM-hf), without the llm-blender package. A row
-is source, first and second candidate, each begun by a token of its own; a small head scores the
-candidate's beginning beside the source's, and P = σ of the difference. Both orders are asked and
-averaged. It reads 1,224 tokens of a prompt and about 412 of a response: what is longer loses its
-end.
+Uses the Hugging Face weights (llm-blender/PairRM-hf) without the llm-blender package. A row holds
+the source and two candidates, each after a marker token; a small head scores the states of a
+candidate's and the source's markers, and P = σ(difference of the scores), averaged over both
+orders. Prompts are truncated to 1,224 tokens, responses to about 412.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -17,7 +16,7 @@ from pydantic import Field
 from harness.core.hardware import default_device
 from harness.core.hub import LOAD_ERRORS, check_policy_path
 from harness.errors import PolicyError, first_line
-from harness.oracles.hidden_states import TokenRow, compare_both_orders
+from harness.oracles.hidden_states import TokenRow
 from harness.oracles.weights import OracleWeights, load_tensors, require_complete
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy
@@ -31,19 +30,19 @@ BODY, HEAD = "pretrained_model.", "head_layer."
 
 
 class PairRanker(OracleWeights):
-    """P(first preferred) as a pairwise ranker says it; not transitive."""
+    """P(first preferred) by a pairwise ranker; not transitive."""
 
     transitive: ClassVar[bool] = False
     dtype: Literal["float32", "bfloat16"] = "float32"
     source_length: int = Field(1224, gt=0)
     """Tokens of a prompt."""
     candidate_length: int = Field(412, gt=0)
-    """Tokens of a response; what a prompt leaves free is shared out among the two."""
+    """Tokens of a response; both responses share the tokens that a short prompt leaves."""
     batch_size: int = Field(8, gt=0, exclude=True)
-    """Rows in memory at once."""
+    """Rows per batch."""
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
-        """Return how many tokens it reads: both responses at once, in both orders."""
+        """Return the tokens of the forward passes: both responses at once, in both orders."""
         return 2 * comparisons * (prompt + 2 * response)
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
@@ -68,7 +67,7 @@ class PairRanker(OracleWeights):
         return load_ranker_tokenizer(policy), *load_ranker(policy, self.dtype)
 
     def render(self, tokenizer: PreTrainedTokenizerBase, comparison: Comparison) -> TokenRow:
-        """Lay source and candidates side by side, each with its own special tokens and limit."""
+        """Concatenate source and candidates, each with its special tokens and truncation limit."""
 
         def ids(text: str, max_length: int) -> list[int]:
             token_ids: list[int] = tokenizer(text, truncation=True, max_length=max_length)[
@@ -82,8 +81,35 @@ class PairRanker(OracleWeights):
         return [*source, *ids(first, remaining // 2), *ids(second, remaining // 2)]
 
 
+def compare_both_orders(
+    comparisons: Sequence[Comparison],
+    render: Callable[[Comparison], TokenRow],
+    score_rows: Callable[[Sequence[TokenRow]], Sequence[float]],
+    batch_size: int,
+    advance: Advance,
+) -> list[float]:
+    """Return P(first preferred) of each comparison, in [0, 1], averaged over both orders.
+
+    Args:
+        comparisons: each is scored as it is and swapped.
+        render: renders one order.
+        score_rows: returns P(first preferred) of the rows of one batch.
+        batch_size: rows per batch, the shortest first.
+        advance: called with the number of finished comparisons.
+    """
+    rows = [render(c) for comparison in comparisons for c in (comparison, comparison.swap())]
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    probabilities = [0.0] * len(rows)
+    for start in range(0, len(order), batch_size):
+        batch = order[start : start + batch_size]
+        for index, value in zip(batch, score_rows([rows[i] for i in batch]), strict=True):
+            probabilities[index] = value
+        advance((start + len(batch)) // 2 - start // 2)
+    return [(a + 1 - b) / 2 for a, b in zip(probabilities[::2], probabilities[1::2], strict=True)]
+
+
 def source_text(messages: Sequence[Message]) -> str:
-    """Return a lone instruction as it is, and a longer conversation with its roles named."""
+    """Return a single instruction unchanged, and a longer conversation with its roles."""
     if len(messages) == 1:
         return messages[0].content
     return "\n".join(f"{m.role.upper()}: {m.content}" for m in messages)
@@ -93,7 +119,7 @@ def load_ranker_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
     """Return the ranker's tokenizer; it has no chat template.
 
     Raises:
-        PolicyError: there is none, or it does not know the marks.
+        PolicyError: there is none, or it lacks the marker tokens.
     """
     from transformers import AutoTokenizer
 
@@ -107,7 +133,7 @@ def load_ranker_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
 
 
 def load_ranker(policy: Policy, dtype: str) -> tuple[PreTrainedModel, Mapping[str, Tensor]]:
-    """Return the DeBERTa and its head's tensors, where they go.
+    """Return the DeBERTa and its head's tensors, on the default device.
 
     Raises:
         PolicyError: the path holds no such model.
@@ -140,7 +166,7 @@ def probability_of_first(
     marks: Sequence[int],
     rows: Sequence[TokenRow],
 ) -> list[float]:
-    """Return the probability that the first candidate of every row is the better one."""
+    """Return P(first candidate preferred) for every row."""
     import torch
     import torch.nn.functional as F
 

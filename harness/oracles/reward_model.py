@@ -1,8 +1,8 @@
-"""A scalar reward model: a language model with a head of one number, as Bradley and Terry have it.
+"""A Bradley-Terry reward model: a language model with a scalar head.
 
-P(first preferred) = σ(r(first) − r(second)): transitive. Whatever is compared, every response is
-scored once. For the models that transformers calls sequence classifiers with one label: FsfairX,
-Skywork-Reward and their like.
+P(first preferred) = σ(r(first) − r(second)), which is transitive; every response is scored once.
+For models that transformers loads as sequence classifiers with one label: FsfairX, Skywork-Reward
+and similar ones.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ class RewardModel(OracleWeights):
     transitive: ClassVar[bool] = True
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     max_length: int = Field(4096, gt=1)
-    """Longer conversations, in tokens, lose their beginning."""
+    """Tokens of a conversation; the beginning of a longer one is cut off."""
     micro_tokens: int = Field(8192, gt=0, exclude=True)
-    """Tokens in memory at once; a longer conversation is taken alone."""
+    """Tokens per batch; a longer conversation forms a batch alone."""
     _rewards: dict[tuple[str, str], float] = PrivateAttr(default_factory=dict)
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
-        """Return how many tokens it reads: every response once."""
+        """Return the tokens of the forward passes: every response once."""
         return k * (prompt + response)
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
         """Return P(first preferred to second), in [0, 1]; `advance` counts responses.
 
         Raises:
-            PolicyError: the model cannot be used or has no head of one number.
+            PolicyError: the model cannot be used or has no scalar head.
         """
         items = [(c.prompt, text) for c in comparisons for text in (c.first, c.second)]
         rewards = self.score(items, advance)
@@ -56,7 +56,7 @@ class RewardModel(OracleWeights):
         """Return the reward of each response to its prompt, in nats; `advance` counts new ones.
 
         Raises:
-            PolicyError: the model cannot be used or has no head of one number.
+            PolicyError: the model cannot be used or has no scalar head.
         """
         items = {
             response_key(item): item
@@ -79,8 +79,8 @@ class RewardModel(OracleWeights):
         tokenizer = load_tokenizer(policy)
         model = load_with_head(policy, "AutoModelForSequenceClassification", self.dtype)
         if model.config.num_labels != 1 or not hasattr(model, "score"):
-            labels = f"{model.config.num_labels} labels for the last token"
-            raise PolicyError(f"{self.path} has {labels}: no scalar reward")
+            labels = model.config.num_labels
+            raise PolicyError(f"{self.path} has {labels} labels per sequence: no scalar reward")
         return tokenizer, model
 
     def _state_request(
@@ -91,15 +91,15 @@ class RewardModel(OracleWeights):
 
 
 def response_key(item: PromptResponse) -> tuple[str, str]:
-    """Return what a response is known by."""
+    """Return the cache key of a response: prompt id, text."""
     return item[0].id, item[1]
 
 
 def conversation(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: str) -> TokenRow:
     """Render a whole conversation in the reward model's own template.
 
-    The tokenizer adds its special tokens; a beginning-of-text that the template has already written
-    is taken off before, so that there is one.
+    The tokenizer adds its special tokens; a beginning-of-text token that the template wrote is
+    removed first, so that the row has one.
     """
     turns = [m.as_dict() for m in prompt.messages]
     turns.append({"role": "assistant", "content": response})
@@ -109,7 +109,7 @@ def conversation(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: s
 
 
 def reward(model: PreTrainedModel, state: Tensor) -> float:
-    """Return the head's number for the state of a conversation's last token, shape (width,)."""
+    """Return the head's output for the state of a conversation's last token, shape (width,)."""
     import torch
 
     with torch.inference_mode():

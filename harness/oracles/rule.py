@@ -1,4 +1,4 @@
-"""An oracle that is a rule: a function whose preference is known exactly."""
+"""An oracle whose preferences a function defines exactly."""
 
 from collections.abc import Callable, Sequence
 from typing import ClassVar
@@ -9,7 +9,7 @@ from harness.types import Comparison
 
 
 class RuleOracle(Component):
-    """Asks `rule(prompt, first, second)` for P(first preferred)."""
+    """Calls `rule(prompt, first, second)` for P(first preferred)."""
 
     accelerators: ClassVar[int] = 0
     rule: Callable[[str, str, str], float]

@@ -1,7 +1,7 @@
-"""Weights of oracles: models with a head of their own, whose every tensor must be in the file.
+"""Weights of oracles: models with a head of their own, whose tensors must all be in the file.
 
-transformers gives a head that it does not find random numbers and a line in the log; an oracle that
-labels at random is worse than none, so here it is an error.
+transformers initialises a missing head at random and only logs a warning. An oracle that labels at
+random is worse than none, so a missing tensor is an error here.
 """
 
 from __future__ import annotations
@@ -30,32 +30,32 @@ WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 class OracleWeights(Component):
-    """Weights that an oracle is made of: a folder in the Hugging Face layout, or a hub id."""
+    """An oracle's weights: a directory in the Hugging Face layout, or a hub id."""
 
     name: str
     path: str
     revision: str | None = None
-    """A commit; without one a hub id means whatever its main branch holds today."""
+    """A commit; without one a hub id means the current head of its main branch."""
     shape: ModelShape | None = Field(default=None, exclude=True)
-    """How large the model is, for estimates."""
+    """The model's dimensions, for estimates."""
     _keeps_loaded: bool = PrivateAttr(default=False)
     _cached: Any = PrivateAttr(default=None)
 
     def fingerprint(self) -> str | None:
-        """Return a folder's content digest; None for a hub id, which its revision identifies."""
+        """Return a directory's content digest; None for a hub id, which its revision identifies."""
         return directory_digest(Path(self.path)) if Path(self.path).is_dir() else None
 
     def sizes(self) -> ModelShape | None:
-        """Return the model's sizes, where the configuration tells."""
+        """Return the model's dimensions, if the configuration has them."""
         return self.shape
 
     def policy(self) -> Policy:
-        """Return the weights' name, as loaders take it."""
+        """Return the weights as a policy, for the loaders."""
         return Policy(self.name, self.path, self.revision)
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Keep what is loaded from one question to the next, until the context is left."""
+    def keep_loaded(self) -> Iterator[None]:
+        """Keep the loaded model between calls, until the context exits."""
         self._keeps_loaded = True
         try:
             yield
@@ -63,7 +63,7 @@ class OracleWeights(Component):
             self._keeps_loaded, self._cached = False, None
 
     def load_cached(self, load: Callable[[Policy], Loaded]) -> Loaded:
-        """Return what `load` makes of the weights; where they are kept, what it made before."""
+        """Return `load(policy)`, or its earlier result inside `kept()`."""
         loaded: Loaded = load(self.policy()) if self._cached is None else self._cached
         if self._keeps_loaded:
             self._cached = loaded
@@ -71,7 +71,7 @@ class OracleWeights(Component):
 
 
 def load_with_head(policy: Policy, class_name: str, dtype: str) -> PreTrainedModel:
-    """Return a model of transformers' class `kind` in evaluation mode, where tensors go.
+    """Return a model of transformers' class `class_name` in evaluation mode, on the default device.
 
     Raises:
         PolicyError: the path holds no such model, or a tensor of it is missing.
@@ -99,7 +99,7 @@ def load_with_head(policy: Policy, class_name: str, dtype: str) -> PreTrainedMod
 
 @contextmanager
 def suppress_loading_report() -> Iterator[None]:
-    """Keep transformers from listing what is missing, or more than needed: that is seen to here."""
+    """Silence transformers' report on missing and unexpected tensors, which is handled here."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()
@@ -111,10 +111,10 @@ def suppress_loading_report() -> Iterator[None]:
 
 
 def require_complete(policy: Policy, missing: Any) -> None:
-    """Refuse weights in which tensors are missing.
+    """Check that no tensor is missing.
 
     Raises:
-        PolicyError: some are.
+        PolicyError: one is.
     """
     if missing:
         names = ", ".join(sorted(missing)[:3])
@@ -125,7 +125,7 @@ def require_complete(policy: Policy, missing: Any) -> None:
 
 
 def load_tensors(policy: Policy, prefix: str = "") -> dict[str, Tensor]:
-    """Return those tensors of a folder's or a hub id's safetensors whose names begin so.
+    """Return the tensors, from safetensors files, whose names start with `prefix`.
 
     Raises:
         PolicyError: there are no safetensors.

@@ -124,7 +124,7 @@ def shard_comparer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
 
 def keep_weights(oracle: PreferenceOracle) -> AbstractContextManager[None]:
     """Return a context in which an oracle keeps its weights, if it can."""
-    return oracle.kept() if isinstance(oracle, KeepsWeights) else nullcontext()
+    return oracle.keep_loaded() if isinstance(oracle, KeepsWeights) else nullcontext()
 
 
 def compare_players(

@@ -33,6 +33,13 @@ def test_a_launcher_that_is_not_there_is_told_with_those_that_are():
         launcher("rey")
 
 
+def test_the_launcher_that_was_removed_is_refused_with_what_to_use():
+    with pytest.raises(ConfigError, match="'torchrun' was removed: .*--launcher ray.*local"):
+        launcher("torchrun")
+    with pytest.raises(ConfigError, match="'tasks' is now 'workers_per_node'"):
+        launcher("slurm", "launcher.tasks=2")
+
+
 def test_the_clusters_packages_are_loaded_by_who_uses_them_only():
     code = (
         "import sys; from harness.core import config; from harness.cli import main\n"

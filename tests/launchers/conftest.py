@@ -1,50 +1,44 @@
-"""A small method, and what one process makes of it."""
+"""What one process trains, with which every launcher's result is compared."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+import torch
 
-from harness.core import config
-from harness.core.stages import read_manifest
 from harness.core.workspace import Workspace
 from harness.training import schedule
-from harness.training.spec import TrainSpec
-from tests.conftest import tiny
-from tests.launchers import gangs
+from tests.launchers import small_runs
 
-SMALL = ("prompts.count=16", "samples=4", "iterations=1", "optimiser.epochs=1", "optimiser.batch=4")
-MORTAL = {"use": "tests.launchers.doing:Mortal"}
-
-
-def method(*overrides: str, **keys) -> TrainSpec:
-    data = config.load("train", "toy/inpo", (*SMALL, *overrides))
-    return config.construct(TrainSpec, {**data, "policy": tiny(), "engine": MORTAL, **keys})
-
-
-def digests(workspace: Workspace, spec: TrainSpec) -> dict[str, str]:
-    """Return what identifies each stage's result, by its name."""
-    stages = schedule.plan(spec, workspace)
-    return {stage.name: read_manifest(path)["digest"] for stage, path in stages if path}
+os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves its workers on a busy machine
 
 
 @pytest.fixture(scope="session")
-def alone(tmp_path_factory) -> Workspace:
-    """Where one process of this machine ran the method, all prompts in one piece."""
+def alone(tmp_path_factory, tiny_policy) -> Workspace:
+    """The workspace in which one process ran the small spec, all prompts in one shard."""
     workspace = Workspace(tmp_path_factory.mktemp("alone"))
-    schedule.train(method(), workspace, "alone")
+    schedule.train(small_runs.small_spec(tiny_policy), workspace, "alone")
     return workspace
+
+
+@pytest.fixture(scope="session")
+def by_one(tmp_path_factory, tiny_policy) -> Path:
+    """The workspace in which one process of one thread trained the method of 30 steps."""
+    directory = tmp_path_factory.mktemp("by-one")
+    path = small_runs.write_method(directory, tiny_policy, {"ref": "launcher/local"})
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        small_runs.train_method(path, directory / "runs")
+    finally:
+        torch.set_num_threads(threads)
+    return directory / "runs"
 
 
 @pytest.fixture
 def diary(tmp_path: Path) -> Path:
-    place = tmp_path / "diary"
-    place.mkdir()
-    return place
-
-
-@pytest.fixture(scope="session")
-def by_one(tmp_path_factory) -> Path:
-    """The workspace in which one process of this machine has trained the gangs' method."""
-    return gangs.by_one(tmp_path_factory.mktemp("by-one"))
+    directory = tmp_path / "diary"
+    directory.mkdir()
+    return directory

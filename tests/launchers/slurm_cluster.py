@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.launchers.gangs import free_port
+from tests.launchers.small_runs import free_port
 
 NEEDED = ("slurmctld", "slurmd", "munged", "sbatch", "srun", "squeue", "scancel")
 SETTINGS = """
@@ -93,8 +93,8 @@ def wait_until_idle(environment: dict[str, str]) -> None:
     deadline = time.monotonic() + 30
     asked = ["sinfo", "--noheader", "--format=%T"]
     while True:
-        told = subprocess.run(asked, env=environment, capture_output=True, text=True)
-        if told.stdout.strip() == "idle":
+        completed = subprocess.run(asked, env=environment, capture_output=True, text=True)
+        if completed.stdout.strip() == "idle":
             return
-        assert time.monotonic() < deadline, told
+        assert time.monotonic() < deadline, completed
         time.sleep(0.3)

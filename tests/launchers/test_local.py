@@ -1,4 +1,4 @@
-"""Pieces of work on this machine: none twice, none half done, none lost with who did it."""
+"""Shards on this machine: none twice, none half done, none lost with its worker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.config import Component
 from harness.core.hardware import gpu_names, visible_gpus
-from harness.core.jobs import ShardedJob
+from harness.core.jobs import GroupJob, ShardedJob
 from harness.core.stages import PROVENANCE, TIMING
 from harness.core.workspace import Workspace
 from harness.engines.transformers import TransformersEngine
@@ -22,67 +23,88 @@ from harness.engines.vllm import VLLMEngine
 from harness.errors import CheckError, ConfigError, HarnessError
 from harness.launchers.local import LocalLauncher, worker_environments
 from harness.training import rollout, schedule
-from tests.launchers.conftest import MORTAL, digests, method
-from tests.launchers.doing import squares_of, who_did
+from harness.types import Advance
+from tests.launchers.killed_workers import ENGINE
+from tests.launchers.small_runs import digests, small_spec
+from tests.launchers.toy_jobs import results, shards_by_process, squares_of
 
 PARENT = """
 import sys
 from pathlib import Path
 from harness.launchers.local import LocalLauncher
-from tests.launchers.doing import squares_of
-LocalLauncher(workers=2).spread(squares_of(Path(sys.argv[1]), seconds=60), lambda _: None)
+from tests.launchers.toy_jobs import squares_of
+LocalLauncher(workers=2).map_shards(squares_of(Path(sys.argv[1]), seconds=60), lambda _: None)
 """
-NOBODY = lambda _: None  # noqa: E731
+
+
+def ignore(count: int) -> None:
+    """Progress that nobody watches."""
 
 
 @contextmanager
-def squares(told):
-    def do(piece: int, out: Path, advance) -> None:
-        if piece == told.get("fails"):
+def logged_squares(payload):
+    def run_shard(shard: int, out: Path, advance) -> None:
+        if shard == payload.get("fails"):
             (out / "half").write_text("half of it")
             raise OSError("the machine went away")
-        (out / "square").write_text(str(piece**2))
-        with open(told["log"], "a") as log:
-            log.write(f"{piece}\n")
+        (out / "square").write_text(str(shard**2))
+        with open(payload["log"], "a") as log:
+            log.write(f"{shard}\n")
         advance(1)
 
-    yield do
+    yield run_shard
 
 
-def of(place: Path, **told) -> ShardedJob:
-    return ShardedJob(squares, {"log": str(place / "log"), **told}, (1,) * 4, place / "work")
+def logged_job(directory: Path, **faults) -> ShardedJob:
+    payload = {"log": str(directory / "log"), **faults}
+    return ShardedJob(logged_squares, payload, (1,) * 4, directory / "work")
+
+
+class CountingLauncher(Component):
+    """A launcher that notes when it is asked for its processes, which are two."""
+
+    calls: str
+    inner: LocalLauncher = LocalLauncher()
+    shard_size: int = 512
+
+    def processes(self) -> int:
+        Path(self.calls).touch()
+        return 2
+
+    def map_shards(self, job: ShardedJob, advance: Advance) -> None:
+        self.inner.map_shards(job, advance)
+
+    def run_group(self, job: GroupJob, processes: int) -> None:
+        self.inner.run_group(job, processes)
 
 
 def test_a_piece_that_failed_leaves_nothing_and_alone_is_missing(tmp_path):
     with pytest.raises(OSError, match="went away"):
-        LocalLauncher().map_shards(of(tmp_path, fails=2), lambda _: None)
-    assert of(tmp_path).missing() == [2, 3]
+        LocalLauncher().map_shards(logged_job(tmp_path, fails=2), ignore)
+    assert logged_job(tmp_path).missing() == [2, 3]
     assert [path.name for path in (tmp_path / "work").iterdir() if "shard-" not in path.name] == []
     done: list[int] = []
-    LocalLauncher().map_shards(of(tmp_path), done.append)
+    LocalLauncher().map_shards(logged_job(tmp_path), done.append)
     assert sum(done) == 4  # two stood, two were done
     assert (tmp_path / "log").read_text().split() == ["0", "1", "2", "3"]  # none twice
-    told = [(part / "square").read_text() for part in of(tmp_path).shard_paths()]
-    assert told == ["0", "1", "4", "9"]
+    assert results(logged_job(tmp_path)) == [0, 1, 4, 9]
 
 
-def test_a_run_in_small_pieces_ends_in_the_same_weights(alone, tmp_path):
-    small = method("launcher.shard_size=3")  # 16 prompts: six pieces instead of one
+def test_a_run_in_small_pieces_ends_in_the_same_weights(alone, tmp_path, tiny_policy):
+    small = small_spec(
+        tiny_policy, "launcher.shard_size=3"
+    )  # 16 prompts: six shards instead of one
     workspace = Workspace(tmp_path / "small")
     schedule.train(small, workspace, "small")
     assert digests(workspace, small) == digests(alone, small)
 
 
-def squared(work: ShardedJob) -> list[int]:
-    return [int((part / "square").read_text()) for part in work.shard_paths()]
-
-
 def test_two_workers_share_one_queue(tmp_path):
-    work, told = squares_of(tmp_path), []
-    LocalLauncher(workers=2).map_shards(work, told.append)
-    assert squared(work) == [0, 1, 4, 9, 16, 25, 36, 49]
-    assert sum(told) == 8
-    shares = who_did(tmp_path).values()
+    work, progress = squares_of(tmp_path), []
+    LocalLauncher(workers=2).map_shards(work, progress.append)
+    assert results(work) == [0, 1, 4, 9, 16, 25, 36, 49]
+    assert sum(progress) == 8
+    shares = shards_by_process(tmp_path).values()
     assert len(shares) == 2
     assert sum(map(len, shares)) == 8  # none twice
     assert min(map(len, shares)) > 1
@@ -92,26 +114,26 @@ def test_two_workers_share_one_queue(tmp_path):
 
 def test_more_workers_than_pieces_are_not_started(tmp_path):
     work = squares_of(tmp_path, 2)
-    LocalLauncher(workers=5).map_shards(work, NOBODY)
-    assert squared(work) == [0, 1]
+    LocalLauncher(workers=5).map_shards(work, ignore)
+    assert results(work) == [0, 1]
     logs = [path.name for path in (tmp_path / "work/workers").glob("*.log")]
     assert sorted(logs) == ["worker-0.log", "worker-1.log"]
 
 
 @pytest.mark.parametrize("restarts", [0, 3])
 def test_a_killed_workers_piece_goes_to_another(tmp_path, restarts):
-    work, told = squares_of(tmp_path, kills=3, times=1), []
-    LocalLauncher(workers=2, restarts=restarts).map_shards(work, told.append)
-    assert squared(work) == [0, 1, 4, 9, 16, 25, 36, 49]
-    assert sum(told) == 8  # what the dead one had told is taken back
-    begun = [entry.name.split("-")[0] for entry in (tmp_path / "diary").iterdir()]
-    assert sorted(begun) == ["0", "1", "2", "3", "3", "4", "5", "6", "7"]
+    work, progress = squares_of(tmp_path, kills=3, times=1), []
+    LocalLauncher(workers=2, restarts=restarts).map_shards(work, progress.append)
+    assert results(work) == [0, 1, 4, 9, 16, 25, 36, 49]
+    assert sum(progress) == 8  # the progress of the dead one is taken back
+    shards = [entry.name.split("-")[0] for entry in (tmp_path / "diary").iterdir()]
+    assert sorted(shards) == ["0", "1", "2", "3", "3", "4", "5", "6", "7"]
 
 
 def test_a_piece_that_kills_twice_is_named_with_its_prompts_and_the_log(tmp_path):
     work = squares_of(tmp_path, kills=3, times=9)
     with pytest.raises(HarnessError, match="prompts 'a3' to 'b3' ended 2 workers") as caught:
-        LocalLauncher(workers=2).map_shards(work, NOBODY)
+        LocalLauncher(workers=2).map_shards(work, ignore)
     message = str(caught.value)
     assert "was killed by SIGKILL: ready to square | it is too much" in message
     assert "it is too much" in Path(message.rsplit("Its log: ", 1)[1]).read_text()
@@ -122,7 +144,7 @@ def test_a_piece_that_kills_twice_is_named_with_its_prompts_and_the_log(tmp_path
 def test_workers_that_cannot_start_are_replaced_so_often_and_no_more(tmp_path):
     launcher = LocalLauncher(workers=2, restarts=1)
     with pytest.raises(HarnessError, match="no worker is left; .* exit code 3: .*no room for"):
-        launcher.map_shards(squares_of(tmp_path, unfit=True), NOBODY)
+        launcher.map_shards(squares_of(tmp_path, cannot_start=True), ignore)
     logs = (tmp_path / "work/workers").glob("*.log")
     assert sum(log.read_text().count("no room") for log in logs) == 3  # two, and one more
 
@@ -130,7 +152,7 @@ def test_workers_that_cannot_start_are_replaced_so_often_and_no_more(tmp_path):
 def test_a_workers_error_comes_back_as_itself(tmp_path):
     work = squares_of(tmp_path, refuses=7)
     with pytest.raises(CheckError, match="^seven is not square$"):
-        LocalLauncher(workers=2).map_shards(work, NOBODY)
+        LocalLauncher(workers=2).map_shards(work, ignore)
     assert work.missing() == [7] or work.missing() == [6, 7]
 
 
@@ -138,7 +160,7 @@ def test_workers_end_with_their_parent(tmp_path):
     with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)]) as parent:
         wait_for(lambda: len(list((tmp_path / "diary").glob("*"))) == 2)
         parent.send_signal(signal.SIGKILL)
-    wait_for(lambda: not any(map(alive, who_did(tmp_path))))
+    wait_for(lambda: not any(map(alive, shards_by_process(tmp_path))))
 
 
 def wait_for(condition) -> None:
@@ -155,16 +177,17 @@ def alive(process: str) -> bool:
         return False
 
 
-def test_two_workers_one_of_them_killed_make_the_same_policy(alone, tmp_path, diary):
-    launcher = {"use": "harness.launchers.local:LocalLauncher", "piece": 2, "workers": 2}
-    spec = method(launcher=launcher, engine=MORTAL | {"diary": str(diary)})
+def test_two_workers_one_of_them_killed_make_the_same_policy(alone, tmp_path, tiny_policy, diary):
+    launcher = {"use": "harness.launchers.local:LocalLauncher", "shard_size": 2, "workers": 2}
+    engine = ENGINE | {"diary": str(diary)}
+    spec = small_spec(tiny_policy, launcher=launcher, engine=engine)
     workspace = Workspace(tmp_path / "two")
     schedule.train(spec, workspace, "two")
     assert (tmp_path / "killed").exists()
-    shares = list(who_did(tmp_path).values())
+    shares = list(shards_by_process(tmp_path).values())
     assert sum("8" in share for share in shares) == 2  # by the dead one, and by another
     assert all(len(share) > 1 for share in shares[:2])
-    assert sum(map(len, shares)) == 9  # eight pieces, one of them twice
+    assert sum(map(len, shares)) == 9  # eight shards, one of them twice
     assert digests(workspace, spec) == digests(alone, spec)
     assert not list((workspace.root / "stages").rglob("worker-*.log"))  # gone with the scratch
 
@@ -172,11 +195,11 @@ def test_two_workers_one_of_them_killed_make_the_same_policy(alone, tmp_path, di
 def test_workers_have_gpus_and_cores_of_their_own(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
     monkeypatch.setattr("torch.get_num_threads", lambda: 9)
-    told = [(e["CUDA_VISIBLE_DEVICES"], e["OMP_NUM_THREADS"]) for e in worker_environments(2, 2)]
-    assert told == [("0,1", "4"), ("2,3", "4")]
+    pairs = [(e["CUDA_VISIBLE_DEVICES"], e["OMP_NUM_THREADS"]) for e in worker_environments(2, 2)]
+    assert pairs == [("0,1", "4"), ("2,3", "4")]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c,GPU-d")
-    told = [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(4, 1)]
-    assert told == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"]
+    names = [e["CUDA_VISIBLE_DEVICES"] for e in worker_environments(4, 1)]
+    assert names == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"]
 
 
 def test_gpus_are_called_by_number_unless_they_were_told_by_name():
@@ -190,29 +213,33 @@ def test_a_training_has_a_process_a_gpu_and_one_without():
     assert LocalLauncher().processes() == (len(visible_gpus()) or 1)
 
 
-def test_how_many_processes_train_is_asked_when_they_begin_and_not_to_plan(alone, tmp_path):
-    launcher = {"use": "tests.launchers.doing:Counted", "asked": str(tmp_path / "asked")}
-    spec, workspace = method(launcher=launcher), Workspace(tmp_path / "runs")
+def test_how_many_processes_train_is_asked_when_they_begin_and_not_to_plan(
+    alone, tmp_path, tiny_policy
+):
+    calls = tmp_path / "calls"
+    launcher = {"use": "tests.launchers.test_local:CountingLauncher", "calls": str(calls)}
+    spec, workspace = small_spec(tiny_policy, launcher=launcher), Workspace(tmp_path / "runs")
     shutil.copytree(alone.root, workspace.root)
     (path,) = [path for stage, path in schedule.plan(spec, workspace) if stage.name == "optimise"]
     shutil.rmtree(path)
     schedule.plan(spec, workspace)
-    assert not (tmp_path / "asked").exists()
-    found = schedule.train(spec, workspace, "counted")
-    assert (tmp_path / "asked").exists()
-    worked = json.loads((Path(found.policies[-1]) / PROVENANCE / TIMING).read_text())
-    assert worked["accelerators"] == 2
-    (tmp_path / "asked").unlink()
+    assert not calls.exists()
+    run = schedule.train(spec, workspace, "counted")
+    assert calls.exists()
+    timing = json.loads((Path(run.policies[-1]) / PROVENANCE / TIMING).read_text())
+    assert timing["accelerators"] == 2
+    calls.unlink()
     shutil.rmtree(path)
-    schedule.train(method("optimiser.processes=1", launcher=launcher), workspace, "counted")
-    assert not (tmp_path / "asked").exists()  # who says how many asks nobody
+    alone_again = small_spec(tiny_policy, "optimiser.processes=1", launcher=launcher)
+    schedule.train(alone_again, workspace, "counted")
+    assert not calls.exists()  # a spec that says how many asks no launcher
 
 
 def test_more_workers_than_gpus_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    work = ShardedJob(squares, {}, (1,), tmp_path / "work", gpus=2)
+    work = ShardedJob(logged_squares, {}, (1,), tmp_path / "work", gpus=2)
     with pytest.raises(ConfigError, match="3 with 2 GPUs each, and this machine has 4"):
-        LocalLauncher(workers=3).map_shards(work, NOBODY)
+        LocalLauncher(workers=3).map_shards(work, ignore)
 
 
 def test_the_engine_says_how_many_gpus_a_worker_needs():

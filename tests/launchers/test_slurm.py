@@ -1,55 +1,52 @@
-"""A job's tasks make what one process makes; queued again, and left alone, it goes on."""
+"""A job's Ray cluster makes what one process makes; requeued, or left alone, it resumes."""
 
 from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from harness.errors import HarnessError, MissingDependencyError
+from harness.errors import CheckError, ConfigError, HarnessError, MissingDependencyError
+from harness.launchers import error_files, slurm
 from harness.launchers.slurm import SlurmLauncher
-from tests.launchers import gangs, slurm_cluster
+from tests.launchers import slurm_cluster, small_runs
+from tests.launchers.toy_jobs import count_nodes, do_nothing, squares_of
 
 pytest.importorskip("submitit")
+pytest.importorskip("ray")
 
-SMALL = {"ref": "launcher/slurm", "gpus": 0, "tasks": 2, "cores": 1, "piece": 5, "hours": 0.5}
+SMALL = {"ref": "launcher/slurm", "gpus": 0, "workers_per_node": 2, "cores": 1, "hours": 0.5}
 WHY_NOT = slurm_cluster.missing()
 FAKE = {
     "sbatch": 'cp "$1" "$SEEN"; echo "Submitted batch job 17"',
     "squeue": 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1',
     "srun": "exit 0",
 }
-"""Slurm's commands where only what is submitted is looked at."""
+"""Slurm's commands where only the submission is looked at."""
+TASK = """
+import sys
+from harness.launchers.slurm_task import SlurmTask
+SlurmTask(sys.argv[1], nodes=2, cpus=1, gpus=0, start_timeout=120)()
+"""
 
 
-def begun(path: Path, workspace: Path, environment=os.environ) -> subprocess.Popen[str]:
-    """Start the command as on a login node."""
-    command = ("-m", "harness", "train", str(path), "--workspace", str(workspace))
-    variables = {**environment, "PYTHONPATH": str(gangs.ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, *command],
-        env=variables,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def nothing(told) -> None:
-    """A run of nothing."""
-
-
-def test_the_job_is_asked_for_as_the_fields_say(tmp_path, monkeypatch):
+@pytest.fixture
+def script(tmp_path, monkeypatch) -> Path:
+    """Where a fake sbatch leaves the job's script."""
     for name, text in FAKE.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
         (tmp_path / name).chmod(0o755)
-    seen = tmp_path / "seen.sh"
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setenv("SEEN", str(seen))
+    monkeypatch.setenv("SEEN", str(tmp_path / "seen.sh"))
+    return tmp_path / "seen.sh"
+
+
+def test_the_job_is_asked_for_as_the_fields_say(tmp_path, script):
     launcher = SlurmLauncher(
         nodes=2,
         gpus=4,
@@ -60,79 +57,108 @@ def test_the_job_is_asked_for_as_the_fields_say(tmp_path, monkeypatch):
         setup=("module load cuda",),
         options={"exclusive": True},
     )
-    told: list[str] = []
+    lines: list[str] = []
     with pytest.raises(HarnessError, match=r"job 17 ended before its run.*slurm/mine/17; the same"):
-        launcher.launch(nothing, {"root": tmp_path, "name": "mine"}, told.append)
-    assert told[0] == f"Slurm job 17: its logs are in {tmp_path}/slurm/mine/17"
-    lines = seen.read_text().splitlines()
-    asked = dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", seen.read_text(), re.MULTILINE))
-    assert (
-        asked
-        | {
-            "nodes": "2",
-            "ntasks-per-node": "4",  # a process a GPU
-            "gpus-per-node": "4",
-            "cpus-per-task": "8",
-            "time": "90",
-            "mem": "64GB",
-            "partition": "long",
-            "account": "lab",
-            "job-name": "harness-mine",
-        }
-        == asked
-    )
-    assert "#SBATCH --exclusive" in lines
-    assert lines.index("module load cuda") < next(
-        number for number, line in enumerate(lines) if line.startswith("srun ")
-    )
+        launcher.launch(do_nothing, {"root": tmp_path, "name": "mine"}, lines.append)
+    assert lines[0] == f"Slurm job 17: its logs are in {tmp_path}/slurm/mine/17"
+    text = script.read_text()
+    options = dict(re.findall(r"^#SBATCH --([a-z-]+)=(.*)$", text, re.MULTILINE))
+    expected = {
+        "nodes": "2",
+        "ntasks-per-node": "1",  # the task that starts Ray on the node
+        "gpus-per-node": "4",
+        "cpus-per-task": "32",  # 8 for each GPU's worker
+        "time": "90",
+        "mem": "64GB",
+        "partition": "long",
+        "account": "lab",
+        "job-name": "harness-mine",
+    }
+    assert options | expected == options
+    assert "#SBATCH --exclusive" in text.splitlines()
+    assert text.index("module load cuda") < text.index("\nsrun ")
     assert launcher.processes() == 8
+    token = tmp_path / "slurm/mine/token"
+    assert token.stat().st_mode & 0o077 == 0  # nobody else can use the cluster
+    assert len(token.read_text()) == 64
+
+
+def test_an_error_of_the_run_comes_back_as_itself(tmp_path, script, monkeypatch):
+    directory = tmp_path / "slurm/mine"
+    submit = slurm.SlurmLauncher._submit
+
+    def fail(self, directory):
+        error_files.write(directory, CheckError("seven is not square"))
+        return submit(self, directory)
+
+    monkeypatch.setattr(slurm.SlurmLauncher, "_submit", fail)
+    for _ in range(2):
+        with pytest.raises(CheckError, match="^seven is not square$"):
+            SlurmLauncher().launch(do_nothing, {"root": tmp_path, "name": "mine"}, lambda _: None)
+    assert error_files.read(directory) is not None
 
 
 def test_without_slurm_the_command_says_where_to_run_it(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(MissingDependencyError, match="no Slurm here.*on a login node"):
-        SlurmLauncher().launch(nothing, {"root": tmp_path, "name": "mine"}, print)
+        SlurmLauncher().launch(do_nothing, {"root": tmp_path, "name": "mine"}, print)
 
 
-def test_two_tasks_make_what_one_process_makes(tmp_path, by_one):
-    path = gangs.method(tmp_path, {**SMALL, "cluster": "local"})
-    command = begun(path, tmp_path / "runs")
-    told, _ = command.communicate(timeout=240)
-    assert command.returncode == 0, told
-    assert "run 'method': " in told
-    names = [
-        sorted(p.name for p in (w / "stages").glob("*-*")) for w in (tmp_path / "runs", by_one)
+def test_outside_its_job_the_launcher_says_how_to_start_one(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(ConfigError, match="harness train NAME --launcher slurm"):
+        SlurmLauncher().map_shards(squares_of(tmp_path), lambda _: None)
+
+
+def test_a_jobs_cluster_makes_what_one_process_makes(tmp_path, tiny_policy, by_one):
+    launcher = {**SMALL, "cluster": "local", "shard_size": 12}
+    path = small_runs.write_method(tmp_path, tiny_policy, launcher)
+    command = small_runs.start_command(path, tmp_path / "runs")
+    output, _ = command.communicate(timeout=240)
+    assert command.returncode == 0, output
+    assert "run 'method': " in output
+    assert small_runs.stage_names(tmp_path / "runs") == small_runs.stage_names(by_one)
+    assert 0 < small_runs.largest_difference(tmp_path / "runs", by_one) < 1e-5
+
+
+def test_the_tasks_of_two_nodes_form_one_cluster_and_end_together(tmp_path):
+    slurm.prepare(tmp_path, count_nodes, {})
+    node = socket.gethostname()
+    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_JOB_NODELIST": node, "SLURM_NTASKS": "2"}
+    job |= {"SLURM_JOB_NUM_NODES": "2", "SLURM_LOCALID": "0", "SUBMITIT_EXECUTOR": "slurm"}
+    job |= {"PYTHONPATH": str(small_runs.ROOT), "MASTER_PORT": str(small_runs.free_port())}
+    tasks = [
+        subprocess.Popen(
+            [sys.executable, "-c", TASK, str(tmp_path)],
+            env=os.environ | job | {"SLURM_PROCID": str(rank), "SLURM_NODEID": str(rank)},
+        )
+        for rank in range(2)
     ]
-    assert names[0] == names[1]
-    assert 0 < gangs.apart(tmp_path / "runs", by_one) < 1e-5
-
-
-def test_what_the_run_raises_comes_back_as_it_was(tmp_path):
-    launcher = {**SMALL, "cluster": "local", "tasks": 1}
-    path = gangs.method(tmp_path, launcher, max_length=1)
-    command = begun(path, tmp_path / "runs")
-    told, _ = command.communicate(timeout=240)
-    assert command.returncode == 11, told
-    assert "error: iteration 1 has no training pair" in told
+    codes = [task.wait(120) for task in tasks]
+    assert codes == [1, 0]  # the first raises the run's error, the other lent its node
+    error = error_files.read(tmp_path)
+    assert isinstance(error, CheckError)
+    assert str(error) == "2 nodes with 2 CPUs"
 
 
 @pytest.mark.faults
 @pytest.mark.skipif(WHY_NOT is not None, reason=f"no Slurm on this machine: {WHY_NOT}")
-def test_a_real_job_queued_again_and_left_by_its_command_goes_on(tmp_path, by_one):
-    path, workspace = gangs.method(tmp_path, SMALL), tmp_path / "runs"
-    place = tmp_path / "cluster"
-    place.mkdir()
-    with slurm_cluster.cluster(place) as environment:
-        first = begun(path, workspace, environment)
-        gangs.wait_for_step(workspace, 8, [first])
+def test_a_real_job_queued_again_and_left_by_its_command_goes_on(tmp_path, tiny_policy, by_one):
+    path = small_runs.write_method(tmp_path, tiny_policy, {**SMALL, "shard_size": 12})
+    workspace = tmp_path / "runs"
+    directory = tmp_path / "cluster"
+    directory.mkdir()
+    with slurm_cluster.cluster(directory) as environment:
+        first = small_runs.start_command(path, workspace, environment)
+        small_runs.wait_for_step(workspace, 8, [first])
         subprocess.run(["scancel", "--signal=USR2", "--user=root"], env=environment, check=True)
         first.kill()
         before, _ = first.communicate()
-        second = begun(path, workspace, environment)
+        second = small_runs.start_command(path, workspace, environment)
         after, _ = second.communicate(timeout=300)
     logs = "".join(log.read_text() for log in workspace.glob("slurm/method/*/*_log.*"))
     assert second.returncode == 0, after + logs
     jobs = [re.findall(r"Slurm job (\d+)", text) for text in (before, after)]
     assert jobs[0] == jobs[1] == ["1"]
-    assert logs.count("Starting with JobEnvironment") == 4  # two tasks, twice
-    assert gangs.apart(workspace, by_one) < 1e-5
+    assert logs.count("Starting with JobEnvironment") == 2  # one task, twice
+    assert 0 < small_runs.largest_difference(workspace, by_one) < 1e-5

@@ -34,8 +34,11 @@ def oracle(path: str, **settings) -> EmbeddingModel:
 
 def test_the_form_by_hand():
     # one block of weight 1, quarter turn apart: (1, 0) against (0, 1) gives 1 * 1 - 0 * 0 = 1
-    one = torch.ones(1)
-    east, north = Embedding(torch.tensor([1.0, 0.0]), one), Embedding(torch.tensor([0.0, 1.0]), one)
+    block = torch.ones(1)
+    east, north = (
+        Embedding(torch.tensor([1.0, 0.0]), block),
+        Embedding(torch.tensor([0.0, 1.0]), block),
+    )
     assert preference(east, north, tau=0.5) == pytest.approx(1 / (1 + math.exp(-2)))
     assert preference(north, east, tau=0.5) == pytest.approx(1 / (1 + math.exp(2)))
     assert preference(east, east, tau=0.5) == 0.5
@@ -51,19 +54,19 @@ def test_preferences_may_run_in_a_circle():
 def test_it_is_the_official_formula_with_matrices(path):
     model = AutoModel.from_pretrained(path)
     weights = load_file(Path(path) / "model.safetensors")
-    asked = [state_request(tokenizer(), PROMPT, text, 4096) for text in TEXTS[:2]]
+    requests = [state_request(tokenizer(), PROMPT, text, 4096) for text in TEXTS[:2]]
     with torch.inference_mode():
-        hidden = [model(torch.tensor([one.row]))[0][0] for one in asked]
+        hidden = [model(torch.tensor([request.row]))[0][0] for request in requests]
     first, second = (
         torch.nn.functional.normalize(weights["value_head.weight"] @ h[-1], dim=0) for h in hidden
     )
-    scales = (weights["prompt_head.weight"] @ hidden[0][asked[0].positions[0]]).softmax(0)
+    scales = (weights["prompt_head.weight"] @ hidden[0][requests[0].positions[0]]).softmax(0)
     turn = torch.zeros(4, 4)
     for block, scale in enumerate(scales):
         turn[2 * block, 2 * block + 1], turn[2 * block + 1, 2 * block] = -scale, scale
     expected = torch.sigmoid((turn @ first) @ second / 0.1).item()
-    told = oracle(path).compare([Comparison(PROMPT, *TEXTS[:2])], lambda _: None)
-    assert told == pytest.approx([expected], abs=1e-5)
+    preferences = oracle(path).compare([Comparison(PROMPT, *TEXTS[:2])], lambda _: None)
+    assert preferences == pytest.approx([expected], abs=1e-5)
     assert abs(expected - 0.5) > 0.02
 
 
@@ -77,15 +80,15 @@ def test_all_pairs_cost_one_pass_a_response_and_are_skew(path, size):
 
 
 def test_the_row_ends_with_the_end_of_text_and_knows_where_the_prompt_ends():
-    made = tokenizer(bos=True)
-    whole = state_request(made, PROMPT, "four five", 4096)
-    told = made.decode(whole.row)
-    assert told == "<s> <|user|> one two three <|end|> <|assistant|> four five <|end|>"
-    asking, last = whole.positions
-    assert made.decode(whole.row[: asking + 1]) == "<s> <|user|> one two three <|end|>"
-    assert last == len(whole.row) - 1
-    short = state_request(made, PROMPT, "four five", 4)
-    assert made.decode(short.row) == "<s> <|user|> one <|end|>"
+    tokenizer_ = tokenizer(bos=True)
+    request = state_request(tokenizer_, PROMPT, "four five", 4096)
+    text = tokenizer_.decode(request.row)
+    assert text == "<s> <|user|> one two three <|end|> <|assistant|> four five <|end|>"
+    prompt_end, last = request.positions
+    assert tokenizer_.decode(request.row[: prompt_end + 1]) == "<s> <|user|> one two three <|end|>"
+    assert last == len(request.row) - 1
+    short = state_request(tokenizer_, PROMPT, "four five", 4)
+    assert tokenizer_.decode(short.row) == "<s> <|user|> one <|end|>"
     assert short.positions == (3, 3)
 
 

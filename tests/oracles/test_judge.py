@@ -1,4 +1,4 @@
-"""A judge as an oracle: what it is asked over HTTP, how its replies are read, what is unread."""
+"""A judge as an oracle: what it is asked over HTTP, how its replies are parsed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def reply(content: str, likely: dict[str, float] | None = None) -> Reply:
     return Reply(content, top or None, "stop", "judge", 1, 1)
 
 
-def told(path, grade, **settings) -> list[float]:
+def preferences(path, grade, **settings) -> list[float]:
     with serving(grade, "judge") as url:
         client = OpenAIClient(model="judge", base_url=url, api_key_env="NONE")
         oracle = JudgeOracle(
@@ -44,14 +44,14 @@ def test_both_orders_are_asked_and_averaged(tmp_path):
         return reply("A", {"A": p, "B": 1 - p})
 
     # hello first: (0.9 + 1 - 0.3) / 2 = 0.8; hello second: (0.3 + 1 - 0.9) / 2 = 0.2
-    assert told(tmp_path, grade) == pytest.approx([0.8, 0.2])
+    assert preferences(tmp_path, grade) == pytest.approx([0.8, 0.2])
 
 
 def test_without_likelihoods_the_letter_counts(tmp_path):
     def grade(messages, request):
         return reply("A" if hello_first(messages, request) > 0.5 else "B")
 
-    assert told(tmp_path, grade) == [1.0, 0.0]
+    assert preferences(tmp_path, grade) == [1.0, 0.0]
 
 
 def test_an_order_that_cannot_be_read_is_left_to_the_other(tmp_path):
@@ -60,25 +60,31 @@ def test_an_order_that_cannot_be_read_is_left_to_the_other(tmp_path):
         return reply("A", {"A": p, "B": 1 - p}) if p > 0.5 else reply("Neither.")
 
     # the readable orders say 0.9 for hello first, and 1 - 0.9 for hello second
-    assert told(tmp_path, grade, unread=0.5) == pytest.approx([0.9, 0.1])
+    assert preferences(tmp_path, grade, max_unparsed=0.5) == pytest.approx([0.9, 0.1])
 
 
 def test_too_many_that_cannot_be_read_stop_the_run(tmp_path):
-    with pytest.raises(CheckError, match="4 of 4 answers of judge cannot be read"):
-        told(tmp_path, lambda messages, request: reply("Neither."))
+    with pytest.raises(CheckError, match="4 of 4 replies of judge are unparsable"):
+        preferences(tmp_path, lambda messages, request: reply("Neither."))
 
 
 def test_what_nobody_says_is_a_half(tmp_path):
-    assert told(tmp_path, lambda messages, request: reply("?"), unread=1.0) == [0.5, 0.5]
+    assert preferences(tmp_path, lambda messages, request: reply("?"), max_unparsed=1.0) == [
+        0.5,
+        0.5,
+    ]
 
 
 def test_verdicts_are_kept(tmp_path):
-    assert told(tmp_path, lambda messages, request: reply("A", {"A": 0.7, "B": 0.3})) == [0.5, 0.5]
+    assert preferences(tmp_path, lambda messages, request: reply("A", {"A": 0.7, "B": 0.3})) == [
+        0.5,
+        0.5,
+    ]
 
     def gone(messages, request):
         raise AssertionError("asked again")
 
-    assert told(tmp_path, gone) == [0.5, 0.5]
+    assert preferences(tmp_path, gone) == [0.5, 0.5]
 
 
 def test_the_question_holds_the_conversation_and_both_answers():
@@ -96,8 +102,8 @@ def test_the_question_holds_the_conversation_and_both_answers():
 
 
 def test_letters_are_read_with_their_spaces_and_the_likelier_spelling():
-    oracle = JudgeOracle.model_construct(unread=0.0)
-    found = oracle.parse([reply("A", {" A": 0.6, "B": 0.2, "A": 0.1, "C": 0.1})])
-    assert found is not None
-    assert found.value == pytest.approx(0.6 / 0.8)
+    oracle = JudgeOracle.model_construct(max_unparsed=0.0)
+    verdict = oracle.parse([reply("A", {" A": 0.6, "B": 0.2, "A": 0.1, "C": 0.1})])
+    assert verdict is not None
+    assert verdict.value == pytest.approx(0.6 / 0.8)
     assert oracle.parse([reply("C", {"C": 1.0})]) is None

@@ -65,8 +65,8 @@ def test_the_plain_template_is_what_transformers_makes_of_its_jinja_text():
     roles = ("user", "assistant", "user")
     for count in (1, 2, 3):
         turns = [{"role": role, "content": f"{role} {count}"} for role in roles[:count]]
-        told = tokenizer.apply_chat_template(turns, tokenize=False)
-        assert context([Message(**turn) for turn in turns]) == told
+        rendered = tokenizer.apply_chat_template(turns, tokenize=False)
+        assert context([Message(**turn) for turn in turns]) == rendered
 
 
 def test_the_preference_is_the_mean_of_both_orders_read_from_two_logits(model_path):
@@ -89,9 +89,11 @@ def test_swapping_turns_the_preference_around(model_path):
 
 
 def test_neighbours_in_a_pack_change_nothing(model_path):
-    told = [oracle(model_path, tokens).compare(MANY, lambda _: None) for tokens in (1, 60, 8192)]
-    assert told[0] == pytest.approx(told[1], abs=1e-5)
-    assert told[0] == pytest.approx(told[2], abs=1e-5)
+    probabilities = [
+        oracle(model_path, tokens).compare(MANY, lambda _: None) for tokens in (1, 60, 8192)
+    ]
+    assert probabilities[0] == pytest.approx(probabilities[1], abs=1e-5)
+    assert probabilities[0] == pytest.approx(probabilities[2], abs=1e-5)
 
 
 def test_a_model_that_cannot_say_a_or_b_is_refused(tiny_policy, tmp_path):
@@ -103,30 +105,30 @@ def test_a_model_that_cannot_say_a_or_b_is_refused(tiny_policy, tmp_path):
 
 
 def test_a_rule_is_asked_for_every_comparison():
-    told: list[int] = []
+    counts: list[int] = []
     rule = RuleOracle(rule=ToyPreference())
     toy = Comparison(Prompt("p", (Message("user", "first a b"),)), "a . warm", "b . warm")
-    found = rule.compare([toy, toy.swap()], told.append)
-    assert sum(found) == pytest.approx(1.0)
-    assert found[0] > 0.9
-    assert told == [2]
+    probabilities = rule.compare([toy, toy.swap()], counts.append)
+    assert sum(probabilities) == pytest.approx(1.0)
+    assert probabilities[0] > 0.9
+    assert counts == [2]
 
 
 def test_progress_counts_every_comparison_once(model_path):
-    told: list[int] = []
-    oracle(model_path).compare(MANY, told.append)
-    assert sum(told) == len(MANY)
+    counts: list[int] = []
+    oracle(model_path).compare(MANY, counts.append)
+    assert sum(counts) == len(MANY)
 
 
 def test_weights_are_read_once_for_all_rounds_where_they_are_kept(model_path, tmp_path):
     shutil.copytree(model_path, tmp_path / "model")
-    asked = oracle(str(tmp_path / "model"))
-    with asked.kept():
-        first = asked.compare(MANY, lambda _: None)
+    kept_oracle = oracle(str(tmp_path / "model"))
+    with kept_oracle.keep_loaded():
+        first = kept_oracle.compare(MANY, lambda _: None)
         (tmp_path / "model" / "model.safetensors").unlink()
-        assert asked.compare(MANY, lambda _: None) == first
+        assert kept_oracle.compare(MANY, lambda _: None) == first
     with pytest.raises(PolicyError, match="no model in"):
-        asked.compare(MANY, lambda _: None)
+        kept_oracle.compare(MANY, lambda _: None)
 
 
 def test_a_head_that_does_more_than_multiply_is_refused():

@@ -30,11 +30,11 @@ SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]")
 
 def ranker_tokenizer(marks: tuple[str, ...]) -> PreTrainedTokenizerFast:
     vocabulary = {word: i for i, word in enumerate((*SPECIAL, *WORDS))}
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     ends = [("[CLS]", 1), ("[SEP]", 2)]
-    made.post_processor = TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
-    fast = PreTrainedTokenizerFast(tokenizer_object=made, pad_token="[PAD]", unk_token="[UNK]")
+    words.post_processor = TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
+    fast = PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]")
     fast.add_tokens(list(marks))
     return fast
 
@@ -78,11 +78,11 @@ def oracle(path: str, **settings) -> PairRanker:
 def test_a_row_holds_source_and_candidates_each_with_its_mark(path):
     tokenizer = load_ranker_tokenizer(Policy("tiny", path))
     row = oracle(path).render(tokenizer, Comparison(PROMPT, "four", "five one"))
-    told = (
+    expected = (
         "[CLS] <|source|> one two three [SEP] [CLS] <|candidate1|> four [SEP] "
         "[CLS] <|candidate2|> five one [SEP]"
     )
-    assert tokenizer.decode(row).split() == told.split()
+    assert tokenizer.decode(row).split() == expected.split()
 
 
 def test_what_a_short_prompt_leaves_free_the_candidates_share(path):
@@ -118,8 +118,8 @@ def test_the_preference_is_the_heads_difference_in_both_orders(path):
     expected = [(first_wins(c) + 1 - first_wins(c.swap())) / 2 for c in all_pairs()]
     for size in (1, 5):
         steps: list[int] = []
-        told = oracle(path, batch_size=size).compare(all_pairs(), steps.append)
-        assert told == pytest.approx(expected, abs=1e-5)
+        probabilities = oracle(path, batch_size=size).compare(all_pairs(), steps.append)
+        assert probabilities == pytest.approx(expected, abs=1e-5)
         assert sum(steps) == 6
     assert max(abs(p - 0.5) for p in expected) > 0.005
 

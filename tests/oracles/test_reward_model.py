@@ -30,19 +30,21 @@ def test_rewards_are_the_models_own_one_at_a_time(path):
     rows = [conversation(tokenizer(), PROMPT, text) for text in TEXTS]
     with torch.inference_mode():
         expected = [model(torch.tensor([row])).logits.item() for row in rows]
-    told = oracle(path, micro_tokens=30).score([(PROMPT, text) for text in TEXTS], lambda _: None)
-    assert told == pytest.approx(expected, abs=1e-5)
+    rewards = oracle(path, micro_tokens=30).score(
+        [(PROMPT, text) for text in TEXTS], lambda _: None
+    )
+    assert rewards == pytest.approx(expected, abs=1e-5)
     assert len(set(expected)) == 4
 
 
 def test_all_pairs_cost_one_pass_a_response(path):
     passes: list[int] = []
     judge = oracle(path)
-    told = judge.compare(all_pairs(), passes.append)
+    probabilities = judge.compare(all_pairs(), passes.append)
     assert sum(passes) == len(TEXTS) == 4
-    assert len(told) == 6
+    assert len(probabilities) == 6
     # the bracket's later rounds ask for nothing new
-    assert judge.compare(all_pairs()[:2], passes.append) == told[:2]
+    assert judge.compare(all_pairs()[:2], passes.append) == probabilities[:2]
     assert sum(passes) == 4
 
 
@@ -50,9 +52,9 @@ def test_the_preference_is_transitive_and_skew(path):
     judge = oracle(path)
     rewards = judge.score([(PROMPT, text) for text in TEXTS], lambda _: None)
     there = judge.compare(all_pairs(), lambda _: None)
-    for comparison, told in zip(all_pairs(), there, strict=True):
+    for comparison, probability in zip(all_pairs(), there, strict=True):
         apart = rewards[TEXTS.index(comparison.first)] - rewards[TEXTS.index(comparison.second)]
-        assert told == pytest.approx(1 / (1 + math.exp(-apart)))
+        assert probability == pytest.approx(1 / (1 + math.exp(-apart)))
     back = judge.compare([c.swap() for c in all_pairs()], lambda _: None)
     assert [a + b for a, b in zip(there, back, strict=True)] == pytest.approx([1.0] * 6)
 
@@ -64,9 +66,9 @@ def test_it_is_an_oracle_with_rewards(path):
 
 @pytest.mark.parametrize("template", ["", "{{ bos_token }} "])
 def test_a_conversation_begins_once(template):
-    made = tokenizer(bos=True, template=template)
-    row = conversation(made, PROMPT, "one")
-    assert made.decode(row) == "<s> <|user|> one two three <|end|> <|assistant|> one <|end|>"
+    words = tokenizer(bos=True, template=template)
+    row = conversation(words, PROMPT, "one")
+    assert words.decode(row) == "<s> <|user|> one two three <|end|> <|assistant|> one <|end|>"
 
 
 def test_a_model_without_the_head_is_refused(tmp_path):

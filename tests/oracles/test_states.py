@@ -29,13 +29,13 @@ def model(kind: str, **extra) -> transformers.PreTrainedModel:
     config = getattr(transformers, f"{kind}Config")(**SIZES, **extra)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        made = getattr(transformers, f"{kind}ForSequenceClassification")(config)
-        for parameter in made.parameters():
+        tiny = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+        for parameter in tiny.parameters():
             torch.nn.init.normal_(parameter, std=0.3)
-    return made.eval()
+    return tiny.eval()
 
 
-def asked() -> list[StateRequest]:
+def requests() -> list[StateRequest]:
     """Rows about two prompts; the second prompt's lone one has nothing to share."""
     rows = [(1, 2, 3, 4), (1, 2, 3, 5, 6), (1, 2, 3, 5, 6, 7, 8, 9, 1, 2, 3, 4), (9, 8, 7)]
     about = ["a", "a", "a", "b"]
@@ -46,58 +46,69 @@ def asked() -> list[StateRequest]:
 @pytest.mark.parametrize("kind", FITTING)
 @pytest.mark.parametrize("budget", [1, 14, 100])
 def test_packed_states_are_the_models_own(kind, budget):
-    made = model(kind, **FITTING[kind])
+    tiny = model(kind, **FITTING[kind])
     with torch.inference_mode():
-        made.set_attn_implementation("eager")
-        own = [made.base_model(torch.tensor([one.row])).last_hidden_state[0] for one in asked()]
-    told = dict(hidden_states(made, asked(), budget))
-    assert made.config._attn_implementation == "packed"
-    for place, one in enumerate(asked()):
-        torch.testing.assert_close(told[place], own[place][list(one.positions)], atol=1e-4, rtol=0)
+        tiny.set_attn_implementation("eager")
+        own = [
+            tiny.base_model(torch.tensor([request.row])).last_hidden_state[0]
+            for request in requests()
+        ]
+    states = dict(hidden_states(tiny, requests(), budget))
+    assert tiny.config._attn_implementation == "packed"
+    for index, request in enumerate(requests()):
+        torch.testing.assert_close(
+            states[index], own[index][list(request.positions)], atol=1e-4, rtol=0
+        )
 
 
 @pytest.mark.parametrize("kind", ["Bloom", "Falcon"])
 def test_an_architecture_that_does_not_fit_is_read_in_padded_batches(kind):
-    made = model(kind)
-    before = made.config._attn_implementation
-    assert packed_scorer(made) is None
-    assert made.config._attn_implementation == before
+    tiny = model(kind)
+    before = tiny.config._attn_implementation
+    assert packed_scorer(tiny) is None
+    assert tiny.config._attn_implementation == before
     with torch.inference_mode():
-        own = [made.base_model(torch.tensor([one.row])).last_hidden_state[0] for one in asked()]
+        own = [
+            tiny.base_model(torch.tensor([request.row])).last_hidden_state[0]
+            for request in requests()
+        ]
     for budget in (1, 25):
-        for place, told in hidden_states(made, asked(), budget):
-            expected = own[place][list(asked()[place].positions)]
-            torch.testing.assert_close(told, expected, atol=1e-4, rtol=0)
+        for index, states in hidden_states(tiny, requests(), budget):
+            expected = own[index][list(requests()[index].positions)]
+            torch.testing.assert_close(states, expected, atol=1e-4, rtol=0)
 
 
 def test_a_model_in_bfloat16_is_packed_too():
-    made = model("Llama", **WIDE).to(torch.bfloat16)
+    tiny = model("Llama", **WIDE).to(torch.bfloat16)
     with torch.inference_mode():
-        own = [made.base_model(torch.tensor([one.row])).last_hidden_state[0, -1] for one in asked()]
-    for place, told in hidden_states(made, asked(), 100):
-        apart = (told[1] - own[place]).float().norm() / own[place].float().norm()
-        assert float(apart) < 0.05
-    assert made.config._attn_implementation == "packed"
+        own = [
+            tiny.base_model(torch.tensor([request.row])).last_hidden_state[0, -1]
+            for request in requests()
+        ]
+    for index, states in hidden_states(tiny, requests(), 100):
+        difference = (states[1] - own[index]).float().norm() / own[index].float().norm()
+        assert float(difference) < 0.05
+    assert tiny.config._attn_implementation == "packed"
 
 
 def test_a_common_beginning_is_read_once_and_a_pack_keeps_to_its_budget():
     # rows of 4, 5 and 12 tokens begin with the same 3; alone they would be 21
-    (row, places), (lone, last) = group_rows(asked(), 100)
+    (row, indices), (lone, last) = group_rows(requests(), 100)
     assert row == ([1, 2, 3], ([4], [5, 6], [5, 6, 7, 8, 9, 1, 2, 3, 4]))
-    assert (places, last) == ([0, 1, 2], [3])
+    assert (indices, last) == ([0, 1, 2], [3])
     assert lone == ([9, 8], ([7],))
     # 3 + 1 + 2 tokens fit into 7, the other 9 go with the beginning alone
-    assert [places for _, places in group_rows(asked(), 7)] == [[0, 1], [2], [3]]
+    assert [indices for _, indices in group_rows(requests(), 7)] == [[0, 1], [2], [3]]
 
 
 def test_one_row_that_begins_another_still_ends_on_its_own():
     row = (1, 2, 3)
-    (found, _), *_ = group_rows(
+    (shared, _), *_ = group_rows(
         [StateRequest(row, "a", (2,)), StateRequest((*row, 4), "a", (3,))], 100
     )
-    assert found == ([1, 2], ([3], [3, 4]))
+    assert shared == ([1, 2], ([3], [3, 4]))
 
 
 def test_rows_that_begin_differently_share_nothing():
-    told = group_rows([StateRequest((1, 2), "a", (1,)), StateRequest((2, 2), "a", (1,))], 100)
-    assert told == [(([1], ([2],)), [0]), (([2], ([2],)), [1])]
+    groups = group_rows([StateRequest((1, 2), "a", (1,)), StateRequest((2, 2), "a", (1,))], 100)
+    assert groups == [(([1], ([2],)), [0]), (([2], ([2],)), [1])]

@@ -1,4 +1,4 @@
-"""Tiny models of the oracles' architectures with random weights, made in the test."""
+"""Tiny models of the oracles' architectures with random weights."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ def tokenizer(*, bos: bool = False, template: str = ""):
     """A tokenizer of whole words; with `bos` it begins every text with <s>."""
     from tokenizers.processors import TemplateProcessing
 
-    made = build_word_tokenizer(WORDS)
+    words = build_word_tokenizer(WORDS)
     if template:
-        made.chat_template = template + made.chat_template
+        words.chat_template = template + words.chat_template
     if bos:
-        made.bos_token = "<s>"
-        ids = [("<s>", made.convert_tokens_to_ids("<s>"))]
-        made.backend_tokenizer.post_processor = TemplateProcessing("<s> $A", special_tokens=ids)
-    return made
+        words.bos_token = "<s>"
+        ids = [("<s>", words.convert_tokens_to_ids("<s>"))]
+        words.backend_tokenizer.post_processor = TemplateProcessing("<s> $A", special_tokens=ids)
+    return words
 
 
-def saved(kind: str, path: Path, made=None, **settings) -> str:
+def saved(kind: str, path: Path, words=None, **settings) -> str:
     """Write a Llama of transformers' class `kind` with random weights."""
     import transformers
 
-    made = made or tokenizer()
+    words = words or tokenizer()
     config = transformers.LlamaConfig(
-        vocab_size=len(made), pad_token_id=made.pad_token_id, **SIZES, **settings
+        vocab_size=len(words), pad_token_id=words.pad_token_id, **SIZES, **settings
     )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = getattr(transformers, kind)(config)
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
-    save_policy(model, made, path)
+    save_policy(model, words, path)
     return str(path)

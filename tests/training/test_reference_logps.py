@@ -17,7 +17,8 @@ from harness.training import records, reference_logps, stages
 from harness.training.sources import Pretrained
 from harness.training.spec import TrainSpec
 from harness.types import Pair, Policy
-from tests.launchers.doing import mortal_scoring, who_did
+from tests.launchers.killed_workers import killed_once_scoring
+from tests.launchers.toy_jobs import shards_by_process
 
 PIECE = 100
 
@@ -79,12 +80,12 @@ def test_two_workers_of_whom_one_is_killed_score_what_one_process_does(
         len(work.sizes) == len(reference_logps.pair_packs(pairs)) > 3
     )  # of more than 100 pairs each
     assert sum(work.sizes) == 700
-    told = {"told": work.payload, "diary": str(tmp_path / "diary")}
+    payload = {"payload": work.payload, "diary": str(tmp_path / "diary")}
     counts: list[int] = []
     launcher = LocalLauncher(workers=2)
-    launcher.map_shards(replace(work, open=mortal_scoring, payload=told), counts.append)
+    launcher.map_shards(replace(work, open=killed_once_scoring, payload=payload), counts.append)
     assert (tmp_path / "killed").exists()
-    shares = who_did(tmp_path).values()
+    shares = shards_by_process(tmp_path).values()
     assert sum("2" in share for share in shares) == 2  # by the dead one, and by another
     assert sum(counts) == 700  # pairs
     records.join_logps_shards(work.shard_paths(), tmp_path)
