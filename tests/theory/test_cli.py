@@ -1,4 +1,4 @@
-"""`harness theory`: its tables, files and refusals."""
+"""`harness theory`: its tables, files and errors."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_game_comes_from_a_csv_file(tmp_path):
         (("convergence", "--game", "none.csv"), InputError, "none.csv"),
     ],
 )
-def test_what_does_not_fit_is_named(tmp_path, arguments, kind, message):
+def test_invalid_arguments_are_an_error(tmp_path, arguments, kind, message):
     done = run(tmp_path, *arguments)
     assert isinstance(done.exception, HarnessError)
     assert isinstance(done.exception, kind)
@@ -79,13 +79,13 @@ def test_what_does_not_fit_is_named(tmp_path, arguments, kind, message):
 
 
 def test_figures_are_the_same_bytes_each_time(tmp_path):
-    panel = Subplot("a", "T", "gap", (Curve("one", [1, 10], [0.1, 0.01]),))
-    report = ExperimentResult((ResultTable("t", ("a",), ()),), {"figure": (panel, panel)})
-    first, second = (results.write_figures(report, tmp_path / name) for name in "ab")
+    subplot = Subplot("a", "T", "gap", (Curve("one", [1, 10], [0.1, 0.01]),))
+    result = ExperimentResult((ResultTable("t", ("a",), ()),), {"figure": (subplot, subplot)})
+    first, second = (results.write_figures(result, tmp_path / name) for name in "ab")
     assert [p.read_bytes() for p in first] == [p.read_bytes() for p in second]
 
 
-def test_figures_are_told_with_three_digits():
+def test_numbers_have_three_digits():
     assert format_cell(Estimate(0.12345, 0.1, 0.2)) == "0.123 [0.100, 0.200]"
     assert format_cell(3.2e-7) == "3.2e-07"
     assert format_cell(0.0) == "0.000"

@@ -1,4 +1,4 @@
-"""The finding's table in the documentation is what the experiment finds."""
+"""The table of results in the documentation is what the experiment computes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def experiment() -> Selection:
 
 
 @pytest.mark.parametrize(("name", "k", "cells"), ROW.findall(PAGE.read_text("utf-8")))
-def test_a_row_of_the_table_can_be_made_again(experiment, name, k, cells):
+def test_a_row_of_the_table_is_reproduced(experiment, name, k, cells):
     (game,) = (game for game in experiment.games if game.name == name)
     games = game.draw(experiment.seed)
     preference, reference = games.rows()

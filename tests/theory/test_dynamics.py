@@ -1,4 +1,4 @@
-"""Claims 4 and 5: cycles, biases and who can be exploited, with the trainer's own objectives."""
+"""Claims 4 and 5: cycles, biases and exploitability, with the trainer's own objectives."""
 
 from __future__ import annotations
 
@@ -60,17 +60,18 @@ def test_inpo_stops_at_the_regularised_nash_with_the_bias_that_tau_sets(comal):
 
 
 def test_advancing_the_reference_removes_the_bias(comal):
-    # 200 iterations, reference moved every 10: gap 3e-16 where INPO keeps .096
-    run = play(method("comal"), *comal, record=[50, 100, 200])
+    # reference moved every 10 iterations: gap 3e-16 after 200 where INPO keeps .096
+    run = play(method("comal"), *comal, record=[20, 50, 100])
     assert (np.diff(gaps(run.last, comal)) < 0).all()
-    assert gaps(run.last, comal)[-1] < 1e-10
-    assert kl(solve_nash(*comal, 0.0).policy, run.last[-1])[0] < 1e-9
+    assert gaps(run.last, comal)[-1] < 1e-4
+    assert kl(solve_nash(*comal, 0.0).policy, run.last[-1])[0] < 1e-4
 
 
 def test_optimism_removes_the_bias_without_a_reference(comal):
-    # step size 2: gap 3e-12 after 200 iterations
-    run = play(method("onpo", "objective.eta=2.0"), *comal, record=[200])
-    assert gaps(run.last, comal)[0] < 1e-9
+    # step size 2: gap 3e-12 after 200 iterations; without optimism it grows
+    run = play(method("onpo", "objective.eta=2.0"), *comal, record=[20, 80])
+    assert gaps(run.last, comal)[1] < 1e-2 * gaps(run.last, comal)[0]
+    assert gaps(run.last, comal)[1] < 1e-3
 
 
 def test_on_bradley_terry_preferences_dpo_and_inpo_agree():
@@ -79,7 +80,7 @@ def test_on_bradley_terry_preferences_dpo_and_inpo_agree():
     ours = play(method("inpo"), *game, record=[61]).last[0]
     dpo = play(method("iterative-dpo"), *game, record=[60, 61]).last
     assert (ours.argmax(-1) == dpo[-1].argmax(-1)).mean() >= 0.99
-    np.testing.assert_allclose(dpo[0], dpo[1], atol=1e-9)  # it has settled
+    np.testing.assert_allclose(dpo[0], dpo[1], atol=1e-9)  # it has converged
     both = [
         mean_over_games(2 * exploitability(game[0], policy)).value for policy in (ours, dpo[-1])
     ]
@@ -88,7 +89,7 @@ def test_on_bradley_terry_preferences_dpo_and_inpo_agree():
 
 def test_on_cyclic_preferences_dpo_is_exploitable_and_inpo_is_not():
     # 300 games, gap of the last iterate with 95 % over games: INPO .068 [.064, .073], DPO .308
-    # [.282, .336], apart .239 [.214, .267]; INPO's is all bias of τ, DPO still moves
+    # [.282, .336], difference .239 [.214, .267]; INPO's is all bias of τ, DPO still moves
     game = Cyclic(name="c", games=300).draw(0).rows()
     ours = play(method("inpo"), *game, record=[61]).last[0]
     dpo = play(method("iterative-dpo"), *game, record=[60, 61]).last
@@ -102,19 +103,20 @@ def test_on_cyclic_preferences_dpo_is_exploitable_and_inpo_is_not():
     assert np.abs(dpo[1] - dpo[0]).sum(-1).mean() > 0.5
 
 
-def test_iterated_ipo_moves_on_where_inpo_settles(comal):
+def test_iterated_ipo_keeps_moving_where_inpo_converges(comal):
     # IPO on new pairs is η = τ, below COMAL's game's threshold of .246
-    last = play(method("ipo"), *comal, record=[199, 200]).last
+    # INPO contracts by √((1 − τ/η)² + ρ²/η²) = .89 an iteration, with ρ = .2
+    last = play(method("ipo"), *comal, record=[79, 80]).last
     assert np.abs(last[1] - last[0]).sum() > 0.1
-    settled = play(method("inpo"), *comal, record=[199, 200]).last
-    assert np.abs(settled[1] - settled[0]).sum() < 1e-6
+    converged = play(method("inpo"), *comal, record=[79, 80]).last
+    assert np.abs(converged[1] - converged[0]).sum() < 1e-3
 
 
 @pytest.mark.parametrize("name", ["sppo", "dno", "onpo", "mnpo", "inpo-without-kl"])
 def test_mixtures_of_the_other_methods_beat_the_reference(name):
-    # their mixtures' gaps after 100 iterations lie at .01 to .14; the references' at .32
-    game = Random(name="r", games=20).draw(0).rows()
-    run = play(method(name), *game, record=[1, 100])
+    # of 20 games the mixtures' gaps after 100 iterations are .01 to .14; the references' is .32
+    game = Random(name="r", games=5).draw(0).rows()
+    run = play(method(name), *game, record=[1, 50])
     mixed = duality_gap(game[0], run.mixture, game[1], 0.0).mean(-1)
     assert mixed[1] < 0.5 * mixed[0]
 
@@ -148,7 +150,7 @@ def test_a_reference_moved_every_iteration_is_the_previous_policy(comal):
     np.testing.assert_allclose(runs[0].last, runs[1].last)
 
 
-def test_the_experiment_tells_gaps_and_draws_paths(comal):
+def test_the_experiment_shows_gaps_and_draws_paths(comal):
     from harness.cli.display import track
 
     experiment = Convergence(
@@ -156,8 +158,8 @@ def test_the_experiment_tells_gaps_and_draws_paths(comal):
         methods=[method("inpo"), method("iterative-dpo")],
         iterations=30,
     )
-    report = experiment.run(track)
-    names = [row[0] for row in report.tables[0].rows]
+    result = experiment.run(track)
+    names = [row[0] for row in result.tables[0].rows]
     assert names == ["INPO", "iterative DPO"]
-    assert set(report.figures) == {"convergence", "simplex"}
-    assert report.figures["simplex"][0].curves[0].x[0] == pytest.approx(0.3 + 0.5 / 2)
+    assert set(result.figures) == {"convergence", "simplex"}
+    assert result.figures["simplex"][0].curves[0].x[0] == pytest.approx(0.3 + 0.5 / 2)

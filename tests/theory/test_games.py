@@ -1,4 +1,4 @@
-"""Games, their Nash policies, and what is said of matrices and policies that are none."""
+"""Games, their Nash policies, and the errors for matrices and policies that are invalid."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.theory.nash import duality_gap, exploitability, kl, softmax, solve_
 COMAL = [[0.5, 0.1, 0.8], [0.9, 0.5, 0.1], [0.2, 0.9, 0.5]]
 
 
-def test_comals_game_has_the_nash_policy_that_its_paper_tells():
+def test_comals_game_has_the_nash_policy_of_its_paper():
     # b beats a by .4 more than even, c beats b by .4, a beats c by .3;
     # weights are those of the opposite edges: (.4, .3, .4) / 1.1
     preference, reference = single_game(COMAL, None).rows()
@@ -102,7 +102,7 @@ def test_every_shipped_game_and_method_builds():
         ([[0.5, 0.5]], "square: 1 rows of"),
     ],
 )
-def test_a_matrix_that_holds_no_preferences_is_named(preference, message):
+def test_a_matrix_that_holds_no_preferences_is_an_error(preference, message):
     with pytest.raises(InputError, match=message):
         single_game(preference, None)
 
@@ -115,12 +115,12 @@ def test_a_matrix_that_holds_no_preferences_is_named(preference, message):
         ([0.5, 0.5], "has 2 actions, the matrix 3"),
     ],
 )
-def test_a_reference_that_is_no_policy_is_named(reference, message):
+def test_a_reference_that_is_not_a_policy_is_an_error(reference, message):
     with pytest.raises(InputError, match=message):
         single_game(COMAL, reference)
 
 
-def test_constants_that_make_no_mixture_are_named():
+def test_constants_that_give_no_mixture_are_an_error():
     preference, reference = single_game(COMAL, None).rows()
     with pytest.raises(ConfigError, match="tau is -0.1: it must be 0"):
         solve_nash(preference, reference, -0.1)
@@ -130,7 +130,7 @@ def test_constants_that_make_no_mixture_are_named():
         omd_step(preference, reference, reference, eta=0.3, tau=-1.0)
 
 
-def test_a_tau_too_small_to_certify_is_said():
+def test_a_tau_too_small_to_certify_is_an_error():
     preference, reference = Random(name="r", games=5).draw(0).rows()
     with pytest.raises(CheckError, match="choose a larger tau"):
         solve_nash(preference, reference, 1e-9)

@@ -46,15 +46,15 @@ def root(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def played(root) -> dict[str, tuple[np.ndarray, float]]:
-    return {name: trained(f"game/{name}", root) for name in ("inpo", "iterative-dpo")}
+def inpo(root) -> tuple[np.ndarray, float]:
+    return trained("game/inpo", root)
 
 
-def test_inpo_plays_the_three_cycle_as_well_as_the_tabular_optimum(played):
+def test_inpo_plays_the_three_cycle_as_well_as_the_tabular_optimum(inpo):
     # gap of the original game: regularised Nash .2130, the transformer .2163 (seeds 1 and 2: .215,
     # .220), the reference .400; of the regularised one, whose optimum is 0: .0007 from .0704
     preference, reference = GAME.draw(0).rows()
-    policy, outside = played["inpo"]
+    policy, outside = inpo
     optimum = solve_nash(preference, reference, 0.3).policy
     best, reached = (duality_gap(preference, p, reference, 0.0).item() for p in (optimum, policy))
     assert best == pytest.approx(0.2130, abs=1e-4)
@@ -64,19 +64,21 @@ def test_inpo_plays_the_three_cycle_as_well_as_the_tabular_optimum(played):
     assert outside < 0.05
 
 
-def test_iterative_dpo_does_not(played):
-    # gap .69 (seeds 1 and 2: .63, .51), above the reference's .40
+@pytest.mark.faults
+def test_iterative_dpo_does_not(root):
+    # its kind on exact policies is in test_dynamics; the gap here is .69 (seeds 1 and 2: .63, .51),
+    # above the reference's .40
     preference, reference = GAME.draw(0).rows()
-    policy, _ = played["iterative-dpo"]
+    policy, _ = trained("game/iterative-dpo", root)
     assert duality_gap(preference, policy, reference, 0.0).item() > 1.1 * 0.40
     start = duality_gap(preference, reference, reference, 0.3).item()
     assert duality_gap(preference, policy, reference, 0.3).item() > start
 
 
-def test_the_command_line_tells_what_a_run_plays(played, root):
+def test_the_command_line_shows_what_a_run_plays(inpo, root):
     done = CliRunner().invoke(app, ("theory", "play", "game/inpo", "--workspace", str(root)))
     lines = [line for line in done.stdout.splitlines() if line.startswith("│")]
-    assert len(lines) == 7  # π_1 and what six iterations made
+    assert len(lines) == 7  # π_1 and the policies of six iterations
     assert "the reference's is 0.4000" in done.stdout
     refused = CliRunner().invoke(app, ("theory", "play", "inpo", "--workspace", str(root)))
     assert "no run called 'inpo'" in str(refused.exception)
@@ -112,7 +114,7 @@ def test_prompts_differ_in_their_ids_alone():
     assert {p.text for p in prompts} == {"play 0"}
 
 
-def test_an_exact_policy_is_normalised_and_tells_what_lies_outside():
+def test_an_exact_policy_is_normalised_and_comes_with_the_mass_outside():
     policy, outside = exact_policy(np.log([0.5, 0.3, 0.1]).tolist(), GAME)
     assert policy[0] == pytest.approx([5 / 9, 3 / 9, 1 / 9])
     assert outside == pytest.approx(0.1)

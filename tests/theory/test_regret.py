@@ -1,4 +1,4 @@
-"""Claims 2 and 3: theorems 3 and 4 on 1,000 random games, and which constant η settle."""
+"""Claims 2 and 3: theorems 3 and 4 on 1,000 random games, and which constant η converge."""
 
 from __future__ import annotations
 
@@ -84,33 +84,33 @@ def test_theorem_4_holds_at_every_horizon(games):
     run = mirror_descent(
         preference, reference, eta=shrinking_eta(TAU), tau=TAU, record=log_spaced_iterations(10_000)
     )
-    apart = kl(solved, run.last)
-    for t, row in zip(run.iterations, apart, strict=True):
+    distances = kl(solved, run.last)
+    for t, row in zip(run.iterations, distances, strict=True):
         assert row.max() <= theorem_4(TAU, t)
-    assert apart[-1].max() < 1e-11
+    assert distances[-1].max() < 1e-11
 
 
-def test_a_constant_eta_settles_just_above_its_threshold(games):
-    # Claim 3 says: from 2τ on it settles, at τ it does not. Neither holds in general. What holds:
-    # it settles where η > (τ² + ρ²)/(2τ). Shares that settle: 30 % at τ, 84 % at 2τ, all at 4τ.
+def test_a_constant_eta_converges_just_above_its_threshold(games):
+    # Claim 3 says: from 2τ on it converges, at τ it does not. Neither holds in general. What holds:
+    # it converges where η > (τ² + ρ²)/(2τ). Shares that do: 30 % at τ, 84 % at 2τ, all at 4τ.
     preference, reference = (part[:300] for part in games)
     solved = solve_nash(preference, reference, TAU).policy
     least = min_stable_eta(rotation(preference, solved), TAU)
 
-    def settled(eta: np.ndarray) -> np.ndarray:
+    def converged(eta: np.ndarray) -> np.ndarray:
         policy = reference
         for _ in range(4000):
-            policy = softened(preference, policy, reference, eta)
+            policy = omd_step_per_game(preference, policy, reference, eta)
         return kl(solved, policy) < 1e-8
 
-    assert settled(np.maximum(1.03 * least, TAU)).all()
-    assert not settled(np.maximum(0.97 * least, TAU))[0.97 * least >= TAU].any()
+    assert converged(np.maximum(1.03 * least, TAU)).all()
+    assert not converged(np.maximum(0.97 * least, TAU))[0.97 * least >= TAU].any()
     assert (least < TAU).mean() == pytest.approx(0.30, abs=0.05)
     assert (least < 2 * TAU).mean() == pytest.approx(0.84, abs=0.05)
     assert (least < 4 * TAU).all()
 
 
-def softened(preference, policy, reference, eta: np.ndarray) -> np.ndarray:
+def omd_step_per_game(preference, policy, reference, eta: np.ndarray) -> np.ndarray:
     """Equation 5 with an η for each game."""
     eta = eta[:, None]
     pulled = win_rates(preference, policy) + TAU * np.log(reference)
@@ -125,18 +125,18 @@ def test_in_rock_paper_scissors_two_tau_is_not_enough():
     assert rotation(preference, uniform)[0] == pytest.approx(np.sqrt(3) / 6)
     assert min_stable_eta(rotation(preference, uniform), 0.1)[0] == pytest.approx(0.46667, abs=1e-5)
     start = np.array([[0.33, 0.33, 0.34]])
-    for eta, apart in ((0.2, 0.1), (0.45, 0.01)):
+    for eta, distance in ((0.2, 0.1), (0.45, 0.01)):
         run = mirror_descent(
             preference, uniform, eta=constant_eta(eta), tau=0.1, record=[5000], start=start
         )
-        assert kl(uniform, run.last[0])[0] > apart
+        assert kl(uniform, run.last[0])[0] > distance
     run = mirror_descent(
         preference, uniform, eta=constant_eta(0.48), tau=0.1, record=[5000], start=start
     )
     assert kl(uniform, run.last[0])[0] < 1e-12
 
 
-def test_the_experiment_tells_both_theorems_and_the_thresholds():
+def test_the_experiment_shows_both_theorems_and_the_thresholds():
     from harness.cli.display import track
 
     experiment = Regret(

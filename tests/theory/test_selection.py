@@ -1,4 +1,4 @@
-"""Claim 6: what best-and-worst-of-K and rounded labels do to the update."""
+"""Claim 6: the effect of best-and-worst-of-K and of rounded labels on the update."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_of_two_the_tournament_is_independent_pairs_with_argmax_labels(general):
 
 
 def test_all_pairs_of_k_follow_the_law_of_independent_pairs():
-    # with soft labels what they miss is nothing: pairs of equal actions teach nothing
+    # with soft labels they miss only pairs of equal actions, which carry no information
     preference, policy = Random(name="r", games=1, actions=4).draw(3).rows()
     rng = np.random.default_rng(0)
     source = SampledPairing(pairing=AllPairs(), samples=8, prompts=5_000, labels="bernoulli")
@@ -73,7 +73,7 @@ def test_best_and_worst_of_8_distort_the_update_on_general_preferences(general):
     assert wide[1] < correlation - 0.05
 
 
-def test_on_bradley_terry_soft_labels_all_but_undo_it(transitive):
+def test_on_bradley_terry_games_soft_labels_nearly_undo_it(transitive):
     # argmax: slope 1.32, correlation .87; soft, on the very same pairs: .93 and .99
     argmax = measured(transitive, BestAndWorst(samples=8))
     soft = measured(transitive, BestAndWorst(samples=8, labels="bernoulli"))
@@ -82,7 +82,7 @@ def test_on_bradley_terry_soft_labels_all_but_undo_it(transitive):
 
 
 def test_on_general_preferences_soft_labels_are_not_enough(general):
-    # soft labels bring the slope to 1.11, but the correlation only to .86: choosing distorts too
+    # soft labels bring the slope to 1.11, but the correlation only to .86: selection distorts too
     slope, correlation = measured(general, BestAndWorst(samples=8, labels="bernoulli"))
     assert slope == pytest.approx(1.11, abs=0.06)
     assert correlation == pytest.approx(0.86, abs=0.03)
@@ -125,10 +125,10 @@ def test_ties_count_for_the_first_and_end_without_a_pair():
 def test_the_experiment_follows_every_source_to_its_end():
     spec = load("theory", "selection", ["samples=[2, 8]", "iterations=20"])
     small = {**spec, "games": [{**game, "games": 20} for game in spec["games"]]}
-    report = build(small).run(track)
-    assert len(report.tables) == 6
-    exact = report.tables[3].rows[0]
+    result = build(small).run(track)
+    assert len(result.tables) == 6
+    exact = result.tables[3].rows[0]
     assert exact[0] == "independent, soft"
     assert exact[1].value < 1e-3
-    assert len(report.figures["selection"]) == 2
+    assert len(result.figures["selection"]) == 2
     assert Newton().steps == 50

@@ -62,7 +62,7 @@ def test_lemma_5_the_minimiser_is_the_mirror_descent_step():
 
 def test_gradient_descent_on_the_same_loss_comes_to_the_same_policy():
     preference, reference, previous = drawn(20)
-    previous = (previous + 0.1) / 1.6  # no action so rare that plain gradients never reach it
+    previous = (previous + 0.1) / 1.6  # no action is so rare that plain gradients never reach it
     trained = population(INPO(eta=ETA, tau=TAU), preference, reference, previous)
     minimizer = softmax(GradientDescent(steps=3000, rate=0.3).solve(trained, np.log(previous)))
     exact = omd_step(preference, previous, reference, eta=ETA, tau=TAU)
@@ -88,7 +88,7 @@ def test_ipo_on_new_pairs_is_inpo_with_eta_equal_to_tau():
 
 
 def test_argmax_labels_make_the_step_of_the_rounded_game():
-    # each sees only who is preferred, so it learns the game with P rounded to 0 or 1
+    # the loss sees only which one is preferred, so it learns the game with P rounded to 0 or 1
     preference, reference, previous = drawn(50)
     objective, source = INPO(eta=ETA, tau=TAU), IndependentPairs(labels="argmax")
     trained = population(objective, preference, reference, previous, source)
@@ -108,7 +108,7 @@ def test_dpo_fits_bradley_terry_rewards_whatever_pairs_it_sees():
     np.testing.assert_allclose(0.4 * (g[:, :, None] - g[:, None, :]), odds, atol=1e-6)
 
 
-def test_sampled_pairs_come_to_the_exact_step_as_one_over_root_n():
+def test_sampled_pairs_approach_the_exact_step_as_one_over_root_n():
     # standard error of the update ~ 1/√n: a hundred times the pairs, a tenth of the distance
     preference, reference, _ = drawn(50)
     rng = np.random.default_rng(0)
@@ -125,7 +125,7 @@ def test_sampled_pairs_come_to_the_exact_step_as_one_over_root_n():
     assert distance(1_000) / distance(100_000) == pytest.approx(10, rel=0.25)
 
 
-def test_pairs_that_only_ever_go_one_way_have_no_minimiser_for_dpo():
+def test_dpo_has_no_minimiser_where_one_action_always_wins():
     preference, reference = single_game([[0.5, 1.0], [0.0, 0.5]], None).rows()
     trained = population(DPO(beta=1.0), preference, reference, reference)
     with pytest.raises(CheckError, match="no minimiser"):
