@@ -34,7 +34,7 @@ def kappa_interval(
     *,
     seed: int,
 ) -> Estimate | None:
-    """Return Cohen's kappa with its 95 % interval; whole clusters, one label a verdict, are drawn.
+    """Return Cohen's kappa with its 95 % interval over resampled clusters, one label per verdict.
 
     None where kappa is undefined; resamples in which it is undefined are left out.
     """

@@ -127,7 +127,7 @@ def length_controlled_win_rate(
     parsed = ~np.isnan(rows.preference)
     if parsed.sum() < 2:
         raise CheckError(
-            f"length control needs two verdicts that could be read, not {parsed.sum()}"
+            f"length control needs at least two verdicts that were parsed, not {parsed.sum()}"
         )
     if _is_baseline_itself(rows):
         all_ties = np.full(len(parsed), 50.0)
@@ -159,7 +159,9 @@ def _standard_difference(rows: ModelRows) -> Floats:
     if not difference.any():
         return difference
     if np.ptp(difference) == 0:
-        raise CheckError("all answers differ from the baseline's by the same length: no control")
+        raise CheckError(
+            "all answers differ from the baseline's by the same length: it cannot be controlled for"
+        )
     return np.asarray(difference / np.std(difference, ddof=1))
 
 

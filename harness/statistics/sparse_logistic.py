@@ -176,7 +176,7 @@ class _LiblinearSolver:
 def _partition_active(
     order: list[int], beta: list[float], gradient: list[float], idle_margin: float
 ) -> tuple[int, list[float]]:
-    """Move coordinates that stay at nought to the end; return how many do not, and violations."""
+    """Move coordinates that stay at zero to the end; return how many do not, and violations."""
     position, active_count, violations = 0, len(order), []
     while position < active_count:
         j = order[position]

@@ -28,7 +28,7 @@ from harness.types import Track
 
 ACTIONS, LINEAR = ("1", "2", "3"), (False, False)
 AXIS_FLOOR = 1e-16
-"""The value that stands for 0 on a logarithmic axis."""
+"""The value shown for 0 on a logarithmic axis."""
 
 
 class Convergence(Component):

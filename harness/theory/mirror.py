@@ -59,7 +59,7 @@ def shrinking_eta(tau: float) -> StepSizes:
 def omd_step(
     preference: Floats, policy: Floats, reference: Floats, *, eta: float, tau: float
 ) -> Floats:
-    """Return π_{t+1}, shape (..., actions), by equation 5 as it stands in the paper."""
+    """Return π_{t+1}, shape (..., actions), by equation 5 as the paper writes it."""
     check_constants(eta, tau)
     anchored_logits = tau / eta * np.log(reference) + (1 - tau / eta) * np.log(policy)
     return softmax(win_rates(preference, policy) / eta + anchored_logits)

@@ -38,9 +38,9 @@ def test_a_thousand_refits_take_less_than_a_second():
     y, difference = world(400)
     x = np.stack([np.ones(400), np.tanh(difference / difference.std(ddof=1))], axis=1)
     resamples = resample_weights(400, bit_generator(0), 1000)
-    start = time.perf_counter()
+    start = time.process_time()
     result = fit(x, y, resamples)
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
     assert result.converged.all()
     assert result.coefficients.shape == (1000, 2)
 

@@ -60,9 +60,9 @@ def test_neighbours_are_the_figures_at_the_next_values():
 
 def test_a_thousand_refits_take_seconds_and_are_seeded():
     rows, gamed_rows = judged(805), gamed(1610)
-    start = time.perf_counter()
+    start = time.process_time()
     result = length_controlled_win_rate(rows, gamed_rows, seed=3)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     again = length_controlled_win_rate(rows, gamed_rows, seed=3, strength=result.strength)
     assert again.estimate == result.estimate
     other = length_controlled_win_rate(rows, gamed_rows, seed=4, strength=result.strength)
@@ -148,5 +148,5 @@ def test_few_rows_have_a_figure(n):
 def test_fewer_than_two_verdicts_are_an_error(read):
     rows = judged(10)
     unparsed = np.where(np.arange(10) < read, rows.preference, np.nan)
-    with pytest.raises(CheckError, match="two verdicts"):
+    with pytest.raises(CheckError, match="at least two verdicts that were parsed, not [01]$"):
         length_controlled_win_rate(changed(rows, preference=unparsed), gamed(), seed=0)

@@ -1,4 +1,4 @@
-"""Contributions to a length-controlled win rate: their mean, and that they stand for refits."""
+"""Contributions to a length-controlled win rate: their mean, and that they replace refits."""
 
 from __future__ import annotations
 
