@@ -1,1 +1,1 @@
-"""Evaluation protocols: one class a protocol version."""
+"""The benchmarks: one package per protocol, one class per version of it."""

@@ -36,7 +36,7 @@ def _sets(tmp_path, monkeypatch):
 
 @pytest.fixture
 def home(tmp_path, monkeypatch, _sets):
-    """A folder that is served as SET/FILE."""
+    """A directory that is served as SET/FILE."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -60,7 +60,7 @@ def home(tmp_path, monkeypatch, _sets):
 pytestmark = pytest.mark.usefixtures("_sets")
 
 
-def test_the_folder_is_the_one_given_or_named_or_the_users_cache(tmp_path, monkeypatch):
+def test_the_directory_is_the_argument_the_variable_or_the_users_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
     assert str(assets_directory()) == "/cache/preference-harness/assets"
     monkeypatch.setenv(ASSETS_VARIABLE, "/named")
@@ -72,7 +72,7 @@ def test_the_folder_is_the_one_given_or_named_or_the_users_cache(tmp_path, monke
     assert str(assets_directory()) == "/home/someone/.cache/preference-harness/assets"
 
 
-def test_what_is_missing_is_told_with_the_ways_to_get_it(tmp_path):
+def test_a_missing_file_is_reported_with_the_ways_to_get_it(tmp_path):
     with pytest.raises(AssetError) as caught:
         assets.require("tiny/rows.json", tmp_path)
     message = str(caught.value)
@@ -81,7 +81,7 @@ def test_what_is_missing_is_told_with_the_ways_to_get_it(tmp_path):
 
 
 @pytest.mark.usefixtures("home")
-def test_pulled_files_are_found_and_checked(tmp_path):
+def test_pulled_files_are_located_and_checked(tmp_path):
     target = tmp_path / "assets"
     states = {row["asset"]: row["state"] for row in assets.listing(target)}
     assert states["tiny/rows.json"] == states["tiny/raw.bin"] == "missing"
@@ -92,14 +92,14 @@ def test_pulled_files_are_found_and_checked(tmp_path):
     assert states["tiny/rows.json"] == states["tiny/raw.bin"] == "present"
 
 
-def test_what_is_right_is_not_downloaded_again(tmp_path, home):
+def test_an_intact_file_is_not_downloaded_again(tmp_path, home):
     assets.pull(["tiny"], tmp_path)
     for file in home.iterdir():
         file.unlink()
     assert len(assets.pull(["tiny"], tmp_path)) == 2
 
 
-def test_what_is_damaged_is_told_and_downloaded_again(tmp_path, home):
+def test_a_damaged_file_is_reported_and_downloaded_again(tmp_path, home):
     path = assets.pull(["tiny"], tmp_path)[1]
     path.write_bytes(b"other")
     with pytest.raises(AssetError, match=r"not the published raw\.bin.*harness assets pull tiny"):
@@ -118,7 +118,7 @@ def test_a_download_that_is_another_file_is_not_kept(tmp_path, home, text):
     assert list((tmp_path / "assets").rglob("*.*")) == []
 
 
-def test_a_file_that_is_not_at_home_is_told(tmp_path, home):
+def test_a_file_that_is_missing_at_its_home_is_reported(tmp_path, home):
     (home / "rows.json").unlink()
     with pytest.raises(
         AssetError, match=r"tiny/rows\.json cannot be downloaded \(404 .*--assets DIR"
@@ -126,14 +126,14 @@ def test_a_file_that_is_not_at_home_is_told(tmp_path, home):
         assets.pull(["tiny"], tmp_path)
 
 
-def test_a_home_that_cannot_be_reached_is_told(tmp_path):
+def test_a_home_that_cannot_be_reached_is_reported(tmp_path):
     with pytest.raises(
         AssetError, match=r"127\.0\.0\.1:1/r/rows\.json cannot be downloaded .*refused"
     ):
         assets.pull(["tiny"], tmp_path)
 
 
-def test_an_unknown_set_is_told_with_the_known_ones(tmp_path):
+def test_an_unknown_set_is_reported_with_the_known_sets(tmp_path):
     with pytest.raises(ConfigError, match=r"alpaca_eval, .*mt_bench, tiny"):
         assets.pull(["other"], tmp_path)
 
@@ -143,7 +143,7 @@ def test_a_file_needs_one_pin():
         assets.AssetFile(name="x")
 
 
-def test_a_stand_in_is_accepted_and_told_apart(tmp_path):
+def test_a_stand_in_is_accepted_and_recognised(tmp_path):
     real, other = (hashlib.sha256(data).hexdigest() for data in (RAW, b"rebuilt"))
     file = assets.AssetFile(name="raw.bin", sha256=real, stand_in_sha256=other)
     path = tmp_path / "raw.bin"
@@ -198,8 +198,10 @@ def test_an_interrupted_download_starts_over(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["big.bin"]
 
 
-def test_the_judges_texts_are_made_of_the_repositorys_settings(tmp_path, shared, home, monkeypatch):
-    """The protocol files of both versions come out of one settings file, as they are pinned."""
+def test_the_judges_texts_are_extracted_from_the_repositorys_settings(
+    tmp_path, shared, home, monkeypatch
+):
+    """The protocol files of both versions come from one settings file and match their pins."""
     known = json.loads((shared / "assets/arena_hard_v0.1/protocol.json").read_text())
     template = known["prompt_template"].replace("{QUESTION}", "{question_1}")
     template = template.replace("{ANSWER_A}", "{answer_1}").replace("{ANSWER_B}", "{answer_2}")

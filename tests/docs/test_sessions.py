@@ -28,7 +28,7 @@ LEFT_OUT = {
     "--batch": "tests/judges/test_batched.py",
     "--resume": "tests/judges/test_batched.py",
     "harness judge bridge": "tests/evaluation/test_judge_bridge.py",
-    "arena-hard-v2": "tests/benchmarks/test_arena_hard_v2.py",
+    "arena-hard-v2": "tests/benchmarks/arena_hard/test_v2.py",
     "--judge replay": "tests/judges/test_stored.py",
 }
 SHOWN_URL = "http://127.0.0.1:8000/v1"

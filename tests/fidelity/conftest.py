@@ -1,4 +1,4 @@
-"""The judge that replays recorded verdicts, as a server of its own."""
+"""A server that replays the recorded verdicts of a judge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Replay:
     url: str
 
     def stats(self) -> dict[str, int]:
-        """Return how many requests of each kind there were."""
+        """Return the number of requests by kind."""
         address = self.url.removesuffix("v1") + "stats"
         with urllib.request.urlopen(address, timeout=10) as answer:
             counts: dict[str, int] = json.load(answer)["counts"]

@@ -17,7 +17,7 @@ from harness.evaluation.run import Evaluation, evaluate, plan
 from harness.judges.cached import CachedJudge
 from harness.judges.store.database import open_store
 
-ASKED = {
+REQUEST_COUNTS = {
     "claude-2.1": 803,
     "gemma-7b-it": 805,
     "NullModel": 805,
@@ -47,7 +47,7 @@ def published(shared):
 
 @pytest.fixture
 def graded(shared, workspace):
-    """Return what evaluates a model's published answers with the judge at a URL.
+    """Return a function that evaluates a model's published answers with the judge at a URL.
 
     The length-controlled figure, which is checked elsewhere, is computed at a given C and without
     an interval.
@@ -81,19 +81,19 @@ def check(result, row):
     assert counts["unparsed"] == 0
 
 
-@pytest.mark.parametrize("model", ASKED)
+@pytest.mark.parametrize("model", REQUEST_COUNTS)
 def test_the_published_row_comes_out(graded, workspace, alpaca_replay, published, model):
     before = alpaca_replay.stats().get("requests", 0)
     evaluation = graded(model, alpaca_replay.url)
     first = evaluate(evaluation, workspace)
     check(first, published[model])
-    # phi-2 was published with two empty answers that its file does not hold: 628.05 without them
+    # phi-2 was published with two empty answers that its file lacks: 628.05 without them
     lost = 2 if model == "phi-2" else 0
     assert first.score.counts["avg_length"] - int(published[model]["avg_length"]) == lost
-    assert first.new_requests == ASKED[model]
+    assert first.new_requests == REQUEST_COUNTS[model]
     assert first.judges_served == ("gpt-4-1106-preview",)
     after = alpaca_replay.stats()
-    assert after["requests"] - before == ASKED[model]
+    assert after["requests"] - before == REQUEST_COUNTS[model]
     assert after.get("unknown", 0) == 0
 
     assert plan(evaluation, workspace).new_requests == 0
@@ -102,7 +102,7 @@ def test_the_published_row_comes_out(graded, workspace, alpaca_replay, published
     assert alpaca_replay.stats()["requests"] == after["requests"]
 
 
-def test_the_baseline_against_itself_is_half_and_asks_nothing(shared, workspace, published):
+def test_the_baseline_against_itself_is_half_without_requests(shared, workspace, published):
     bench = AlpacaEval(sampling={}, assets=shared / "assets")
     answers = shared / "assets/alpaca_eval/alpaca_eval_gpt4_baseline.json"
     client = build(load("judge", "gpt-4-1106-preview"))
@@ -158,7 +158,7 @@ def command(shared, workspace: Workspace, url: str) -> list[str]:
 
 
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
-def test_a_run_that_was_stopped_goes_on(shared, workspace, replay, published, sent):
+def test_a_stopped_run_resumes(shared, workspace, replay, published, sent):
     server = replay("alpaca_eval", "--latency", "0.05")
     line = command(shared, workspace, server.url)
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -179,5 +179,5 @@ def test_a_run_that_was_stopped_goes_on(shared, workspace, replay, published, se
     assert data["new_requests"] == 805 - stored
     rate = data["score"]["estimates"]["win_rate"]["value"]
     assert rate == pytest.approx(float(published["gemma-7b-it"]["win_rate"]), abs=1e-6)
-    # asked twice: only what was in flight when the process was stopped
+    # only the requests in flight when the process was stopped are sent twice
     assert server.stats()["verdicts"] - 805 <= 64

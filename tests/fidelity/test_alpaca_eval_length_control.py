@@ -23,7 +23,7 @@ MODELS = [
 ]
 BASELINE = "gpt4_1106_preview"
 INCOMPLETE = ("phi-2", "alpaca-7b_verbose")
-"""Their published figure has difficulties of the wrong instructions."""
+"""Models whose published figure uses the difficulties of the wrong instructions."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def annotations(shared, model):
 
 @pytest.fixture
 def fitted(shared, gamed, positions):
-    """Return what fits a model's annotations, by row or by instruction, without an interval."""
+    """Return a function that fits annotations by row or by instruction, without an interval."""
 
     def fit(model, *, upstream, **options):
         rows = annotations(shared, model)
@@ -71,13 +71,13 @@ def fitted(shared, gamed, positions):
 
 
 def strength(row):
-    """Return the published C, on the grid; None for the baseline, which is not fitted."""
+    """Return the published C, rounded to the grid; None for the baseline, which is not fitted."""
     text = row["regularisation_C_published"]
     return min(STRENGTHS, key=lambda c: abs(c - float(text))) if text else None
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_at_the_published_c_the_published_figure_comes_out(fitted, published, model):
+def test_at_the_published_c_the_published_figure_is_reproduced(fitted, published, model):
     row = published[model]
     fit = fitted(model, upstream=True, strength=strength(row))
     wanted = float(row["length_controlled_winrate"])
@@ -108,19 +108,19 @@ def test_at_the_chosen_c_the_figure_is_near(fitted, published, model):
 
 
 def scored(shared, model, **options):
-    """Return the score that the benchmark gives to a model's published verdicts."""
+    """Return the score of a model's published verdicts."""
     bench = AlpacaEval(sampling={}, assets=shared / "assets", scoring=options)
     path = shared / f"assets/alpaca_eval/annotations/{model}.json.gz"
     return bench.score(bench.read_verdicts(path))[0]
 
 
-def test_a_score_has_the_figure_its_interval_and_what_it_rests_on(shared, published):
+def test_a_score_has_the_figure_its_interval_and_its_constants(shared, published):
     score = scored(shared, "FuseChat-Llama-3.1-8B-Instruct")
     row, estimates = published["FuseChat-Llama-3.1-8B-Instruct"], score.estimates
     rate = estimates["length_controlled_win_rate"]
     assert rate.value == pytest.approx(float(row["length_controlled_winrate"]), abs=0.16)
     assert rate.low < rate.value < rate.high
-    # the published figure is the spread of fitted p between instructions, not of the estimate
+    # the published error is the spread of fitted p between instructions, not that of the estimate
     assert rate.standard_error > 1.5 * estimates["lc_standard_error"].value
     notes = "\n".join(score.notes)
     assert "cross-validation chose C = 2.783; it would be" in notes

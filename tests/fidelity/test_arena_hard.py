@@ -21,7 +21,7 @@ def bench(shared):
     return build({**load("bench", "arena-hard"), "assets": str(shared / "assets")})
 
 
-def test_every_published_score_and_bound_comes_out(bench):
+def test_every_published_score_and_bound_is_reproduced(bench):
     figures = list(bench.published())
     # 16 and 8 models with a score and two bounds each, and the official score
     assert len(figures) == 3 * (16 + 8) + 1 + 2
@@ -53,18 +53,18 @@ def test_the_official_score_over_http(bench, shared, workspace, replay):
     assert bench.score([again])[0].estimates == result.score.estimates
 
 
-def test_a_judge_that_gives_no_label_at_first_is_asked_to_go_on(bench, shared, workspace, replay):
+def test_a_judge_without_a_label_is_asked_to_continue(bench, shared, workspace, replay):
     server = replay("arena_hard", "--faults", "refuse=0.05", "--seed", "3")
     client = build({**load("judge", "gpt-4-1106-preview"), "base_url": server.url})
     answers = shared / "assets/arena_hard_v0.1/model_answer/gpt-3.5-turbo-0125.jsonl"
     evaluation = Evaluation(bench, CachedJudge(client, workspace.verdicts), answers=answers)
-    # what follows on a refusal was never asked of the real judge: the server does not know it
+    # the real judge was never asked to continue after a refusal: the server lacks that request
     with pytest.raises(JudgeError, match="no_recorded_verdict"):
         evaluate(evaluation, workspace)
     assert server.stats()["unknown"] >= 1
 
 
-def test_raw_judgments_are_read_as_they_were(shared):
+def test_raw_judgments_are_parsed_as_they_were(shared):
     count = 0
     for path in sorted((shared / "assets/arena_hard_v0.1/judgments").glob("*.gz")):
         with gzip.open(path, "rt") as file:
@@ -88,7 +88,7 @@ def test_files_of_raw_judgments_are_scored(bench, shared):
 
 
 def test_the_interval_by_prompt_is_wider_than_upstreams(bench, shared):
-    """Two games of a prompt, and a strong verdict's three rows, are not drawn apart."""
+    """Two games of a prompt, and a strong verdict's three rows, are resampled together."""
     path = shared / "assets/arena_hard_v0.1/battles/official_gpt-3.5-turbo-0125.jsonl"
     graded = bench.read_verdicts(path)
     own = bench.score(graded)[0].estimates["win_rate"]
@@ -99,7 +99,7 @@ def test_the_interval_by_prompt_is_wider_than_upstreams(bench, shared):
     assert own.high - own.low > 1.2 * (high[0] - low[0])
 
 
-def test_intervals_cover_what_they_say():
+def test_intervals_have_their_nominal_coverage():
     """1,000 simulated benchmarks of 500 prompts with two correlated games of weight 1 or 3."""
     rng = np.random.default_rng(0)
     prompts, covered = 500, 0

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from harness.benchmarks.mt_bench import data as data
+from harness.benchmarks.mt_bench import data
 from harness.benchmarks.mt_bench.benchmark import parse_rating
 from harness.core.config import build, load
 from harness.errors import CheckError
@@ -30,7 +30,7 @@ def rows(shared):
 
 @pytest.fixture
 def graded(bench, shared, workspace):
-    """Return what evaluates a model's answers with the judge at a URL."""
+    """Return a function that evaluates a model's answers with the judge at a URL."""
 
     def evaluation(contestant, url, **judge):
         client = build({**load("judge", "gpt-4"), "base_url": url, **judge})
@@ -40,7 +40,7 @@ def graded(bench, shared, workspace):
     return evaluation
 
 
-def test_every_published_score_comes_out(bench):
+def test_every_published_score_is_reproduced(bench):
     figures = {f.metric: f for f in bench.published()}
     assert set(figures) == {f"{model} score" for model in SCORES}
     assert all(f.holds for f in figures.values())
@@ -48,12 +48,12 @@ def test_every_published_score_comes_out(bench):
     assert {f.tolerance for f in figures.values()} == {0.005}
 
 
-def test_every_stored_judgment_is_read_as_it_was_scored(rows):
+def test_every_stored_judgment_is_parsed_as_it_was_scored(rows):
     assert len(rows) == 320
     assert all(parse_rating(row["judgment"]).value == row["score"] for row in rows)
 
 
-def test_a_questions_number_tells_its_category_and_its_prompt(bench, shared, rows):
+def test_a_questions_number_determines_its_category_and_its_prompt(bench, shared, rows):
     asked = data.load_texts(shared / "assets").questions
     assert {n: q.category for n, q in asked.items()} == {
         n: data.category_of(n) for n in range(81, 161)
@@ -122,7 +122,7 @@ def test_replies_without_a_rating_are_asked_again(graded, workspace, replay):
     assert server.stats()["fault refuse"] > 5
 
 
-def test_a_judge_that_refuses_for_good_leaves_unread_ratings(graded, workspace, replay):
+def test_a_judge_that_keeps_refusing_leaves_unparsed_ratings(graded, workspace, replay):
     server = replay("mt_bench", "--faults", "refuse=0.3", "--seed", "1")
     result = evaluate(graded("mamba_0_5_dpo_ep1", server.url, unparsed_attempts=2), workspace)
     counts = result.score.counts
@@ -138,7 +138,7 @@ def test_of_the_two_models_none_is_flagged(bench, shared):
         assert (contestant.score.notes, contestant.missing) == ((), 0)
 
 
-def test_what_a_file_does_not_hold_is_told(bench, tmp_path, rows):
+def test_missing_answers_of_a_file_are_noted(bench, tmp_path, rows):
     path = tmp_path / "some.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows[:100]))
     (contestant,) = score_file(bench, path)

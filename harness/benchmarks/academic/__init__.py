@@ -1,1 +1,1 @@
-"""Academic tasks, by lm-evaluation-harness in a process of its own."""
+"""Academic tasks with known answers, by lm-evaluation-harness in a separate process."""

@@ -1,8 +1,8 @@
-"""Academic tasks with known answers, by lm-eval: nobody judges.
+"""Academic tasks with known answers, evaluated by lm-eval without a judge.
 
-Every task is a stage of its own, so that a run which was killed goes on from the finished ones; all
-of them share one process and its model. What is stated of a task (its version in lm-eval, shots,
-the number of its items) is compared with what lm-eval has before any model is loaded.
+Each task is a stage, so that a killed run resumes after the finished tasks; all tasks share one
+process and its model. The configuration of a task (its version in lm-eval, the shots, the number of
+items) is compared with lm-eval's before a model is loaded.
 """
 
 from __future__ import annotations
@@ -28,92 +28,92 @@ from harness.errors import ConfigError, PolicyError
 from harness.protocols import GenerationEngine, LmEvalEngine, PolicySource, accelerators_needed
 from harness.types import Policy, Score, Track
 
-VERSION = 1
-"""Raised when the same inputs would now give other records."""
+VERSION = 2
+"""Raised whenever the same inputs give different records or files."""
 
 
 class AcademicTask(Component):
-    """One task of lm-eval's, or a group of them that counts as one."""
+    """A task of lm-eval, or a group of tasks that counts as one."""
 
     task: str
-    """What lm-eval calls it."""
+    """lm-eval's name of the task."""
     version: float | str
-    """Of its definition in lm-eval; another one is refused."""
+    """The version of its definition in lm-eval; a different one is refused."""
     shots: int = Field(ge=0)
     metric: str
-    """What lm-eval calls the figure: a mean over items."""
+    """lm-eval's name of the metric, which must be a mean over items."""
     filter: str = "none"
-    """Which of lm-eval's ways to read an answer."""
+    """The lm-eval filter that parses the answers."""
     items: int | None = Field(None, gt=0)
-    """How many there are; another number is refused. None: not known beforehand."""
+    """The number of items; a different one is refused. None: not known in advance."""
 
 
 def _drop_unset(value: Any) -> Any:
-    """Leave out what was set to nothing: `--set tasks.gpqa=null`."""
+    """Drop tasks that are set to null (`--set tasks.gpqa=null`)."""
     return (
         {k: v for k, v in value.items() if v is not None} if isinstance(value, Mapping) else value
     )
 
 
 class Academic(Component):
-    """Tasks by what tables call them; their figures and the plain average of these, in percent."""
+    """Tasks by their names in tables; their scores and the unweighted average, in percent."""
 
     base_name: str = "academic"
     tasks: Annotated[dict[str, AcademicTask], BeforeValidator(_drop_unset)]
     chat_template: bool
-    """Whether items are asked in the policy's chat template, shots as turns before."""
+    """Whether items use the policy's chat template, with shots as earlier turns."""
     seed: int
-    """Which examples are drawn as shots, where a task draws them."""
+    """The seed of the shots of tasks that sample them."""
     limit: int | None = Field(None, gt=0)
-    """Only the first so many items of each of lm-eval's tasks: a sample, filed under its own name.
-    None: all."""
+    """The number of leading items to take from each of lm-eval's tasks, filed under another name.
+    None: all items."""
     include: Path | None = None
-    """A folder with tasks of one's own, as lm-eval's YAML."""
+    """A directory with custom tasks in lm-eval's YAML."""
     batch_size: int = Field(16, gt=0, exclude=True)
-    """Items at once with transformers; vLLM sees to that itself."""
+    """Items per batch with transformers; vLLM chooses its own batches."""
 
     @property
     def name(self) -> str:
-        """What results are filed under; a sample's name says that it is one."""
+        """The name of the results, which says so if they are a sample."""
         return f"{self.base_name}-first-{self.limit}" if self.limit else self.base_name
 
     @contextmanager
     def stages(self, policy: PolicySource, engine: GenerationEngine) -> Iterator[list[Stage]]:
-        """Lend a stage a task; they share a process, which is started when one has to be made.
+        """Yield one stage per task; they share a process, which starts when one first runs.
 
         Raises:
-            ConfigError: there is no task, or lm-eval cannot load what the engine does.
+            ConfigError: there is no task, or lm-eval cannot load the engine's model.
         """
         if not self.tasks:
-            raise ConfigError(f"{self.name} has no task left: leave one in `tasks`")
+            raise ConfigError(f"{self.name} has no tasks: keep at least one in `tasks`")
         if not isinstance(engine, LmEvalEngine):
             raise ConfigError(
-                f"{type(engine).__name__} has no log-probabilities for lm-eval: name an engine "
-                "that has, --engine vllm or --engine transformers"
+                f"{type(engine).__name__} has no log-probabilities for lm-eval: use --engine vllm "
+                "or --engine transformers"
             )
-        with lm_eval_process(getattr(engine, "python", None)) as process:
+        with lm_eval_process(engine.python) as process:
             weights = policy.weights()
             yield [self._stage(key, weights, policy, engine, process) for key in self.tasks]
 
     def score(self, folders: Sequence[Path]) -> Score:
-        """Score the tasks of stages that stand, in the order of `stages`."""
+        """Score the tasks of finished stages, in the order of `stages`."""
         return score.score(self._task_results(folders), self.limit)
 
     def sources(self, folders: Sequence[Path]) -> dict[str, str]:
-        """Return what identifies each task: its definition, its items, and how it was asked."""
+        """Return a digest of each task's definition, items and settings."""
         return score.sources(self._task_results(folders))
 
     def facts(self, folders: Sequence[Path]) -> dict[str, Any]:
-        """Return what lm-eval tells of each task."""
+        """Return lm-eval's report on each task."""
         return {result.key: result.facts for result in self._task_results(folders)}
 
     def versions(self, folders: Sequence[Path]) -> dict[str, str]:
-        """Return the versions of lm-eval that the tasks were taken with."""
+        """Return the lm-eval versions that evaluated the tasks."""
         lm_eval_versions = {result.facts["lm_eval"] for result in self._task_results(folders)}
         return {"lm-eval": ", ".join(sorted(lm_eval_versions))}
 
     def files(self, folders: Sequence[Path]) -> dict[str, str]:
-        """Return the records of every task by file name: what was said to each item."""
+        """Return the records of each task's items by file name."""
         record_paths = [
             (result.key, result.folder / RECORDS) for result in self._task_results(folders)
         ]
@@ -155,7 +155,7 @@ class Academic(Component):
         )
 
     def describe_size(self, key: str) -> str:
-        """Say how much a task is, and how it is asked."""
+        """Describe a task in one line: items, shots, metric, name and version."""
         task = self.tasks[key]
         items = "items not known" if task.items is None else f"{task.items:,} items"
         limit = f"the first {self.limit} of each part of " if self.limit else ""
@@ -189,7 +189,7 @@ class Academic(Component):
             facts = process.evaluate(key, job, folder)
         settings = {"key": key, **identity(task), "chat": self.chat_template, "limit": self.limit}
         write_atomically(
-            out / TASK, json.dumps(settings | {"told": facts}, indent=1, sort_keys=True)
+            out / TASK, json.dumps(settings | {"facts": facts}, indent=1, sort_keys=True)
         )
         shutil.copyfile(folder / RECORDS, out / RECORDS)
         (out / PROVENANCE).mkdir()
@@ -198,7 +198,7 @@ class Academic(Component):
 
 
 def _template(policy: Policy) -> str | None:
-    """Return the text of the chat template that a policy names; None: its tokenizer's own."""
+    """Return the chat template that a policy names; None: its tokenizer's own."""
     if policy.chat_template is None:
         return None
     try:

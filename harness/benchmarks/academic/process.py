@@ -1,4 +1,4 @@
-"""The process in which lm-eval examines a model: started when it is first needed, ended with us."""
+"""The process that runs lm-eval: it starts when it is first needed, and ends with its parent."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ RECORDS, OUTCOME, LOG = "records.jsonl", "outcome.json", "log.txt"
 
 @dataclass
 class LmEvalProcess:
-    """A worker that keeps its model from task to task; there is none before the first."""
+    """A worker process that keeps its model between tasks; it starts with the first task."""
 
     python: str | None
-    """The interpreter that has lm-eval; None: this one."""
+    """The interpreter that has lm-eval; None: the current one."""
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     def evaluate(self, key: str, job: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """Have a job done in a folder, which then holds the records; return what lm-eval tells.
+        """Run a job in a directory, which then holds the records; return lm-eval's report.
 
         Raises:
-            HarnessError: it cannot be done; which of them says what mends it.
+            HarnessError: the job failed; the class and the message say how to mend it.
         """
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -62,12 +62,12 @@ class LmEvalProcess:
             time.sleep(POLL_SECONDS)
         outcome: dict[str, Any] = json.loads((folder / OUTCOME).read_text(encoding="utf-8"))
         if "error" in outcome:
-            raise task_error(key, job, outcome["error"], outcome["told"])
+            raise task_error(key, job, outcome["error"], outcome["detail"])
         return outcome
 
     def _ensure_started(self) -> subprocess.Popen[bytes]:
         if self.process is None or self.process.poll() is not None:
-            # -P: the worker's folder is not where its modules are looked for
+            # -P: the worker's directory must not become an import path
             command = [self.python or sys.executable, "-P", str(WORKER), str(os.getpid())]
             try:
                 self.process = subprocess.Popen(
@@ -85,7 +85,7 @@ class LmEvalProcess:
         return self.process
 
     def close(self) -> None:
-        """End the worker and whatever it has started."""
+        """Kill the worker and its children."""
         if self.process is None:
             return
         with suppress(ProcessLookupError):
@@ -96,7 +96,7 @@ class LmEvalProcess:
 
 @contextmanager
 def lm_eval_process(python: str | None) -> Iterator[LmEvalProcess]:
-    """Lend an examiner whose process does not outlive the block."""
+    """Yield a worker whose process ends with the context."""
     worker = LmEvalProcess(python)
     try:
         yield worker
@@ -105,10 +105,10 @@ def lm_eval_process(python: str | None) -> Iterator[LmEvalProcess]:
 
 
 def task_error(key: str, job: Mapping[str, Any], kind: str, detail: str) -> HarnessError:
-    """Return the error of a job that was refused, with what mends it."""
+    """Return the error of a refused job, with its remedy."""
     task, summary = job["task"], shorten(detail)
     mismatch = (
-        f"configs/bench states {kind} {job.get(kind)} of {key}, lm-eval's {task} has {summary}"
+        f"the configuration of {key} states {kind} {job.get(kind)}, lm-eval's {task} has {summary}"
     )
     match kind:
         case "data":
@@ -120,34 +120,33 @@ def task_error(key: str, job: Mapping[str, Any], kind: str, detail: str) -> Harn
             )
         case "version" | "items" | "shots":
             return CheckError(
-                f"{mismatch}: install the version of lm-eval that it was written for, or state what "
-                f"is meant with --set tasks.{key}.{kind}=..."
+                f"{mismatch}: install the version of lm-eval that it was written for, or change it "
+                f"with --set tasks.{key}.{kind}=..."
             )
         case "metric":
             return ConfigError(
-                f"{task} has no {job['metric']} ({job['filter']}) by item; it has {detail}: name one "
-                f"with --set tasks.{key}.metric=... and tasks.{key}.filter=..."
+                f"{task} has no {job['metric']} ({job['filter']}) by item; it has {detail}: choose "
+                f"one with --set tasks.{key}.metric=... and tasks.{key}.filter=..."
             )
         case "memory":
             return EngineError(
-                f"{key} does not fit in memory ({summary}): lower --set batch_size=..., or with vLLM "
-                "--set engine.gpu_memory_utilization=..."
+                f"{key} does not fit in memory ({summary}): lower --set batch_size=..., or with "
+                "vLLM --set engine.gpu_memory_utilization=..."
             )
         case "package":
             return MissingDependencyError(f"{summary}: {INSTALL}")
         case "policy" | "template":
             return PolicyError(f"lm-eval cannot use {job['arguments']['pretrained']}: {summary}")
-    return ConfigError(f"{key}: {summary}; `lm-eval ls tasks` lists those that there are")
+    return ConfigError(f"{key}: {summary}; `lm-eval ls tasks` lists the known tasks")
 
 
 def dataset_error(key: str, name: str, reason: str = "") -> AssetError:
-    """Return the error of a data set that cannot be had."""
+    """Return the error of a data set that is not available."""
     return AssetError(
-        f"the data set {name} of {key} cannot be had ({shorten(reason)}): run "
-        f"`hf download --repo-type dataset {name}` where there is a connection and bring the cache "
+        f"the data set {name} of {key} is not available ({shorten(reason)}): run "
+        f"`hf download --repo-type dataset {name}` where there is a connection and copy the cache "
         f"(HF_HOME); if it is gated, accept its terms at https://huggingface.co/datasets/{name} "
-        f"and set HF_TOKEN; or leave the task out with --set tasks.{key}=null. What is finished is "
-        "kept"
+        f"and set HF_TOKEN; or drop the task with --set tasks.{key}=null. Finished tasks are kept"
     )
 
 

@@ -1,12 +1,14 @@
-"""Figures of academic tasks: a mean over each task's items, and the plain average of the tasks.
+"""Scores of academic tasks: the mean over each task's items, and the unweighted average of tasks.
 
-A task's figure is compared with lm-eval's own, and refused where the two differ: then it is no
-mean over items. The average weighs tasks alike, however many items they have. An item adds to it
+A task's score is compared with lm-eval's own, and refused if the two differ, since the metric is
+then not a mean over items. Tasks have equal weight in the average, however many items they have.
+An item's contribution to the average is
 
     average + N / (T n_t) (x - mean_t)
 
-of N items in T tasks, n_t in its own, worth x: the mean of this is the average, and its spread is
-that of items drawn anew within each task, so that paired tests need to know of no tasks.
+for N items in T tasks, n_t of them in its own, and the item's value x. The mean of the
+contributions is the average, and their variance is that of resampling items within tasks, so that
+paired tests need not know about tasks.
 """
 
 from __future__ import annotations
@@ -26,26 +28,26 @@ TASK = "task.json"
 AVERAGE = "average"
 SEED, PERCENT = 0, 100
 TOLERANCE = 1e-9
-"""How far a figure may lie from lm-eval's own."""
+"""The relative difference from lm-eval's own score that counts as equal."""
 
 
 @dataclass(frozen=True)
 class TaskResult:
-    """A task that a policy has taken."""
+    """The outcome of a task for one policy."""
 
     key: str
     folder: Path
     settings: Mapping[str, Any]
-    """What was meant: task, version, shots, metric, filter, chat, limit."""
+    """The configuration: task, version, shots, metric, filter, chat, limit."""
     facts: Mapping[str, Any]
-    """What lm-eval tells."""
+    """lm-eval's report."""
     records: tuple[Mapping[str, Any], ...]
-    """One an item."""
+    """One record per item."""
 
 
 @dataclass(frozen=True, slots=True)
 class ItemScore:
-    """What one item is worth."""
+    """The points of one item, and its weight: its number of parts."""
 
     name: str
     points: float
@@ -56,28 +58,28 @@ def read_task(key: str, folder: Path) -> TaskResult:
     """Read a task's stage.
 
     Raises:
-        StoreError: a file of it is damaged.
+        StoreError: a file is damaged.
     """
     try:
         settings = json.loads((folder / TASK).read_text(encoding="utf-8"))
         lines = (folder / RECORDS).read_text(encoding="utf-8").split("\n")
         records = tuple(json.loads(line) for line in lines if line)
-        return TaskResult(key, folder, settings, settings.pop("told"), records)
+        return TaskResult(key, folder, settings, settings.pop("facts"), records)
     except (OSError, ValueError, LookupError) as error:
         raise StoreError(f"{folder} is damaged ({error}); remove it and run again") from error
 
 
 def check(result: TaskResult) -> None:
-    """Refuse a figure that is not what lm-eval has.
+    """Refuse a score that differs from lm-eval's.
 
     Raises:
-        CheckError: the mean over the items is not lm-eval's figure, or is none.
+        CheckError: the mean over the items is not lm-eval's score, or an item has no number.
     """
     computed, reported = _mean(items(result)), result.facts["figure"]
     if reported is not None and abs(computed - reported) > TOLERANCE * max(1.0, abs(reported)):
         raise CheckError(
-            f"{result.key}: {result.settings['metric']} is {reported:.6g} by lm-eval, but the mean over its "
-            f"items is {computed:.6g}: it is no mean over items; name another with "
+            f"{result.key}: {result.settings['metric']} is {reported:.6g} by lm-eval, but the mean "
+            f"over its items is {computed:.6g}: it is not a mean over items; choose another with "
             f"--set tasks.{result.key}.metric=..."
         )
 
@@ -111,16 +113,16 @@ def score(results: Sequence[TaskResult], limit: int | None) -> Score:
 
 
 def items(result: TaskResult) -> list[ItemScore]:
-    """Return what each item of a task is worth; one of several parts counts as many times.
+    """Return the points of a task's items; an item with several parts has their number as weight.
 
     Raises:
-        CheckError: a value is neither a number nor a list of them.
+        CheckError: a value is neither a number nor a list of numbers.
     """
     return [_item(result, record) for record in result.records]
 
 
 def sources(results: Sequence[TaskResult]) -> dict[str, str]:
-    """Return by task a digest of its definition, its items, and how it was asked."""
+    """Return a digest of each task's definition, items and settings."""
     return {
         result.key: digest(
             {
@@ -141,8 +143,8 @@ def _item(result: TaskResult, record: Mapping[str, Any]) -> ItemScore:
         case [*values] if values and all(isinstance(v, int | float) for v in values):
             return ItemScore(name, float(sum(values)), float(len(values)))
     raise CheckError(
-        f"{result.key}: {result.settings['metric']} of item {record['id']} is no number: name another with "
-        f"--set tasks.{result.key}.metric=..."
+        f"{result.key}: {result.settings['metric']} of item {record['id']} is not a number: choose "
+        f"another with --set tasks.{result.key}.metric=..."
     )
 
 
@@ -151,9 +153,9 @@ def _mean(scores: Sequence[ItemScore]) -> float:
 
 
 def _influences(scores: Sequence[ItemScore]) -> dict[str, float]:
-    """Return what each item adds to the figure, in percent; the mean of it is the figure.
+    """Return each item's contribution in percent; their mean is the task's score.
 
-    Where all weigh the same that is an item's own value.
+    With equal weights the contribution is the item's own value.
     """
     mean = _mean(scores)
     mean_weight = sum(item.weight for item in scores) / len(scores)
@@ -173,14 +175,10 @@ def _task_details(result: TaskResult) -> dict[str, Any]:
 def _notes(
     results: Sequence[TaskResult], limit: int | None, count: int, total: int
 ) -> tuple[str, ...]:
-    """Say how the tasks were taken, and that a sample is one."""
+    """Return notes on the tasks' settings, and on a sample."""
     version = ", ".join(sorted({result.facts["lm_eval"] for result in results}))
     chat = "in" if all(result.settings["chat"] for result in results) else "without"
-    settings = "; ".join(
-        f"{result.key}: {result.settings['task']} {result.settings['version']}, {result.settings['shots']} shots, "
-        f"{result.settings['metric']}" + _filter_suffix(result)
-        for result in results
-    )
+    settings = "; ".join(map(_describe_settings, results))
     sample = (
         (f"a sample: the first {limit} items of each of lm-eval's tasks, {count} of {total}",)
         if limit
@@ -189,5 +187,8 @@ def _notes(
     return (*sample, f"by lm-eval {version}, {chat} the chat template; {settings}")
 
 
-def _filter_suffix(result: TaskResult) -> str:
-    return "" if result.settings["filter"] == "none" else f" ({result.settings['filter']})"
+def _describe_settings(result: TaskResult) -> str:
+    settings = result.settings
+    suffix = "" if settings["filter"] == "none" else f" ({settings['filter']})"
+    task = f"{result.key}: {settings['task']} {settings['version']}"
+    return f"{task}, {settings['shots']} shots, {settings['metric']}{suffix}"

@@ -1,9 +1,10 @@
-"""Has lm-eval examine a model, task by task: `python -P academic_worker.py PARENT`.
+"""Evaluates a model with lm-eval, task by task: `python -P worker.py PARENT`.
 
-Reads the folders of jobs from standard input, one a line; reads FOLDER/job.json, writes
-FOLDER/records.jsonl, a line an item, and last FOLDER/outcome.json. It is a process of its own,
-because lm-eval sets the process's random numbers and vLLM shares none with a trainer. Its
-interpreter may be another environment: it imports nothing of the harness.
+It reads the directories of jobs from standard input, one per line. For each it reads
+DIRECTORY/job.json, writes DIRECTORY/records.jsonl with one line per item, and finally
+DIRECTORY/outcome.json. It runs in a separate process because lm-eval seeds the process's random
+number generators and vLLM does not share a process with a trainer. Its interpreter may belong to
+another environment, so it imports nothing from the harness.
 """
 
 import ctypes
@@ -26,7 +27,7 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 class TaskError(Exception):
-    """What the parent must tell the user; `kind` says which error it is."""
+    """An error for the parent to report; `kind` selects its class and remedy."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
@@ -34,19 +35,19 @@ class TaskError(Exception):
 
 
 class WarningCollector(logging.Handler):
-    """Keeps what lm-eval warns of, each once."""
+    """Collects lm-eval's warnings, each once."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
         self.messages: dict[str, None] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep a warning in one line."""
+        """Record a warning as one line."""
         self.messages[" ".join(record.getMessage().split())] = None
 
 
 def main(parent: int) -> None:
-    """Do the jobs of the folders that are named, until no more are."""
+    """Run the jobs of the directories on standard input."""
     die_with(parent)
     models: dict[str, Any] = {}
     for line in sys.stdin:
@@ -58,13 +59,13 @@ def main(parent: int) -> None:
 
 
 def run_job(folder: Path, models: dict[str, Any]) -> None:
-    """Do the job of a folder; the model of the job before is there if it is the same."""
+    """Run a directory's job; it reuses the previous job's model if that is the same."""
     job = json.loads((folder / "job.json").read_text("utf-8"))
     os.environ.update(job["environment"])
     try:
         outcome = evaluate_task(job, folder, models)
     except TaskError as error:
-        outcome = {"error": error.kind, "told": str(error)}
+        outcome = {"error": error.kind, "detail": str(error)}
     temporary = folder / ".outcome.json"
     temporary.write_text(json.dumps(outcome, indent=1, sort_keys=True), encoding="utf-8")
     temporary.replace(folder / "outcome.json")
@@ -79,7 +80,7 @@ def die_with(parent: int) -> None:
 
 
 def evaluate_task(job: dict[str, Any], folder: Path, models: dict[str, Any]) -> dict[str, Any]:
-    """Load the task, see that it is the one that was meant, load the model, have it answer."""
+    """Load and check the task, load the model, and evaluate it."""
     from lm_eval.tasks import TaskManager
 
     collector, dataset_names = WarningCollector(), list[str]()
@@ -100,7 +101,7 @@ def evaluate_task(job: dict[str, Any], folder: Path, models: dict[str, Any]) -> 
 
 
 def evaluate(model: Any, loaded: Any, manager: Any, job: dict[str, Any]) -> Any:
-    """Have the model answer; return all that lm-eval tells."""
+    """Evaluate the model; return lm-eval's results."""
     from lm_eval import simple_evaluate
 
     group = loaded["groups"].get(job["task"])
@@ -124,7 +125,7 @@ def evaluate(model: Any, loaded: Any, manager: Any, job: dict[str, Any]) -> Any:
 
 @contextmanager
 def record_datasets(names: list[str]) -> Iterator[None]:
-    """Add to `asked` the name of every data set that is loaded while the context is open."""
+    """Append the name of every data set that is loaded within the context to `names`."""
     import datasets
 
     load = datasets.load_dataset
@@ -141,7 +142,7 @@ def record_datasets(names: list[str]) -> Iterator[None]:
 
 
 def load_task(manager: Any, job: dict[str, Any], dataset_names: list[str]) -> Any:
-    """Return lm-eval's task or group with its data."""
+    """Return lm-eval's task or group, with its data loaded."""
     if job["task"] not in manager.all_tasks:
         raise TaskError("task", f"lm-eval {version('lm_eval')} has no task {job['task']!r}")
     was_imported = "nltk" in sys.modules
@@ -157,7 +158,7 @@ def load_task(manager: Any, job: dict[str, Any], dataset_names: list[str]) -> An
 
 
 def check_sentences() -> None:
-    """Refuse a task that splits sentences with nltk's data, where that could not be downloaded."""
+    """Refuse a task that needs nltk's sentence data if that is not available."""
     import nltk
 
     try:
@@ -172,7 +173,7 @@ def tasks_of(loaded: Any) -> list[Any]:
 
 
 def check_task(loaded: Any, job: dict[str, Any]) -> None:
-    """Refuse a task that is not what the configuration states, before a model is loaded."""
+    """Refuse a task that differs from its configuration, before a model is loaded."""
     groups = loaded["groups"]
     actual = groups[job["task"]].version if groups else tasks_of(loaded)[0].VERSION
     if str(actual) != str(job["version"]):
@@ -197,7 +198,7 @@ def load_model(job: dict[str, Any]) -> Any:
 
 
 def set_chat_template(model: Any, job: dict[str, Any]) -> None:
-    """Give a model the chat template that the policy names; refuse one that has none."""
+    """Set the chat template that the policy names; refuse a tokenizer without one."""
     if job["template"] is not None:
         model.tokenizer.chat_template = job["template"]
         if hasattr(model, "hf_chat_template"):
@@ -207,7 +208,7 @@ def set_chat_template(model: Any, job: dict[str, Any]) -> None:
 
 
 def write_records(path: Path, samples: dict[str, Any], filter_name: str, metric: str) -> None:
-    """Write a line an item: its value, its hashes, and what was said; not the item itself."""
+    """Write one line per item: its value, hashes and responses, but not the item itself."""
     with open(path, "w", encoding="utf-8") as file:
         for name in sorted(samples):
             for row in records(name, samples[name], filter_name, metric):
@@ -217,7 +218,7 @@ def write_records(path: Path, samples: dict[str, Any], filter_name: str, metric:
 def records(
     name: str, samples: list[dict[str, Any]], filter_name: str, metric: str
 ) -> Iterator[dict[str, Any]]:
-    """Yield what is kept of a task's items."""
+    """Yield the records of a task's items."""
     matching = [
         sample for sample in samples if sample["filter"] == filter_name and metric in sample
     ]
@@ -230,7 +231,7 @@ def records(
             "value": sample[metric],
             "metrics": {m: sample[m] for m in sample["metrics"]},
             "target": sample["target"],
-            "said": sample["filtered_resps"],
+            "filtered_responses": sample["filtered_resps"],
             "responses": sample["resps"],
             "doc": sample["doc_hash"],
             "prompt": sample["prompt_hash"],
@@ -244,7 +245,7 @@ def collect_facts(
     dataset_names: list[str],
     warnings: list[str],
 ) -> dict[str, Any]:
-    """Return what is to be known of the task and of how it was taken."""
+    """Return lm-eval's scores, and the task's versions, settings and data sets."""
     names = sorted(results["samples"])
     task_results = results["results"].get(job["task"], {})
     template = str(model.tokenizer.chat_template) if job["chat"] else None
@@ -268,17 +269,17 @@ def collect_facts(
 
 
 def config_digest(config: Any) -> str:
-    """Return the sha256 of a task's definition, its functions' sources included."""
+    """Return the sha256 of a task's definition, including its functions' sources."""
     text = json.dumps(config, sort_keys=True, default=str)
     return hashlib.sha256(ADDRESS.sub("", text).encode()).hexdigest()
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, in one line."""
+    """Return an error's message in one line."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))
 
 
 if __name__ == "__main__":
     main(int(sys.argv[1]))
     sys.stdout.flush()
-    os._exit(0)  # all is written: vLLM would take seconds to take itself apart
+    os._exit(0)  # all output is written, and vLLM would take seconds to shut down

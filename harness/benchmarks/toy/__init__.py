@@ -1,1 +1,1 @@
-"""Two small benchmarks of the toy world."""
+"""Two small benchmarks on the toy world."""

@@ -1,8 +1,8 @@
-"""MT-Bench: two turns, the judge's prompts, ratings, and the figures made of them."""
+"""MT-Bench: two turns, the judge's prompts, ratings, and the scores."""
 
 import pytest
 
-from harness.benchmarks.mt_bench import data as data
+from harness.benchmarks.mt_bench import data
 from harness.core.config import Component, build, load
 from harness.core.hub import ASSETS_VARIABLE
 from harness.core.stages import ExternalInput
@@ -78,8 +78,8 @@ def test_a_category_without_a_temperature_is_refused():
         build({**load("bench", "mt-bench"), "temperatures": {"writing": 0.7}})
 
 
-class Counting(Component):
-    """An engine that tells how it was asked: turns of the prompt, temperature, limit."""
+class ReportingEngine(Component):
+    """An engine whose answers report the prompt's turns, the temperature and the limit."""
 
     def generate(self, policy, requests, sampling, advance):
         advance(len(requests))
@@ -103,7 +103,7 @@ class Weights(Component):
 
 
 def test_a_policy_answers_both_turns_at_the_categorys_temperature(mt_bench, workspace):
-    stage = answer_stage(Weights(name="w"), mt_bench, Counting(), 0)
+    stage = answer_stage(Weights(name="w"), mt_bench, ReportingEngine(), 0)
     answers = load_answers(workspace.stages.materialize(stage).path)
     assert [a.prompt_id for a in answers] == [f"{n}#{t}" for t in (1, 2) for n in range(81, 161)]
     texts = {answer.prompt_id: answer.text for answer in answers}
@@ -151,7 +151,7 @@ def test_each_kind_of_question_and_turn_has_its_prompt(mt_bench):
         ("", None),
     ],
 )
-def test_the_first_rating_of_1_to_10_is_read(mt_bench, text, rating):
+def test_the_first_rating_is_parsed_if_it_is_from_1_to_10(mt_bench, text, rating):
     assert mt_bench.parse([reply(text)]) == (None if rating is None else ParsedVerdict(rating))
 
 
@@ -166,7 +166,7 @@ def all_ratings(rating=lambda number, turn: 5.0):
 
 
 def test_figures_are_pooled_by_turn_and_by_category(mt_bench):
-    # writing 9 and 7, all else 4 and 3; one second turn of writing could not be read
+    # writing 9 and 7, all else 4 and 3; one second turn of writing is unparsed
     ratings = all_ratings(lambda n, t: (9.0, 7.0)[t - 1] if n < 91 else (4.0, 3.0)[t - 1])
     ratings[1] = ("81#2", None)
     score = score_of(mt_bench, ratings)
@@ -200,7 +200,7 @@ def test_a_questions_turns_stay_together_in_the_interval(mt_bench):
     both = score_of(mt_bench, all_ratings(lambda n, t: 1.0 + 8 * (n % 2))).estimates
     split = score_of(mt_bench, all_ratings(lambda n, t: 1.0 + 8 * ((n + t) % 2))).estimates
     assert both["score"].value == split["score"].value == 5
-    # 80 questions of 1 or 9: 4 / sqrt(80) = 0.447; turns that make up for each other: none
+    # 80 questions of 1 or 9: 4 / sqrt(80) = 0.447; turns that cancel out: none
     assert both["score"].standard_error == pytest.approx(0.447, rel=0.05)
     assert split["score"].standard_error == pytest.approx(0)
 
@@ -213,7 +213,7 @@ def test_the_order_of_the_verdicts_changes_nothing(mt_bench):
 def test_of_several_ratings_the_last_counts_and_upstream_averages_all(mt_bench):
     ratings = [*all_ratings(), ("81#1", 9.0), ("82#2", 10.0), ("82#2", 1.0), ("90#1", 11.0)]
     score = score_of(mt_bench, ratings)
-    # 160 ratings of 5, of which one became 9, one 1, one unread
+    # 160 ratings of 5, of which one became 9, one 1, one unparsed
     assert score.estimates["score"].value == pytest.approx((157 * 5 + 9 + 1) / 159)
     assert {k: score.counts[k] for k in ("asked", "judged", "repeats", "outside")} == {
         "asked": 160,
@@ -227,12 +227,12 @@ def test_of_several_ratings_the_last_counts_and_upstream_averages_all(mt_bench):
     )
     upstream = build({**load("bench", "mt-bench"), "scoring": {"compat": "upstream"}})
     pooled = score_of(upstream, ratings)
-    assert pooled.details == {"compat": "upstream"}  # by which tables keep them apart
+    assert pooled.details == {"compat": "upstream"}  # tables keep them apart by this
     assert pooled.estimates["score"].value == pytest.approx((160 * 5 + 9 + 10 + 1 + 11) / 164)
     assert (pooled.counts["asked"], pooled.counts["repeats"]) == (164, 0)
 
 
-def test_few_equal_or_absent_ratings_are_told(mt_bench):
+def test_few_equal_or_missing_ratings_are_noted(mt_bench):
     score = score_of(mt_bench, all_ratings()[:4])
     assert score.notes == (
         "156 answers were not judged",
@@ -271,7 +271,7 @@ def test_a_question_without_a_reference_cannot_be_judged(mt_bench, monkeypatch):
         mt_bench.requests([Answer("101#1", "x")], ())
 
 
-def test_missing_data_is_told_with_the_command_that_brings_it(tmp_path, monkeypatch):
+def test_missing_data_is_reported_with_the_command_that_downloads_it(tmp_path, monkeypatch):
     monkeypatch.setenv(ASSETS_VARIABLE, str(tmp_path))
     bench = build(load("bench", "mt-bench"))
     with pytest.raises(AssetError, match="harness assets pull mt_bench"):

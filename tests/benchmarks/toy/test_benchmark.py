@@ -1,4 +1,4 @@
-"""The toy protocols, worked by hand on three prompts."""
+"""The toy benchmarks, calculated by hand on three prompts."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def answers(prompts, *texts: str) -> list[Answer]:
     return [Answer(p.id, text) for p, text in zip(prompts, texts, strict=True)]
 
 
-def verdict(name: str, reading: ParsedVerdict | None) -> Verdict:
-    return Verdict(name, reading, "toy-judge")
+def verdict(name: str, parsed: ParsedVerdict | None) -> Verdict:
+    return Verdict(name, parsed, "toy-judge")
 
 
 def score_of(benchmark, prompts, ours, theirs, verdicts):
@@ -48,7 +48,7 @@ def test_weighted_turns_a_preference_back_to_the_order_that_was_shown():
     assert score.counts == {"asked": 3, "judged": 3, "unparsed": 0}
 
 
-def test_an_unread_verdict_is_counted_and_left_out():
+def test_an_unparsed_verdict_is_counted_and_excluded():
     weighted = bench("toy-weighted")
     prompts = weighted.prompts()
     ours, theirs = answers(prompts, "a", "b", "same"), answers(prompts, "c", "d", "same")
@@ -78,7 +78,7 @@ def test_labels_count_strong_verdicts_three_times_and_equal_answers_as_a_draw():
         verdict(prompts[1].id + "#2", None),
     ]
     score = score_of(labels, prompts, ours, theirs, verdicts)
-    # won 3 + 1 + 0 + 1 (the draw's two halves) of 3 + 1 + 1 + 2
+    # points 3 + 1 + 0 + 1 (the draw's two halves) of 3 + 1 + 1 + 2
     assert score.estimates["win_rate"].value == pytest.approx(100 * 5 / 7)
     assert score.counts == {"asked": 3, "judged": 2, "unparsed": 1}
 
@@ -96,7 +96,7 @@ def test_the_last_label_counts(text, value, label):
 
 
 @pytest.mark.parametrize("text", ["", "A>B", "[[A>A]]", "[[C>B]]", "[[B=A]]"])
-def test_what_is_no_label_is_unread(text):
+def test_a_reply_without_a_valid_label_is_unparsed(text):
     assert bench("toy-labels").parse([reply(text)]) is None
 
 

@@ -1,4 +1,4 @@
-"""FastChat's files: what was written is read again, what does not fit is told in one line."""
+"""FastChat's files: written files are read back, and bad rows give an error of one line."""
 
 import gzip
 import json
@@ -41,19 +41,19 @@ def test_answers_come_in_the_order_of_the_turns(tmp_path, name):
     assert loaded == Answers("m", answers, missing=156)
 
 
-def test_contestants_of_one_answers_file_are_told_apart(tmp_path):
+def test_contestants_of_one_answers_file_are_separated(tmp_path):
     rows = [answer_row(), answer_row(model_id="n"), answer_row(83, model_id=None)]
     loaded = files.read_answers(written(tmp_path, rows))
     assert [contestant.name for contestant in loaded] == ["m", "n", "rows"]
 
 
-def test_a_turn_that_is_not_there_is_missing(tmp_path):
+def test_an_absent_turn_is_missing(tmp_path):
     (loaded,) = files.read_answers(written(tmp_path, [answer_row(turns=["one"])]))
     assert loaded == Answers("m", (Answer("81#1", "one"),), missing=159)
 
 
 def graded(bench, label="me"):
-    """All answers; ratings whole, halves, none; one answer rated twice."""
+    """Return all answers, with integer, half and missing ratings, and one answer rated twice."""
     first = [Answer(p.id, f"ü {p.id}\n\nA: {{x}}", "stop") for p in bench.prompts()]
     second_turns = bench.next_prompts(bench.prompts(), first)
     answers = (*first, *(Answer(p.id, f"two {p.id}", "length") for p in second_turns))
@@ -74,7 +74,7 @@ def graded(bench, label="me"):
 
 
 def file_content(contestant):
-    """Return all that FastChat's files hold of a contestant."""
+    """Return everything about a contestant that FastChat's files hold."""
     prompts = [(p.id, p.messages, p.meta["category"]) for p in contestant.prompts]
     answers = [(a.prompt_id, a.text) for a in contestant.answers]
     return (
@@ -88,7 +88,7 @@ def file_content(contestant):
     )
 
 
-def test_what_was_written_is_read_again(mt_bench, tmp_path):
+def test_written_files_are_read_back(mt_bench, tmp_path):
     contestant = graded(mt_bench)
     texts = mt_bench.files(contestant)
     assert set(texts) == {"model_judgment/gpt-4_single.jsonl", "model_answer/me.jsonl"}
@@ -120,7 +120,7 @@ def test_verdicts_alone_are_read_without_the_protocols_texts(mt_bench, monkeypat
     assert '"user_prompt": ""' in mt_bench.files(loaded)["model_judgment/gpt-4_single.jsonl"]
 
 
-def test_an_answer_to_the_first_turn_is_found_in_the_seconds_prompt(mt_bench, tmp_path):
+def test_an_answer_to_the_first_turn_is_recovered_from_the_seconds_prompt(mt_bench, tmp_path):
     contestant = graded(mt_bench)
     rows = mt_bench.files(contestant)["model_judgment/gpt-4_single.jsonl"].splitlines()
     second = [row for row in rows if '"turn": 2' in row]
@@ -129,7 +129,7 @@ def test_an_answer_to_the_first_turn_is_found_in_the_seconds_prompt(mt_bench, tm
     assert len(loaded.verdicts) == 80
 
 
-def test_what_a_verdicts_file_has_beside_verdicts_is_told(mt_bench, tmp_path):
+def test_peculiarities_of_a_verdicts_file_are_noted(mt_bench, tmp_path):
     rows = [
         verdict_row(judgment="Rating: [[4]]", user_prompt="Something else"),
         verdict_row(82, judgment="Rating: [[5]]", judge=["claude-v1", "single-v1"]),
@@ -147,7 +147,7 @@ def test_what_a_verdicts_file_has_beside_verdicts_is_told(mt_bench, tmp_path):
 
 
 @pytest.mark.parametrize("score", [-1, None, float("nan")])
-def test_a_rating_that_there_is_not_is_none(mt_bench, tmp_path, score):
+def test_a_missing_rating_is_none(mt_bench, tmp_path, score):
     (loaded,) = mt_bench.read_verdicts(written(tmp_path, [verdict_row(score=score)]))
     assert loaded.verdicts == (Verdict("81#1", None, "gpt-4"),)
 
@@ -183,13 +183,13 @@ VERDICTS = {
 
 
 @pytest.mark.parametrize("case", ANSWERS)
-def test_answers_that_do_not_fit_are_told_in_one_line(mt_bench, tmp_path, case):
+def test_bad_answers_are_reported_in_one_line(mt_bench, tmp_path, case):
     rows, message = ANSWERS[case]
     refused(mt_bench.read_answers, written(tmp_path, rows), message)
 
 
 @pytest.mark.parametrize("case", VERDICTS)
-def test_verdicts_that_do_not_fit_are_told_in_one_line(mt_bench, tmp_path, case):
+def test_bad_verdicts_are_reported_in_one_line(mt_bench, tmp_path, case):
     rows, message = VERDICTS[case]
     refused(mt_bench.read_verdicts, written(tmp_path, rows), message)
 

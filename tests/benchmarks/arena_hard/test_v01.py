@@ -1,4 +1,4 @@
-"""Arena-Hard v0.1: rules worked by hand, files in every form, what does not fit."""
+"""Arena-Hard v0.1: rules calculated by hand, files in both layouts, bad rows."""
 
 import gzip
 import json
@@ -43,12 +43,12 @@ def reply(text):
         (["[[]] [[A>B]]"], "A>B"),
     ],
 )
-def test_one_label_is_read_and_two_that_differ_are_not(texts, label):
+def test_one_label_is_parsed_and_different_labels_are_not(texts, label):
     parsed = BENCH.parse([reply(text) for text in texts])
     assert (parsed.label if parsed else None) == label
 
 
-def test_the_judge_is_asked_to_go_on_once_and_only_where_it_gave_no_label():
+def test_the_judge_is_asked_once_to_continue_and_only_without_a_label():
     request = JudgeRequest("q1#1", (Message("system", "s"), Message("user", "u")), {"t": 0})
     more = BENCH.follow_up(request, [reply("hm")])
     assert more.messages[2:] == (Message("assistant", "hm"), Message("user", CONTINUE_REQUEST))
@@ -59,7 +59,7 @@ def test_the_judge_is_asked_to_go_on_once_and_only_where_it_gave_no_label():
 
 
 def graded(labels, **fields):
-    """A contestant with the labels of its games by prompt: game 1 shows the baseline first."""
+    """Return a contestant with labels by prompt; game 1 shows the baseline first."""
     verdicts = tuple(
         Verdict(
             name + game, rules.parse_label(label, rules.LABEL_SCORES_V2), "j", f"so [[{label}]]"
@@ -75,7 +75,7 @@ LABELS = {"q1": ("B>>A", "A>B"), "q2": ("A>B", None), "q3": ("A=B", "B>>A")}
 
 def test_the_score_by_hand():
     (score,) = BENCH.score([graded(LABELS)])
-    # won 3 + 1, then 0 of one game, then 0.5 and 0 of 3: 4.5 of 3 + 1 + 1 + 1 + 3
+    # points 3 + 1, then 0 of one game, then 0.5 and 0 of 3: 4.5 of 3 + 1 + 1 + 1 + 3
     assert score.estimates["win_rate"].value == pytest.approx(100 * 4.5 / 9)
     assert score.counts == {
         "asked": 3,
@@ -105,7 +105,7 @@ def test_upstream_drops_the_interval_by_prompt_and_rounds_twice():
     assert "prints 50.0" in score.notes[-1]
 
 
-def test_no_game_that_could_be_read_is_an_error():
+def test_a_contestant_without_parsed_games_is_an_error():
     with pytest.raises(CheckError, match="no game of me"):
         BENCH.score([graded({"q1": (None, None)})])
 
@@ -117,7 +117,7 @@ def with_answers():
 
 @pytest.mark.parametrize("form", ["", "old/"])
 @pytest.mark.parametrize("packed", [False, True])
-def test_what_was_written_is_read_back_equal(tmp_path, form, packed):
+def test_written_files_are_read_back(tmp_path, form, packed):
     plain, ours = with_answers()
     contestant = Graded(
         plain.label, plain.judge, ours, (), plain.verdicts, plain.prompts, "gpt-4-0314"
@@ -138,7 +138,7 @@ def test_what_was_written_is_read_back_equal(tmp_path, form, packed):
     assert files.read_verdicts(folder)[0].verdicts == plain.verdicts
 
 
-def test_answers_in_the_folder_are_put_beside_the_judgments(tmp_path):
+def test_answers_in_the_directory_are_joined_to_the_judgments(tmp_path):
     plain, ours = with_answers()
     contestant = Graded(plain.label, plain.judge, ours, (), plain.verdicts, plain.prompts)
     for name, text in files.files(contestant, {}).items():
@@ -193,7 +193,7 @@ def test_a_migrated_judgment_and_a_game_that_is_null_are_read(tmp_path):
 
 
 @pytest.mark.parametrize("label", ["A<B", "A>>A", "B=A", 3, {}])
-def test_a_label_that_v01_does_not_count_is_counted_as_unread(tmp_path, label):
+def test_a_label_that_v01_does_not_know_is_counted_as_unparsed(tmp_path, label):
     row = {"question_id": "q1", "model": "me"}
     row["games"] = [{"score": label, "judgment": ""}, {"score": "A>B", "judgment": ""}]
     path = lines(tmp_path / "j.jsonl", [row])
@@ -205,7 +205,7 @@ def test_a_label_that_v01_does_not_count_is_counted_as_unread(tmp_path, label):
     assert (newer.verdicts[0].parsed is not None) is (label in ("A<B", "B=A"))
 
 
-def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
+def test_the_last_of_two_judgments_counts_with_a_note(tmp_path):
     rows = [
         {"question_id": "q1", "model": "me", "games": [{"score": label, "judgment": ""}]}
         for label in ("A>B", "B>A")
@@ -227,7 +227,7 @@ def test_of_two_judgments_the_last_counts_and_it_is_told(tmp_path):
         (json.dumps(battle("nobody")), "row 1 has the winner 'nobody'"),
     ],
 )
-def test_verdicts_that_do_not_fit_are_told(tmp_path, text, message):
+def test_bad_verdicts_are_reported(tmp_path, text, message):
     path = tmp_path / "j.jsonl"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
@@ -243,7 +243,7 @@ def test_verdicts_that_do_not_fit_are_told(tmp_path, text, message):
         ({"uid": "q1"}, "unexpected form"),
     ],
 )
-def test_answers_that_do_not_fit_are_told(tmp_path, row, message):
+def test_bad_answers_are_reported(tmp_path, row, message):
     with pytest.raises(InputError, match=message):
         files.read_answers(lines(tmp_path / "a.jsonl", [row]), PROMPTS)
 

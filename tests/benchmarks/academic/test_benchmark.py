@@ -1,4 +1,4 @@
-"""Academic tasks by a real lm-eval: local tasks, a tiny policy, and what goes wrong."""
+"""Academic tasks with a real lm-eval: local tasks, a tiny policy, and errors."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def rows(path: Path, items: list[dict]) -> Path:
 
 @pytest.fixture(scope="module")
 def tasks(tmp_path_factory) -> Path:
-    """A folder with a multiple choice and a task that is written."""
+    """A directory with a multiple-choice task and a generation task."""
     folder = tmp_path_factory.mktemp("tasks")
     questions = [{"q": f"the {i}", "choices": ["cat", "dog"], "label": i % 2} for i in range(8)]
     data = rows(folder / "choice.jsonl", questions)
@@ -86,7 +86,7 @@ def run(path: Path, policy: str, workspace: Path, *more: str) -> subprocess.Comp
     )
 
 
-def test_a_policy_takes_local_tasks_and_finished_ones_are_kept(tasks, tiny_policy, tmp_path):
+def test_local_tasks_are_evaluated_and_finished_tasks_are_kept(tasks, tiny_policy, tmp_path):
     path = bench(tmp_path, tasks, tasks={"writing": {"version": 9.0}})
     stopped = run(path, tiny_policy, tmp_path / "runs", "--label", "tiny")
     assert stopped.returncode != 0
@@ -94,10 +94,10 @@ def test_a_policy_takes_local_tasks_and_finished_ones_are_kept(tasks, tiny_polic
     done = run(bench(tmp_path, tasks), tiny_policy, tmp_path / "runs", "--label", "tiny")
     assert done.returncode == 0, done.stderr
     assert "choice: done in" in stopped.stderr
-    assert "choice: done in" not in done.stderr  # what was finished is not done again
+    assert "choice: done in" not in done.stderr  # the finished task is not repeated
     result = json.loads((tmp_path / "runs/results/academic/tiny.json").read_text())
     items = json.loads((tmp_path / "runs/results/academic/tiny/items.json").read_text())
-    assert (result["judge"], result["requests"], result["usage"]) == ("", 0, None)  # nobody judges
+    assert (result["judge"], result["requests"], result["usage"]) == ("", 0, None)
     assert result["score"]["counts"] == {"asked": 14, "scored": 14}
     figures = {name: estimate["value"] for name, estimate in result["score"]["estimates"].items()}
     assert figures["average"] == pytest.approx((figures["choice"] + figures["writing"]) / 2)
@@ -116,15 +116,15 @@ def test_a_sample_is_filed_as_one(tasks, tiny_policy, tmp_path):
     assert result["score"]["notes"][0].startswith("a sample: the first 3 items")
 
 
-def test_a_data_set_that_cannot_be_had_is_named_with_what_mends_it(tiny_policy, tmp_path):
+def test_an_unavailable_data_set_is_reported_with_its_remedy(tiny_policy, tmp_path):
     done = run(Path("academic"), tiny_policy, tmp_path / "runs")
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert "the data set google/IFEval of ifeval cannot be had" in last
+    assert "the data set google/IFEval of ifeval is not available" in last
     assert "hf download --repo-type dataset google/IFEval" in last
 
 
-def test_a_dry_run_lists_the_papers_six_tasks_and_takes_none(tiny_policy, tmp_path):
+def test_a_dry_run_lists_the_papers_six_tasks_and_runs_none(tiny_policy, tmp_path):
     done = run(Path("academic"), tiny_policy, tmp_path / "runs", "--dry-run")
     assert done.returncode == 0, done.stderr
     for name in ("ifeval", "gpqa", "mmlu", "hellaswag", "truthfulqa", "gsm8k"):
@@ -133,13 +133,13 @@ def test_a_dry_run_lists_the_papers_six_tasks_and_takes_none(tiny_policy, tmp_pa
     assert not (tmp_path / "runs/results").exists()
 
 
-def test_what_is_about_judges_is_refused(tiny_policy, tmp_path):
+def test_options_about_judges_are_refused(tiny_policy, tmp_path):
     done = run(Path("academic"), tiny_policy, tmp_path / "runs", "--judge", "gpt-4")
     assert "the policy itself answers: omit --judge" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["score", "import", "export", "verify"])
-def test_commands_about_verdicts_say_that_nobody_judges(command, tmp_path):
+def test_commands_about_verdicts_say_that_there_is_no_judge(command, tmp_path):
     arguments = {"export": ("INPO", "--to", str(tmp_path))}.get(command, (str(tmp_path / "file"),))
     words = ("academic",) if command == "verify" else ("academic", *arguments)
     done = subprocess.run(
@@ -160,7 +160,7 @@ def test_an_engine_without_log_probabilities_is_refused(tiny_policy):
         pass
 
 
-def examined(key: str, values: list, figure: float | None = None) -> TaskResult:
+def task_result(key: str, values: list, figure: float | None = None) -> TaskResult:
     asked = {"task": key, "version": 1, "shots": 0, "metric": "acc", "filter": "none"}
     facts = {"figure": figure, "items": len(values), "scored": len(values)}
     facts |= {"lm_eval": "0", "figures": {}, "configs": {}}
@@ -168,9 +168,9 @@ def examined(key: str, values: list, figure: float | None = None) -> TaskResult:
     return TaskResult(key, Path(), asked | {"chat": False, "limit": None}, facts, records)
 
 
-def test_the_average_weighs_tasks_alike_and_items_tell_what_they_add():
+def test_tasks_have_equal_weight_in_the_average_and_items_have_contributions():
     # 75 % of 4 and 50 % of 2: the average is 62.5, though 66.7 % of all items are right
-    result = score([examined("a", [1, 1, 1, 0]), examined("b", [True, False])], None)
+    result = score([task_result("a", [1, 1, 1, 0]), task_result("b", [True, False])], None)
     assert result.estimates["average"].value == pytest.approx(62.5)
     # an item of a: 62.5 + 6 / (2 * 4) * (100 - 75) = 81.25; of b: 62.5 + 6 / (2 * 2) * 50 = 137.5
     assert [row["average"] for row in result.items] == pytest.approx(
@@ -178,18 +178,18 @@ def test_the_average_weighs_tasks_alike_and_items_tell_what_they_add():
     )
 
 
-def test_items_of_several_parts_count_as_many_times():
-    result = score([examined("a", [[1, 1, 0], [0]])], None)
+def test_items_with_several_parts_have_their_number_as_weight():
+    result = score([task_result("a", [[1, 1, 0], [0]])], None)
     assert result.estimates["a"].value == pytest.approx(50)  # 2 of 4 parts
 
 
-def test_a_figure_that_is_no_mean_over_items_is_refused():
-    check(examined("a", [1, 0], figure=0.5))
-    with pytest.raises(CheckError, match="it is no mean over items"):
-        check(examined("a", [1, 0], figure=0.4))
+def test_a_score_that_is_not_a_mean_over_items_is_refused():
+    check(task_result("a", [1, 0], figure=0.5))
+    with pytest.raises(CheckError, match="it is not a mean over items"):
+        check(task_result("a", [1, 0], figure=0.4))
 
 
-def test_a_data_sets_error_is_one_line():
+def test_the_error_of_a_data_set_has_one_line():
     error = task_error("mmlu", {"task": "mmlu"}, "data", "cais/mmlu\nno\nconnection")
     assert isinstance(error, AssetError)
     assert "\n" not in str(error)

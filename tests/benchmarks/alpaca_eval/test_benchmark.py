@@ -1,4 +1,4 @@
-"""AlpacaEval 2.0: the order of the answers, the reading of a reply, the published figures."""
+"""AlpacaEval 2.0: the order of the answers, the parsing of a reply, the published figures."""
 
 import importlib.util
 import math
@@ -80,7 +80,7 @@ def test_a_request_is_the_official_one(benchmark):
     }
 
 
-def test_the_drawn_order_decides_who_is_m(benchmark):
+def test_the_drawn_order_decides_which_answer_is_m(benchmark):
     ours = answers(*[f"ours {i}" for i in range(5)])
     requests = benchmark.requests(ours, benchmark.baseline_answers())
     for row, request in zip(ROWS[:3], requests, strict=False):
@@ -141,7 +141,7 @@ def test_without_either_identifier_nothing_is_read(benchmark, unreadable):
 
 def test_the_figures_are_the_published_ones(benchmark):
     ours = answers("one", "two", "three", ROWS[3]["output"], "Ä" * 6)
-    # as asked: P(first preferred); ours is first where the order is switched
+    # in the order of the request: P(first preferred); ours is first if the order is switched
     wanted = {0: 0.9, 1: 0.4, 2: None}
     verdicts = []
     for i, value in wanted.items():
@@ -149,7 +149,7 @@ def test_the_figures_are_the_published_ones(benchmark):
         verdicts.append(Verdict(ours[i].prompt_id, turned and ParsedVerdict(turned), "j"))
     verdicts.append(Verdict(ours[4].prompt_id, ParsedVerdict(float(is_ours_first("é"))), "j"))
     score = score_of(benchmark, ours, benchmark.baseline_answers(), verdicts)
-    # judged: 0.9, 0.4, the draw 0.5, and 1; the third could not be read
+    # judged: 0.9, 0.4, the draw 0.5, and 1; the third is unparsed
     rate = score.estimates["win_rate"]
     assert rate.value == pytest.approx(100 * 2.8 / 4)
     # variance (0.2² + 0.3² + 0.2² + 0.3²) / 3 = 0.26 / 3
@@ -179,26 +179,26 @@ def test_no_verdict_at_all_is_an_error(benchmark):
         score_of(benchmark, ours, benchmark.baseline_answers(), unparsed)
 
 
-def test_missing_data_is_told_with_the_command_that_brings_it(tmp_path):
+def test_missing_data_is_reported_with_the_command_that_downloads_it(tmp_path):
     with pytest.raises(AssetError, match="harness assets pull alpaca_eval"):
         AlpacaEval(sampling={}, assets=tmp_path).prompts()
 
 
 @pytest.fixture
-def _forget():
+def _clear_cache():
     judge_prompt.template.cache_clear()
     yield
     judge_prompt.template.cache_clear()
 
 
-@pytest.mark.usefixtures("_forget")
-def test_without_alpaca_eval_the_install_command_is_told(monkeypatch):
+@pytest.mark.usefixtures("_clear_cache")
+def test_without_alpaca_eval_the_install_command_is_reported(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"pip install alpaca-eval==0\.6\.6"):
         judge_prompt.template()
 
 
-@pytest.mark.usefixtures("_forget")
+@pytest.mark.usefixtures("_clear_cache")
 def test_another_prompt_is_refused(monkeypatch):
     monkeypatch.setattr(judge_prompt, "TEMPLATE_SHA256", "x")
     with pytest.raises(AssetError, match=r"not the prompt of alpaca-eval 0\.6\.6"):

@@ -1,4 +1,4 @@
-"""The template is filled and cut as alpaca_eval does it, quirks included."""
+"""The template is filled and split as in alpaca_eval, quirks included."""
 
 from harness.benchmarks.alpaca_eval.judge_prompt import fill_template, parse_messages
 from harness.types import Message
@@ -18,7 +18,7 @@ def test_a_text_with_its_own_placeholder_is_left_alone():
     assert fill_template(TEMPLATE, {"one": "{one}", "two": "{one}"}) == "{ a {one} b {one} c {\n}"
 
 
-def test_text_is_cut_into_stripped_messages():
+def test_text_is_split_into_stripped_messages():
     text = "\n<|im_start|>system\n be good \n<|im_end|>\n<|im_start|>user\n\n hi\n<|im_end|>"
     assert parse_messages(text) == (Message("system", "be good"), Message("user", "hi"))
 

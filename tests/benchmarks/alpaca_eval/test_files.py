@@ -1,4 +1,4 @@
-"""alpaca_eval's files: what fits is matched by instruction, what does not is told in one line."""
+"""alpaca_eval's files: rows are matched by instruction, and bad rows give an error of one line."""
 
 import gzip
 import json
@@ -39,16 +39,16 @@ def test_answers_are_matched_by_instruction(tmp_path, name):
     assert loaded == Answers("g", (Answer("id one", ""), Answer("id two", "2")))
 
 
-def graded(label="me", readings=(0.25, None)):
-    """Two prompts, one verdict that was read and one that was not."""
+def graded(label="me", parsed=(0.25, None)):
+    """Two prompts with one parsed and one unparsed verdict."""
     ours = (Answer("id one", "ü\n"), Answer("id two", ""))
     theirs = (Answer("id one", "base"), Answer("id two", "base"))
-    pairs = zip(("id one", "id two"), readings, strict=True)
+    pairs = zip(("id one", "id two"), parsed, strict=True)
     verdicts = tuple(Verdict(i, None if r is None else ParsedVerdict(r), "j") for i, r in pairs)
     return Graded(label, "j", ours, theirs, verdicts, tuple(PROMPTS), "b")
 
 
-def test_what_was_written_is_read_again(tmp_path):
+def test_written_answers_are_read_back(tmp_path):
     written_files = files(graded())
     (tmp_path / "o.json").write_text(written_files["model_outputs.json"])
     assert json.loads(written_files["model_outputs.json"])[0] == {
@@ -61,7 +61,7 @@ def test_what_was_written_is_read_again(tmp_path):
     assert loaded == Answers("me", graded().answers)
 
 
-def test_verdicts_that_were_written_are_read_again(tmp_path):
+def test_written_verdicts_are_read_back(tmp_path):
     (tmp_path / "a.json").write_text(files(graded())["annotations.json"])
     (loaded,) = read_verdicts(tmp_path / "a.json")
     again = module.rename_prompts(loaded, lambda prompt: f"id {prompt.text}")
@@ -84,7 +84,7 @@ def test_a_preference_of_two_is_our_win(tmp_path, preference, value):
 
 
 @pytest.mark.parametrize("preference", [None, float("nan"), -1])
-def test_a_verdict_that_there_is_not_is_none(tmp_path, preference):
+def test_a_missing_verdict_is_none(tmp_path, preference):
     (loaded,) = read_verdicts(written(tmp_path, [annotation(preference=preference)]))
     assert list(preferences(loaded).values()) == [None]
 
@@ -95,7 +95,7 @@ def test_a_preference_that_is_none_is_refused(tmp_path, preference):
         read_verdicts(written(tmp_path, [annotation(preference=preference)]))
 
 
-def test_contestants_of_one_file_are_told_apart(tmp_path):
+def test_contestants_of_one_file_are_separated(tmp_path):
     rows = [annotation(generator_2="x"), annotation(generator_2="y", preference=2)]
     assert [loaded.label for loaded in read_verdicts(written(tmp_path, rows))] == ["x", "y"]
     with pytest.raises(InputError, match="are repeated"):
@@ -115,7 +115,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path):
 
 
 BOTH = [row("one"), row("two")]
-NOT_FITTING = {
+BAD_ROWS = {
     "none": ([], r"has no answers"),
     "unknown": ([*BOTH, row("three")], r"1 of 3 instructions are not .*'three': .*--bench"),
     "doubled": ([*BOTH, row("two", "y")], r"1 instructions are repeated, .*'two'"),
@@ -135,9 +135,9 @@ NOT_FITTING = {
 }
 
 
-@pytest.mark.parametrize("case", NOT_FITTING)
-def test_what_does_not_fit_is_told_in_one_line(tmp_path, case):
-    data, message = NOT_FITTING[case]
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_bad_rows_are_reported_in_one_line(tmp_path, case):
+    data, message = BAD_ROWS[case]
     path = written(tmp_path, data)
     with pytest.raises(InputError, match=message) as caught:
         read_answers(path, PROMPTS)
@@ -147,20 +147,20 @@ def test_what_does_not_fit_is_told_in_one_line(tmp_path, case):
     assert len(text) < 400 + len(str(path))
 
 
-def test_a_cut_gzip_file_is_told(tmp_path):
+def test_a_truncated_gzip_file_is_reported(tmp_path):
     path = written(tmp_path, BOTH, "a.json.gz")
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(InputError, match="cut off or broken gzip"):
         read_answers(path, PROMPTS)
 
 
-def test_a_file_that_is_not_there_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(InputError, match=r"nope\.json does not exist; name a file"):
         read_answers(tmp_path / "nope.json", PROMPTS)
     with pytest.raises(InputError, match="Is a directory"):
         read_answers(tmp_path, PROMPTS)
 
 
-def test_answers_that_are_not_there_are_counted(tmp_path):
+def test_missing_answers_are_counted(tmp_path):
     loaded = read_answers(written(tmp_path, [row("two")]), PROMPTS)
     assert loaded == Answers("g", (Answer("id two", "x"),), missing=1)

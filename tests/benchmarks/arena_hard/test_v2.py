@@ -1,4 +1,4 @@
-"""Arena-Hard v2.0: categories, drop rules, style control, on questions made here."""
+"""Arena-Hard v2.0: categories, dropped prompts and style control on invented answers."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ def ids(bench):
 
 
 def contestant(ids, label="me", longer=0, seed=0, answers=True):
-    """Longer answers win more often; game 2 is game 1 with the answers swapped."""
+    """Return a contestant whose longer answers win more often, in both games alike."""
     rng = np.random.default_rng(seed)
     ours, theirs, verdicts = [], [], []
     for name in (i for own in ids.values() for i in own):
@@ -86,7 +86,7 @@ def test_the_last_label_counts(bench, text, label):
     assert (parsed.label if parsed else None) == label
 
 
-def test_a_prompt_of_which_a_game_is_unread_is_dropped_whole(bench, ids):
+def test_a_prompt_with_an_unparsed_game_is_dropped_with_both_games(bench, ids):
     complete = contestant(ids, answers=False)
     verdicts = list(complete.verdicts)
     verdicts[0] = Verdict(verdicts[0].request_id, None, "j")
@@ -100,7 +100,7 @@ def test_a_prompt_of_which_a_game_is_unread_is_dropped_whole(bench, ids):
     assert any("no style control: the answers of both sides" in n for n in score.notes)
 
 
-def test_style_control_takes_the_gain_of_length_away(bench, ids):
+def test_style_control_removes_the_gain_of_length(bench, ids):
     short, long = contestant(ids, "short"), contestant(ids, "long", longer=15, seed=1)
     scores = bench.score([short, long])
     raw = [s.estimates["hard_prompt_win_rate"].value for s in scores]
@@ -119,7 +119,7 @@ def test_style_control_takes_the_gain_of_length_away(bench, ids):
     assert weights == scores[1].details["hard_prompt_style"]
 
 
-def test_a_contestant_alone_is_controlled_too_and_each_prompt_tells_its_part(bench, ids):
+def test_a_single_contestant_is_controlled_and_prompts_have_contributions(bench, ids):
     short, long = contestant(ids, "short"), contestant(ids, "long", longer=15, seed=1)
     scores = [bench.score([submission])[0] for submission in (short, long)]
     raw = [s.estimates["hard_prompt_win_rate"].value for s in scores]
@@ -145,13 +145,13 @@ def own_and_upstream(bench, ids):
         return list(zip(bench.score(pair), upstream.score(pair), strict=True))
 
 
-def test_figures_made_as_upstream_tell_no_parts(own_and_upstream):
+def test_upstreams_win_rates_have_no_contributions(own_and_upstream):
     for _, score in own_and_upstream:
         assert not any("hard_prompt_style_controlled_win_rate" in item for item in score.items)
-        assert score.details["compat"] == "upstream"  # by which tables keep them apart
+        assert score.details["compat"] == "upstream"  # tables keep them apart by this
 
 
-def test_upstreams_figures_lie_within_the_tolerance_that_is_told(own_and_upstream):
+def test_upstreams_win_rates_lie_within_the_stated_tolerance(own_and_upstream):
     for own, theirs in own_and_upstream:
         raw, controlled = "hard_prompt_win_rate", "hard_prompt_style_controlled_win_rate"
         assert theirs.estimates[raw].value == pytest.approx(own.estimates[raw].value, abs=2)
@@ -161,13 +161,13 @@ def test_upstreams_figures_lie_within_the_tolerance_that_is_told(own_and_upstrea
         assert any("90 % intervals" in note for note in theirs.notes)
 
 
-def test_nothing_that_could_be_read_is_an_error(bench):
+def test_a_contestant_without_parsed_games_is_an_error(bench):
     unparsed = tuple(Verdict(f"q{game}", None, "j") for game in rules.GAME_SUFFIXES)
     with pytest.raises(CheckError, match="no prompt with two parsed games"):
         bench.score([Graded("me", "j", (), (), unparsed)])
 
 
-def test_baseline_answers_are_told_to_be_missing(bench):
+def test_missing_baseline_answers_are_reported(bench):
     with pytest.raises(AssetError, match=r"o3-mini-2025-01-31\.jsonl is missing.*assets pull"):
         bench.baseline_answers()
 
@@ -177,7 +177,7 @@ def test_zero_length_answers_have_a_style(bench, ids):
     empty = tuple(Answer(a.prompt_id, "") for a in submission.answers)
     (score,) = bench.score([Graded("me", "j", empty, empty, submission.verdicts)])
     estimate = score.estimates["hard_prompt_style_controlled_win_rate"]
-    # nobody differs in style: the controlled figure is the raw one
+    # no answer differs in style: the controlled win rate is the raw one
     assert estimate.value == pytest.approx(score.estimates["hard_prompt_win_rate"].value, abs=1e-6)
 
 
@@ -192,7 +192,7 @@ def test_special_tokens_in_an_answer_are_text(shared):
     assert count > 1
 
 
-def test_text_in_braces_is_never_a_place():
+def test_text_in_braces_is_never_a_placeholder():
     template = "{QUESTION}|{ANSWER_A}|{ANSWER_B}"
     values = ("{ANSWER_A} {0.__class__}", "{ANSWER_B}", "{QUESTION}")
     assert data.fill_template(template, values) == "|".join(values)
