@@ -23,8 +23,8 @@ def sppo_hard_loss(batch: PairBatch, *, eta: float) -> Tensor:
 
     TRL's `sppo_hard` has no factor ½: its value is twice this one.
     """
-    always, never = torch.ones_like(batch.probability), torch.zeros_like(batch.probability)
-    return squared_distance(batch, Logps(always, never), eta=eta)
+    always = torch.ones_like(batch.policy.chosen)
+    return squared_distance(batch, Logps(always, torch.zeros_like(always)), eta=eta)
 
 
 class SPPOHard(Component):

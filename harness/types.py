@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -135,18 +137,63 @@ class Logps:
         return self.chosen - self.rejected
 
 
+class _Missing:
+    """The value of a field that a batch does not have: whatever is done with it raises."""
+
+    __slots__ = ("field",)
+
+    def __init__(self, field: str) -> None:
+        self.field = field
+
+    def __repr__(self) -> str:
+        return "None"
+
+    def _refuse(self, *_: Any) -> NoReturn:
+        raise HarnessError(
+            f"the objective reads `{self.field}`, which this batch does not have; "
+            f"create it with PairBatch(policy, anchors, {self.field}=...)"
+        )
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in self.__slots__ or name.startswith("__"):  # copying and pickling ask for these
+            raise AttributeError(name)
+        self._refuse()
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> NoReturn:
+        values = (*args, *(kwargs or {}).values())
+        next(value for value in values if isinstance(value, cls))._refuse()
+
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __neg__ = __pow__ = _refuse
+    __truediv__ = __rtruediv__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = _refuse
+
+
 @dataclass(frozen=True, slots=True)
 class PairBatch:
-    """All that an objective may look at; log-probabilities are sums over a response, in nats."""
+    """Everything that an objective may read of a batch of pairs.
+
+    Training fills every field. A batch that is created by hand needs those that its objective
+    reads: `PairBatch(policy, {"reference": reference})` is enough for DPO. Reading a field that was
+    left out raises a HarnessError that names it.
+    """
 
     policy: Logps
+    """Log-probabilities of the policy in training, summed over each response, in nats."""
     anchors: Mapping[str, Logps]
-    lengths: Logps
-    """Tokens in each response."""
-    probability: Tensor
+    """Log-probabilities of the frozen policies by name (`reference`, `previous`), likewise."""
+    lengths: Logps = None  # type: ignore[assignment]
+    """The number of tokens in each response."""
+    probability: Tensor = None  # type: ignore[assignment]
     """The oracle's P(chosen preferred), shape (batch,)."""
-    win_rates: Logps
-    """P(y ≻ π_t) of each response; not a number where the pairing does not compare all."""
+    win_rates: Logps = None  # type: ignore[assignment]
+    """P(y ≻ π_t) of each response; NaN if the pairing does not compare all responses."""
+
+    def __post_init__(self) -> None:
+        for name in ("lengths", "probability", "win_rates"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, _Missing(name))
 
 
 @dataclass(frozen=True, slots=True)

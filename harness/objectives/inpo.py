@@ -1,10 +1,9 @@
 """INPO: iterative Nash policy optimisation (arXiv 2407.00617, final version, equation 8).
 
-INPO with soft labels: the target of a pair is as large as the oracle's preference is clear.
-
-Not of the paper, which rounds the preference model's probability to a label. Proposition 6 asks for
-labels drawn with that probability; this is their mean, and so has the same minimiser with less
-noise. `docs/theory.md` tells what rounding does.
+`SoftINPO` is not in the paper, which rounds the preference model's probability to a label.
+Proposition 6 asks for labels sampled with that probability; the soft loss is their expectation up
+to a constant, so that it has the same minimiser with less noise. `docs/theory.md` measures what
+rounding does.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def inpo_margin(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
     """Return h_t(π, y_w, y_l), the contrast of log-ratios, in nats, shape (batch,).
 
     h = log π(y_w)/π(y_l) − (τ/η) log π_ref(y_w)/π_ref(y_l) − (1 − τ/η) log π_t(y_w)/π_t(y_l),
-    with the terms in π_t drawn together, so that it is exactly 0 where π = π_t = π_ref.
+    with the terms in π_t grouped, so that it is exactly 0 where π = π_t = π_ref.
     """
     previous = batch.anchors["previous"]
     reference_contrast = (batch.anchors["reference"] - previous).contrast()
@@ -40,14 +39,35 @@ def inpo_loss(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
         eta: η, the inverse step size of the mirror descent; the target is 1/(2η) nats.
         tau: τ, the strength of the KL pull towards the reference; 0 is the paper's "w/o KL".
 
-    Differs from the paper: nothing in the loss. The pairs that it sees in practice are best
-    against worst of K, not two independent samples as Proposition 6 assumes.
+    The loss is the paper's. In practice, as in the paper's experiments, a pair is the best and the
+    worst of K samples, not two independent samples as Proposition 6 assumes.
     """
     return (inpo_margin(batch, eta=eta, tau=tau) - 1 / (2 * eta)) ** 2
 
 
+def inpo_soft_loss(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
+    """Return the squared distance of the margin from (P − ½)/η, one per pair, shape (batch,).
+
+    Args:
+        batch: as for `inpo_loss`; it needs `probability`, P(y_w ≻ y_l).
+        eta: η, the inverse step size; for P = 1 the target is INPO's, 1/(2η) nats.
+        tau: τ, the strength of the KL pull towards the reference.
+    """
+    return (inpo_margin(batch, eta=eta, tau=tau) - (batch.probability - 0.5) / eta) ** 2
+
+
+def check_tau(eta: float, tau: float) -> None:
+    """Check that the weights of reference and previous policy, τ/η and 1 − τ/η, are a mixture.
+
+    Raises:
+        ValueError: τ exceeds η.
+    """
+    if tau > eta:
+        raise ValueError(f"tau must not exceed eta ({tau} > {eta})")
+
+
 class INPO(Component):
-    """The objective with its two constants."""
+    """INPO's loss with its two constants."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference", "previous"})
     win_rates: ClassVar[bool] = False
@@ -56,13 +76,12 @@ class INPO(Component):
 
     @model_validator(mode="after")
     def _check_tau(self) -> INPO:
-        if self.tau > self.eta:
-            raise ValueError(f"tau must not exceed eta ({self.tau} > {self.eta})")
+        check_tau(self.eta, self.tau)
         return self
 
     @property
     def target(self) -> float:
-        """Where the margin is drawn to, in nats."""
+        """The value that the loss pulls the margin to, in nats."""
         return 1 / (2 * self.eta)
 
     def __call__(self, batch: PairBatch) -> Tensor:
@@ -74,19 +93,8 @@ class INPO(Component):
         return inpo_margin(batch, eta=self.eta, tau=self.tau)
 
 
-def inpo_soft_loss(batch: PairBatch, *, eta: float, tau: float) -> Tensor:
-    """Return the squared distance of the margin from (P − ½)/η, one per pair, shape (batch,).
-
-    Args:
-        batch: pairs of responses of π_t; `probability` is P(y_w ≻ y_l).
-        eta: η, the inverse step size; where P is 1 the target is INPO's, 1/(2η) nats.
-        tau: τ, the strength of the KL pull towards the reference.
-    """
-    return (inpo_margin(batch, eta=eta, tau=tau) - (batch.probability - 0.5) / eta) ** 2
-
-
 class SoftINPO(Component):
-    """The objective with INPO's two constants; its target is another for every pair."""
+    """The soft loss with INPO's two constants; the target depends on the pair."""
 
     anchors: ClassVar[frozenset[Anchor]] = INPO.anchors
     win_rates: ClassVar[bool] = False
@@ -95,8 +103,7 @@ class SoftINPO(Component):
 
     @model_validator(mode="after")
     def _check_tau(self) -> SoftINPO:
-        if self.tau > self.eta:
-            raise ValueError(f"tau must not exceed eta ({self.tau} > {self.eta})")
+        check_tau(self.eta, self.tau)
         return self
 
     def __call__(self, batch: PairBatch) -> Tensor:

@@ -1,9 +1,13 @@
-"""INPO against numbers worked by hand and its limits."""
+"""INPO and its soft form against numbers worked by hand, and their limits."""
+
+from __future__ import annotations
 
 import pytest
+import torch
 from pydantic import ValidationError
 
-from harness.objectives.inpo import INPO
+from harness.objectives.inpo import INPO, SoftINPO
+from harness.types import Logps, PairBatch
 from tests.objectives.pairs import pairs
 
 
@@ -29,6 +33,39 @@ def test_inpo_without_kl_does_not_look_at_the_reference():
     assert INPO(eta=0.3, tau=0.1)(near).item() != INPO(eta=0.3, tau=0.1)(far).item()
 
 
-def test_a_tau_above_eta_is_no_mixture():
+@pytest.mark.parametrize("objective", [INPO, SoftINPO])
+def test_a_tau_above_eta_is_no_mixture(objective):
     with pytest.raises(ValidationError, match="tau must not exceed eta"):
-        INPO(eta=0.1, tau=0.2)
+        objective(eta=0.1, tau=0.2)
+
+
+def soft_batch(margin: torch.Tensor, probability: float) -> PairBatch:
+    zero = torch.zeros_like(margin)
+    unchanged = Logps(zero, zero)
+    return PairBatch(
+        policy=Logps(margin, zero),
+        anchors={"reference": unchanged, "previous": unchanged},
+        probability=torch.full_like(margin, probability),
+    )
+
+
+def test_soft_inpo_vanishes_where_the_margin_is_the_clear_part_of_the_preference():
+    # target (0.8 - 0.5) / 0.2 = 1.5; at margin 1 the loss is 0.25
+    soft = SoftINPO(eta=0.2, tau=0.1)
+    assert soft(soft_batch(torch.tensor([1.5]), 0.8)).item() == pytest.approx(0.0)
+    assert soft(soft_batch(torch.tensor([1.0]), 0.8)).item() == pytest.approx(0.25)
+
+
+def test_a_certain_preference_is_inpo():
+    certain = soft_batch(torch.tensor([0.7]), 1.0)
+    assert SoftINPO(eta=0.2, tau=0.1)(certain).item() == INPO(eta=0.2, tau=0.1)(certain).item()
+
+
+def test_soft_inpos_gradient_is_the_mean_of_bernoulli_labels():
+    # P (h - c)² + (1 - P)(-h - c)² differs from (h - (2P - 1) c)² by a constant; c = 1 / (2 eta)
+    h, p = torch.tensor([0.3], dtype=torch.float64, requires_grad=True), 0.7
+    hard = INPO(eta=0.2, tau=0.1)
+    hard_mean = p * hard(soft_batch(h, 1.0)) + (1 - p) * hard(soft_batch(-h, 1.0))
+    soft = SoftINPO(eta=0.2, tau=0.1)(soft_batch(h, p))
+    (first,), (second,) = (torch.autograd.grad(loss.sum(), h) for loss in (hard_mean, soft))
+    assert first.item() == pytest.approx(second.item())
