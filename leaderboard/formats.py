@@ -235,7 +235,7 @@ def _row_data(table: Table, section: Section, row: TableRow) -> dict[str, Any]:
 def _provenance(row: Row) -> dict[str, Any]:
     """Return where a row is from: all that was told but hours, which are never the same twice."""
     names = ("source", "benchmark", "judge", "baseline", "protocol", "scoring", "run", "base")
-    rest = ("iteration", "judged_with", "versions", "notes")
+    rest = ("iteration", "judge_settings", "versions", "notes")
     fields = {name: getattr(row, name) for name in (*names, *rest)}
     seeds = [repeat.seed for repeat in row.repeats or (row,) if repeat.seed is not None]
     fields |= {"seeds": seeds, "setting": row.setting}

@@ -61,7 +61,7 @@ def group_rows(rows: Sequence[Row]) -> list[Group]:
 
 def group_key(row: Row) -> GroupKey:
     """Return what rows must have in common to share a column."""
-    settings = canonical_json(_normalize_numbers(row.judged_with)) if row.judged_with else ""
+    settings = canonical_json(_normalize_numbers(row.judge_settings)) if row.judge_settings else ""
     return (row.benchmark, row.judge, row.baseline, row.protocol, row.scoring, settings)
 
 

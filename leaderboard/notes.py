@@ -103,10 +103,12 @@ def _unknown_settings_notes(measured: Sequence[Row]) -> tuple[str, ...]:
 
     The baseline itself is not named: nothing is asked about equal answers.
     """
-    known_keys = {group_key(row)[:SETTINGS_INDEX] for row in measured if row.judged_with}
+    known_keys = {group_key(row)[:SETTINGS_INDEX] for row in measured if row.judge_settings}
     judged = [row for row in measured if row.label != row.baseline]
     labels = [
-        r.label for r in judged if not r.judged_with and group_key(r)[:SETTINGS_INDEX] in known_keys
+        r.label
+        for r in judged
+        if not r.judge_settings and group_key(r)[:SETTINGS_INDEX] in known_keys
     ]
     if not labels:
         return ()

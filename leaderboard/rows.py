@@ -74,7 +74,7 @@ class Row:
     """A digest of the run's configuration without its seed; empty where not known."""
     repeats: tuple[Row, ...] = ()
     """The rows of several seeds that this one is the mean of; none where it is one itself."""
-    judged_with: Mapping[str, Any] = field(default_factory=dict)
+    judge_settings: Mapping[str, Any] = field(default_factory=dict)
     """What the judge was asked with besides the texts; empty where not told."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the packages, and the `commit` where a checkout was run."""

@@ -9,13 +9,12 @@ Each contestant's difference from a named one as a figure of its own, with a pai
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.errors import StoreError
+from harness.core.workspace import Item, damaged_items, read_items
 from harness.types import Estimate
 from leaderboard import columns
 from leaderboard.groups import Group
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from harness.statistics.paired import Differences
 
 
-Items = Sequence[Mapping[str, Any]]
+Items = Sequence[Item]
 PromptScores = Mapping[str, tuple[float, float]]
 """By prompt: points in the metric's unit, and what they weigh."""
 
@@ -65,13 +64,10 @@ class ItemsReader:
             return {}
         try:
             if row.items not in self.cache:
-                self.cache[row.items] = json.loads(row.items.read_text(encoding="utf-8"))
+                self.cache[row.items] = read_items(row.items)
             return prompt_scores(self.cache[row.items], metric)
-        except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-            raise StoreError(
-                f"{row.items} is damaged ({error}); run `harness eval` again, or remove it to go "
-                "without its paired tests"
-            ) from error
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise damaged_items(row.items, error) from error
 
 
 def compare_rows(

@@ -11,6 +11,9 @@ from leaderboard.rows import Row
 
 DAGGER = "†"
 
+EstimateData = dict[str, float | None]
+"""An estimate as plain data: `value`, `low`, `high` and what a reader of it needs besides."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -82,6 +85,11 @@ class Table:
         top_notes = [f"{top_mark}: {self.top_note}"] if self.top_note else []
         differs_notes = [f"{DAGGER}: {self.differs_note}"] if self.differs_note else []
         return [*self.notes, *top_notes, *differs_notes]
+
+
+def estimate_data(estimate: Estimate) -> EstimateData:
+    """Return an estimate's value and 95 % interval as plain data."""
+    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
 
 
 def estimate_cell(estimate: Estimate | None, digits: int, *, top: bool, differs: bool) -> Cell:

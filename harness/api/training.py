@@ -71,10 +71,10 @@ class RunLog:
     record: Run
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        from harness.training.tracking import LOG, read_rows
+        from harness.core.workspace import LOG_FILE, read_log
 
         for iteration, path in enumerate(self.record.policies):
-            for row in read_rows(Path(path) / LOG) if iteration else ():
+            for row in read_log(Path(path) / LOG_FILE) if iteration else ():
                 yield {"iteration": iteration, **row}
 
     def to_frame(self) -> pd.DataFrame:

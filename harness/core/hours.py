@@ -1,17 +1,16 @@
-"""How long machines have worked for a contestant's answers, read from the stages' manifests.
+"""Hours of training and of answering behind a contestant's answers, read from stage manifests.
 
-What counts is every stage that the answers rest on, whoever had it made: a prefix that two methods
+Every stage that the answers rest on counts, whichever run created it: a prefix that two methods
 share counts in full for both, so that each figure is what the method costs alone, and a column does
-not add up to what a workspace has spent. A start policy counts where it was made here; weights that
-were given, the baseline's answers and the judge do not. An hour is one of the wall clock, times the
-accelerators that the stage takes; where several workers share a stage, the time that each was at
-its pieces, loading left out. A training that went on from a checkpoint tells of its last process
-only: its hours are a lower bound.
+not add up to what a workspace has spent. A base policy counts if it was trained in this workspace;
+external weights, the baseline's answers and the judge do not count. An hour is an hour of the wall
+clock times the accelerators of the stage; where several workers share a stage, it is the time that
+each spent on its shards, loading left out. A training resumed from a checkpoint reports its last
+process only: its hours are a lower bound.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -19,18 +18,19 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.hardware import CPU
-from harness.core.stages import MANIFEST
+from harness.core.stages import MANIFEST, load_manifest
+from harness.errors import StoreError
 
 TRAINING, ANSWERING = "training", "answering"
 STAGE_NAME = re.compile(r"[a-z-]+-[0-9a-f]{20}")
-"""What a stage's directory is called."""
+"""The name of a stage's directory."""
 
 Hours = Mapping[str, float]
-"""By what was computed on (an accelerator's name, or `processor`): hours of one of them."""
+"""By device (an accelerator's name, or `CPU`): hours of one of them."""
 
 
 def compute_hours(answers: Path) -> dict[str, Hours] | None:
-    """Return the hours of training and of answering; None where a stage does not tell its own.
+    """Return the hours of training and of answering; None where a stage does not record its own.
 
     Args:
         answers: The directory of the stage that answered.
@@ -40,17 +40,18 @@ def compute_hours(answers: Path) -> dict[str, Hours] | None:
         for path, manifest in lineage(answers):
             by_device = stage_hours(manifest)
             totals[ANSWERING if path == answers else TRAINING].update(by_device)
-    except (OSError, ValueError, LookupError, TypeError):
-        return None  # made by an older version, or removed since
+    except (StoreError, LookupError, TypeError, AttributeError):
+        return None  # created by an older version, or removed since
     return {name: dict(by_device) for name, by_device in totals.items()}
 
 
 def lineage(path: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield the directory and manifest of a stage and of all that it rests on, each once.
 
+    A stage whose files were deleted to save space still counts: only its manifest is read.
+
     Raises:
-        OSError: a stage is not there any more.
-        ValueError: a manifest is damaged.
+        StoreError: a manifest is missing or damaged.
     """
     pending, visited = [path], set[Path]()
     while pending:
@@ -58,7 +59,7 @@ def lineage(path: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
         if directory in visited:
             continue
         visited.add(directory)
-        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
+        manifest = load_manifest(directory)
         yield directory, manifest
         inputs = (Path(entry["path"]) for entry in manifest["inputs"].values())
         pending += [
@@ -69,10 +70,10 @@ def lineage(path: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
 
 
 def stage_hours(manifest: Mapping[str, Any]) -> dict[str, float]:
-    """Return a stage's hours by what it computed on.
+    """Return a stage's hours by device.
 
     Raises:
-        KeyError: the manifest does not tell; an older version has written it.
+        KeyError: the manifest lacks them; an older version wrote it.
     """
     provenance = manifest["provenance"]
     if provenance["accelerators"]:
@@ -81,7 +82,7 @@ def stage_hours(manifest: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _input_stage(input_path: Path, store: Path) -> Path | None:
-    """Return where an input's stage lies, moved with its store or not; None: it was given."""
+    """Return the directory of an input's stage, moved with its store or not; None: external."""
     for path in (store / input_path.name, input_path):
         if (path / MANIFEST).is_file():
             return path

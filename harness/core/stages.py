@@ -200,14 +200,27 @@ def scratch_directory(out: Path) -> Path:
     return out.parent / ".scratch" / out.name.removeprefix(PARTIAL)
 
 
+def load_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a result without checking its files.
+
+    Raises:
+        StoreError: the manifest is missing or damaged.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        return {**manifest}
+    except (OSError, ValueError, TypeError) as error:
+        raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a cached result, after checking the presence and size of its files.
 
     Raises:
         StoreError: the manifest cannot be read, or a file is missing or has another size.
     """
+    loaded = load_manifest(path)
     try:
-        loaded: dict[str, Any] = json.loads((path / MANIFEST).read_text())
         damaged = [
             name
             for name, entry in loaded["files"].items()

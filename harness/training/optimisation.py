@@ -17,6 +17,7 @@ from harness.core.hardware import default_device, device_name
 from harness.core.hub import end_token_ids, load_tokenizer, save_policy
 from harness.core.jobs import GroupJob
 from harness.core.stages import ignore_progress, record_timing, scratch_directory
+from harness.core.workspace import read_logps
 from harness.protocols import Anchor, Logps, PairBatch
 from harness.scoring import packing
 from harness.scoring.scorer import Scorer
@@ -186,7 +187,7 @@ def build_checkpoints(
 def read_columns(inputs: Mapping[str, str]) -> AnchorLogps:
     """Read the anchors' columns."""
     return {
-        name: torch.tensor(records.read_logps(inputs[name])).T.to(default_device())
+        name: torch.tensor(read_logps(inputs[name])).T.to(default_device())
         for name in inputs
         if name not in ("policy", "pair")
     }

@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from harness.core.workspace import LOGPS_FILE as LOGPS
 from harness.protocols import Match
 from harness.types import Completion, Message, Pair, Prompt
 
@@ -15,7 +16,6 @@ PROMPTS = "prompts.parquet"
 COMPLETIONS = "completions.parquet"
 COMPARISONS = "comparisons.parquet"
 PAIRS = "pairs.parquet"
-LOGPS = "logps.parquet"
 SCORES = "scores.parquet"
 
 
@@ -145,12 +145,6 @@ def join_logps_shards(directories: Sequence[Path], folder: Path) -> None:
     )
     _, chosen, rejected = _transposed(rows, 3)
     write_logps(folder, chosen, rejected)
-
-
-def read_logps(folder: str) -> tuple[list[float], list[float]]:
-    """Read an anchor's log-probabilities: (chosen, rejected), in the order of the pairs."""
-    columns = read_table(Path(folder) / LOGPS)
-    return columns["chosen"], columns["rejected"]
 
 
 def _columns(record: Any, items: Sequence[Any]) -> dict[str, list[Any]]:

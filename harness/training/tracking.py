@@ -23,6 +23,8 @@ from typing import Any, ClassVar
 from harness.core.config import Component
 from harness.core.stages import PROVENANCE
 from harness.core.versions import import_package
+from harness.core.workspace import LOG_FILE as LOG
+from harness.core.workspace import read_log
 from harness.errors import MissingDependencyError, first_line
 from harness.protocols import Tracker
 from harness.training.metrics import AlarmMonitor
@@ -106,7 +108,7 @@ class MLflow(PackageTracker):
         self.load_package().end_run()
 
 
-LOG, ALARMS, SPEED = "log.jsonl", "alarms.jsonl", f"{PROVENANCE}/speed.jsonl"
+ALARMS, SPEED = "alarms.jsonl", f"{PROVENANCE}/speed.jsonl"
 TIMING_KEYS = ("seconds", "tokens_per_second")
 
 
@@ -133,10 +135,10 @@ class TrainingLog:
         """Drop what came after a step, and a line that a killed process left unfinished."""
         (self.folder / PROVENANCE).mkdir(parents=True, exist_ok=True)
         for name in (LOG, ALARMS, SPEED):
-            rows = [row for row in read_rows(self.folder / name) if step and row["step"] <= step]
+            rows = [row for row in read_log(self.folder / name) if step and row["step"] <= step]
             text = "".join(json.dumps(row) + "\n" for row in rows)
             (self.folder / name).write_text(text, encoding="utf-8")
-        for row in read_rows(self.folder / LOG):
+        for row in read_log(self.folder / LOG):
             self.monitor.check(row)
         for text in () if step else self.initial_alarms:
             self._raise_alarm(0, text)
@@ -196,16 +198,3 @@ class NullLog:
 
     def save(self, out: Path) -> None:
         """Write nothing."""
-
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Return a file's rows; a last line that is not whole is left out."""
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows

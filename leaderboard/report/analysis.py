@@ -1,11 +1,4 @@
-"""Whether a judge favours a place: what the first answer wins, and what changes under a swap.
-
-How far two judges agree on the same answers.
-
-Method against method: paired differences over the prompts that two of them share.
-
-Figures by the parts of a benchmark: data sets, categories, clusters.
-"""
+"""Statistics of the report: position bias, agreement of judges, paired differences, breakdowns."""
 
 from __future__ import annotations
 
@@ -29,25 +22,34 @@ from harness.types import Estimate
 from leaderboard.report.comparisons import PromptComparison
 from leaderboard.report.results import LoadedResult
 from leaderboard.significance import ROUNDS, SEED, Items, PromptScores, prompt_scores
+from leaderboard.table import estimate_data
+
+PART_NAMES = {"dataset": "source", "category": "category", "cluster": "cluster"}
+"""By field of an item: what its parts are called."""
+MIN_PROMPTS = 5
+"""A part with fewer prompts has no interval."""
+
+Winners = Mapping[str, str]
+"""By prompt: `win`, `tie` or `loss` of the contestant."""
 
 
 def position_bias(comparisons: Sequence[PromptComparison]) -> dict[str, Any] | None:
     """Return shares in percent with their 95 % intervals; None where no order is known.
 
     `first` is what the first answers win of the games with a known order; without a bias it is 50
-    where each pair is played both ways or in a drawn order. `consistent` is the share of pairs,
-    played both ways, with the same winner.
+    where each pair is played in both orders or in a random one. `consistent` is the share of pairs,
+    played in both orders, with the same winner.
     """
     games = [
-        g.first_score
-        for c in comparisons
-        for g in c.games
-        if g.first_answer and g.first_score is not None
+        game.first_score
+        for comparison in comparisons
+        for game in comparison.games
+        if game.first_answer and game.first_score is not None
     ]
     if not games:
         return None
-    swapped = [c for c in comparisons if c.is_swapped]
-    agreeing = sum(not c.is_inconsistent for c in swapped)
+    swapped = [comparison for comparison in comparisons if comparison.is_swapped]
+    agreeing = sum(not comparison.is_inconsistent for comparison in swapped)
     consistent = wilson_share(agreeing, len(swapped)) if swapped else None
     return {"first": mean_share(games), "consistent": consistent}
 
@@ -65,30 +67,25 @@ def wilson_share(successes: int, count: int) -> dict[str, Any]:
 
 
 def _percent(share: Estimate, count: int) -> dict[str, Any]:
-    percent = to_percent(share)
-    return {"value": percent.value, "low": percent.low, "high": percent.high, "n": count}
-
-
-Winners = Mapping[str, str]
-"""By prompt: who wins."""
+    return {**estimate_data(to_percent(share)), "n": count}
 
 
 def winners_by_prompt(comparisons: Sequence[PromptComparison]) -> Winners:
-    """Return who wins each prompt that could be read; ratings have no winner."""
+    """Return the winner of each prompt with a parsed verdict; ratings have no winner."""
     return {
         comparison.prompt_id: comparison.winner for comparison in comparisons if comparison.winner
     }
 
 
 def rejudged_pairs(results: Sequence[LoadedResult]) -> list[tuple[int, int]]:
-    """Return the pairs of results, by place, in which two judges grade the same answers."""
+    """Return the pairs of results, by index, in which two judges grade the same answers."""
     return [
         (i, j)
         for (i, first), (j, second) in combinations(enumerate(results), 2)
         if first.row.benchmark == second.row.benchmark
         and first.row.judge != second.row.judge
-        and first.record.get("answers")
-        and first.record.get("answers_sha256") == second.record.get("answers_sha256")
+        and first.result.answers
+        and first.result.answers_sha256 == second.result.answers_sha256
     ]
 
 
@@ -107,11 +104,11 @@ def disagreements(first: Winners, second: Winners) -> set[str]:
 
 
 def compare_pairs(results: Sequence[LoadedResult], metric: str) -> dict[str, Any] | None:
-    """Return every pair's difference, interval, Holm-corrected p and shared prompts.
+    """Return every pair's difference, half width of its interval, adjusted p and shared prompts.
 
-    Row less column, in the metric's unit; `at` says which results the rows and columns are, `top`
-    which of them are not told from the highest. None where fewer than two results have per-prompt
-    values of the metric.
+    Row minus column, in the metric's unit. `indices` are the results in the rows and columns, `top`
+    those that are not significantly different from the best. None where fewer than two results
+    have per-prompt values of the metric.
     """
     scored = [(index, prompt_scores(result.items, metric)) for index, result in enumerate(results)]
     scored = [
@@ -129,41 +126,39 @@ def compare_pairs(results: Sequence[LoadedResult], metric: str) -> dict[str, Any
         for index, p in zip(indices, tests["p"][best], strict=True)
         if p > paired.FAMILYWISE_ERROR
     ]
-    return {"metric": metric, "at": indices, "top": top, **tests}
+    return {"metric": metric, "indices": indices, "top": top, **tests}
 
 
 def _paired_tests(scores_by_result: Sequence[PromptScores]) -> dict[str, Any]:
     differences = paired.paired_differences(
         paired.PromptTotals.of(scores_by_result), seed=SEED, rounds=ROUNDS
     )
-    pairs = np.triu_indices(len(scores_by_result), 1)
-    degrees_of_freedom = max(1, int(differences.shared[pairs].min()) - 1)
-    errors = differences.error[pairs]
+    errors = differences.error[np.triu_indices(len(scores_by_result), 1)]
     positive_errors = errors[errors > 0]
+    detectable = (
+        paired.minimum_detectable_difference(float(np.median(positive_errors)))
+        if len(positive_errors)
+        else None
+    )
     return {
         "value": _plain_table(differences.value),
-        "reach": _plain_table(differences.error * t_critical(degrees_of_freedom)),
+        "half_width": _plain_table(differences.error * t_critical(differences.degrees_of_freedom)),
         "p": _plain_table(paired.holm_matrix(differences)),
         "shared": [[int(n) for n in row] for row in differences.shared],
-        "resolvable": paired.minimum_detectable_difference(float(np.median(positive_errors)))
-        if len(positive_errors)
-        else None,
+        "minimum_detectable": detectable,
     }
 
 
 def _plain_table(table: Any) -> list[list[float | None]]:
-    """Return a table as lists; what is not known is None."""
+    """Return a table as lists, NaN as None."""
     return [[float(x) if x == x else None for x in row] for row in table]
 
 
-PART_NAMES = {"dataset": "source", "category": "category", "cluster": "cluster"}
-"""By field of an item: what its parts are called."""
-MIN_PROMPTS = 5
-"""Prompts without which a part has no interval."""
-
-
 def breakdowns(results: Sequence[LoadedResult], metric: str) -> list[dict[str, Any]]:
-    """Return one table a kind of part: the part's prompts and each result's figure in it."""
+    """Return a table for each kind of part: data sets, categories, clusters.
+
+    Each holds the parts with their numbers of prompts, and every result's figure in each part.
+    """
     tables = []
     for field, part_name in PART_NAMES.items():
         sizes = _sizes(results, field)
@@ -175,7 +170,7 @@ def breakdowns(results: Sequence[LoadedResult], metric: str) -> list[dict[str, A
 
 
 def _sizes(results: Sequence[LoadedResult], field: str) -> dict[str, int]:
-    """Return how many prompts each part has at most, in the order of first sight."""
+    """Return each part's largest number of prompts, in the order of first appearance."""
     sizes: Counter[str] = Counter()
     for result in results:
         prompts = {_prompt_key(item): item[field] for item in result.items if item.get(field)}
@@ -199,11 +194,11 @@ def _cells(
 
 
 def _part_figure(items: Items, metric: str) -> dict[str, Any] | None:
-    known = list(prompt_scores(items, metric).values())
-    if not known:
+    scores = list(prompt_scores(items, metric).values())
+    if not scores:
         return None
-    top, bottom = ([pair[side] for pair in known] for side in (0, 1))
-    if len(known) < MIN_PROMPTS:
-        return {"value": sum(top) / sum(bottom), "low": None, "high": None, "n": len(known)}
-    estimate = ratio_interval(top, bottom, seed=SEED, rounds=ROUNDS)
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "n": len(known)}
+    points, weights = ([pair[side] for pair in scores] for side in (0, 1))
+    if len(scores) < MIN_PROMPTS:
+        return {"value": sum(points) / sum(weights), "low": None, "high": None, "n": len(scores)}
+    estimate = ratio_interval(points, weights, seed=SEED, rounds=ROUNDS)
+    return {**estimate_data(estimate), "n": len(scores)}

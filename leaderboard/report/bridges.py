@@ -1,49 +1,47 @@
-"""From one judge to another: what `harness judge bridge` has filed, as the report shows it.
+"""Comparisons of two judges that `harness judge bridge` has written, as the report shows them.
 
-A bridge sets the figures of the same answers under two judges side by side, and tells how far the
+A bridge puts the figures of the same answers under two judges side by side, and reports how far the
 new judge agrees with the old one and with itself.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.core.workspace import Workspace, bridge_directory, read_bridge
 from leaderboard import columns
-from leaderboard.measurements import BRIDGES
+from leaderboard.table import EstimateData
 
 Data = Mapping[str, Any]
-EstimateData = dict[str, float | None]
 PERCENT = 100.0
 COST_LABELS = {
     "calls": "calls",
-    "unparsed": "of them unparsed",
-    "failed": "of them without a reply",
-    "prompt_tokens": "tokens asked",
-    "completion_tokens": "tokens answered",
+    "unparsed": "unparsed replies",
+    "failed": "calls without a reply",
+    "prompt_tokens": "prompt tokens",
+    "completion_tokens": "completion tokens",
 }
 
 
-def read_bridges(workspace: Path) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the bridges of a workspace by name, and what must be told of files that hold none."""
+def read_bridges(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the bridges of a workspace by name, and messages about files that hold none."""
     entries, messages = [], []
-    for path in sorted((workspace / "results" / BRIDGES).glob("*.json")):
+    for path in sorted(bridge_directory(Workspace(root, isolate=False)).glob("*.json")):
         try:
-            entries.append(_bridge(path.stem, json.loads(path.read_text(encoding="utf-8"))))
+            entries.append(_bridge(path.stem, read_bridge(path)))
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             messages.append(
-                f"{BRIDGES}/{path.name} is no bridge from judge to judge ({error!r}) and is left "
-                "out; run `harness judge bridge` again"
+                f"{path.parent.name}/{path.name} is not a comparison of two judges ({error!r}) and "
+                "is left out; run `harness judge bridge` again"
             )
     return entries, messages
 
 
 def _bridge(name: str, data: Data) -> dict[str, Any]:
-    metrics = {m: None for row in data["models"] for m in _metrics(row)}
-    rows = [_row(row, list(metrics)) for row in data["models"]]
+    metrics = {m: None for row in data["models"] for m in columns.METRICS if m in row}
     return {
         "name": name,
         "old": _text(data["from"]),
@@ -55,26 +53,21 @@ def _bridge(name: str, data: Data) -> dict[str, Any]:
             {"name": m, "heading": columns.column_heading(m), "digits": columns.METRICS[m][1]}
             for m in metrics
         ],
-        "rows": rows,
+        "rows": [_row(row, list(metrics)) for row in data["models"]],
         "order": _estimate(data["rank_correlation"]),
         "kappa": _estimate(data["kappa"]),
         "bias": _estimate(data["bias"], PERCENT),
         "shares": _shares(data),
-        "moved": _estimate((data.get("self_consistency") or {}).get("mean_difference"), PERCENT),
-        "cost": _cost(data.get("cost") or {}),
+        "shift": _estimate((data.get("self_consistency") or {}).get("mean_difference"), PERCENT),
+        "cost": _cost(data["cost"]),
     }
-
-
-def _metrics(row: Data) -> list[str]:
-    """Return the metrics of a model that a table shows, under both judges."""
-    return [name for name in columns.METRICS if name in row]
 
 
 def _row(row: Data, metrics: Sequence[str]) -> dict[str, Any]:
     sides = {name: row.get(name) or {} for name in metrics}
     return {
         "label": _text(row["label"]),
-        "unread": int(row["unparsed"]),
+        "unparsed": int(row["unparsed"]),
         "figures": {
             name: {side: _estimate(estimates.get(side)) for side in ("old", "new")}
             for name, estimates in sides.items()
@@ -83,14 +76,14 @@ def _row(row: Data, metrics: Sequence[str]) -> dict[str, Any]:
 
 
 def _shares(data: Data) -> list[dict[str, Any]]:
-    """Return what is a share of verdicts, in percent; `judge` is whose figure it is."""
+    """Return the shares of verdicts, in percent, each with the judge that it describes."""
     first = data["first_slot"]
     shares = [
         ("first", "old", first["old"], None),
         ("first", "new", first["new"], None),
         ("same", "new", data["same_verdict"], data["verdicts"]),
     ]
-    for name, key in (("again", "self_consistency"), ("swapped", "order_consistency")):
+    for name, key in (("repeated", "self_consistency"), ("swapped", "order_consistency")):
         if consistency := data.get(key):
             shares.append((name, "new", consistency["same_verdict"], consistency["requests"]))
     return [
@@ -116,11 +109,11 @@ def _estimate(data: Data | None, scale: float = 1.0) -> EstimateData | None:
     parts = {name: data.get(name) for name in ("value", "low", "high")}
     estimate = {name: None if part is None else scale * float(part) for name, part in parts.items()}
     if not all(math.isfinite(part) for part in estimate.values() if part is not None):
-        raise ValueError(f"{data} is no figure")
+        raise ValueError(f"{data} is not a figure")
     return estimate
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is no text")
+        raise TypeError(f"{value!r} is not a text")
     return value

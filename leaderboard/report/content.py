@@ -1,9 +1,4 @@
-"""What the report says of one result, as plain data.
-
-The texts of comparisons as plain data under short names: there are thousands of them.
-
-All that the report shows, as plain data: figures at once, texts of comparisons apart.
-"""
+"""Everything that the report shows, as plain data: figures at once, texts of comparisons apart."""
 
 from __future__ import annotations
 
@@ -13,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core.workspace import Workspace
 from harness.errors import StoreError
 from harness.types import Estimate
 from leaderboard import columns
 from leaderboard.groups import Group, group_rows
-from leaderboard.report import training
 from leaderboard.report.analysis import (
     Winners,
     breakdowns,
@@ -37,55 +32,102 @@ from leaderboard.report.comparisons import (
 )
 from leaderboard.report.published import group_with_published, published_figures
 from leaderboard.report.results import LoadedResult, ResultSet, load_results
-from leaderboard.report.training import training_curves
+from leaderboard.report.training import iteration_curves, training_curves
+from leaderboard.table import EstimateData, estimate_data
 
 CONTROL_NAME = re.compile(r"null.?model", re.IGNORECASE)
-"""What a contestant is called that answers nothing: a control of the judge, not a method."""
+"""Names of contestants that answer nothing: controls of the judge, not methods."""
 IDENTICAL_SHARE = 0.99
-"""The share of answers that equal another prompt's from which on nothing is answered."""
+"""A contestant with this share of identical answers, or more, answers nothing."""
 OUTCOME_COUNTS = ("n_wins", "n_draws", "n_wins_base")
+RAW = ("win_rate", "score")
+CONTROLLED = ("length_controlled_win_rate", "style_controlled_win_rate")
 PROVENANCE = (
     "judge",
     "judges_served",
-    "judged_with",
-    "answered",
+    "judge_settings",
+    "generation",
     "sources",
     "answers_sha256",
     "versions",
     "schema",
 )
-"""The fields of a result that say how it came about."""
+"""The fields of a result that record its provenance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The data of a page."""
+
+    figures: Mapping[str, Any]
+    """All but the texts."""
+    texts: tuple[Any, ...]
+    """Unpacked when they are looked at: `figures` holds the index of each."""
+    messages: tuple[str, ...]
+    """About results that are left out or incomplete."""
+
+
+def build_content(root: Path, *, include_comparisons: bool = True) -> Content:
+    """Read a workspace for its report.
+
+    Args:
+        root: The workspace's directory.
+        include_comparisons: Whether to include prompts, answers and the judge's replies.
+
+    Raises:
+        StoreError: there are no results, or a file is damaged.
+    """
+    result_set = load_results(root)
+    bridge_data, bridge_messages = read_bridges(root)
+    messages = [*result_set.messages, *bridge_messages]
+    builder = _ContentBuilder(result_set, include_comparisons)
+    figures = {
+        "groups": [
+            builder.group(group) for group in group_rows([f.row for f in result_set.results])
+        ],
+        "agreement": builder.agreements(),
+        "training": training_curves(Workspace(root, isolate=False)),
+        "bridges": bridge_data,
+        "messages": messages,
+    }
+    return Content(replace_nonfinite(figures), tuple(builder.texts), tuple(messages))
+
+
+def replace_nonfinite(data: Any) -> Any:
+    """Return plain data with None for NaN and infinity, which JSON cannot hold."""
+    if isinstance(data, float):
+        return data if abs(data) < float("inf") else None
+    if isinstance(data, Mapping):
+        return {str(key): replace_nonfinite(value) for key, value in data.items()}
+    if isinstance(data, list | tuple):
+        return [replace_nonfinite(value) for value in data]
+    return data
 
 
 def metric_format(name: str, results: Sequence[LoadedResult]) -> dict[str, Any]:
-    """Return what a metric is called and how it is printed."""
-    digits, rating = columns.metric_digits(name, results[0].row), name in columns.RATINGS
-    return {
-        "name": name,
-        "heading": columns.column_heading(name),
-        "digits": digits,
-        "rating": rating,
-    }
+    """Return a metric's name, heading and decimals."""
+    digits = columns.metric_digits(name, results[0].row)
+    return {"name": name, "heading": columns.column_heading(name), "digits": digits}
 
 
 def result_facts(loaded: LoadedResult) -> dict[str, Any]:
-    """Return a result's facts.
+    """Return a result's label, figures, lengths, counts, cost and provenance.
 
     Raises:
         StoreError: a field of the result or of its items has another form.
     """
     try:
-        return collect_facts(loaded)
+        return _collect_facts(loaded)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise StoreError(
             f"{loaded.row.source} does not fit ({error!r}); remove it and run `harness eval` again"
         ) from error
 
 
-def collect_facts(loaded: LoadedResult) -> dict[str, Any]:
-    """Return who it is, its figures, lengths, counts, cost and provenance."""
-    row, record = loaded.row, loaded.record
+def _collect_facts(loaded: LoadedResult) -> dict[str, Any]:
+    row = loaded.row
     lengths = [item["length"] for item in loaded.items if item.get("length") is not None]
+    record = {name: getattr(loaded.result, name) for name in PROVENANCE}
     return {
         "label": row.label,
         "source": row.source,
@@ -95,7 +137,7 @@ def collect_facts(loaded: LoadedResult) -> dict[str, Any]:
         "run": row.run,
         "baseline": row.baseline,
         "control": _is_control(loaded),
-        "figures": {name: _estimate_data(estimate) for name, estimate in row.estimates.items()},
+        "figures": {name: _estimate(estimate) for name, estimate in row.estimates.items()},
         "length": row.mean_length,
         "length_error": _standard_error(lengths),
         "tokens": row.tokens,
@@ -104,23 +146,22 @@ def collect_facts(loaded: LoadedResult) -> dict[str, Any]:
         "asked": row.prompt_count,
         "dollars": row.dollars,
         "gpu_hours": row.gpu_hours,
-        "decided": _outcome_counts(loaded),
-        "unread": loaded.counts.get("unparsed", 0),
-        "notes": [str(note) for note in row.notes],
-        "provenance": {key: record[key] for key in PROVENANCE if record.get(key)},
+        "outcomes": _outcome_counts(loaded),
+        "unparsed": loaded.result.score.counts.get("unparsed", 0),
+        "notes": list(row.notes),
+        "provenance": {name: value for name, value in record.items() if value},
     }
 
 
 def _is_control(loaded: LoadedResult) -> bool:
-    """Say whether a contestant answers nothing: by its name, or because all answers are equal."""
-    audit = (loaded.record["score"].get("details") or {}).get("screen") or {}
+    """Return whether a contestant answers nothing: by its name, or as all answers are identical."""
+    audit = loaded.result.score.details.get("screen") or {}
     identical_share = audit.get("identical_answers") or 0.0
     return bool(CONTROL_NAME.search(loaded.row.label)) or identical_share >= IDENTICAL_SHARE
 
 
-def _estimate_data(estimate: Estimate) -> dict[str, float | None]:
-    bounds = {"low": estimate.low, "high": estimate.high}
-    return {"value": float(estimate.value), **bounds, "error": estimate.standard_error}
+def _estimate(estimate: Estimate) -> EstimateData:
+    return {**estimate_data(estimate), "error": estimate.standard_error}
 
 
 def _standard_error(lengths: Sequence[int]) -> float | None:
@@ -132,15 +173,16 @@ def _standard_error(lengths: Sequence[int]) -> float | None:
 
 
 def _outcome_counts(loaded: LoadedResult) -> list[int] | None:
-    """Return what was won, drawn and lost: the protocol's own count, or else of the prompts."""
-    if all(name in loaded.counts for name in OUTCOME_COUNTS):
-        return [loaded.counts[name] for name in OUTCOME_COUNTS]
+    """Return wins, ties and losses: the protocol's own count, or else of the prompts."""
+    counts = loaded.result.score.counts
+    if all(name in counts for name in OUTCOME_COUNTS):
+        return [counts[name] for name in OUTCOME_COUNTS]
     shares = [i["won"] / i["weight"] for i in loaded.items if i.get("weight")]
     shares += [i["preference"] for i in loaded.items if i.get("preference") is not None]
     if not shares:
         return None
-    won, drawn = sum(s > 0.5 for s in shares), sum(s == 0.5 for s in shares)
-    return [won, drawn, len(shares) - won - drawn]
+    wins, ties = sum(s > 0.5 for s in shares), sum(s == 0.5 for s in shares)
+    return [wins, ties, len(shares) - wins - ties]
 
 
 def shared_texts(texts: SharedTexts) -> dict[str, Any]:
@@ -151,11 +193,11 @@ def shared_texts(texts: SharedTexts) -> dict[str, Any]:
 def compact_comparison(
     comparison: PromptComparison, texts: SharedTexts, shared: SharedTexts, disagreed: set[str]
 ) -> dict[str, Any]:
-    """Return a comparison under short names; what is shared by the group is left out."""
+    """Return a comparison under short keys, since there are thousands; shared texts are left out."""
     flags = {
         "disagree": comparison.prompt_id in disagreed,
         "inconsistent": comparison.is_inconsistent,
-        "unread": comparison.is_unparsed,
+        "unparsed": comparison.is_unparsed,
         "truncated": comparison.is_truncated,
     }
     entry = {
@@ -176,61 +218,8 @@ def _compact_game(game: ComparisonGame) -> list[Any]:
     return [game.first_answer, game.own_score, game.label, game.text, game.model]
 
 
-RAW = ("win_rate", "score")
-CONTROLLED = ("length_controlled_win_rate", "style_controlled_win_rate")
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What a page is made of."""
-
-    figures: Mapping[str, Any]
-    """All but the texts."""
-    texts: tuple[Any, ...]
-    """What is read when it is looked at: `figures` names each by its place here."""
-    messages: tuple[str, ...]
-    """What a user must know of results that are left out or incomplete."""
-
-
-def build_content(workspace: Path, *, include_comparisons: bool = True) -> Content:
-    """Read a workspace for its report.
-
-    Args:
-        workspace: Where `harness eval` files its results.
-        comparisons: Whether prompts, answers and the judge's replies come along.
-
-    Raises:
-        StoreError: there are no results, or a file is damaged.
-    """
-    result_set = load_results(workspace)
-    bridge_data, bridge_messages = read_bridges(workspace)
-    messages = [*result_set.messages, *bridge_messages]
-    builder = _ContentBuilder(result_set, include_comparisons)
-    figures = {
-        "groups": [
-            builder.group(group) for group in group_rows([f.row for f in result_set.results])
-        ],
-        "agreement": builder.agreements(),
-        "training": training_curves(workspace),
-        "bridges": bridge_data,
-        "told": messages,
-    }
-    return Content(replace_nonfinite(figures), tuple(builder.texts), tuple(messages))
-
-
-def replace_nonfinite(data: Any) -> Any:
-    """Return plain data in which what is no number (NaN, infinity) is None."""
-    if isinstance(data, float):
-        return data if abs(data) < float("inf") else None
-    if isinstance(data, Mapping):
-        return {str(key): replace_nonfinite(value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [replace_nonfinite(value) for value in data]
-    return data
-
-
 class _ContentBuilder:
-    """Reads every result's comparisons once, and makes the figures of groups."""
+    """Loads every result's comparisons once, and builds the figures of groups."""
 
     def __init__(self, result_set: ResultSet, include_comparisons: bool) -> None:
         self.by_source = {result.row.source: result for result in result_set.results}
@@ -249,7 +238,7 @@ class _ContentBuilder:
         self.published = group_with_published([result.row for result in result_set.results])
 
     def group(self, group: Group) -> dict[str, Any]:
-        """Return what is shown of results that may share a column."""
+        """Return the data of results that may share a column."""
         results = _rank_results([self.by_source[row.source] for row in group.rows])
         metrics = _default_metrics(columns.metric_names(group.rows))
         raw = next((name for name in RAW if name in metrics), metrics[0])
@@ -266,13 +255,13 @@ class _ContentBuilder:
                 comparison for name in metrics if (comparison := compare_pairs(results, name))
             ],
             "breakdowns": breakdowns(results, raw),
-            "curves": training.iteration_curves(results),
+            "curves": iteration_curves(results),
             "published": published_figures(group, self.published),
             "texts": self._store_texts(shared_texts(shared)) if self.include_comparisons else None,
         }
 
     def agreements(self) -> list[dict[str, Any]]:
-        """Return how judges agree who grade the same answers."""
+        """Return the agreement of judges that grade the same answers."""
         entries = []
         for i, j in self.rejudged:
             if shares := judge_agreement(self.winners[i], self.winners[j]):
@@ -282,7 +271,7 @@ class _ContentBuilder:
         return entries
 
     def _shared_texts(self, results: Sequence[LoadedResult]) -> SharedTexts:
-        """Return the prompts and the baseline's answers of a group; the first told count."""
+        """Return the prompts and the baseline's answers of a group; the first result wins."""
         prompts: dict[str, Sequence[tuple[str, str]]] = {}
         baseline: dict[str, str] = {}
         for result in results:
@@ -316,12 +305,12 @@ class _ContentBuilder:
 
 
 def _default_metrics(metrics: Sequence[str]) -> list[str]:
-    """Return the metrics that have a column by default; all where none has."""
+    """Return the metrics that have a column by default, or else all."""
     return [name for name in metrics if name in columns.METRICS] or list(metrics)
 
 
 def _rank_results(results: Sequence[LoadedResult]) -> list[LoadedResult]:
-    """Return results by their first controlled figure, or else the raw one, highest first."""
+    """Return results by their first controlled figure, or else the raw one, best first."""
 
     def rank(result: LoadedResult) -> tuple[float, str]:
         estimates = result.row.estimates

@@ -1,7 +1,4 @@
-"""How each of the report's figures is drawn for print, on axes of matplotlib.
-
-The report's figures for print, by matplotlib: PDF and SVG, the same bytes every time.
-"""
+"""The report's figures for print, by matplotlib: PDF and SVG, the same bytes every time."""
 
 from __future__ import annotations
 
@@ -14,262 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.terminal import printable
 from harness.errors import MissingDependencyError
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-
-Data = Mapping[str, Any]
-Style = dict[str, Any]
-Point = tuple[int, Data]
-"""An iteration and a figure."""
-Series = tuple[str, Sequence[Point]]
-COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-"""Okabe and Ito's, which the colour-blind can tell apart."""
-WIN_COLOR, TIE_COLOR, LOSS_COLOR = "#0072B2", "#BBBBBB", "#E69F00"
-MARKERS = "osD^vP"
-SIGNIFICANCE_LEVEL = 0.05
-COST_LABELS = {"dollars": "dollars of the judge", "gpu_hours": "GPU hours"}
-LEGEND_STYLE: Style = {
-    "fontsize": 7,
-    "bbox_to_anchor": (1.01, 1),
-    "loc": "upper left",
-    "frameon": False,
-}
-"""Where a legend stands: beside the figure, never on it."""
-
-
-def draw_length(axes: Axes, group: Data, rows: Sequence[Data]) -> None:
-    """Draw figures against mean lengths, with an arrow from raw to controlled."""
-    from matplotlib.patches import Ellipse
-
-    raw, best = group["raw"], group["controlled"] or group["raw"]
-    for row in rows:
-        index = group["rows"].index(row)
-        raw_figure, shown_figure = (
-            row["figures"].get(raw),
-            row["figures"].get(best) or row["figures"].get(raw),
-        )
-        if raw_figure is None:
-            continue
-        if shown_figure is not raw_figure:
-            ends: Style = {
-                "xy": (row["length"], shown_figure["value"]),
-                "xytext": (row["length"], raw_figure["value"]),
-            }
-            axes.annotate("", **ends, arrowprops={"arrowstyle": "->", "color": _color(index)})
-            axes.plot(
-                row["length"],
-                raw_figure["value"],
-                _marker(index),
-                mfc="white",
-                color=_color(index),
-                ms=5,
-            )
-        if shown_figure["low"] is not None and row["length_error"]:
-            center = (row["length"], (shown_figure["low"] + shown_figure["high"]) / 2)
-            size = (2 * 1.96 * row["length_error"], shown_figure["high"] - shown_figure["low"])
-            axes.add_patch(Ellipse(center, *size, color=_color(index), alpha=0.15))
-        axes.plot(
-            row["length"],
-            shown_figure["value"],
-            _marker(index),
-            color=_color(index),
-            label=_row_label(row),
-        )
-        if row["control"]:
-            axes.axhline(shown_figure["value"], color="grey", linestyle="--", linewidth=0.8)
-    axes.set_xlabel("mean length, characters")
-    axes.set_ylabel(metric_heading(group, best))
-    axes.legend(**LEGEND_STYLE)
-
-
-def draw_differences(axes: Axes, group: Data, comparison: Data) -> None:
-    """Draw paired differences from the first contestant."""
-    rows = [group["rows"][index] for index in comparison["at"]]
-    for position in range(1, len(rows)):
-        value, half_width = comparison["value"][position][0], comparison["reach"][position][0]
-        if value is not None:
-            index = comparison["at"][position]
-            axes.errorbar(
-                value, position, xerr=half_width or 0.0, fmt=_marker(index), color=_color(index)
-            )
-    axes.axvline(0, color="grey", linestyle="--", linewidth=0.8)
-    axes.set_xlabel(f"{metric_heading(group, comparison['metric'])}, less {_row_label(rows[0])}")
-    _label_rows(axes, [(position, _row_label(rows[position])) for position in range(1, len(rows))])
-
-
-def draw_parts(axes: Axes, group: Data, breakdown: Data) -> None:
-    """Draw figures by the parts of a benchmark."""
-    count = len(group["rows"])
-    for index, (row, cells) in enumerate(zip(group["rows"], breakdown["cells"], strict=True)):
-        for part_index, cell in enumerate(cells):
-            if cell is not None:
-                position = part_index + 0.7 * ((index + 0.5) / count - 0.5)
-                whiskers: Style = {} if cell["low"] is None else {"xerr": _whiskers([cell])}
-                name = _row_label(row) if part_index == 0 else None
-                style: Style = {"fmt": _marker(index), "color": _color(index), "ms": 3.5}
-                axes.errorbar(cell["value"], position, label=name, **style, **whiskers)
-    axes.set_xlabel(metric_heading(group, breakdown["metric"]))
-    names = [f"{printable(part['name'])} ({part['n']})" for part in breakdown["parts"]]
-    _label_rows(axes, list(enumerate(names)))
-    axes.legend(**LEGEND_STYLE)
-
-
-def draw_wins(axes: Axes, rows: Sequence[Data]) -> None:
-    """Draw wins, ties and losses as shares."""
-    for position, row in enumerate(rows):
-        total, start = sum(row["decided"]) or 1, 0.0
-        for name, count, color in zip(
-            ("win", "tie", "loss"), row["decided"], (WIN_COLOR, TIE_COLOR, LOSS_COLOR), strict=True
-        ):
-            share = 100 * count / total
-            axes.barh(position, share, left=start, color=color, label=None if position else name)
-            start += share
-    axes.set_xlabel("share, %")
-    _label_rows(axes, [(position, _row_label(row)) for position, row in enumerate(rows)])
-    axes.legend(**LEGEND_STYLE)
-
-
-def draw_order(axes: Axes, rows: Sequence[Data]) -> None:
-    """Draw what the first answers win, and what is consistent under a swap."""
-    labels = {"first": "won by the first answer", "consistent": "same winner under swap"}
-    for index, (name, label) in enumerate(labels.items()):
-        positions = [position for position, row in enumerate(rows) if row["order"][name]]
-        figures = [rows[position]["order"][name] for position in positions]
-        if figures:
-            values = [figure["value"] for figure in figures]
-            style: Style = {"fmt": _marker(index), "color": _color(index), "label": label}
-            axes.errorbar(values, positions, xerr=_whiskers(figures), **style)
-    axes.axvline(50, color="grey", linestyle="--", linewidth=0.8)
-    axes.set_xlim(0, 102)
-    axes.set_xlabel("%")
-    _label_rows(axes, [(position, _row_label(row)) for position, row in enumerate(rows)])
-    axes.legend(**LEGEND_STYLE)
-
-
-def draw_matrix(axes: Axes, group: Data, comparison: Data) -> None:
-    """Draw every pair's difference; a star where it is told from nought."""
-    names = [_row_label(group["rows"][index]) for index in comparison["at"]]
-    differences = [[value or 0.0 for value in row] for row in comparison["value"]]
-    largest = max(abs(value) for row in differences for value in row) or 1.0
-    axes.imshow(differences, cmap="PuOr", vmin=-1.5 * largest, vmax=1.5 * largest, aspect="auto")
-    axes.grid(visible=False)
-    digits = next((m["digits"] for m in group["metrics"] if m["name"] == comparison["metric"]), 1)
-    for row, values in enumerate(comparison["value"]):
-        for column, value in enumerate(values):
-            if row != column and value is not None:
-                star = "*" if comparison["p"][row][column] <= SIGNIFICANCE_LEVEL else ""
-                text = f"{value:+.{digits}f}{star}"
-                axes.text(column, row, text, ha="center", va="center", fontsize=6)
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
-    axes.set_yticks(range(len(names)), names, fontsize=7)
-    axes.set_xlabel(f"{metric_heading(group, comparison['metric'])}, row less column")
-
-
-def draw_curves(axes: Axes, ylabel: str, series: Sequence[Series]) -> None:
-    """Draw a figure by iteration, a line a method or run."""
-    from matplotlib.ticker import MaxNLocator
-
-    for index, (label, points) in enumerate(series):
-        if points:
-            iterations, figures = [i for i, _ in points], [figure for _, figure in points]
-            style: Style = {
-                "fmt": f"-{_marker(index)}",
-                "color": _color(index),
-                "label": _legend_label(label),
-            }
-            axes.errorbar(
-                iterations, [f["value"] for f in figures], yerr=_padded_whiskers(figures), **style
-            )
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("iteration")
-    axes.set_ylabel(printable(ylabel))
-    axes.legend(**LEGEND_STYLE)
-
-
-def draw_cost(axes: Axes, group: Data, rows: Sequence[Data], key: str) -> None:
-    """Draw a figure against what it has cost."""
-    metric = group["controlled"] or group["raw"]
-    for row in rows:
-        index = group["rows"].index(row)
-        axes.plot(
-            row[key],
-            row["figures"][metric]["value"],
-            _marker(index),
-            color=_color(index),
-            label=_row_label(row),
-        )
-    axes.set_xlabel(COST_LABELS[key])
-    axes.set_ylabel(metric_heading(group, metric))
-    axes.legend(**LEGEND_STYLE)
-
-
-def draw_bridge(axes: Axes, bridge: Data, metric: Data) -> None:
-    """Draw every model's figure under two judges."""
-    rows = bridge["rows"]
-    for index, (side, offset) in enumerate((("old", -0.15), ("new", 0.15))):
-        placed = [(i + offset, row["figures"][metric["name"]][side]) for i, row in enumerate(rows)]
-        positions = [position for position, figure in placed if figure]
-        figures = [figure for _, figure in placed if figure]
-        style: Style = {
-            "fmt": _marker(index),
-            "color": _color(index),
-            "label": _legend_label(bridge[side]),
-        }
-        axes.errorbar(
-            [f["value"] for f in figures], positions, xerr=_padded_whiskers(figures), **style
-        )
-    axes.set_xlabel(metric["heading"])
-    _label_rows(axes, [(position, _row_label(row)) for position, row in enumerate(rows)])
-    axes.legend(**LEGEND_STYLE)
-
-
-def _label_rows(axes: Axes, names: Sequence[tuple[int, str]]) -> None:
-    """Name the lines of a figure, the first on top."""
-    axes.set_yticks([position for position, _ in names], [name for _, name in names])
-    axes.invert_yaxis()
-
-
-def _whiskers(figures: Sequence[Data]) -> list[list[float]]:
-    """Return how far intervals reach below and above their figures; rounding may go beyond."""
-    below = [max(0.0, figure["value"] - figure["low"]) for figure in figures]
-    return [below, [max(0.0, figure["high"] - figure["value"]) for figure in figures]]
-
-
-def _padded_whiskers(figures: Sequence[Data]) -> list[list[float]]:
-    """Return how far intervals reach; nowhere where there is none."""
-    return _whiskers(
-        [
-            f if f["low"] is not None else {**f, "low": f["value"], "high": f["value"]}
-            for f in figures
-        ]
-    )
-
-
-def metric_heading(group: Data, name: str) -> str:
-    """Return what a metric is called."""
-    return next((m["heading"] for m in group["metrics"] if m["name"] == name), name)
-
-
-def _row_label(row: Data) -> str:
-    return _legend_label(str(row["label"]))
-
-
-def _legend_label(label: str) -> str:
-    """Return a name as a legend shows it: one that begins with an underscore it would hide."""
-    return printable(label).lstrip("_")[:60]
-
-
-def _color(index: int) -> str:
-    return COLORS[index % len(COLORS)]
-
-
-def _marker(index: int) -> str:
-    return MARKERS[index % len(MARKERS)]
-
-
-pass
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -289,12 +30,33 @@ RC_SETTINGS: Any = {
     "svg.hashsalt": "preference-harness",
     "text.parse_math": False,
 }
-"""Names may hold dollar signs: no text is read as mathematics."""
+"""Labels may hold dollar signs: no text is parsed as mathematics."""
 FORMATS = {"pdf": {"CreationDate": None}, "svg": {"Date": None}}
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+"""Okabe and Ito's palette, safe for the colour-blind."""
+WIN_COLOR, TIE_COLOR, LOSS_COLOR = "#0072B2", "#BBBBBB", "#E69F00"
+MARKERS = "osD^vP"
+SIGNIFICANCE_LEVEL = 0.05
+NORMAL_QUANTILE = 1.96
+"""Standard errors in half of a 95 % interval."""
+COST_LABELS = {"dollars": "dollars for judging", "gpu_hours": "GPU hours"}
+
+Data = Mapping[str, Any]
+Style = dict[str, Any]
+Point = tuple[int, Data]
+"""An iteration and a figure."""
+Series = tuple[str, Sequence[Point]]
+LEGEND_STYLE: Style = {
+    "fontsize": 7,
+    "bbox_to_anchor": (1.01, 1),
+    "loc": "upper left",
+    "frameon": False,
+}
+"""Beside the figure, never on it."""
 
 
 def draw_figures(figures: Data) -> Iterator[tuple[str, bytes]]:
-    """Yield every figure as (file name, content), twice each.
+    """Yield every figure as (file name, content), in each format.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -306,7 +68,7 @@ def draw_figures(figures: Data) -> Iterator[tuple[str, bytes]]:
             "figures need matplotlib: install it with `pip install 'preference-harness[report]'`"
         ) from error
     with matplotlib.rc_context(RC_SETTINGS), warnings.catch_warnings():
-        # a name in a script that the font lacks is drawn as boxes; the page has it in full
+        # a label in a script that the font lacks is drawn as boxes; the page shows it in full
         warnings.filterwarnings("ignore", message="Glyph")
         for index, group in enumerate(figures["groups"]):
             for name, figure in _figures(group):
@@ -330,7 +92,7 @@ def _figures(group: Data) -> Iterator[tuple[str, Figure]]:
     if rows and any(metric["name"] == group["raw"] for metric in group["metrics"]):
         yield "length", _figure(title, 4.0, partial(draw_length, group=group, rows=rows))
     for comparison in group["compared"]:
-        name, height = comparison["metric"], LINE_HEIGHT * len(comparison["at"]) + 0.8
+        name, height = comparison["metric"], LINE_HEIGHT * len(comparison["indices"]) + 0.8
         arguments = {"group": group, "comparison": comparison}
         yield f"differences-{name}", _figure(title, height, partial(draw_differences, **arguments))
         yield f"matrix-{name}", _figure(title, height, partial(draw_matrix, **arguments))
@@ -339,7 +101,7 @@ def _figures(group: Data) -> Iterator[tuple[str, Figure]]:
             height = count * (0.1 * len(group["rows"]) + 0.2) + 0.8
             draw = partial(draw_parts, group=group, breakdown=comparison)
             yield f"by-{comparison['by']}", _figure(title, height, draw)
-    for name, key, draw_rows in (("wins", "decided", draw_wins), ("order", "order", draw_order)):
+    for name, key, draw_rows in (("wins", "outcomes", draw_wins), ("order", "order", draw_order)):
         if known_rows := [row for row in group["rows"] if row[key]]:
             height = LINE_HEIGHT * len(known_rows) + 0.8
             yield name, _figure(title, height, partial(draw_rows, rows=known_rows))
@@ -369,7 +131,7 @@ def _iterations(group: Data) -> Iterator[tuple[str, Figure]]:
 
 
 def _series(group: Data, figures: Sequence[Data | None]) -> list[Series]:
-    """Return each run's figures by iteration; `figures` has one a row of the group."""
+    """Return each run's figures by iteration; `figures` are those of the group's rows."""
     figures_by_run = [
         (curve["label"], [(i, figures[index]) for i, index in curve["points"]])
         for curve in group["curves"]
@@ -410,3 +172,236 @@ def _figure(title: str, height: float, draw: Callable[[Axes], None]) -> Figure:
     axes.set_title(printable(title), loc="left", fontsize=9)
     draw(axes)
     return figure
+
+
+def draw_length(axes: Axes, group: Data, rows: Sequence[Data]) -> None:
+    """Draw figures against mean lengths, with an arrow from raw to controlled."""
+    from matplotlib.patches import Ellipse
+
+    raw, best = group["raw"], group["controlled"] or group["raw"]
+    for row in rows:
+        index = group["rows"].index(row)
+        raw_figure, shown_figure = (
+            row["figures"].get(raw),
+            row["figures"].get(best) or row["figures"].get(raw),
+        )
+        if raw_figure is None:
+            continue
+        if shown_figure is not raw_figure:
+            ends: Style = {
+                "xy": (row["length"], shown_figure["value"]),
+                "xytext": (row["length"], raw_figure["value"]),
+            }
+            axes.annotate("", **ends, arrowprops={"arrowstyle": "->", "color": _color(index)})
+            axes.plot(
+                row["length"],
+                raw_figure["value"],
+                _marker(index),
+                mfc="white",
+                color=_color(index),
+                ms=5,
+            )
+        if shown_figure["low"] is not None and row["length_error"]:
+            center = (row["length"], (shown_figure["low"] + shown_figure["high"]) / 2)
+            size = (
+                2 * NORMAL_QUANTILE * row["length_error"],
+                shown_figure["high"] - shown_figure["low"],
+            )
+            axes.add_patch(Ellipse(center, *size, color=_color(index), alpha=0.15))
+        axes.plot(
+            row["length"],
+            shown_figure["value"],
+            _marker(index),
+            color=_color(index),
+            label=_row_label(row),
+        )
+        if row["control"]:
+            axes.axhline(shown_figure["value"], color="grey", linestyle="--", linewidth=0.8)
+    axes.set_xlabel("mean length, characters")
+    axes.set_ylabel(metric_heading(group, best))
+    axes.legend(**LEGEND_STYLE)
+
+
+def draw_differences(axes: Axes, group: Data, comparison: Data) -> None:
+    """Draw paired differences from the first method."""
+    rows = [group["rows"][index] for index in comparison["indices"]]
+    for position in range(1, len(rows)):
+        value, half_width = comparison["value"][position][0], comparison["half_width"][position][0]
+        if value is not None:
+            index = comparison["indices"][position]
+            axes.errorbar(
+                value, position, xerr=half_width or 0.0, fmt=_marker(index), color=_color(index)
+            )
+    axes.axvline(0, color="grey", linestyle="--", linewidth=0.8)
+    axes.set_xlabel(f"{metric_heading(group, comparison['metric'])}, minus {_row_label(rows[0])}")
+    _label_rows(axes, [(position, _row_label(rows[position])) for position in range(1, len(rows))])
+
+
+def draw_parts(axes: Axes, group: Data, breakdown: Data) -> None:
+    """Draw figures by part of a benchmark."""
+    count = len(group["rows"])
+    for index, (row, cells) in enumerate(zip(group["rows"], breakdown["cells"], strict=True)):
+        for part_index, cell in enumerate(cells):
+            if cell is not None:
+                position = part_index + 0.7 * ((index + 0.5) / count - 0.5)
+                whiskers: Style = {} if cell["low"] is None else {"xerr": _whiskers([cell])}
+                name = _row_label(row) if part_index == 0 else None
+                style: Style = {"fmt": _marker(index), "color": _color(index), "ms": 3.5}
+                axes.errorbar(cell["value"], position, label=name, **style, **whiskers)
+    axes.set_xlabel(metric_heading(group, breakdown["metric"]))
+    names = [f"{printable(part['name'])} ({part['n']})" for part in breakdown["parts"]]
+    _label_rows(axes, list(enumerate(names)))
+    axes.legend(**LEGEND_STYLE)
+
+
+def draw_wins(axes: Axes, rows: Sequence[Data]) -> None:
+    """Draw wins, ties and losses as shares."""
+    for position, row in enumerate(rows):
+        total, start = sum(row["outcomes"]) or 1, 0.0
+        for name, count, color in zip(
+            ("win", "tie", "loss"), row["outcomes"], (WIN_COLOR, TIE_COLOR, LOSS_COLOR), strict=True
+        ):
+            share = 100 * count / total
+            axes.barh(position, share, left=start, color=color, label=None if position else name)
+            start += share
+    axes.set_xlabel("share, %")
+    _label_rows(axes, [(position, _row_label(row)) for position, row in enumerate(rows)])
+    axes.legend(**LEGEND_STYLE)
+
+
+def draw_order(axes: Axes, rows: Sequence[Data]) -> None:
+    """Draw the share that first answers win, and the share of consistent swapped pairs."""
+    labels = {"first": "won by the first answer", "consistent": "same winner under swap"}
+    for index, (name, label) in enumerate(labels.items()):
+        positions = [position for position, row in enumerate(rows) if row["order"][name]]
+        figures = [rows[position]["order"][name] for position in positions]
+        if figures:
+            values = [figure["value"] for figure in figures]
+            style: Style = {"fmt": _marker(index), "color": _color(index), "label": label}
+            axes.errorbar(values, positions, xerr=_whiskers(figures), **style)
+    axes.axvline(50, color="grey", linestyle="--", linewidth=0.8)
+    axes.set_xlim(0, 102)
+    axes.set_xlabel("%")
+    _label_rows(axes, [(position, _row_label(row)) for position, row in enumerate(rows)])
+    axes.legend(**LEGEND_STYLE)
+
+
+def draw_matrix(axes: Axes, group: Data, comparison: Data) -> None:
+    """Draw every pair's difference; a star where it differs significantly from zero."""
+    names = [_row_label(group["rows"][index]) for index in comparison["indices"]]
+    differences = [[value or 0.0 for value in row] for row in comparison["value"]]
+    largest = max(abs(value) for row in differences for value in row) or 1.0
+    axes.imshow(differences, cmap="PuOr", vmin=-1.5 * largest, vmax=1.5 * largest, aspect="auto")
+    axes.grid(visible=False)
+    digits = next((m["digits"] for m in group["metrics"] if m["name"] == comparison["metric"]), 1)
+    for row, values in enumerate(comparison["value"]):
+        for column, value in enumerate(values):
+            if row != column and value is not None:
+                star = "*" if comparison["p"][row][column] <= SIGNIFICANCE_LEVEL else ""
+                text = f"{value:+.{digits}f}{star}"
+                axes.text(column, row, text, ha="center", va="center", fontsize=6)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
+    axes.set_yticks(range(len(names)), names, fontsize=7)
+    axes.set_xlabel(f"{metric_heading(group, comparison['metric'])}, row minus column")
+
+
+def draw_curves(axes: Axes, ylabel: str, series: Sequence[Series]) -> None:
+    """Draw a figure by iteration, a line for each method or run."""
+    from matplotlib.ticker import MaxNLocator
+
+    for index, (label, points) in enumerate(series):
+        if points:
+            iterations, figures = [i for i, _ in points], [figure for _, figure in points]
+            style: Style = {
+                "fmt": f"-{_marker(index)}",
+                "color": _color(index),
+                "label": _legend_label(label),
+            }
+            axes.errorbar(
+                iterations, [f["value"] for f in figures], yerr=_padded_whiskers(figures), **style
+            )
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("iteration")
+    axes.set_ylabel(printable(ylabel))
+    axes.legend(**LEGEND_STYLE)
+
+
+def draw_cost(axes: Axes, group: Data, rows: Sequence[Data], key: str) -> None:
+    """Draw a figure against its cost."""
+    metric = group["controlled"] or group["raw"]
+    for row in rows:
+        index = group["rows"].index(row)
+        axes.plot(
+            row[key],
+            row["figures"][metric]["value"],
+            _marker(index),
+            color=_color(index),
+            label=_row_label(row),
+        )
+    axes.set_xlabel(COST_LABELS[key])
+    axes.set_ylabel(metric_heading(group, metric))
+    axes.legend(**LEGEND_STYLE)
+
+
+def draw_bridge(axes: Axes, bridge: Data, metric: Data) -> None:
+    """Draw every model's figure under two judges."""
+    rows = bridge["rows"]
+    for index, (side, offset) in enumerate((("old", -0.15), ("new", 0.15))):
+        placed = [(i + offset, row["figures"][metric["name"]][side]) for i, row in enumerate(rows)]
+        positions = [position for position, figure in placed if figure]
+        figures = [figure for _, figure in placed if figure]
+        style: Style = {
+            "fmt": _marker(index),
+            "color": _color(index),
+            "label": _legend_label(bridge[side]),
+        }
+        axes.errorbar(
+            [f["value"] for f in figures], positions, xerr=_padded_whiskers(figures), **style
+        )
+    axes.set_xlabel(metric["heading"])
+    _label_rows(axes, [(position, _row_label(row)) for position, row in enumerate(rows)])
+    axes.legend(**LEGEND_STYLE)
+
+
+def _label_rows(axes: Axes, names: Sequence[tuple[int, str]]) -> None:
+    """Label the lines of a figure, the first on top."""
+    axes.set_yticks([position for position, _ in names], [name for _, name in names])
+    axes.invert_yaxis()
+
+
+def _whiskers(figures: Sequence[Data]) -> list[list[float]]:
+    """Return the lengths of intervals below and above their figures, at least 0 under rounding."""
+    below = [max(0.0, figure["value"] - figure["low"]) for figure in figures]
+    return [below, [max(0.0, figure["high"] - figure["value"]) for figure in figures]]
+
+
+def _padded_whiskers(figures: Sequence[Data]) -> list[list[float]]:
+    """Return the lengths of intervals; zero where there is none."""
+    return _whiskers(
+        [
+            f if f["low"] is not None else {**f, "low": f["value"], "high": f["value"]}
+            for f in figures
+        ]
+    )
+
+
+def metric_heading(group: Data, name: str) -> str:
+    """Return the heading of a metric."""
+    return next((m["heading"] for m in group["metrics"] if m["name"] == name), name)
+
+
+def _row_label(row: Data) -> str:
+    return _legend_label(str(row["label"]))
+
+
+def _legend_label(label: str) -> str:
+    """Return a label without leading underscores, which would hide it from a legend."""
+    return printable(label).lstrip("_")[:60]
+
+
+def _color(index: int) -> str:
+    return COLORS[index % len(COLORS)]
+
+
+def _marker(index: int) -> str:
+    return MARKERS[index % len(MARKERS)]

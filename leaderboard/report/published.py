@@ -1,7 +1,7 @@
-"""Published figures beside measured ones: in their columns only where the judge was asked alike.
+"""Published figures beside measured ones: in their columns only under the same judge and protocol.
 
-What may share a column is for `leaderboard.groups` to say; whatever was judged by somebody else, or
-otherwise, stands in a table of its own.
+`leaderboard.groups` decides what may share a column; figures of another judge, or of the same judge
+with other settings, have a table of their own.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.types import Estimate
 from leaderboard import columns
 from leaderboard.groups import Group, group_rows
 from leaderboard.publications import ALL, read_publications
 from leaderboard.rows import Document, Row
+from leaderboard.table import estimate_data
 
 Quote = tuple[Row, Document]
-"""A published row and where it stands."""
+"""A published row and the document that prints it."""
 
 
 def group_with_published(measured: Sequence[Row]) -> list[Group]:
@@ -30,17 +30,17 @@ def group_with_published(measured: Sequence[Row]) -> list[Group]:
 def published_figures(group: Group, all_groups: Sequence[Group]) -> dict[str, Any] | None:
     """Return what is published on a group's benchmark; None where nothing is.
 
-    `documents` are what a reader turns on and off: `shown` from the start are those with figures of
-    a method that is measured here. `tables` are sections of rows that name a document by place;
-    the one that is `same` continues the group's own columns.
+    A reader turns `documents` on and off: those with figures of a method that is measured here are
+    `shown` at first. `tables` hold sections of rows, each with the index of its document; the
+    table that is `same` continues the group's own columns.
     """
     tables = list(_tables(group, all_groups))
     quotes = [quote for _, _, cited in tables for quote in cited]
+    if not quotes:
+        return None
     names = list(dict.fromkeys(_edition(document) for _, document in quotes))
     methods = {row.method or row.label for row in group.rows if row.document is None}
     shown = {_edition(document) for row, document in quotes if row.measured_as in methods}
-    if not quotes:
-        return None
     return {
         "documents": [{"name": name, "shown": name in shown} for name in names],
         "tables": [
@@ -65,7 +65,7 @@ def _edition(document: Document) -> str:
 
 
 def _layout(quotes: Sequence[Quote], names: Sequence[str]) -> dict[str, Any]:
-    """Return the rows by the place that they stand in, and their metrics."""
+    """Return the metrics of published rows, and the rows by table of a document."""
     sections: dict[Document, list[Row]] = {}
     for row, document in quotes:
         sections.setdefault(document, []).append(row)
@@ -77,7 +77,7 @@ def _layout(quotes: Sequence[Quote], names: Sequence[str]) -> dict[str, Any]:
         "sections": [
             {
                 "document": names.index(_edition(document)),
-                "told": document.citation,
+                "citation": document.citation,
                 "rows": [_row(row) for row in rows],
             }
             for document, rows in sections.items()
@@ -85,19 +85,15 @@ def _layout(quotes: Sequence[Quote], names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
+def _row(row: Row) -> Mapping[str, Any]:
     return {
         "label": columns.CONTESTANT_FACTS["method"].text(row),
         "figures": {
-            n: _estimate_data(estimate, columns.metric_digits(n, row))
-            for n, estimate in row.estimates.items()
+            name: {**estimate_data(estimate), "digits": columns.metric_digits(name, row)}
+            for name, estimate in row.estimates.items()
         },
         "length": row.mean_length,
         "tokens": row.tokens,
         "iteration": row.iteration,
         "notes": list(row.notes),
     }
-
-
-def _estimate_data(estimate: Estimate, digits: int) -> Mapping[str, float | None]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high, "digits": digits}

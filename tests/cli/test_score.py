@@ -93,7 +93,9 @@ def test_a_figure_that_is_not_as_published_is_an_error(run, shared, tmp_path, mo
     (folder / "battles/dw_0815.jsonl.gz").symlink_to(source / "dw_0815.jsonl.gz")
     table = (source / "dw_0815.csv").read_text().replace("52.88", "53.88")
     (folder / "battles/dw_0815.csv").write_text(table)
-    with pytest.raises(CheckError, match=r"1 figures differ from the published ones: .*llama3_70b score"):
+    with pytest.raises(
+        CheckError, match=r"1 figures differ from the published ones: .*llama3_70b score"
+    ):
         run("verify", "arena-hard", "--assets", copied)
 
 

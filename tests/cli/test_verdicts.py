@@ -54,7 +54,9 @@ def test_damage_is_told_and_mended(run, path):
 @pytest.mark.usefixtures("path")
 def test_verdicts_go_out_and_come_in(run, tmp_path):
     assert "2 attempts written" in run("verdicts", "export", tmp_path / "out.jsonl.gz")
-    assert "0 attempts added, 2 already stored" in run("verdicts", "import", tmp_path / "out.jsonl.gz")
+    assert "0 attempts added, 2 already stored" in run(
+        "verdicts", "import", tmp_path / "out.jsonl.gz"
+    )
 
 
 def test_the_terms_of_an_evaluation_reach_the_judge(run, shared, monkeypatch):

@@ -289,5 +289,5 @@ def test_labels_that_differ_have_files_that_differ(workspace):
 def test_a_damaged_result_is_told(tmp_path):
     path = tmp_path / "r.json"
     path.write_text('{"score": {}}')
-    with pytest.raises(StoreError, match="run the evaluation again"):
+    with pytest.raises(StoreError, match="run `harness eval` again"):
         read_result(path)

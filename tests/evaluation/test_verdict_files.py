@@ -6,7 +6,7 @@ import pytest
 
 from harness.core.config import build, load
 from harness.core.workspace import read_graded, read_result
-from harness.errors import CheckError, ConfigError, InputError
+from harness.errors import CheckError, ConfigError, InputError, StoreError
 from harness.evaluation.verdict_files import export, import_file, score_file
 
 
@@ -133,10 +133,10 @@ def test_a_toy_protocol_has_no_verdict_files_where_nobody_else_has(tmp_path):
         score_file(build(load("bench", "toy-labels")), tmp_path / "x")
 
 
-def test_an_older_result_is_refused_by_name(tmp_path):
+def test_a_newer_result_is_refused_by_name(tmp_path):
     path = tmp_path / "r.json"
-    path.write_text(json.dumps({"score": {"estimates": {}, "notes": []}, "judges_served": []}))
-    with pytest.raises(Exception, match=r"schema is 1, this version reads 2 to 3"):
+    path.write_text(json.dumps({"schema": 99}))
+    with pytest.raises(StoreError, match=r"written by a newer version \(schema 99"):
         read_result(path)
 
 

@@ -71,7 +71,7 @@ def steps_done(root: Path) -> int:
         (
             row["step"]
             for path in root.glob(".scratch/optimise-*/log.jsonl")
-            for row in tracking.read_rows(path)
+            for row in tracking.read_log(path)
         ),
         default=0,
     )
@@ -97,11 +97,11 @@ def whole(tmp_path_factory) -> tuple[Path, str]:
 def test_a_killed_training_ends_in_the_same_weights_and_the_same_log(whole, tmp_path):
     _, path = whole
     rng = random.Random(KILLS)
-    total = len(tracking.read_rows(Path(path) / tracking.LOG))
+    total = len(tracking.read_log(Path(path) / tracking.LOG))
     moments = sorted(rng.randint(1, total - 1) for _ in range(KILLS))
     assert all([killed_at(tmp_path, step, rng.uniform(0, 0.02)) for step in moments])
     made = StageStore(tmp_path).materialize(optimise_stage())
     assert read_manifest(Path(made.path))["digest"] == read_manifest(Path(path))["digest"]
-    told = [tracking.read_rows(Path(p) / tracking.LOG) for p in (made.path, path)]
+    told = [tracking.read_log(Path(p) / tracking.LOG) for p in (made.path, path)]
     assert told[0] == told[1]
     assert not list(tmp_path.glob(".scratch/optimise-*"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -82,6 +83,25 @@ def hostile() -> tuple[str, ...]:
     return HOSTILE
 
 
+def usage(dollars: float) -> dict[str, Any]:
+    """What verdicts have cost, as a result's file holds it."""
+    counts = ("calls", "unparsed", "quarantined", "failed", "prompt_tokens", "completion_tokens")
+    return {**dict.fromkeys(counts, 0), "estimated": 0, "dollars": dollars, "seconds": None}
+
+
+def run_record(name: str, method: str, policies: Sequence[str], base: str = "start") -> str:
+    """The record of a complete run."""
+    record = {
+        "name": name,
+        "method": method,
+        "config": {"policy": {"name": base}},
+        "policies": list(policies),
+        "complete": True,
+        "versions": {},
+    }
+    return json.dumps(record)
+
+
 File = Callable[..., Path]
 
 
@@ -108,7 +128,7 @@ def file(tmp_path: Path) -> File:
             "notes": [],
         }
         data = {
-            "schema": 3,
+            "schema": 4,
             "benchmark": "toy",
             "label": label,
             "baseline": "start",
@@ -120,8 +140,13 @@ def file(tmp_path: Path) -> File:
             "mean_length": 31.25,
             "truncated": 0.0,
             "sources": {},
-            "answered": {"tokens": 10 * count},
+            "generation": {"tokens": 10 * count},
             "versions": {"preference-harness": "0.1.0"},
+            "finish_reasons": {"stop": count},
+            "requests": count,
+            "new_requests": count,
+            "answers_sha256": "",
+            "judge_settings": {},
         } | changes
         folder = tmp_path / "runs" / "results" / str(data["benchmark"])
         path = folder / f"{quote(name or label, safe=' ')[:120]}.json"

@@ -6,14 +6,16 @@ import json
 
 import pytest
 
+from harness.core.hardware import CPU
 from harness.errors import StoreError
 from leaderboard.builder import TableOptions, build_tables
 from leaderboard.measurements import read_rows
 from leaderboard.significance import prompt_scores
+from tests.leaderboard.conftest import run_record, usage
 
 
 def test_a_row_tells_what_its_result_tells(file, runs):
-    file("INPO", truncated=0.25, bill={"dollars": 12.5})
+    file("INPO", truncated=0.25, usage=usage(12.5))
     (row,) = read_rows(runs).rows
     assert (row.judged_count, row.prompt_count, row.mean_length) == (4, 4, 31.25)
     assert (row.tokens, row.truncated, row.dollars) == (10.0, 0.25, 12.5)
@@ -22,13 +24,12 @@ def test_a_row_tells_what_its_result_tells(file, runs):
 
 
 def test_hours_are_summed_over_training_and_answering_by_what_was_computed_on(file, runs):
-    hours = {"training": {"H100": 3.5, "CPU": 0.25}, "answering": {"H100": 0.5}}
-    file("INPO", hours=hours)
-    file("small", hours={"training": {"CPU": 0.25}, "answering": {"CPU": 0.5}})
+    file("INPO", hours={"training": {"H100": 3.5, CPU: 0.25}, "answering": {"H100": 0.5}})
+    file("small", hours={"training": {CPU: 0.25}, "answering": {CPU: 0.5}})
     file("elsewhere")
-    told = {row.label: (row.gpu_hours, row.cpu_hours) for row in read_rows(runs).rows}
-    # 3.5 + 0.5 on the GPU; a result that tells of no hours has none, not nought
-    assert told == {"INPO": (4.0, 0.25), "small": (None, 0.75), "elsewhere": (None, None)}
+    hours = {row.label: (row.gpu_hours, row.cpu_hours) for row in read_rows(runs).rows}
+    # 3.5 + 0.5 on the GPU; a result without hours has none, which is not zero
+    assert hours == {"INPO": (4.0, 0.25), "small": (None, 0.75), "elsewhere": (None, None)}
 
 
 @pytest.mark.parametrize(
@@ -53,9 +54,9 @@ def test_an_alpaca_eval_annotator_is_the_model_that_it_asks(file, runs):
 
 
 def test_runs_tell_base_method_and_iteration(file, runs):
-    record = {"method": "INPO", "policies": ["0", "1", "2"], "config": {"policy": {"name": "sft"}}}
     (runs / "train" / "toy" / "inpo").mkdir(parents=True)
-    (runs / "train" / "toy" / "inpo" / "run.json").write_text(json.dumps(record))
+    record = run_record("toy/inpo", "INPO", ["0", "1", "2"], "sft")
+    (runs / "train" / "toy" / "inpo" / "run.json").write_text(record)
     for label in ("INPO", "INPO (iteration 1)", "sft", "elsewhere"):
         file(label)
     found = {row.label: (row.base, row.iteration, row.run) for row in read_rows(runs).rows}
@@ -87,13 +88,10 @@ def test_a_figure_that_is_none_is_damage(file, runs, value):
         read_rows(runs)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"preference": "x", "prompt_id": 1}]'])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '[{"preference": "x", "prompt_id": "1"}]'])
 def test_damaged_items_are_named(file, runs, text):
     file("a")
     (file("b").with_suffix("") / "items.json").write_text(text)
-    if text == "{}":  # nothing in it is no damage: there is nobody to compare with
-        build_tables(runs, TableOptions())
-        return
     with pytest.raises(StoreError, match=r"b/items\.json is damaged"):
         build_tables(runs, TableOptions())
 
@@ -101,11 +99,27 @@ def test_damaged_items_are_named(file, runs, text):
 def test_a_result_of_the_first_schema_is_read_with_what_it_tells(file, runs):
     path = file()
     data = json.loads(path.read_text())
-    for key in ("schema", "baseline", "truncated", "sources", "answered"):
+    for key in ("schema", "baseline", "truncated", "sources", "generation", "judge_settings"):
         del data[key]
     path.write_text(json.dumps(data))
     (row,) = read_rows(runs).rows
     assert (row.baseline, row.truncated, row.tokens) == ("", None, None)
+
+
+def test_a_result_of_the_third_schema_is_read_by_its_old_keys(file, runs):
+    path = file(hours={"training": {"processor": 0.25, "H100": 1.0}}, schema=3)
+    data = json.loads(path.read_text())
+    data["asked"] = data.pop("new_requests")
+    data["answered"] = data.pop("generation")
+    data["judged_with"] = {**data.pop("judge_settings"), "temperature": 0}
+    data["bill"] = {**usage(1.5), "unread": 0}
+    del data["bill"]["unparsed"]
+    data["score"]["counts"]["unread"] = data["score"]["counts"].pop("unparsed")
+    path.write_text(json.dumps(data))
+    (row,) = read_rows(runs).rows
+    assert (row.tokens, row.dollars, row.judge_settings) == (10.0, 1.5, {"temperature": 0})
+    # what was computed without an accelerator is no GPU's
+    assert (row.gpu_hours, row.cpu_hours) == (1.0, 0.25)
 
 
 @pytest.mark.parametrize(("schema", "kept"), [(2, False), (3, True)])
@@ -123,8 +137,8 @@ def test_style_controlled_figures_of_an_older_version_share_no_column(file, runs
 
 
 def test_a_result_of_a_newer_schema_is_refused_by_name(file, runs):
-    file(schema=4)
-    with pytest.raises(StoreError, match=r"INPO\.json was written by a newer version \(schema 4"):
+    file(schema=5)
+    with pytest.raises(StoreError, match=r"INPO\.json was written by a newer version \(schema 5"):
         read_rows(runs)
 
 

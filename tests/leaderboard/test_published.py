@@ -140,8 +140,10 @@ def test_what_another_judge_measured_never_stands_in_the_papers_column():
 
 
 def test_the_papers_judge_asked_in_two_ways_has_two_columns():
-    other = measured("iterative DPO", judged_with={"temperature": 1})
-    table = publications.paper_tables("inpo", [measured(judged_with={"temperature": 0}), other])[0]
+    other = measured("iterative DPO", judge_settings={"temperature": 1})
+    table = publications.paper_tables("inpo", [measured(judge_settings={"temperature": 0}), other])[
+        0
+    ]
     assert [c.heading for c in table.columns[1:5]] == [
         "published",
         "measured",

@@ -78,13 +78,13 @@ COLD, WARM = {"temperature": 0, "max_tokens": 64}, {"temperature": 0.7, "max_tok
 
 
 def test_a_judge_that_was_asked_otherwise_has_a_table_of_its_own_that_says_how():
-    found = tables(row("a", judged_with=COLD), row("b", judged_with=WARM))
+    found = tables(row("a", judge_settings=COLD), row("b", judge_settings=WARM))
     assert [(t.title, t.cells[0][0]) for t in found] == [
         ("toy, judged by judge-1, asked with temperature 0", "a"),
         ("toy, judged by judge-1, asked with temperature 0.7", "b"),
     ]
     more = {**COLD, "reasoning_effort": "low"}
-    found = tables(row("a", judged_with=COLD), row("b", judged_with=more))
+    found = tables(row("a", judge_settings=COLD), row("b", judge_settings=more))
     assert [t.title.partition(" with ")[2] for t in found] == [
         "no reasoning_effort",
         'reasoning_effort "low"',
@@ -93,30 +93,30 @@ def test_a_judge_that_was_asked_otherwise_has_a_table_of_its_own_that_says_how()
 
 def test_a_whole_number_is_the_same_setting_as_its_fraction():
     (table,) = tables(
-        row("a", judged_with=COLD), row("b", judged_with={**COLD, "temperature": 0.0})
+        row("a", judge_settings=COLD), row("b", judge_settings={**COLD, "temperature": 0.0})
     )
     assert len(table.cells) == 2
 
 
 def test_who_does_not_tell_how_the_judge_was_asked_joins_the_others_and_is_named():
-    (table,) = tables(row("a", judged_with=COLD), row("from a file", 50.0))
+    (table,) = tables(row("a", judge_settings=COLD), row("from a file", 50.0))
     assert "not told what the judge was asked with (temperature, ...): from a file" in table.notes
     (table,) = tables(row("a"), row("from a file", 50.0))
     assert not any("not told" in note for note in table.notes)
     against = {"baseline": "start"}  # nothing is asked about answers that are its own
-    (table,) = tables(row("a", judged_with=COLD, **against), row("start", 50.0, **against))
+    (table,) = tables(row("a", judge_settings=COLD, **against), row("start", 50.0, **against))
     assert not any("not told" in note for note in table.notes)
 
 
 def test_who_does_not_tell_it_joins_none_of_several():
-    found = tables(row("a", judged_with=COLD), row("b", judged_with=WARM), row("c"))
+    found = tables(row("a", judge_settings=COLD), row("b", judge_settings=WARM), row("c"))
     assert [t.cells[0][0] for t in found] == ["a", "b", "c"]
     assert found[2].title.endswith("asked with what is not told")
 
 
 def test_the_protocols_titles_do_not_count_ways_of_asking():
     found = tables(
-        row("a", judged_with=COLD, baseline="x"), row("b", judged_with=WARM, baseline="x")
+        row("a", judge_settings=COLD, baseline="x"), row("b", judge_settings=WARM, baseline="x")
     )
     assert not any("against" in table.title or "protocol data" in table.title for table in found)
 

@@ -44,7 +44,7 @@ def place(tmp_path_factory) -> Workspace:
 def logs(place: Workspace, method: TrainSpec) -> list[list[dict[str, float]]]:
     """The log of every fit, in order."""
     paths = [path for stage, path in schedule.plan(method, place) if stage.name == "optimise"]
-    return [tracking.read_rows(path / tracking.LOG) for path in paths if path]
+    return [tracking.read_log(path / tracking.LOG) for path in paths if path]
 
 
 @pytest.mark.parametrize("name", METHODS)

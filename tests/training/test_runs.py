@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from harness.core import config
 from harness.core.stages import PROVENANCE, TIMING, Stage, read_manifest
-from harness.core.workspace import Run, Workspace
+from harness.core.workspace import Run, Workspace, read_logps
 from harness.errors import CheckError, RunExistsError, StoreError
 from harness.training import records, schedule, tracking
 from harness.training.optimisation import assemble_batch, read_columns
@@ -139,7 +139,7 @@ def test_the_first_step_of_every_iteration_starts_at_the_stored_policy(trained):
     workspace, _ = trained
     for method in ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl"):
         for _, path in stages(workspace, "optimise", method):
-            first = tracking.read_rows(path / tracking.LOG)[0]
+            first = tracking.read_log(path / tracking.LOG)[0]
             assert abs(first["chosen_drift"]) < 1e-4
             assert abs(first["rejected_drift"]) < 1e-4
 
@@ -209,7 +209,7 @@ def test_anchors_of_other_weights_stop_the_run(trained, tmp_path):
     _, path = stages(copy, "optimise")[0]
     shutil.rmtree(path)
     _, anchor = stages(copy, "anchor")[0]
-    chosen, rejected = records.read_logps(str(anchor))
+    chosen, rejected = read_logps(str(anchor))
     size = (anchor / records.LOGPS).stat().st_size
     records.write_logps(anchor, [value + 0.01 for value in chosen], rejected)
     told = json.loads((anchor / "manifest.json").read_text())
@@ -272,8 +272,8 @@ def test_two_processes_train_what_one_does(trained, tmp_path):
     )
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
-    assert tracking.read_rows(path / tracking.LOG)[-1]["loss"] == pytest.approx(
-        tracking.read_rows(Path(runs["toy/inpo"].policies[1]) / tracking.LOG)[-1]["loss"], rel=1e-3
+    assert tracking.read_log(path / tracking.LOG)[-1]["loss"] == pytest.approx(
+        tracking.read_log(Path(runs["toy/inpo"].policies[1]) / tracking.LOG)[-1]["loss"], rel=1e-3
     )
 
 
@@ -290,7 +290,7 @@ def test_held_out_pairs_are_looked_at_and_not_trained_on(tmp_path):
     workspace = Workspace(tmp_path / "runs")
     method = spec("toy/inpo", "iterations=1", "optimiser.held_out=0.25", "optimiser.epochs=8")
     found = schedule.train(method, workspace, "held-out")
-    rows = tracking.read_rows(Path(found.policies[1]) / tracking.LOG)
+    rows = tracking.read_log(Path(found.policies[1]) / tracking.LOG)
     looks = [row["held_out_accuracy"] for row in rows if "held_out_accuracy" in row]
     assert looks[0] == 0.0  # nothing has moved yet
     assert all(0 <= share <= 1 for share in looks)

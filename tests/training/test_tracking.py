@@ -86,10 +86,8 @@ def test_an_alarm_is_written_and_said_and_survives_a_resumption(tmp_path, caplog
         file.write('{"step": 26, "lo')  # a killed process's last line
     again.rewind(22)
     again.add({"step": 23, "loss": 1.0, "seconds": 0.5, "tokens_per_second": 10.0})
-    assert [row["step"] for row in tracking.read_rows(tmp_path / tracking.LOG)] == list(
-        range(1, 24)
-    )
-    assert [row["step"] for row in tracking.read_rows(tmp_path / tracking.ALARMS)] == [0, 20]
+    assert [row["step"] for row in tracking.read_log(tmp_path / tracking.LOG)] == list(range(1, 24))
+    assert [row["step"] for row in tracking.read_log(tmp_path / tracking.ALARMS)] == [0, 20]
     assert json.loads((tmp_path / tracking.SPEED).read_text().splitlines()[-1]) == {
         "step": 23,
         "seconds": 0.5,
@@ -149,7 +147,7 @@ def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, ca
         for step in (1, 2):
             told.add({"step": step, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
     assert caplog.text.count("Failing failed (no route to host) and is told no more") == 1
-    assert [row["step"] for row in tracking.read_rows(tmp_path / tracking.LOG)] == [1, 2]
+    assert [row["step"] for row in tracking.read_log(tmp_path / tracking.LOG)] == [1, 2]
 
 
 @pytest.mark.parametrize(

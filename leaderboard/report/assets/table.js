@@ -1,11 +1,11 @@
-// The table: a column a figure, sorted by a click on its head, filtered by the method's name. What
-// is published elsewhere stands below what is measured, in sections that are turned on and off.
-function columnsOf(group, metrics, rows) {
+// The table: a column a figure, sorted by a click on its head, filtered by the method's name.
+// Published figures follow the measured ones, in sections that are turned on and off.
+function tableColumns(group, metrics, rows) {
   const figures = metrics.map((metric) => ({
     heading: metric.heading,
     order: (row) => row.figures[metric.name]?.value ?? null,
     text: (row) => interval(row.figures[metric.name], row.figures[metric.name]?.digits ?? metric.digits),
-    top: (row) => topOf(group, metric.name).includes(group.rows.indexOf(row)),
+    top: (row) => topGroup(group, metric.name).includes(group.rows.indexOf(row)),
   }));
   const fact = (heading, name, digits) => ({
     heading,
@@ -25,7 +25,7 @@ function columnsOf(group, metrics, rows) {
   return [{ heading: "method", order: (row) => row.label, text: (row) => row.label }, ...known];
 }
 
-// Few hours are not rounded to none.
+// Small numbers of hours are not rounded to zero.
 const hours = (value) => (value > 0 && value < 1 ? String(Number(value.toPrecision(2))) : fixed(value, 1));
 
 function sorted(rows, column, falling) {
@@ -39,14 +39,14 @@ function sorted(rows, column, falling) {
   return [...known, ...rest];
 }
 
-// `sections`: [{title, rows, published}]; each is sorted within itself. `state` outlives the node.
+// `sections`: [{title, rows, published}]; each is sorted on its own. `state` outlives the node.
 function grid(id, columns, sections, state) {
   const bodies = sections.map(() => el("tbody"));
-  const heads = columns.map((column, at) =>
-    el("th", { scope: "col", class: at ? "number" : null, "aria-sort": "none" },
-      el("button", { type: "button", click: () => turn(column.heading, at > 0) }, column.heading)));
+  const heads = columns.map((column, index) =>
+    el("th", { scope: "col", class: index ? "number" : null, "aria-sort": "none" },
+      el("button", { type: "button", click: () => sortBy(column.heading, index > 0) }, column.heading)));
 
-  function turn(heading, falling) {
+  function sortBy(heading, falling) {
     state.falling = state.by === heading ? !state.falling : falling;
     state.by = heading;
     fill();
@@ -54,14 +54,14 @@ function grid(id, columns, sections, state) {
 
   function fill() {
     const by = columns.find(({ heading }) => heading === state.by);
-    heads.forEach((head, at) => head.setAttribute("aria-sort",
-      columns[at] !== by ? "none" : state.falling ? "descending" : "ascending"));
-    sections.forEach(({ title, rows, published }, at) => {
+    heads.forEach((head, index) => head.setAttribute("aria-sort",
+      columns[index] !== by ? "none" : state.falling ? "descending" : "ascending"));
+    sections.forEach(({ title, rows, published }, index) => {
       const kept = rows.filter((row) => row.label.toLowerCase().includes(state.wanted));
-      const lines = (by ? sorted(kept, by, state.falling) : kept).map((row) => line(row, columns, published));
-      const head = title && lines.length ? el("tr", { class: "told" },
+      const lines = (by ? sorted(kept, by, state.falling) : kept).map((row) => tableRow(row, columns, published));
+      const head = title && lines.length ? el("tr", { class: "section-title" },
         el("th", { scope: "rowgroup", colspan: columns.length }, el("span", {}, title))) : null;
-      bodies[at].replaceChildren(...[head, ...lines].filter(Boolean));
+      bodies[index].replaceChildren(...[head, ...lines].filter(Boolean));
     });
   }
 
@@ -70,9 +70,9 @@ function grid(id, columns, sections, state) {
   return { node, fill };
 }
 
-function tableOf(group) {
+function tablePanel(group) {
   const { documents = [], tables = [] } = group.published ?? {};
-  const chosen = new Set(documents.flatMap(({ shown }, at) => (shown ? [at] : [])));
+  const chosen = new Set(documents.flatMap(({ shown }, index) => (shown ? [index] : [])));
   const filter = { wanted: "" };
   const states = [null, ...tables].map(() => Object.create(filter, {
     by: { value: null, writable: true }, falling: { value: true, writable: true } }));
@@ -80,31 +80,31 @@ function tableOf(group) {
   let grids = [];
 
   const quoted = (table) => table.sections.filter(({ document }) => chosen.has(document))
-    .map(({ told, rows }) => ({ title: `published: ${told}`, rows, published: true }));
+    .map(({ citation, rows }) => ({ title: `published: ${citation}`, rows, published: true }));
 
-  function lay() {
+  function layOut() {
     const same = tables.filter((table) => table.same);
     const below = same.flatMap(quoted), added = same.flatMap((table) => table.metrics)
       .filter(({ name }) => !group.metrics.some((metric) => metric.name === name));
     const sections = [{ title: below.length ? "measured" : "", rows: group.rows }, ...below];
-    const columns = columnsOf(group, [...group.metrics, ...added], sections.flatMap(({ rows }) => rows));
+    const columns = tableColumns(group, [...group.metrics, ...added], sections.flatMap(({ rows }) => rows));
     grids = [grid("table", columns, sections, states[0])];
     box.replaceChildren(grids[0].node);
-    others.replaceChildren(...tables.flatMap((table, at) => (table.same ? [] : apart(table, states[at + 1]))));
+    others.replaceChildren(...tables.flatMap((table, index) => (table.same ? [] : separateTable(table, states[index + 1]))));
     fill();
   }
 
-  function apart(table, state) {
+  function separateTable(table, state) {
     const sections = quoted(table);
     if (!sections.length) return [];
-    const columns = columnsOf(group, table.metrics, sections.flatMap(({ rows }) => rows));
+    const columns = tableColumns(group, table.metrics, sections.flatMap(({ rows }) => rows));
     grids.push(grid(null, columns, sections, state));
-    return [el("h3", {}, called(table.title)),
-      el("p", { class: "notes" }, "Another judge, or asked otherwise: no figure here is to be set beside one of another table."), grids.at(-1).node];
+    return [el("h3", {}, isolated(table.title)),
+      el("p", { class: "notes" }, "Another judge, or other settings: figures here cannot be compared with those of another table."), grids.at(-1).node];
   }
 
   function fill() {
-    for (const one of grids) one.fill();
+    for (const entry of grids) entry.fill();
     const kept = group.rows.filter((row) => row.label.toLowerCase().includes(filter.wanted));
     count.textContent = `${kept.length} of ${group.rows.length} methods`;
   }
@@ -113,41 +113,41 @@ function tableOf(group) {
     type: "search", id: "filter", autocomplete: "off",
     input: (event) => { filter.wanted = event.target.value.toLowerCase(); fill(); },
   });
-  lay();
+  layOut();
   return [
     el("div", { class: "bar" }, el("label", { for: "filter" }, "Only methods with"), wanted, count),
-    documents.length ? chooserOf(documents, chosen, lay) : null,
-    box, notesOf(group), others,
+    documents.length ? documentSelector(documents, chosen, layOut) : null,
+    box, tableNotes(group), others,
   ];
 }
 
-// Which documents' figures are shown.
-function chooserOf(documents, chosen, changed) {
-  const boxes = documents.map(({ name }, at) => el("label", {},
-    el("input", { type: "checkbox", value: at, checked: chosen.has(at), change: (event) => {
-      if (event.target.checked) chosen.add(at); else chosen.delete(at);
+// Checkboxes for the documents whose figures are shown.
+function documentSelector(documents, chosen, changed) {
+  const boxes = documents.map(({ name }, index) => el("label", {},
+    el("input", { type: "checkbox", value: index, checked: chosen.has(index), change: (event) => {
+      if (event.target.checked) chosen.add(index); else chosen.delete(index);
       changed();
-    } }), called(name)));
+    } }), isolated(name)));
   return el("fieldset", { id: "published", class: "bar" }, el("legend", {}, "Published figures"), boxes);
 }
 
-const topOf = (group, name) => group.compared.find((found) => found.metric === name)?.top ?? [];
+const topGroup = (group, name) => group.compared.find((comparison) => comparison.metric === name)?.top ?? [];
 
-function line(row, columns, published = false) {
+function tableRow(row, columns, published = false) {
   const cells = columns.slice(1).map((column) => el("td", { class: "number" },
     column.top?.(row) ? el("strong", {}, column.text(row)) : String(column.text(row))));
-  const told = row.control ? " (a control: it answers nothing)" : published && row.notes.length ? el("span", { class: "hint" }, row.notes.join("; ")) : "";
+  const remark = row.control ? " (a control: it answers nothing)" : published && row.notes.length ? el("span", { class: "hint" }, row.notes.join("; ")) : "";
   return el("tr", { class: published ? "published" : row.control ? "control" : null },
-    el("th", { scope: "row" }, called(row.label), told), cells);
+    el("th", { scope: "row" }, isolated(row.label), remark), cells);
 }
 
-function notesOf(group) {
-  const own = group.rows.flatMap((row) => row.notes.map((note) => `${row.label}: ${note}`));
-  const general = "In brackets: 95 % intervals over prompts. Bold: not told from the highest by paired tests (5 %, Holm over all pairs)." + (group.rows.some((row) => row.length !== null) ? " Mean length in characters." : "") +
-    (group.published ? " Published figures, in italics, are as printed there: answers by others' settings, no test against them." : "");
+function tableNotes(group) {
+  const notes = group.rows.flatMap((row) => row.notes.map((note) => `${row.label}: ${note}`));
+  const general = "In brackets: 95 % intervals over prompts. Bold: not significantly different from the best by paired tests (5 %, Holm over all pairs)." + (group.rows.some((row) => row.length !== null) ? " Mean length in characters." : "") +
+    (group.published ? " Published figures, in italics, are as printed there: their answers were generated with other settings, and no test compares them." : "");
   return [
     el("p", { class: "notes" }, general),
-    own.length ? el("details", {}, el("summary", {}, own.length === 1 ? "One note on a result" : `${own.length} notes on single results`),
-      el("ul", { class: "notes" }, own.map((note) => el("li", {}, called(note))))) : null,
+    notes.length ? el("details", {}, el("summary", {}, notes.length === 1 ? "One note on a result" : `${notes.length} notes on single results`),
+      el("ul", { class: "notes" }, notes.map((note) => el("li", {}, isolated(note))))) : null,
   ];
 }

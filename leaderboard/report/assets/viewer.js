@@ -1,12 +1,12 @@
-// Single comparisons: a list that makes only the lines in sight, and what was said beside it.
-const LINE = 52, AROUND = 6;
+// Single comparisons: a list that creates only the visible lines, and the details beside it.
+const LINE_HEIGHT = 52, MARGIN_LINES = 6;
 const FLAGS = {
   disagree: "judges disagree",
   inconsistent: "inconsistent under swap",
-  unread: "unread",
+  unparsed: "unparsed",
   truncated: "cut off",
 };
-const LONGEST = "longest tenth";
+const LONGEST_LABEL = "longest tenth";
 const ORDERS = {
   "order of the prompts": null,
   "longest answers first": (a, b) => (b.a ?? "").length - (a.a ?? "").length,
@@ -14,7 +14,7 @@ const ORDERS = {
   "won most clearly first": (a, b) => (b.o ?? b.r ?? -1) - (a.o ?? a.r ?? -1),
 };
 
-const winner = (one) => (one.o === null || one.o === undefined ? "" : Math.abs(one.o - 0.5) < 1e-9 ? "tie" : one.o > 0.5 ? "win" : "loss");
+const winner = (comparison) => (comparison.o === null || comparison.o === undefined ? "" : Math.abs(comparison.o - 0.5) < 1e-9 ? "tie" : comparison.o > 0.5 ? "win" : "loss");
 
 class Viewer {
   constructor(group) {
@@ -25,7 +25,7 @@ class Viewer {
     this.result = "";
     this.order = Object.keys(ORDERS)[0];
     this.shown = [];
-    this.at = -1;
+    this.index = -1;
     this.list = el("div", { class: "list", role: "listbox", tabindex: "0", "aria-label": "Comparisons", id: "comparisons",
       scroll: () => this.paint(), keydown: (event) => this.step(event) });
     this.spacer = el("div");
@@ -36,15 +36,15 @@ class Viewer {
   }
 
   get node() {
-    const method = chooser("method", this.rows.map((row) => row.label), 0, (at) => this.load(this.rows[at], this.chosen?.id));
+    const method = selector("method", this.rows.map((row) => row.label), 0, (index) => this.load(this.rows[index], this.selected?.id));
     this.method = method;
     return [this.controls(method), el("div", { class: "viewer" }, this.list, this.detail)];
   }
 
   controls(method) {
-    const known = Object.entries(FLAGS).concat([["longest", LONGEST]]);
-    const boxes = known.map(([name, told]) => el("label", {},
-      el("input", { type: "checkbox", value: name, change: (event) => { this.flags[event.target.checked ? "add" : "delete"](name); this.filter(); } }), told));
+    const known = Object.entries(FLAGS).concat([["longest", LONGEST_LABEL]]);
+    const boxes = known.map(([name, label]) => el("label", {},
+      el("input", { type: "checkbox", value: name, change: (event) => { this.flags[event.target.checked ? "add" : "delete"](name); this.filter(); } }), label));
     const results = ["", "win", "tie", "loss"];
     let timer = 0;
     const search = el("input", { type: "search", id: "search", autocomplete: "off", input: (event) => {
@@ -54,110 +54,110 @@ class Viewer {
     return [
       el("div", { class: "bar" }, el("label", { for: "method" }, "Method"), method,
         el("label", { for: "search" }, "Search"), search,
-        el("label", { for: "result" }, "Result"), chooser("result", ["any", ...results.slice(1)], 0, (at) => { this.result = results[at]; this.filter(); }),
-        el("label", { for: "order" }, "Order"), chooser("order", Object.keys(ORDERS), 0, (at) => { this.order = Object.keys(ORDERS)[at]; this.filter(); })),
+        el("label", { for: "result" }, "Result"), selector("result", ["any", ...results.slice(1)], 0, (index) => { this.result = results[index]; this.filter(); }),
+        el("label", { for: "order" }, "Order"), selector("order", Object.keys(ORDERS), 0, (index) => { this.order = Object.keys(ORDERS)[index]; this.filter(); })),
       el("fieldset", { class: "bar" }, el("legend", {}, "Only"), boxes, this.count),
-      el("p", { class: "notes" }, "j and k, or the arrows, step through the list; the address of the page is a link to the comparison that is shown."),
+      el("p", { class: "notes" }, "j and k, or the arrow keys, step through the list; the page's address is a link to the comparison shown."),
     ];
   }
 
   async load(row, wanted) {
     const turn = (this.loading += 1);
-    const [own, shared] = await Promise.all([texts(row.texts), texts(this.group.texts)]).catch(() => []);
+    const [own, shared] = await Promise.all([loadTexts(row.texts), loadTexts(this.group.texts)]).catch(() => []);
     if (turn !== this.loading) return;
     if (!own) {
-      this.detail.replaceChildren(el("p", {}, "This browser cannot unpack the comparisons: a newer one is needed (DecompressionStream)."));
+      this.detail.replaceChildren(el("p", {}, "This browser cannot decompress the comparisons: a newer one is needed (DecompressionStream)."));
       return;
     }
     this.row = row;
     this.own = own;
     this.shared = shared;
     this.method.value = String(this.rows.indexOf(row));
-    const ordered = own.map((one) => (one.a ?? "").length).sort((a, b) => b - a);
+    const ordered = own.map((comparison) => (comparison.a ?? "").length).sort((a, b) => b - a);
     this.long = ordered[Math.max(0, Math.ceil(ordered.length / 10) - 1)] ?? 0;
     this.filter(wanted);
   }
 
-  prompt(one) {
-    return (this.shared.prompts[one.id] ?? []).map(([, content]) => content).join("\n");
+  prompt(comparison) {
+    return (this.shared.prompts[comparison.id] ?? []).map(([, content]) => content).join("\n");
   }
 
-  // The last turn: what tells the prompts of a conversation apart.
-  asked(one) {
-    return this.shared.prompts[one.id]?.at(-1)?.[1] ?? "";
+  // The last turn: the prompts of a conversation differ in it.
+  lastTurn(comparison) {
+    return this.shared.prompts[comparison.id]?.at(-1)?.[1] ?? "";
   }
 
-  baseline(one) {
-    return "b" in one ? one.b : this.shared.baseline[one.id] ?? null;
+  baselineAnswer(comparison) {
+    return "b" in comparison ? comparison.b : this.shared.baseline[comparison.id] ?? null;
   }
 
-  has(one, flag) {
-    return flag === "longest" ? (one.a ?? "").length >= this.long && this.long > 0 : one.f.includes(flag);
+  has(comparison, flag) {
+    return flag === "longest" ? (comparison.a ?? "").length >= this.long && this.long > 0 : comparison.f.includes(flag);
   }
 
-  matches(one) {
-    if (this.result && winner(one) !== this.result) return false;
-    if (![...this.flags].every((flag) => this.has(one, flag))) return false;
+  matches(comparison) {
+    if (this.result && winner(comparison) !== this.result) return false;
+    if (![...this.flags].every((flag) => this.has(comparison, flag))) return false;
     if (!this.wanted) return true;
-    one.folded ??= [one.id, this.prompt(one), one.a, this.baseline(one), ...one.g.map((game) => game[3])].join("\n").toLowerCase();
-    return one.folded.includes(this.wanted);
+    comparison.folded ??= [comparison.id, this.prompt(comparison), comparison.a, this.baselineAnswer(comparison), ...comparison.g.map((game) => game[3])].join("\n").toLowerCase();
+    return comparison.folded.includes(this.wanted);
   }
 
-  filter(wanted = this.chosen?.id) {
-    this.shown = this.own.filter((one) => this.matches(one));
+  filter(wanted = this.selected?.id) {
+    this.shown = this.own.filter((comparison) => this.matches(comparison));
     if (ORDERS[this.order]) this.shown.sort(ORDERS[this.order]);
     this.count.textContent = `${this.shown.length} of ${this.own.length} comparisons`;
-    this.spacer.style.height = `${this.shown.length * LINE}px`;
-    const place = this.shown.findIndex((one) => one.id === wanted);
-    this.choose(place < 0 ? 0 : place, { tell: this.told });
+    this.spacer.style.height = `${this.shown.length * LINE_HEIGHT}px`;
+    const position = this.shown.findIndex((comparison) => comparison.id === wanted);
+    this.choose(position < 0 ? 0 : position, { address: this.addressed });
   }
 
-  choose(at, { tell = true } = {}) {
-    this.at = Math.max(0, Math.min(at, this.shown.length - 1));
-    this.chosen = this.shown[this.at];
-    const top = this.at * LINE;
-    if (top < this.list.scrollTop || top + LINE > this.list.scrollTop + this.list.clientHeight) {
+  choose(index, { address = true } = {}) {
+    this.index = Math.max(0, Math.min(index, this.shown.length - 1));
+    this.selected = this.shown[this.index];
+    const top = this.index * LINE_HEIGHT;
+    if (top < this.list.scrollTop || top + LINE_HEIGHT > this.list.scrollTop + this.list.clientHeight) {
       this.list.scrollTop = top - this.list.clientHeight / 3;
     }
     this.paint();
-    this.detail.replaceChildren(...(this.chosen ? comparisonOf(this) : [el("p", {}, "Nothing fits the filters.")]));
-    if (tell && this.chosen) history.replaceState(null, "", this.address);
-    this.told = this.told || tell;
+    this.detail.replaceChildren(...(this.selected ? comparisonDetail(this) : [el("p", {}, "No comparison matches the filters.")]));
+    if (address && this.selected) history.replaceState(null, "", this.address);
+    this.addressed = this.addressed || address;
   }
 
   get address() {
-    return `#${new URLSearchParams({ result: this.row.source, prompt: this.chosen.id })}`;
+    return `#${new URLSearchParams({ result: this.row.source, prompt: this.selected.id })}`;
   }
 
   step(event) {
     const by = { j: 1, ArrowDown: 1, k: -1, ArrowUp: -1, PageDown: 10, PageUp: -10, Home: -Infinity, End: Infinity }[event.key];
     if (by === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    this.choose(this.at + by);
+    this.choose(this.index + by);
   }
 
   paint() {
-    const first = Math.max(0, Math.floor(this.list.scrollTop / LINE) - AROUND);
-    const last = Math.min(this.shown.length, Math.ceil((this.list.scrollTop + this.list.clientHeight) / LINE) + AROUND);
+    const first = Math.max(0, Math.floor(this.list.scrollTop / LINE_HEIGHT) - MARGIN_LINES);
+    const last = Math.min(this.shown.length, Math.ceil((this.list.scrollTop + this.list.clientHeight) / LINE_HEIGHT) + MARGIN_LINES);
     const nodes = [];
-    for (let at = first; at < last; at += 1) nodes.push(this.option(at));
+    for (let index = first; index < last; index += 1) nodes.push(this.option(index));
     this.spacer.replaceChildren(...nodes);
-    this.list.setAttribute("aria-activedescendant", this.shown.length ? `option-${this.at}` : "");
+    this.list.setAttribute("aria-activedescendant", this.shown.length ? `option-${this.index}` : "");
   }
 
-  option(at) {
-    const one = this.shown[at];
-    const node = el("div", { class: "option", role: "option", id: `option-${at}`, "aria-selected": String(at === this.at),
-      "aria-setsize": this.shown.length, "aria-posinset": at + 1, click: () => this.choose(at) },
-    el("bdi", {}, this.asked(one).slice(0, 120) || one.id),
-    el("span", { class: "quiet" }, [verdictOf(one), ...one.f.map((flag) => FLAGS[flag])].join(" · ")));
-    node.style.transform = `translateY(${at * LINE}px)`;
+  option(index) {
+    const comparison = this.shown[index];
+    const node = el("div", { class: "option", role: "option", id: `option-${index}`, "aria-selected": String(index === this.index),
+      "aria-setsize": this.shown.length, "aria-posinset": index + 1, click: () => this.choose(index) },
+    el("bdi", {}, this.lastTurn(comparison).slice(0, 120) || comparison.id),
+    el("span", { class: "quiet" }, [outcomeText(comparison), ...comparison.f.map((flag) => FLAGS[flag])].join(" · ")));
+    node.style.transform = `translateY(${index * LINE_HEIGHT}px)`;
     return node;
   }
 }
 
-function verdictOf(one) {
-  if (one.r !== null && one.r !== undefined) return `rated ${one.r}`;
-  if (one.o === null || one.o === undefined) return one.g.length ? "unread" : "not judged";
-  return `${winner(one)}, ${(100 * one.o).toFixed(1)} %`;
+function outcomeText(comparison) {
+  if (comparison.r !== null && comparison.r !== undefined) return `rated ${comparison.r}`;
+  if (comparison.o === null || comparison.o === undefined) return comparison.g.length ? "unparsed" : "not judged";
+  return `${winner(comparison)}, ${(100 * comparison.o).toFixed(1)} %`;
 }

@@ -27,8 +27,8 @@ def test_only_the_same_judge_and_baseline_share_the_columns():
     told = laid_out(measured())
     assert [table["same"] for table in told["tables"]].count(True) == 1
     same = next(table for table in told["tables"] if table["same"])
-    (section,) = (s for s in same["sections"] if "table 1," in s["told"])
-    assert section["told"] == "arXiv 2407.00617 (ICLR 2025), table 1, read 2026-11-25"
+    (section,) = (s for s in same["sections"] if "table 1," in s["citation"])
+    assert section["citation"] == "arXiv 2407.00617 (ICLR 2025), table 1, read 2026-11-25"
     inpo = next(row for row in section["rows"] if row["label"].startswith("INPO (PM)"))
     # INPO's table 1 prints 42.6, with one decimal and no interval
     assert inpo["figures"]["length_controlled_win_rate"] == {

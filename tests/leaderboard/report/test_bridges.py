@@ -37,12 +37,12 @@ def test_a_bridges_figures_are_in_percent_under_both_judges(place, bridge, works
         ("first", "old", None),
         ("first", "new", None),
         ("same", "new", 60),
-        ("again", "new", 20),
+        ("repeated", "new", 20),
         ("swapped", "new", 20),
     ]
     assert [one["figure"]["value"] for one in told["shares"]] == pytest.approx([50, 70, 75, 90, 80])
     assert told["cost"]["dollars"] == 1.25
-    counts = [["calls", 60], ["tokens asked", 600], ["tokens answered", 60]]
+    counts = [["calls", 60], ["prompt tokens", 600], ["completion tokens", 60]]
     assert told["cost"]["counts"] == counts
 
 
@@ -52,7 +52,7 @@ def test_what_was_not_asked_and_is_not_known_is_left_out(place, bridge, workspac
     (place / "old--new.json").write_text(json.dumps(bridge))
     ((told,), _) = read_bridges(workspace.root)
     assert [one["name"] for one in told["shares"]] == ["first", "first", "same"]
-    assert (told["order"], told["moved"], told["cost"]["dollars"]) == (None, None, None)
+    assert (told["order"], told["shift"], told["cost"]["dollars"]) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -64,5 +64,5 @@ def test_a_file_that_is_no_bridge_is_told_and_left_out(play, place, workspace, d
     found = build_content(workspace.root)
     assert found.figures["bridges"] == []
     (told,) = found.messages
-    assert "bridge/old.json is no bridge from judge to judge" in told
+    assert "bridge/old.json is not a comparison of two judges" in told
     assert "run `harness judge bridge` again" in told

@@ -15,6 +15,7 @@ from harness.evaluation.verdict_files import import_file
 from leaderboard.report.content import build_content
 from leaderboard.report.rendering import render_page
 from leaderboard.report.server import create_server
+from tests.leaderboard.conftest import run_record, usage
 from tests.leaderboard.report.conftest import DRAWN, FIRST, LOST, WON
 
 PHONE = {"viewport": {"width": 390, "height": 800}}
@@ -85,7 +86,7 @@ def test_filters_leave_what_they_say(toy, look):
     watched.page.select_option("#method", label="weak")
     count = watched.page.locator("#count")
     assert count.inner_text() == "12 of 12 comparisons"
-    for flag, left in (("inconsistent", 1), ("unread", 1), ("truncated", 1), ("disagree", 0)):
+    for flag, left in (("inconsistent", 1), ("unparsed", 1), ("truncated", 1), ("disagree", 0)):
         box = watched.page.locator(f"input[value={flag}]")
         box.check()
         assert count.inner_text() == f"{left} of 12 comparisons"
@@ -96,7 +97,7 @@ def test_filters_leave_what_they_say(toy, look):
     watched.page.fill("#search", "what is 11 AND")
     watched.page.get_by_text("1 of 12 comparisons").wait_for()
     watched.page.fill("#search", "nothing says this")
-    watched.page.wait_for_selector("text=Nothing fits the filters.")
+    watched.page.wait_for_selector("text=No comparison matches the filters.")
 
 
 def test_a_comparison_shows_both_games_and_what_differs(toy, look):
@@ -179,14 +180,14 @@ def test_iterations_costs_and_bridges_have_sections_where_they_are_known(
     paths = [play(f"INPO (iteration {i})", [WON] * (2 * i) + [LOST] * (6 - 2 * i)) for i in (1, 2)]
     root = paths[0].parents[2]
     for dollars, path in enumerate(paths):
-        bill = {"bill": {"dollars": 1.0 + dollars}}
-        path.write_text(json.dumps(json.loads(path.read_text()) | bill))
+        cost = {"usage": usage(1.0 + dollars)}
+        path.write_text(json.dumps(json.loads(path.read_text()) | cost))
     (root / "stage").mkdir()
     figures = '"margin": 0.25, "kl_previous": 3.5, "loss": 0.5'
     (root / "stage/log.jsonl").write_text(f'{{"step": 1, {figures}}}\n')
     (root / "train/inpo").mkdir(parents=True)
-    run = {"method": "INPO", "policies": ["start", str(root / "stage"), "gone"]}
-    (root / "train/inpo/run.json").write_text(json.dumps(run))
+    run = run_record("inpo", "INPO", ["start", str(root / "stage"), "gone"])
+    (root / "train/inpo/run.json").write_text(run)
     (root / "results/bridge").mkdir()
     (root / "results/bridge/old--new.json").write_text(json.dumps(bridge))
     watched = look(report())
@@ -201,15 +202,15 @@ def test_iterations_costs_and_bridges_have_sections_where_they_are_known(
         "margin of the objective by iteration",
         "loss by iteration",
         "win rate % under both judges",
-        "Places and consistency of both judges",
-        "win rate % against dollars of the judge",
+        "Position bias and consistency of both judges",
+        "win rate % against dollars for judging",
     ]
     assert "Not known of INPO" in watched.page.locator("#iterations").inner_text()
     told = watched.page.locator("#bridges").inner_text()
     assert "judge-1 → judge-2" in told
     assert "45.0 [43.0, 47.0]\t40.0 [38.0, 42.0]\t−5.0\t1" in told
     assert "0.50 [0.40, 0.60]" in told
-    assert "$ 1.25, 60 calls, 600 tokens asked, 60 tokens answered" in told
+    assert "$ 1.25, 60 calls, 600 prompt tokens, 60 completion tokens" in told
 
 
 def test_judges_that_disagree_are_told_with_their_agreement(play, report, look):
@@ -303,7 +304,7 @@ def test_published_figures_stand_apart_and_are_turned_on_and_off(recorded, look)
     assert watched.page.locator("tr.published").count() == 0
     box = watched.page.get_by_label("arXiv 2407.00617 (ICLR 2025)")
     box.check()
-    titles = watched.texts("#table tr.told")
+    titles = watched.texts("#table tr.section-title")
     assert titles[:2] == [
         "measured",
         "published: arXiv 2407.00617 (ICLR 2025), table 1, read 2026-11-25",
@@ -327,5 +328,5 @@ def test_figures_of_another_judge_have_a_table_of_their_own(recorded, look):
     watched.page.get_by_label("arXiv 2509.23102 (v3)").check()
     titles = watched.texts("#figures-table h3")
     assert any("judged by gpt-5-mini" in title for title in titles)
-    assert not any("main, read" in title for title in watched.texts("#table tr.told"))
-    assert "three judges" in watched.page.locator("#table tr.told").nth(1).inner_text()
+    assert not any("main, read" in title for title in watched.texts("#table tr.section-title"))
+    assert "three judges" in watched.page.locator("#table tr.section-title").nth(1).inner_text()

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,8 @@ from harness.errors import StoreError
 from leaderboard.report.analysis import breakdowns, compare_pairs
 from leaderboard.report.content import build_content, replace_nonfinite
 from leaderboard.report.rendering import fill_template, json_block, render_page
-from leaderboard.report.results import LoadedResult, load_results
+from leaderboard.report.results import load_results
+from tests.leaderboard.conftest import run_record, usage
 from tests.leaderboard.report.conftest import DRAWN, LOST, WON
 
 
@@ -30,21 +32,21 @@ def test_differences_are_paired_over_shared_prompts(play, workspace):
     assert told["shared"] == [[10, 10], [10, 10]]
     assert told["p"][0][1] < 0.01
     assert told["top"] == [0]
-    assert told["reach"][0][1] > 0
+    assert told["half_width"][0][1] > 0
     assert compare_pairs(results, "length_controlled_win_rate") is None
     assert compare_pairs(results[:1], "win_rate") is None
 
 
 def test_parts_have_their_own_figures_and_few_prompts_no_interval(play, workspace):
     play("one", [WON] * 2)
-    row = load_results(workspace.root).results[0].row
+    (loaded,) = load_results(workspace.root).results
     sets = ["koala"] * 6 + ["vicuna"] * 2
     preferences = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.5]
     items = [
         {"prompt_id": f"p{i}", "preference": p, "dataset": s}
         for i, (p, s) in enumerate(zip(preferences, sets, strict=True))
     ]
-    (told,) = breakdowns([LoadedResult(row, {}, items, None)], "win_rate")
+    (told,) = breakdowns([replace(loaded, items=items)], "win_rate")
     assert told["by"] == "source"
     assert told["parts"] == [{"name": "koala", "n": 6}, {"name": "vicuna", "n": 2}]
     ((koala, vicuna),) = told["cells"]
@@ -68,11 +70,9 @@ def test_a_contestant_whose_answers_are_all_equal_is_a_control(play, workspace):
 def test_the_start_is_iteration_nought_of_every_method(play, workspace):
     for label in ("start", "INPO (iteration 1)", "INPO (iteration 2)"):
         play(label, [WON] * 3)
-    for name, method in (("a", "INPO"),):
-        folder = workspace.root / "train" / name
-        folder.mkdir(parents=True)
-        run = {"method": method, "config": {"policy": {"name": "start"}}, "policies": []}
-        (folder / "run.json").write_text(json.dumps(run))
+    folder = workspace.root / "train/a"
+    folder.mkdir(parents=True)
+    (folder / "run.json").write_text(run_record("a", "INPO", []))
     (group,) = build_content(workspace.root).figures["groups"]
     labels = [row["label"] for row in group["rows"]]
     (curve,) = group["curves"]
@@ -87,7 +87,7 @@ def test_the_start_is_iteration_nought_of_every_method(play, workspace):
 def test_costs_are_read_beside_the_results(play, workspace):
     path = play("one", [WON, LOST])
     data = json.loads(path.read_text())
-    path.write_text(json.dumps(data | {"bill": {"dollars": 1.5}}))
+    path.write_text(json.dumps(data | {"usage": usage(1.5)}))
     found = build_content(workspace.root).figures
     assert found["groups"][0]["rows"][0]["dollars"] == 1.5
 
@@ -121,7 +121,7 @@ def test_verdicts_that_do_not_fit_and_damaged_items_are_named(play, workspace):
     graded = path.with_suffix("") / "graded.json"
     whole = graded.read_text()
     graded.write_text(whole.replace('"request_id"', '"other"'))
-    with pytest.raises(StoreError, match=r"graded\.json does not fit"):
+    with pytest.raises(StoreError, match=r"graded\.json is damaged"):
         build_content(workspace.root)
     graded.write_text(whole)
     (path.with_suffix("") / "items.json").write_text("[1]")

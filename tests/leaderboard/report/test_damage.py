@@ -15,6 +15,7 @@ from harness.errors import StoreError
 from leaderboard.report.content import build_content
 from leaderboard.report.rendering import render_page
 from leaderboard.report.site import site_files
+from tests.leaderboard.conftest import run_record
 from tests.leaderboard.report.conftest import FIRST, LOST, WON
 
 GONE = object()
@@ -67,11 +68,9 @@ def test_whatever_form_a_run_or_a_bridge_has_the_report_stands(play, workspace, 
     play("INPO (iteration 1)", [WON, WON])
     stage = workspace.root / "stages/optimise-1"
     files = {
-        workspace.root / "train/inpo/run.json": {
-            "method": "INPO",
-            "config": {"policy": {"name": "start"}},
-            "policies": ["start", str(stage), str(stage)],
-        },
+        workspace.root / "train/inpo/run.json": json.loads(
+            run_record("inpo", "INPO", ["start", str(stage), str(stage)])
+        ),
         stage / "manifest.json": {
             "digest": "a",
             "inputs": {name: {"path": "x", "digest": "a"} for name in ("policy", "previous")},

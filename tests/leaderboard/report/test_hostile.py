@@ -7,6 +7,7 @@ import json
 from leaderboard.report.content import build_content
 from leaderboard.report.figures import draw_figures
 from leaderboard.report.site import folder_name, site_files
+from tests.leaderboard.conftest import run_record
 from tests.leaderboard.report.conftest import WON
 
 OWNED = "globalThis.owned=1"
@@ -68,8 +69,7 @@ def test_no_name_of_a_run_a_logged_figure_or_a_bridge_runs(
         stage.mkdir(parents=True)
         run.mkdir(parents=True)
         (stage / "log.jsonl").write_text(json.dumps({"step": 1, "margin": 0.5, text: 1.0}))
-        told = {"method": text, "policies": ["start", str(stage)]}
-        (run / "run.json").write_text(json.dumps(told))
+        (run / "run.json").write_text(run_record(str(at), text, ["start", str(stage)]))
     models = [{**bridge["models"][0], "label": text} for text in texts]
     for at, text in enumerate(BREAKING):
         told = bridge | {"from": text, "to": text[::-1], "benchmark": text, "models": models}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from harness.types import ParsedVerdict, Verdict
 from leaderboard.report.analysis import (
     disagreements,
     judge_agreement,
@@ -68,12 +71,12 @@ def test_a_single_game_has_no_spread():
 
 
 def test_the_order_of_a_drawn_game_is_read_off_the_preference():
-    verdict = {"request_id": "p", "parsed": None, "model": "j", "text": ""}
+    verdict = Verdict("p", None, "j")
     for value, preference, first in ((0.9, 0.9, "ours"), (0.9, 0.1, "baseline"), (0.5, 0.5, "")):
         assert _first_answer({"preference": preference}, verdict, value) == first
-    read = {**verdict, "parsed": {"value": 0.9, "label": ""}}
-    assert _game({"preference": 0.1}, read).own_score == pytest.approx(0.1)
-    rated = _game({"rating": 9.0}, {**verdict, "parsed": {"value": 9.0, "label": ""}})
+    parsed = replace(verdict, parsed=ParsedVerdict(0.9))
+    assert _game({"preference": 0.1}, parsed).own_score == pytest.approx(0.1)
+    rated = _game({"rating": 9.0}, replace(verdict, parsed=ParsedVerdict(9.0)))
     assert (rated.first_answer, rated.first_score, rated.own_score) == ("", None, 9.0)
 
 
@@ -97,8 +100,8 @@ def test_flags_and_outcomes_come_from_real_results(play, workspace):
     (group,) = found.figures["groups"]
     told = found.texts[group["rows"][0]["texts"]]
     assert [one["o"] for one in told] == [1.0, 0.0, 0.5, 0.5, 0.0, 0.5]
-    assert [one["f"] for one in told] == [[], ["truncated"], [], ["inconsistent"], ["unread"], []]
+    assert [one["f"] for one in told] == [[], ["truncated"], [], ["inconsistent"], ["unparsed"], []]
     assert told[0]["g"][0] == ["baseline", 1.0, "B>A", told[0]["g"][0][3], "judge-1"]
     assert told[5]["g"] == []
     # wins, ties, losses of the prompts: p4 has one game left, which is lost
-    assert group["rows"][0]["decided"] == [1, 3, 2]
+    assert group["rows"][0]["outcomes"] == [1, 3, 2]

@@ -11,7 +11,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from harness.core.workspace import Workspace, read_log
 from leaderboard.report.training import last_log_means, training_curves
+from tests.leaderboard.conftest import run_record
 
 Scores = Sequence[tuple[float, float]]
 """Log-probabilities of each pair's chosen and rejected response, in nats."""
@@ -68,17 +70,16 @@ def train(tmp_path) -> Train:
         if reference:
             inputs["reference"] = anchor(place / "anchor-3", of, reference)
         two = stage(place / "optimise-2", f"{name}-2", inputs, lines=log[1])
-        record = {"method": method, "policies": ["hub/start", str(one), str(two)]}
         path = tmp_path / "train" / name / "run.json"
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(record))
+        path.write_text(run_record(name, method, ["hub/start", str(one), str(two)]))
         return path
 
     return made
 
 
 def curve(workspace: Path, name: str) -> dict[str, Any]:
-    return next(one for one in training_curves(workspace) if one["name"] == name)
+    return next(one for one in training_curves(Workspace(workspace)) if one["name"] == name)
 
 
 def test_kl_to_the_reference_is_of_each_policys_own_samples(train, tmp_path):
@@ -111,9 +112,9 @@ def test_methods_that_share_a_policys_content_share_its_samples(train, tmp_path)
     # another stage with the same content, which the anchors do not name
     place = tmp_path / "stages/twin"
     twin = stage(place / "optimise-1", "inpo-1", {"policy": "start"})
-    told = {"method": "twin", "policies": ["hub/start", str(twin), record["policies"][2]]}
+    policies = ["hub/start", str(twin), record["policies"][2]]
     (tmp_path / "train/twin").mkdir()
-    (tmp_path / "train/twin/run.json").write_text(json.dumps(told))
+    (tmp_path / "train/twin/run.json").write_text(run_record("twin", "twin", policies))
     lines = curve(tmp_path, "kl_to_reference")["series"]
     assert [(line["label"], line["points"][-1][1]["value"]) for line in lines] == [
         ("INPO", 0.75),
@@ -124,19 +125,19 @@ def test_methods_that_share_a_policys_content_share_its_samples(train, tmp_path)
 def test_logged_figures_are_means_of_the_last_steps(tmp_path):
     log = tmp_path / "log.jsonl"
     # 20 steps: the last tenth is steps 19 and 20, whose margins are 0.19 and 0.2
-    lines = [{"step": s, "learning_rate": 1.0, "margin": s / 100} for s in range(1, 21)]
-    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert last_log_means(log) == {"margin": pytest.approx(0.195)}
-    assert last_log_means(tmp_path / "gone") == {}
+    rows = [{"step": s, "learning_rate": 1.0, "margin": s / 100} for s in range(1, 21)]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert last_log_means(read_log(log)) == {"margin": pytest.approx(0.195)}
+    assert read_log(tmp_path / "missing") == []
     for damage in ("{", "[1]", '{"step": 1, "margin": "x"}', "\x00"):
         log.write_text(damage)
-        assert last_log_means(log) == {}
+        assert last_log_means(read_log(log)) == {}
 
 
 def test_curves_come_in_the_order_of_what_matters_with_what_their_samples_are(train, tmp_path):
     figures = {"margin": 1.5, "kl_previous": 0.25, "kl_reference": -0.25, "loss": 2.0}
     train(figures=[figures, {**figures, "kl_previous": 0.5}])
-    told = training_curves(tmp_path)
+    told = training_curves(Workspace(tmp_path))
     assert [(one["name"], one["first"]) for one in told] == [
         ("kl_to_reference", True),
         ("kl_previous", True),
@@ -149,7 +150,7 @@ def test_curves_come_in_the_order_of_what_matters_with_what_their_samples_are(tr
     # the log's `kl_reference` is of the samples of the policy before: what is logged as it is
     # less than nought cannot be a divergence
     assert told[4]["series"][0]["points"][0][1]["value"] == -0.25
-    assert "no estimate of KL" in told[4]["notes"][0]
+    assert "not an estimate of KL" in told[4]["notes"][0]
 
 
 def test_runs_of_one_method_go_by_their_own_names(train, tmp_path):
@@ -172,5 +173,6 @@ def test_a_workspace_that_has_moved_finds_its_stages(train, tmp_path):
 @pytest.mark.parametrize("policies", [None, 3, {}, ["start"], [None, 4, "\x00", "n" * 5000]])
 def test_a_record_that_does_not_fit_says_nothing(tmp_path, policies):
     (tmp_path / "train/x").mkdir(parents=True)
-    (tmp_path / "train/x/run.json").write_text(json.dumps({"policies": policies, "method": 3}))
-    assert all(one["series"] == [] for one in training_curves(tmp_path))
+    record = json.loads(run_record("x", "x", [])) | {"policies": policies}
+    (tmp_path / "train/x/run.json").write_text(json.dumps(record))
+    assert all(curve["series"] == [] for curve in training_curves(Workspace(tmp_path)))

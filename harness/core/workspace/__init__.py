@@ -1,0 +1,75 @@
+"""The one reader and writer of a workspace's own files: run records, logs, results, verdicts.
+
+<workspace>/train/<run>/run.json                       a run: its config and its policies
+<workspace>/stages/<stage>/                            stages, see `harness.core.stages`
+<workspace>/verdicts.sqlite                            every verdict ever given
+<workspace>/results/<benchmark>/<label>.json           a result, written last
+<workspace>/results/<benchmark>/<label>/items.json     one row a prompt
+<workspace>/results/<benchmark>/<label>/graded.json    prompts, answers, verdicts, replies
+<workspace>/results/<benchmark>/<label>/...            the same in the protocol's formats
+<workspace>/results/bridge/*.json                      comparisons of two judges
+"""
+
+from harness.core.workspace.results import (
+    GRADED_FILE,
+    RESULT_SCHEMA,
+    Item,
+    Result,
+    bridge_directory,
+    damaged_items,
+    damaged_result,
+    graded_path,
+    items_path,
+    read_bridge,
+    read_graded,
+    read_items,
+    read_result,
+    result_path,
+    result_paths,
+    write_files,
+    write_result,
+)
+from harness.core.workspace.runs import (
+    LOG_FILE,
+    LOGPS_FILE,
+    Run,
+    Workspace,
+    read_log,
+    read_logps,
+    read_run,
+    read_runs,
+    run_directory,
+    run_names,
+    write_run,
+)
+
+__all__ = [
+    "GRADED_FILE",
+    "LOGPS_FILE",
+    "LOG_FILE",
+    "RESULT_SCHEMA",
+    "Item",
+    "Result",
+    "Run",
+    "Workspace",
+    "bridge_directory",
+    "damaged_items",
+    "damaged_result",
+    "graded_path",
+    "items_path",
+    "read_bridge",
+    "read_graded",
+    "read_items",
+    "read_log",
+    "read_logps",
+    "read_result",
+    "read_run",
+    "read_runs",
+    "result_path",
+    "result_paths",
+    "run_directory",
+    "run_names",
+    "write_files",
+    "write_result",
+    "write_run",
+]
