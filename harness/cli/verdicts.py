@@ -57,15 +57,18 @@ def verify(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
 
 @app.command("repair", epilog="Example: harness verdicts repair --workspace runs")
 def repair(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
-    """Copy all intact verdicts to a new store; the damaged file is kept as a backup."""
+    """Copy all intact rows to a new store; the damaged file is kept as a backup."""
     from harness.judges.store import maintenance
 
-    count, backup = maintenance.repair(open_workspace(root).verdicts)
-    notify(f"the damaged file is kept as {backup}")
+    result = maintenance.repair(open_workspace(root).verdicts)
+    notify(f"the damaged file is kept as {result.backup}")
     if as_json:
-        print_json({"attempts": count, "backup": str(backup)})
-    else:
-        typer.echo(f"{count} attempts kept")
+        print_json(asdict(result) | {"backup": str(result.backup)})
+        return
+    typer.echo(f"{result.kept['attempt']} attempts kept")
+    for table, count in result.lost.items():
+        if count != 0:
+            typer.echo(f"lost in the table {table}: {'unknown' if count is None else count} rows")
 
 
 @app.command("export", epilog="Example: harness verdicts export verdicts.jsonl.gz")

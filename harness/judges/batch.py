@@ -248,7 +248,7 @@ class _BatchResults:
     """What has not come back, by key."""
 
     def __post_init__(self) -> None:
-        self.unanswered = batches.batch_requests(self.store, self.batch, "asked")
+        self.unanswered = batches.batch_requests(self.store, self.batch, "pending")
 
     def add_row(self, row: Mapping[str, Any]) -> None:
         """Read a line; a doubled one counts once."""
@@ -302,7 +302,7 @@ class _BatchResults:
         return BatchEntry(key, attempt, self.tracker.record_refusal(self.unanswered[key]))
 
     def _flush(self) -> None:
-        batches.keep_entries(self.store, self.batch, self.buffer)
+        batches.store_entries(self.store, self.batch, self.buffer)
         self.buffer.clear()
 
 

@@ -247,14 +247,14 @@ def total_usage(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Usage:
         seconds, timed = seconds + (duration or 0.0), timed + (duration is not None)
     calls = sum(outcomes.values())
     unparsed, quarantined, refused = (
-        outcomes[name] for name in ("unread", "quarantined", "refused")
+        outcomes[name] for name in ("unparsed", "quarantined", "refused")
     )
     return Usage(
         calls=calls,
         unparsed=unparsed,
         quarantined=quarantined,
         refused=refused,
-        failed=calls - outcomes["read"] - unparsed - quarantined - refused,
+        failed=calls - outcomes["parsed"] - unparsed - quarantined - refused,
         prompt_tokens=prompt,
         completion_tokens=completion,
         estimated=estimated,
@@ -277,7 +277,7 @@ SAMPLE = 500
 """How many stored replies the guesses rest on."""
 SIMILAR_CALLS = """
 SELECT call.completion_tokens, call.seconds FROM call JOIN attempt ON attempt.key = call.key
-WHERE call.model = ? AND call.outcome IN ('read', 'unread') AND coalesce(
+WHERE call.model = ? AND call.outcome IN ('parsed', 'unparsed') AND coalesce(
   json_extract(attempt.request, '$.max_completion_tokens'),
   json_extract(attempt.request, '$.max_tokens')) IS ?
 ORDER BY call.rowid DESC LIMIT ?

@@ -25,7 +25,7 @@ def run(tmp_path):
 def path(tmp_path):
     path = tmp_path / "runs" / "verdicts.sqlite"
     with open_store(path) as store:
-        call = Call(key_of(BODY), "read", "j", 100, 1, False, 0.5, 1.0)
+        call = Call(key_of(BODY), "parsed", "j", 100, 1, False, 0.5, 1.0)
         store.add([Attempt(BODY, '{"a": 1}', "j", True)], [call])
         store.add([Attempt({**BODY, "seed": 1}, "{}", "k", True, quarantined=True)])
     return path
@@ -34,7 +34,7 @@ def path(tmp_path):
 @pytest.mark.usefixtures("path")
 def test_what_is_there_is_listed(run):
     shown = run("verdicts", "ls")
-    assert "1 read        j\n" in shown
+    assert "1 parsed      j\n" in shown
     assert "1 quarantined j (served by k)" in shown
     assert "1 calls       j: $0.5" in shown
     assert len(json.loads(run("verdicts", "ls", "--json"))["verdicts"]) == 2

@@ -23,13 +23,13 @@ LEFT_OUT = {
     "harness train": "tests/training/test_methods.py",
     "harness assets pull": "tests/benchmarks/test_assets.py",
     "--judge local": "tests/judges/test_vllm.py",
-    "--judge panel": "tests/judges/test_stored.py",
+    "--judge panel": "tests/judges/test_costs.py",
     "--judge azure": "tests/judges/test_client.py",
-    "--batch": "tests/judges/test_batched.py",
-    "--resume": "tests/judges/test_batched.py",
+    "--batch": "tests/judges/test_batch.py",
+    "--resume": "tests/judges/test_batch.py",
     "harness judge bridge": "tests/evaluation/test_judge_bridge.py",
     "arena-hard-v2": "tests/benchmarks/arena_hard/test_v2.py",
-    "--judge replay": "tests/judges/test_stored.py",
+    "--judge replay": "tests/judges/test_costs.py",
 }
 SHOWN_URL = "http://127.0.0.1:8000/v1"
 

@@ -1,46 +1,40 @@
-"""Batches in the store: an intention first, then the judge's own names, then line by line.
+"""Batches in the store: first the plan, then the server's names, then each line's reply.
 
-Every step is on the disk before the next one needs it. A line counts once, in the transaction that
-keeps its reply: neither a doubled line nor a process that was killed can count it again.
+Every step is on the disk before the next one depends on it. A line counts once, in the transaction
+that stores its reply: neither a duplicated line nor a killed process can count it twice.
 """
 
 from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.seeds import canonical_json
-from harness.judges.store.database import (
-    INSERT_CALL,
-    Attempt,
-    Call,
-    VerdictStore,
-    now,
-    store_errors,
-)
+from harness.judges.store.database import Attempt, Call, VerdictStore, now
+from harness.judges.store.leases import BATCH_PREFIX, batch_owner
+from harness.judges.store.schema import Row
 from harness.types import Body
 
-OWNER_PREFIX = "batch"
-"""By which a claim's owner is known to be a batch."""
+FAILED_STATES = ("failed", "missing")
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeBatch:
-    """A batch that was meant, submitted or ended, and is not fetched."""
+    """A batch that was planned or submitted and has not been fetched."""
 
     name: str
-    """Ours: of the uploaded file, in the batch's metadata, and of who claims its requests."""
+    """Our name: of the uploaded file, in the batch's metadata, and of the owner of its claims."""
     file_id: str | None
-    """The judge's name of the uploaded file."""
+    """The server's name of the uploaded file."""
     batch_id: str | None
-    """The judge's name of the batch."""
+    """The server's name of the batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchEntry:
-    """What came of one request."""
+    """The outcome of one request."""
 
     key: str
     attempt: Attempt
@@ -48,120 +42,122 @@ class BatchEntry:
 
 
 def create_batch(store: VerdictStore, judge: str, bodies: Mapping[str, Body]) -> JudgeBatch:
-    """Write down a batch of requests, by key, which is from now on who claims them.
+    """Record a new batch and assign it the claims on its requests, which are given by key.
 
     Raises:
         StoreError: the store cannot be written.
     """
-    name = f"{OWNER_PREFIX}-{uuid.uuid4().hex}"
-    connection = store.connection
+    name = f"{BATCH_PREFIX}{uuid.uuid4().hex}"
+    lines = [(name, key, canonical_json(body), "pending", "") for key, body in bodies.items()]
     with store.transaction():
-        connection.execute(
-            "INSERT INTO batch VALUES (?, ?, NULL, NULL, 'meant', ?)", (name, judge, now())
-        )
-        connection.execute("INSERT INTO owner VALUES (?, '', 0, '', 0)", (name,))
-        for key, body in bodies.items():
-            connection.execute("INSERT OR REPLACE INTO claim VALUES (?, ?)", (key, name))
-            connection.execute(
-                "INSERT INTO line (batch, key, request, state) VALUES (?, ?, ?, 'asked')",
-                (name, key, canonical_json(body)),
-            )
+        store.put("batch", [(name, judge, None, None, "planned", now())])
+        store.put("owner", [batch_owner(name).row()])
+        store.put("claim", [(key, name) for key in bodies], update=True)
+        store.put("line", lines)
     return JudgeBatch(name, None, None)
 
 
 def unfetched_batches(store: VerdictStore, judge: str) -> list[JudgeBatch]:
-    """Return a judge's batches that are not fetched, the oldest first.
+    """Return a judge's batches that have not been fetched, oldest first.
 
     Raises:
-        StoreError: the store cannot be read.
+        StoreError: the store cannot be read, or a row is damaged.
     """
-    query = "SELECT name, file, batch FROM batch WHERE judge = ? AND state != 'fetched'"
-    with store_errors(store.path):
-        rows = store.connection.execute(f"{query} ORDER BY rowid", (judge,)).fetchall()
-    return [JudgeBatch(*row) for row in rows]
+    return [
+        JudgeBatch(name, file_id, batch_id)
+        for name, _, file_id, batch_id, state, _ in store.rows("batch", "judge", [judge])
+        if state != "fetched"
+    ]
 
 
 def record_ids(
     store: VerdictStore, batch: JudgeBatch, *, file_id: str, batch_id: str | None = None
 ) -> JudgeBatch:
-    """Write down what the judge calls a batch's file, and the batch.
+    """Record the server's names of a batch's file and of the batch.
 
     Raises:
         StoreError: the store cannot be written.
     """
     with store.transaction():
-        store.connection.execute(
-            "UPDATE batch SET file = ?, batch = ?, state = ? WHERE name = ?",
-            (file_id, batch_id, "submitted" if batch_id else "uploaded", batch.name),
-        )
+        _update_batch(store, batch, "submitted" if batch_id else "uploaded", file_id, batch_id)
     return JudgeBatch(batch.name, file_id, batch_id)
 
 
 def batch_requests(store: VerdictStore, batch: JudgeBatch, *states: str) -> dict[str, Body]:
-    """Return a batch's requests by key, those in some states, or all.
+    """Return a batch's requests by key: those in some states, or all.
 
     Raises:
-        StoreError: the store cannot be read.
+        StoreError: the store cannot be read, or a row is damaged.
     """
-    with store_errors(store.path):
-        rows = store.connection.execute(
-            "SELECT key, request, state FROM line WHERE batch = ? ORDER BY rowid", (batch.name,)
-        ).fetchall()
-    return {key: json.loads(text) for key, text, state in rows if not states or state in states}
+    return {
+        key: json.loads(text)
+        for _, key, text, state, _ in store.rows("line", "batch", [batch.name])
+        if not states or state in states
+    }
 
 
-def keep_entries(store: VerdictStore, batch: JudgeBatch, entries: Iterable[BatchEntry]) -> int:
-    """Keep replies, each only if its line is still open; return how many were.
+def store_entries(store: VerdictStore, batch: JudgeBatch, entries: Iterable[BatchEntry]) -> int:
+    """Store the replies whose lines are still pending; return how many those are.
 
     Raises:
-        StoreError: the store cannot be written; none of them is kept.
+        StoreError: the store cannot be written; none of them is stored.
     """
-    count = 0
+    by_key = {entry.key: entry for entry in entries}
     with store.transaction():
-        for entry in entries:
-            statement = (
-                "UPDATE line SET state = 'kept' WHERE batch = ? AND key = ? AND state = 'asked'"
-            )
-            if store.connection.execute(statement, (batch.name, entry.key)).rowcount:
-                store.insert(entry.key, entry.attempt)
-                store.connection.execute(INSERT_CALL, entry.call.row())
-                count += 1
-    return count
+        lines = list(_pending_lines(store, "key", list(by_key), batch))
+        for _, key, *_ in lines:
+            store.add_attempt(key, by_key[key].attempt)
+        store.put("call", [by_key[line[1]].call.row() for line in lines])
+        store.put("line", [(*line[:3], "stored", "") for line in lines], update=True)
+    return len(lines)
 
 
 def close_batch(store: VerdictStore, batch: JudgeBatch, failures: Mapping[str, str]) -> int:
-    """Close a batch: what has no reply is claimed no more; return how many requests those are.
+    """Close a batch and drop its claims; return the number of requests without a reply.
+
+    Args:
+        store: the store.
+        batch: the batch.
+        failures: by key, why a request failed; the other pending ones are missing.
 
     Raises:
         StoreError: the store cannot be written.
     """
-    connection = store.connection
     with store.transaction():
-        for key, reason in failures.items():
-            connection.execute(
-                "UPDATE line SET state = 'failed', told = ? "
-                "WHERE batch = ? AND key = ? AND state = 'asked'",
-                (reason, batch.name, key),
-            )
-        connection.execute(
-            "UPDATE line SET state = 'missing' WHERE batch = ? AND state = 'asked'", (batch.name,)
-        )
-        connection.execute("UPDATE batch SET state = 'fetched' WHERE name = ?", (batch.name,))
-        connection.execute("DELETE FROM claim WHERE owner = ?", (batch.name,))
-        connection.execute("DELETE FROM owner WHERE id = ?", (batch.name,))
-        query = "SELECT count(*) FROM line WHERE batch = ? AND state != 'kept'"
-        count: int = connection.execute(query, (batch.name,)).fetchone()[0]
-    return count
+        lines = [
+            (*line[:3], "failed" if line[1] in failures else "missing", failures.get(line[1], ""))
+            for line in _pending_lines(store, "batch", [batch.name], batch)
+        ]
+        store.put("line", lines, update=True)
+        _update_batch(store, batch, "fetched", batch.file_id, batch.batch_id)
+        store.drop_owners([batch.name])
+        states = [state for _, _, _, state, _ in store.rows("line", "batch", [batch.name])]
+    return sum(state != "stored" for state in states)
 
 
 def failed_submissions(store: VerdictStore, keys: Sequence[str]) -> dict[str, tuple[int, str]]:
-    """Return by key how often it has come back without a reply, and what was told last.
+    """Return, by key, how often a request came back without a reply, and the last reason.
 
     Raises:
-        StoreError: the store cannot be read.
+        StoreError: the store cannot be read, or a row is damaged.
     """
     failures: dict[str, tuple[int, str]] = {}
-    for key, state, reason in store.rows("SELECT key, state, told FROM line", keys, "rowid"):
-        if state in ("failed", "missing"):
+    for _, key, _, state, reason in store.rows("line", "key", keys):
+        if state in FAILED_STATES:
             failures[key] = (failures.get(key, (0, ""))[0] + 1, reason or "its line was missing")
     return failures
+
+
+def _pending_lines(
+    store: VerdictStore, column: str, values: Sequence[str], batch: JudgeBatch
+) -> Iterator[Row]:
+    for line in store.rows("line", column, values):
+        if line[0] == batch.name and line[3] == "pending":
+            yield line
+
+
+def _update_batch(
+    store: VerdictStore, batch: JudgeBatch, state: str, file_id: str | None, batch_id: str | None
+) -> None:
+    for name, judge, _, _, _, created in list(store.rows("batch", "name", [batch.name])):
+        store.put("batch", [(name, judge, file_id, batch_id, state, created)], update=True)

@@ -1,9 +1,9 @@
-"""The verdict store: every reply that a judge ever gave, in one SQLite file.
+"""The verdict store: every reply that a judge has given, in one SQLite file.
 
-A row is an attempt, keyed by the sha256 of the whole request; nothing is ever overwritten, and a
-row that was added is on the disk. A reply is stored as it came, so a better reader can read it
-again. Its checksum covers the whole row: one that was changed, or got under another key, is not
-served. Several processes may use one store: who asks for a verdict claims it first.
+A row is an attempt, keyed by the SHA-256 of the whole request. Nothing is overwritten, and what was
+added is on the disk. Replies are stored as received, so that a better parser can parse them again.
+A row that does not match its checksum is never served. Several processes may use one store: each
+claims a request before it asks.
 """
 
 from __future__ import annotations
@@ -22,79 +22,84 @@ from harness.core.io import report_disk_errors
 from harness.core.seeds import canonical_json, digest
 from harness.errors import StoreError
 from harness.judges.store import leases
-from harness.judges.store.integrity import unsealed
-from harness.judges.store.leases import Owner
-from harness.judges.store.schema import checksum, prepare
+from harness.judges.store.integrity import (
+    checksum_fault,
+    damaged_error,
+    drop_checksum,
+    shared_lock,
+)
+from harness.judges.store.leases import BATCH_PREFIX, Owner
+from harness.judges.store.schema import Row, insert_sql, prepare, with_checksum
 from harness.types import Body
 
 BUSY_SECONDS = 120.0
 WAIT_SECONDS = 5.0
 CHUNK = 500
+"""Keys in one query."""
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
-"""What SQLite raises; the second where its own message repeats bytes of a damaged layout."""
-ATTEMPT_COLUMNS = "key, attempt, time, request, reply, model, status"
-INSERT_ATTEMPT = "INSERT INTO attempt (key, attempt, time, request, reply, model, status, sha256)"
-INSERT_CALL = "INSERT INTO call VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+"""What SQLite raises; the second where its own message repeats bytes of a damaged schema."""
 
 
 def key_of(body: Body) -> str:
-    """Return what a request's verdicts are kept under: the sha256 of its canonical JSON."""
+    """Return the key of a request's verdicts: the SHA-256 of its canonical JSON."""
     return digest(body)
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A reply, and what it replies to."""
+    """A request and a judge's reply to it."""
 
     body: Body
     reply: str
-    """The response's body; of a refusal, what the server says in one line."""
+    """The response body; for a refusal, the server's message in one line."""
     model: str
-    """What the server says it served; of a refusal, nothing."""
+    """The model that the server names; empty for a refusal."""
     parsable: bool
     quarantined: bool = False
-    """Whether another model than the one that was asked for gave it."""
+    """Whether a model replied that was not requested."""
     refused: bool = False
-    """Whether the server would not take the request."""
+    """Whether the server refused the request."""
 
     @property
     def status(self) -> str:
-        """Say what became of it."""
+        """The outcome: parsed, unparsed, quarantined or refused."""
         if self.refused:
             return "refused"
-        return "quarantined" if self.quarantined else "read" if self.parsable else "unread"
+        return "quarantined" if self.quarantined else "parsed" if self.parsable else "unparsed"
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call that is, or may be, on the bill."""
+    """A call that was, or may have been, billed."""
 
     key: str
     outcome: str
-    """An attempt's status, or what went wrong."""
+    """An attempt's status, or the reason of a failure."""
     model: str
     prompt_tokens: int
     completion_tokens: int
     estimated: bool
-    """Whether the tokens are a guess, because the server did not tell."""
+    """Whether the token counts are estimates because the server reported none."""
     dollars: float | None
     """None: no price is known."""
     seconds: float | None
 
-    def row(self) -> tuple[Any, ...]:
+    def row(self) -> Row:
         """Return a row of the table `call`."""
         tokens = (self.prompt_tokens, self.completion_tokens, int(self.estimated))
-        return (self.key, now(), self.outcome, self.model, *tokens, self.dollars, self.seconds)
+        dollars = None if self.dollars is None else float(self.dollars)
+        seconds = None if self.seconds is None else float(self.seconds)
+        return (self.key, now(), self.outcome, self.model, *tokens, dollars, seconds)
 
 
 @dataclass
 class ClaimOutcome:
-    """What became of the wish to ask some requests."""
+    """Which requests a process may ask, and why it may not ask the others."""
 
     granted: set[str] = field(default_factory=set)
-    """We may ask; nobody else will until we have."""
+    """The process may ask; no other will until it is done."""
     answered: set[str] = field(default_factory=set)
-    """There is a reply by now."""
+    """A reply has been stored in the meantime."""
     held_elsewhere: set[str] = field(default_factory=set)
     """Another process is asking."""
     batched: set[str] = field(default_factory=set)
@@ -103,112 +108,149 @@ class ClaimOutcome:
 
 @dataclass(frozen=True)
 class VerdictStore:
-    """An open store; see `opened`."""
+    """An open store; see `open_store`."""
 
     path: Path
     connection: sqlite3.Connection
 
     def add(self, attempts: Iterable[Attempt], calls: Iterable[Call] = ()) -> None:
-        """Keep replies, each as the next attempt of its request; on return they are on the disk.
+        """Store replies, each as the next attempt at its request, and drop the requests' claims.
 
-        What they answer is claimed no more.
+        On return they are on the disk.
 
         Raises:
-            StoreError: the database cannot be written; none of them is kept.
+            StoreError: the database cannot be written; none of them is stored.
         """
         entries = [(key_of(attempt.body), attempt) for attempt in attempts]
         rows = [call.row() for call in calls]
         with self.transaction():
             for key, attempt in entries:
-                self.insert(key, attempt)
-            self.connection.executemany(INSERT_CALL, rows)
+                self.add_attempt(key, attempt)
+            self.put("call", rows)
 
-    def insert(self, key: str, attempt: Attempt) -> None:
-        """Keep one reply, within a transaction that is open."""
+    def add_attempt(self, key: str, attempt: Attempt) -> None:
+        """Store one reply within an open transaction."""
         execute = self.connection.execute
         number = execute("SELECT count(*) FROM attempt WHERE key = ?", (key,)).fetchone()[0] + 1
         row = (key, number, now(), canonical_json(attempt.body), attempt.reply)
-        columns = (*row, attempt.model, attempt.status)
-        execute(f"{INSERT_ATTEMPT} VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*columns, checksum(columns)))
+        self.put("attempt", [(*row, attempt.model, attempt.status)])
         execute("DELETE FROM claim WHERE key = ?", (key,))
+
+    def put(self, table: str, rows: Iterable[Row], *, update: bool = False) -> None:
+        """Write rows with their checksums within an open transaction.
+
+        Args:
+            table: the table.
+            rows: the columns of each row, without the checksum.
+            update: whether a row replaces the one of the same primary key.
+        """
+        sealed = (with_checksum(table, row) for row in rows)
+        self.connection.executemany(insert_sql(table, update=update), sealed)
+
+    def rows(
+        self, table: str, column: str, values: Sequence[str], order: str = "rowid"
+    ) -> Iterator[Row]:
+        """Yield the rows whose `column` has one of the values, without their checksums.
+
+        Raises:
+            StoreError: the database cannot be read, or a row is damaged.
+        """
+        for row in self._query(f"SELECT * FROM {table}", column, values, order):
+            if fault := checksum_fault(table, row):
+                raise damaged_error(self.path, table, row, fault)
+            yield row[:-1]
 
     def replies(
         self, keys: Iterable[str], models: Collection[str] | None = None
     ) -> dict[str, list[str]]:
-        """Return the replies under every key that has any, in the order of the attempts.
+        """Return the replies to each request that has any, by key, in the order of the attempts.
 
-        `models` are those that may have given them; None: any, none in quarantine.
+        Args:
+            keys: the requests' keys.
+            models: the models that may have replied; None: any, quarantined replies left out.
 
         Raises:
-            StoreError: the database cannot be read, or a reply is not what was stored.
+            StoreError: the database cannot be read, or a reply is damaged.
         """
         replies: dict[str, list[str]] = {}
-        for key, reply, model, status in self._verified(keys):
+        for key, _, _, _, reply, model, status in self._attempts(keys):
             if _counts_as_reply(model, status, models):
                 replies.setdefault(key, []).append(reply)
         return replies
 
     def refusals(self, keys: Iterable[str]) -> dict[str, str]:
-        """Return by key why a server would not take the request, where one did so at last.
+        """Return the server's reason, by key, for each request whose last attempt was refused.
 
         Raises:
-            StoreError: the database cannot be read, or a refusal is not what was stored.
+            StoreError: the database cannot be read, or a refusal is damaged.
         """
-        last = {key: (reply, status) for key, reply, _, status in self._verified(keys)}
+        last = {key: (reply, status) for key, _, _, _, reply, _, status in self._attempts(keys)}
         return {key: reply for key, (reply, status) in last.items() if status == "refused"}
 
     def claim(
         self, wanted: Mapping[str, int], owner: Owner, models: Collection[str] | None = None
     ) -> ClaimOutcome:
-        """Claim requests by key, each with the number of replies that are known of it.
+        """Claim requests.
+
+        Args:
+            wanted: by key, the number of replies that the caller knows of.
+            owner: the claimant.
+            models: the models whose replies count, as for `replies`.
 
         Raises:
             StoreError: the database cannot be used.
         """
         outcome = ClaimOutcome()
         with self.transaction():
-            self._renew_lease(owner)
+            self.put("owner", [owner.row()], update=True)
             reply_counts = self._count_replies(list(wanted), models)
             holders = self._claim_holders(list(wanted))
             for key, known_count in wanted.items():
+                holder = holders.get(key, owner.id)
                 if reply_counts[key] > known_count:
                     outcome.answered.add(key)
-                elif key in holders and holders[key] != owner.id:
-                    (
-                        outcome.batched
-                        if holders[key].startswith("batch")
-                        else outcome.held_elsewhere
-                    ).add(key)
-                else:
+                elif holder == owner.id:
                     outcome.granted.add(key)
-            self.connection.executemany(
-                "INSERT OR IGNORE INTO claim VALUES (?, ?)",
-                [(key, owner.id) for key in outcome.granted],
-            )
+                elif holder.startswith(BATCH_PREFIX):
+                    outcome.batched.add(key)
+                else:
+                    outcome.held_elsewhere.add(key)
+            self.put("claim", [(key, owner.id) for key in outcome.granted], update=True)
         return outcome
 
     def release(self, owner: Owner) -> None:
-        """Give up every claim of an owner."""
-        with self.transaction():
-            self._drop_owners([owner.id])
+        """Drop every claim of an owner; write nothing if it has claimed nothing."""
+        with store_errors(self.path):
+            query = "SELECT 1 FROM owner WHERE id = ?"
+            has_claimed = self.connection.execute(query, (owner.id,)).fetchone()
+        if has_claimed:
+            with self.transaction():
+                self.drop_owners([owner.id])
 
-    def calls(self, keys: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        """Yield outcome, tokens (prompt, completion), whether guessed, dollars, seconds of calls.
+    def drop_owners(self, names: Collection[str]) -> None:
+        """Delete owners and their claims within an open transaction."""
+        for name in names:
+            self.connection.execute("DELETE FROM claim WHERE owner = ?", (name,))
+            self.connection.execute("DELETE FROM owner WHERE id = ?", (name,))
+
+    def calls(self, keys: Iterable[str]) -> Iterator[Row]:
+        """Yield outcome, prompt tokens, completion tokens, estimated, dollars, seconds of calls.
 
         Raises:
-            StoreError: the database cannot be read.
+            StoreError: the database cannot be read, or a row is damaged.
         """
-        columns = "outcome, prompt_tokens, completion_tokens, estimated, dollars, seconds"
-        yield from self.rows(f"SELECT {columns} FROM call", list(keys), order="rowid")
+        for _, _, outcome, _, *figures in self.rows("call", "key", list(keys)):
+            yield (outcome, *figures)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """Open a transaction; wait for other processes as long as it takes, within reason.
+        """Open a transaction, after a wait for other processes.
 
         Raises:
             StoreError: the database cannot be written; nothing is changed.
         """
         with store_errors(self.path):
+            drop_checksum(self.path)
             retry_while_busy(lambda: self.connection.execute("BEGIN IMMEDIATE"))
             try:
                 yield
@@ -218,69 +260,41 @@ class VerdictStore:
                     self.connection.execute("ROLLBACK")
                 raise
 
-    def rows(
-        self, query: str, keys: Sequence[str], order: str = "key, attempt"
-    ) -> Iterator[tuple[Any, ...]]:
-        """Yield what a query of a table finds under some keys.
+    def _query(
+        self, select: str, column: str, values: Sequence[str], order: str = "rowid"
+    ) -> Iterator[Row]:
+        with store_errors(self.path):
+            for start in range(0, len(values), CHUNK):
+                chunk = values[start : start + CHUNK]
+                marks = ", ".join("?" * len(chunk))
+                query = f"{select} WHERE {column} IN ({marks}) ORDER BY {order}"
+                yield from self.connection.execute(query, chunk)
 
-        Raises:
-            StoreError: the database cannot be read.
-        """
-        for start in range(0, len(keys), CHUNK):
-            chunk = keys[start : start + CHUNK]
-            placeholders = ",".join("?" * len(chunk))
-            with store_errors(self.path):
-                statement = f"{query} WHERE key IN ({placeholders}) ORDER BY {order}"
-                rows = retry_while_busy(
-                    lambda t=statement, s=chunk: self.connection.execute(t, s).fetchall()
-                )
-            yield from rows
-
-    def _verified(self, keys: Iterable[str]) -> Iterator[tuple[str, str, str, str]]:
-        """Yield key, reply, model and status of attempts, each by its checksum what was stored."""
-        for *columns, sha256 in self.rows(
-            f"SELECT {ATTEMPT_COLUMNS}, sha256 FROM attempt", list(keys)
-        ):
-            key, attempt, *_, reply, model, status = columns
-            if checksum(columns) != sha256:
-                raise StoreError(
-                    f"attempt {attempt} of verdict {key} in {self.path} is damaged (its sha256 "
-                    "does not match): `harness verdicts repair` keeps all the others"
-                )
-            yield key, reply, model, status
+    def _attempts(self, keys: Iterable[str]) -> Iterator[Row]:
+        return self.rows("attempt", "key", list(keys), "key, attempt")
 
     def _count_replies(self, keys: list[str], models: Collection[str] | None) -> dict[str, int]:
         counts: dict[str, int] = defaultdict(int)
-        for key, model, status in self.rows("SELECT key, model, status FROM attempt", keys):
+        for key, model, status in self._query(
+            "SELECT key, model, status FROM attempt", "key", keys
+        ):
             counts[key] += _counts_as_reply(model, status, models)
         return counts
 
     def _claim_holders(self, keys: list[str]) -> dict[str, str]:
-        """Return who claims which of the keys; claims of the dead are dropped."""
-        holders: dict[str, str] = dict(self.rows("SELECT key, owner FROM claim", keys, order="key"))
+        """Return the owner of each claimed key; drop the claims of owners that are dead."""
+        holders: dict[str, str] = dict(self.rows("claim", "key", keys))
         if not holders:
             return holders
-        rows = self.connection.execute("SELECT id, place, pid, started, beat FROM owner").fetchall()
+        query = "SELECT id, host, pid, started, heartbeat FROM owner"
+        rows = self.connection.execute(query).fetchall()
         living = {name for name, *lease in rows if leases.is_alive(*lease)}
-        self._drop_owners({name for name, *_ in rows} - living)
-        self._drop_owners({name for name in holders.values() if name not in living})
+        self.drop_owners({name for name, *_ in rows} - living)
+        self.drop_owners({name for name in holders.values() if name not in living})
         return {key: name for key, name in holders.items() if name in living}
-
-    def _drop_owners(self, names: Collection[str]) -> None:
-        for name in names:
-            self.connection.execute("DELETE FROM claim WHERE owner = ?", (name,))
-            self.connection.execute("DELETE FROM owner WHERE id = ?", (name,))
-
-    def _renew_lease(self, owner: Owner) -> None:
-        self.connection.execute(
-            "INSERT INTO owner VALUES (?, ?, ?, ?, ?) ON CONFLICT (id) "
-            "DO UPDATE SET beat = excluded.beat",
-            owner.row(),
-        )
 
 
 def _counts_as_reply(model: str, status: str, models: Collection[str] | None) -> bool:
-    """Say whether an attempt is a reply of one of the models; None: of any, not in quarantine."""
     if status == "refused":
         return False
     return status != "quarantined" if models is None else model in models
@@ -288,17 +302,16 @@ def _counts_as_reply(model: str, status: str, models: Collection[str] | None) ->
 
 @contextmanager
 def open_store(path: Path) -> Iterator[VerdictStore]:
-    """Open a store, made where there is none, and close it in the end.
+    """Open a store, created where there is none, and close it with the context.
 
     Raises:
         StoreError: the file is no store of this version, or cannot be used.
     """
     with report_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    with unsealed(path), store_errors(path):
-        connection = sqlite3.connect(
-            path, timeout=min(WAIT_SECONDS, BUSY_SECONDS), isolation_level=None
-        )
+    with shared_lock(path), store_errors(path):
+        timeout = min(WAIT_SECONDS, BUSY_SECONDS)
+        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
         try:
             retry_while_busy(lambda: prepare(path, connection))
             yield VerdictStore(path, connection)
@@ -307,10 +320,10 @@ def open_store(path: Path) -> Iterator[VerdictStore]:
 
 
 def retry_while_busy(operation: Any) -> Any:
-    """Do something with a database that others use too; wait for them in a fair way.
+    """Use a database that other processes use too; wait for them with random pauses.
 
     Raises:
-        sqlite3.Error: they hold it for longer than anybody should, or it cannot be used.
+        sqlite3.Error: the others held it for too long, or it cannot be used.
     """
     deadline = time.monotonic() + BUSY_SECONDS
     while True:
@@ -329,21 +342,21 @@ def is_busy(error: sqlite3.Error) -> bool:
 
 @contextmanager
 def store_errors(path: Path) -> Iterator[None]:
-    """Turn what SQLite says into one line that names the file and what mends it."""
+    """Turn SQLite's error into one line that names the file and the remedy."""
     try:
         yield
     except DATABASE_ERRORS as error:
         message = str(error)
         remedy = "`harness verdicts repair` keeps what can be read"
         if isinstance(error, sqlite3.Error) and is_busy(error):
-            remedy = "another process holds it; wait for that to end and run again"
+            remedy = "another process holds it; run again when that has ended"
         elif "full" in message or "I/O" in message:
-            remedy = "free some space and run the same command again; what stood is untouched"
+            remedy = "free some space and run the same command again; stored verdicts are untouched"
         elif "unable to open" in message or "readonly" in message:
-            remedy = "name another place with --workspace"
+            remedy = "name another directory with --workspace"
         raise StoreError(f"cannot use the verdict store {path} ({message}): {remedy}") from error
 
 
 def now() -> str:
-    """Return the time, as it is written everywhere in the store."""
+    """Return the time in UTC as the store writes it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

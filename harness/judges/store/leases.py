@@ -1,4 +1,4 @@
-"""Who asks a judge: a process, known so well that others can tell when it has died."""
+"""Owners of claims: processes and batches, and whether they are still alive."""
 
 from __future__ import annotations
 
@@ -12,35 +12,42 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEASE_SECONDS = 900.0
-"""How long a process on another machine is believed to live after its last sign of life."""
+"""How long a process on another host counts as alive after its last heartbeat."""
+BATCH_PREFIX = "batch-"
+"""The beginning of the owner id of a batch."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """One who asks."""
+    """A process or a batch that claims requests."""
 
     id: str
     host: str
-    """The machine, since it was started; empty for a batch at the judge's own end."""
+    """The machine since its last boot; empty for a batch."""
     pid: int
     started: str
-    """When the process began, as its machine counts; empty where that is not told."""
+    """The start time of the process in its machine's clock; empty where it is unknown."""
 
     def row(self) -> tuple[str, str, int, str, float]:
-        """Return a row of the table `owner`."""
+        """Return a row of the table `owner`, with a heartbeat of now."""
         return (self.id, self.host, self.pid, self.started, time.time())
 
 
 def new_owner() -> Owner:
-    """Return a new owner in this process: every run is one of its own."""
+    """Return an owner for one run in this process."""
     return Owner(uuid.uuid4().hex, host_id(), os.getpid(), process_start(os.getpid()) or "")
 
 
-def is_alive(host: str, pid: int, started: str, heartbeat: float) -> bool:
-    """Say whether an owner still asks.
+def batch_owner(name: str) -> Owner:
+    """Return a batch as an owner."""
+    return Owner(name, "", 0, "")
 
-    On this machine its process is looked for; one elsewhere lives while it gives signs of life; a
-    batch (without a place) lives until it is fetched.
+
+def is_alive(host: str, pid: int, started: str, heartbeat: float) -> bool:
+    """Say whether an owner still holds its claims.
+
+    A process on this host is looked up, one on another host is alive while its heartbeat is recent,
+    and a batch (no host) holds its claims until it is fetched.
     """
     if not host:
         return True
@@ -58,7 +65,7 @@ def is_alive(host: str, pid: int, started: str, heartbeat: float) -> bool:
 
 
 def process_start(pid: int) -> str | None:
-    """Return when a process began, in its machine's own count; None: it is not there."""
+    """Return the start time of a process in its machine's clock; None if there is no process."""
     with suppress(OSError, IndexError):
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
         state, *rest = stat.rpartition(")")[2].split()
@@ -68,7 +75,7 @@ def process_start(pid: int) -> str | None:
 
 @functools.cache
 def host_id() -> str:
-    """Return what tells this machine, since it was started, from every other one."""
+    """Return the name of this machine, its boot and its PID namespace."""
     parts = [platform.node()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip())

@@ -1,15 +1,13 @@
-"""Which file system a path lies on: SQLite's write-ahead log needs memory shared by all who write.
+"""How a verdict store lies on disk: its tables, its journal and the migration of older versions.
 
-Over a network there is none, so that there the older rollback journal is used.
+attempt   every reply that a judge has given; rows are added and never changed
+call      every call that was, or may have been, billed, failed calls included
+claim     requests that a process or a batch is asking now
+owner     the holders of claims
+batch     batches at a judge's Batch API, from the plan to the last line fetched
+line      the requests of a batch
 
-How a verdict store lies on the disk: its tables, its journal, and the way from older layouts.
-
-attempt   every reply that a judge ever gave; rows are added and never changed
-call      every call that is or may be on the bill, replies and failures alike
-claim     requests that somebody is asking right now, so that nobody else does
-owner     who that is: a process, or a batch at the judge's own end
-batch     batches of requests, from the intention to the last line fetched
-line      the lines of a batch
+Every row of every table ends with the SHA-256 of its other columns.
 """
 
 from __future__ import annotations
@@ -17,27 +15,209 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from harness.core.seeds import canonical_json
 from harness.errors import StoreError
 
+VERSION = 4
 PAGE_BYTES = 4096
-
-
+CREATE = """
+CREATE TABLE attempt (
+    key     TEXT    NOT NULL,            -- SHA-256 of the request
+    attempt INTEGER NOT NULL,            -- counted from 1
+    time    TEXT    NOT NULL,            -- UTC
+    request TEXT    NOT NULL,            -- canonical JSON: model, messages, every parameter
+    reply   TEXT    NOT NULL,            -- the response body as received; why it was refused
+    model   TEXT    NOT NULL,            -- the model that the server names
+    status  TEXT    NOT NULL CHECK (status IN ('parsed', 'unparsed', 'quarantined', 'refused')),
+    sha256  TEXT    NOT NULL,
+    PRIMARY KEY (key, attempt)
+) STRICT;
+CREATE TABLE call (
+    key               TEXT    NOT NULL,
+    time              TEXT    NOT NULL,  -- UTC
+    outcome           TEXT    NOT NULL,  -- an attempt's status, or the reason of a failure
+    model             TEXT    NOT NULL,  -- the model that was requested
+    prompt_tokens     INTEGER NOT NULL,
+    completion_tokens INTEGER NOT NULL,
+    estimated         INTEGER NOT NULL,  -- 1: the server reported no token counts
+    dollars           REAL,              -- null: no price is known
+    seconds           REAL,              -- null: a batch or a failure
+    sha256            TEXT    NOT NULL
+) STRICT;
+CREATE INDEX call_key ON call (key);
+CREATE TABLE owner (
+    id        TEXT PRIMARY KEY,
+    host      TEXT    NOT NULL,          -- machine, boot and PID namespace; '' for a batch
+    pid       INTEGER NOT NULL,
+    started   TEXT    NOT NULL,          -- start time of the process in its machine's clock
+    heartbeat REAL    NOT NULL,          -- seconds since 1970
+    sha256    TEXT    NOT NULL
+) STRICT;
+CREATE TABLE claim (
+    key    TEXT PRIMARY KEY,
+    owner  TEXT NOT NULL,
+    sha256 TEXT NOT NULL
+) STRICT;
+CREATE TABLE batch (
+    name     TEXT PRIMARY KEY,           -- ours; it also owns the batch's claims
+    judge    TEXT NOT NULL,
+    file_id  TEXT,                       -- the server's name of the uploaded file
+    batch_id TEXT,                       -- the server's name of the batch
+    state    TEXT NOT NULL,              -- planned, uploaded, submitted, fetched
+    time     TEXT NOT NULL,
+    sha256   TEXT NOT NULL
+) STRICT;
+CREATE TABLE line (
+    batch   TEXT NOT NULL,
+    key     TEXT NOT NULL,
+    request TEXT NOT NULL,
+    state   TEXT NOT NULL,               -- pending, stored, failed, missing
+    reason  TEXT NOT NULL,               -- why it failed
+    sha256  TEXT NOT NULL,
+    PRIMARY KEY (batch, key)
+) STRICT
+"""
+COLUMNS = {
+    "attempt": ("key", "attempt", "time", "request", "reply", "model", "status"),
+    "call": ("key", "time", "outcome", "model", "prompt_tokens", "completion_tokens")
+    + ("estimated", "dollars", "seconds"),
+    "owner": ("id", "host", "pid", "started", "heartbeat"),
+    "claim": ("key", "owner"),
+    "batch": ("name", "judge", "file_id", "batch_id", "state", "time"),
+    "line": ("batch", "key", "request", "state", "reason"),
+}
+"""Columns of each table, without `sha256`, which comes last."""
+OLD_COLUMNS = {
+    **{"attempt": COLUMNS["attempt"], "call": COLUMNS["call"], "claim": COLUMNS["claim"]},
+    "owner": ("id", "place", "pid", "started", "beat"),
+    "batch": ("name", "judge", "file", "batch", "state", "time"),
+    "line": ("batch", "key", "request", "state", "told"),
+}
+"""The same of versions 2 and 3; version 1 had attempts only."""
+NEW_WORDS = {
+    ("attempt", 6): {"read": "parsed", "unread": "unparsed"},
+    ("call", 2): {"read": "parsed", "unread": "unparsed"},
+    ("batch", 4): {"meant": "planned"},
+    ("line", 3): {"asked": "pending", "kept": "stored"},
+}
+"""By table and column, the words of versions 1 to 3 that version 4 writes differently."""
 MOUNTS = Path("/proc/self/mountinfo")
 NETWORK_TYPES = frozenset(
     {"9p", "afpfs", "afs", "beegfs", "ceph", "cifs", "coda", "cvfs", "fhgfs", "fuse", "gfs2"}
     | {"glusterfs", "gpfs", "lustre", "mmfs", "ncpfs", "nfs", "nfs4", "ocfs2", "panfs", "prl_fs"}
     | {"pvfs2", "smb", "smb2", "smb3", "smbfs", "vboxsf", "virtiofs", "weka", "wekafs"}
 )
-"""File systems that several machines may share; any FUSE counts, what lies under it is unknown."""
+"""File systems that several machines may share; any FUSE counts, as its backend is unknown."""
+
+Row = tuple[Any, ...]
+
+
+def checksum(table: str, columns: Sequence[object]) -> str:
+    """Return the SHA-256 (hex) of a row's columns without `sha256`, in their order."""
+    return hashlib.sha256(canonical_json([table, *columns]).encode()).hexdigest()
+
+
+def with_checksum(table: str, columns: Sequence[object]) -> Row:
+    """Return a row as it is inserted."""
+    return (*columns, checksum(table, columns))
+
+
+def insert_sql(table: str, *, update: bool = False) -> str:
+    """Return the statement that inserts a row, or updates the row of the same primary key."""
+    names = (*COLUMNS[table], "sha256")
+    statement = f"INSERT INTO {table} VALUES ({', '.join('?' * len(names))})"
+    if not update:
+        return statement
+    changes = ", ".join(f"{name} = excluded.{name}" for name in names)
+    return f"{statement} ON CONFLICT DO UPDATE SET {changes}"
+
+
+def prepare(path: Path, connection: sqlite3.Connection) -> None:
+    """Set the journal and bring the tables to this version.
+
+    Raises:
+        StoreError: the file was written by a later version.
+    """
+    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only a new file heeds it
+    journal_mode = "delete" if is_shared(path) else "wal"
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] != journal_mode:
+        connection.execute(f"PRAGMA journal_mode = {journal_mode}")
+    connection.execute("PRAGMA synchronous = FULL")
+    if schema_version(connection) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        _migrate(path, connection)
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def schema_version(connection: sqlite3.Connection) -> int:
+    """Return the version of a file's tables; 0 for a new file."""
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+def _migrate(path: Path, connection: sqlite3.Connection) -> None:
+    version = schema_version(connection)
+    if version not in (0, 1, 2, 3, VERSION):
+        raise StoreError(
+            f"{path} was written by another version of the harness (schema {version}, this one "
+            f"reads {VERSION}): use that version, or name another directory with --workspace"
+        )
+    if version == VERSION:  # another process was faster
+        return
+    old_tables = {0: (), 1: ("attempt",)}.get(version, tuple(OLD_COLUMNS))
+    for table in old_tables:
+        connection.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
+    connection.execute("DROP INDEX IF EXISTS call_key")
+    for statement in CREATE.split(";\n"):
+        connection.execute(statement)
+    for table in old_tables:
+        connection.executemany(insert_sql(table), _migrated_rows(connection, table, version))
+        connection.execute(f"DROP TABLE old_{table}")
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+
+
+def _migrated_rows(connection: sqlite3.Connection, table: str, version: int) -> Iterator[Row]:
+    """Yield a table's rows as version 4 has them; a damaged attempt stays damaged."""
+    columns = ", ".join(OLD_COLUMNS[table])
+    if table != "attempt":
+        for row in connection.execute(f"SELECT {columns} FROM old_{table} ORDER BY rowid"):
+            yield with_checksum(table, renamed_words(table, row))
+        return
+    for *row, sha256 in connection.execute(
+        f"SELECT {columns}, sha256 FROM old_attempt ORDER BY rowid"
+    ):
+        new_row = renamed_words(table, row)
+        is_intact = old_checksum(row, version) == sha256
+        yield with_checksum(table, new_row) if is_intact else (*new_row, sha256)
+
+
+def renamed_words(table: str, columns: Sequence[Any]) -> Row:
+    """Return a row of an older version with the words of this one."""
+    words = [NEW_WORDS.get((table, i), {}) for i in range(len(columns))]
+    return tuple(known.get(value, value) for known, value in zip(words, columns, strict=True))
+
+
+def old_checksum(columns: Sequence[Any], version: int = 3) -> str:
+    """Return the checksum of an attempt in an older version (1 covered key and reply only)."""
+    text = f"{columns[0]}\n{columns[4]}" if version == 1 else canonical_json(list(columns))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def file_system_type(path: Path, mounts: str | None = None) -> str | None:
-    """Return the type of the file system that a path lies on; None where that is not told.
+    """Return the type of the file system that holds a path; None where it is unknown.
 
-    `mounts` is the text of /proc/self/mountinfo (Linux).
+    Args:
+        path: the path.
+        mounts: the text of /proc/self/mountinfo (Linux).
     """
     if mounts is None:
         try:
@@ -57,137 +237,11 @@ def file_system_type(path: Path, mounts: str | None = None) -> str | None:
 
 
 def is_shared(path: Path, mounts: str | None = None) -> bool:
-    """Say whether other machines may write there too."""
+    """Say whether other machines may write there: SQLite's write-ahead log cannot be used."""
     name = (file_system_type(path, mounts) or "").partition(".")[0]
     return name in NETWORK_TYPES
 
 
 def _unescape(field: str) -> str:
-    """Return a mount point as it is, without the octal escapes of mountinfo."""
+    """Decode the octal escapes of mountinfo."""
     return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)
-
-
-pass
-from harness.core.seeds import canonical_json
-
-VERSION = 3
-CREATE_ATTEMPT = """
-CREATE TABLE attempt (
-    key     TEXT    NOT NULL,  -- sha256 of the request
-    attempt INTEGER NOT NULL,  -- from 1
-    time    TEXT    NOT NULL,  -- UTC
-    request TEXT    NOT NULL,  -- canonical JSON: model, messages, every parameter
-    reply   TEXT    NOT NULL,  -- the response's body as it came; why it was refused
-    sha256  TEXT    NOT NULL,  -- of all the other columns
-    model   TEXT    NOT NULL,  -- what the server says it served
-    status  TEXT    NOT NULL CHECK (status IN ('read', 'unread', 'quarantined', 'refused')),
-    PRIMARY KEY (key, attempt)
-) STRICT
-"""
-CREATE_OTHERS = """
-CREATE TABLE IF NOT EXISTS call (
-    key               TEXT    NOT NULL,
-    time              TEXT    NOT NULL,  -- UTC
-    outcome           TEXT    NOT NULL,  -- an attempt's status, or what went wrong
-    model             TEXT    NOT NULL,  -- what was asked for
-    prompt_tokens     INTEGER NOT NULL,
-    completion_tokens INTEGER NOT NULL,
-    estimated         INTEGER NOT NULL,  -- 1: the server did not tell the tokens
-    dollars           REAL,              -- null: no price is known
-    seconds           REAL               -- null: it was a batch, or it failed
-) STRICT;
-CREATE INDEX IF NOT EXISTS call_key ON call (key);
-CREATE TABLE IF NOT EXISTS owner (
-    id      TEXT PRIMARY KEY,
-    place   TEXT NOT NULL,               -- machine, boot and process namespace; '' for a batch
-    pid     INTEGER NOT NULL,
-    started TEXT NOT NULL,               -- when the process began, as its machine counts
-    beat    REAL NOT NULL                -- seconds since 1970: its last sign of life
-) STRICT;
-CREATE TABLE IF NOT EXISTS claim (
-    key   TEXT PRIMARY KEY,
-    owner TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS batch (
-    name    TEXT PRIMARY KEY,            -- ours: also the owner of its claims
-    judge   TEXT NOT NULL,
-    file    TEXT,                        -- the judge's name of the uploaded file
-    batch   TEXT,                        -- the judge's name of the batch
-    state   TEXT NOT NULL,
-    time    TEXT NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS line (
-    batch   TEXT NOT NULL,
-    key     TEXT NOT NULL,
-    request TEXT NOT NULL,
-    state   TEXT NOT NULL,               -- asked, kept, failed, missing
-    told    TEXT NOT NULL DEFAULT '',
-    PRIMARY KEY (batch, key)
-) STRICT
-"""
-
-
-def checksum(columns: Sequence[object]) -> str:
-    """Return the sha256 of an attempt's columns but for `sha256` itself, in their order."""
-    return hashlib.sha256(canonical_json(list(columns)).encode()).hexdigest()
-
-
-def prepare(path: Path, connection: sqlite3.Connection) -> None:
-    """Set the journal and bring the tables to this version.
-
-    Raises:
-        StoreError: the file was written by a later version.
-    """
-    connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only a new file heeds it
-    journal_mode = "delete" if is_shared(path) else "wal"
-    if connection.execute("PRAGMA journal_mode").fetchone()[0] != journal_mode:
-        connection.execute(f"PRAGMA journal_mode = {journal_mode}")
-    connection.execute("PRAGMA synchronous = FULL")
-    if _version(connection) == VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        _migrate(path, connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
-    return version
-
-
-def _migrate(path: Path, connection: sqlite3.Connection) -> None:
-    version = _version(connection)
-    if version not in (0, 1, 2, VERSION):
-        raise StoreError(
-            f"{path} was written by another version of the harness (layout {version}, this one "
-            f"reads {VERSION}): use that version, or name another place with --workspace"
-        )
-    if version == VERSION:  # another process was faster
-        return
-    if version:
-        connection.execute("ALTER TABLE attempt RENAME TO attempt_before")
-    connection.execute(CREATE_ATTEMPT)
-    for statement in CREATE_OTHERS.split(";\n"):
-        connection.execute(statement)
-    if version:
-        connection.create_function("resealed", -1, _migrated_checksum, deterministic=True)
-        columns = "key, attempt, time, request, reply, model, status, sha256"
-        sha256 = f"resealed({columns})" if version == 1 else "sha256"
-        connection.execute(
-            f"INSERT INTO attempt SELECT key, attempt, time, request, reply, {sha256}, model, "
-            "status FROM attempt_before ORDER BY rowid"
-        )
-        connection.execute("DROP TABLE attempt_before")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-
-
-def _migrated_checksum(*columns: object) -> str:
-    """Return the checksum of a row of version 1, or the one it had where that does not hold."""
-    *rest, sha256 = columns
-    content = f"{rest[0]}\n{rest[4]}"
-    is_intact = hashlib.sha256(content.encode()).hexdigest() == sha256
-    return checksum(rest) if is_intact else str(sha256)

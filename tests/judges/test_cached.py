@@ -93,7 +93,7 @@ def test_an_unread_reply_is_kept_and_asked_again(tmp_path):
     assert found == [("a", 0.75, "j-served"), ("b", 0.25, "j-served")]
     with open_store(tmp_path / "v.sqlite") as verdicts:
         rows = verdicts.connection.execute("SELECT attempt, status FROM attempt ORDER BY rowid")
-        assert rows.fetchall() == [(1, "unread"), (1, "read"), (2, "read")]
+        assert rows.fetchall() == [(1, "unparsed"), (1, "parsed"), (2, "parsed")]
 
 
 def test_a_request_that_stays_unread_is_never_asked_a_third_time(tmp_path):

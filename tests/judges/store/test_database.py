@@ -40,7 +40,7 @@ def test_attempts_are_added_and_never_overwritten(tmp_path):
     with open_store(path) as verdicts:
         assert verdicts.replies([key_of(BODY)])[key_of(BODY)] == ["one", "two"]
         rows = verdicts.connection.execute("SELECT attempt, status, model FROM attempt").fetchall()
-    assert rows == [(1, "unread", "j"), (2, "read", "j")]
+    assert rows == [(1, "unparsed", "j"), (2, "parsed", "j")]
 
 
 def test_the_journal_and_the_flushing_are_the_safe_ones(tmp_path):
@@ -95,7 +95,7 @@ def test_another_layout_is_refused(tmp_path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(StoreError, match="layout 99"), open_store(path):
+    with pytest.raises(StoreError, match="schema 99"), open_store(path):
         pass
 
 

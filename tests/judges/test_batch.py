@@ -225,7 +225,7 @@ PROGRAM = """
 import sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[3])
-import test_batched
+import test_batch
 from types import SimpleNamespace
 from harness.errors import BatchPendingError, JudgeError, JudgeIdentityError, JudgeRefusedError
 from harness.judges import batch, batch_api
@@ -233,8 +233,8 @@ batch.FIRST_POLL_SECONDS = batch_api.FIRST_PAUSE = 0.01
 api = SimpleNamespace(url=sys.argv[1])
 print("go", flush=True)
 sys.stdin.readline()
-test_batched.judge(api, Path(sys.argv[2]), resume=True).judge(
-    test_batched.requests(), test_batched.READER, lambda _: None)
+test_batch.judge(api, Path(sys.argv[2]), resume=True).judge(
+    test_batch.requests(), test_batch.READER, lambda _: None)
 """
 STEPS = ("list files", "make files", "list batches", "make batches", "get batches", "get files")
 
