@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from harness.core.async_bridge import run_coroutine
 from harness.core.config import Component
+from harness.core.http import Backoff, is_loopback, is_retryable, retry_after
 from harness.core.secrets import Secret, redact_logs
 from harness.core.seeds import derive
 from harness.errors import EngineError, first_line
@@ -26,9 +26,7 @@ from harness.types import Completion, FinishReason, Policy, Request
 if TYPE_CHECKING:
     from openai import APIError, AsyncOpenAI
 
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
-TRANSIENT_STATUSES = (408, 409, 429)
-MAX_RETRY_DELAY = 60.0
+BACKOFF = Backoff(first=1.0, longest=60.0)
 
 
 class OpenAIEngine(Component):
@@ -61,7 +59,7 @@ class OpenAIEngine(Component):
         Raises:
             EngineError: there is no key, or the server cannot be reached or refuses for good.
         """
-        return asyncio.run(self._generate(policy, requests, sampling, advance))
+        return run_coroutine(self._generate(policy, requests, sampling, advance))
 
     async def _generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
@@ -106,8 +104,8 @@ class OpenAIEngine(Component):
         }
 
     async def _request(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
-        """Return a reply with a choice, after as many attempts as it takes."""
-        from openai import APIError
+        """Return a reply with a choice; failures that may pass are retried."""
+        from openai import APIError, APIStatusError
 
         for attempt in range(1, self.attempts + 1):
             try:
@@ -115,7 +113,8 @@ class OpenAIEngine(Component):
             except APIError as error:
                 if attempt == self.attempts or not is_transient(error):
                     raise self._engine_error(error, attempt) from error
-                await asyncio.sleep(retry_delay(error, attempt))
+                headers = error.response.headers if isinstance(error, APIStatusError) else {}
+                await asyncio.sleep(BACKOFF.pause(attempt, retry_after(headers)))
             else:
                 if not getattr(reply, "choices", None):
                     raise EngineError(
@@ -141,7 +140,7 @@ class OpenAIEngine(Component):
 
     def _key(self) -> str:
         key = os.environ.get(self.api_key_env, "")
-        if not key and urlsplit(self.base_url).hostname not in LOOPBACK:
+        if not key and not is_loopback(self.base_url):
             raise EngineError(
                 f"no key for {self.base_url}: set it with `export {self.api_key_env}=...`, "
                 "or name another variable with --set engine.api_key_env=NAME"
@@ -163,21 +162,9 @@ class OpenAIEngine(Component):
 
 
 def is_transient(error: APIError) -> bool:
-    """Say whether a failure may be another one's, a moment from now."""
+    """Say whether a failure may pass."""
     from openai import APIConnectionError, APIStatusError
 
-    if error.code == "insufficient_quota":
-        return False
     if isinstance(error, APIStatusError):
-        return error.status_code in TRANSIENT_STATUSES or error.status_code >= 500
+        return is_retryable(error.status_code, error.code, error.type)
     return isinstance(error, APIConnectionError)
-
-
-def retry_delay(error: APIError, attempt: int) -> float:
-    """Return how many seconds to wait: what the server asks for, else 1, 2, 4, ... with jitter."""
-    headers = getattr(getattr(error, "response", None), "headers", {})
-    try:
-        delay = float(headers.get("retry-after", ""))
-    except ValueError:
-        delay = 2.0 ** (attempt - 1) * random.uniform(0.5, 1.0)
-    return min(max(delay, 0.0), MAX_RETRY_DELAY)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.core.http import error_text, is_retryable
 from harness.core.terminal import one_line
 from harness.errors import BatchPendingError, ConfigError, JudgeError, JudgeRefusedError
 from harness.judges import chat_format, model_check
@@ -24,7 +25,6 @@ from harness.judges.client import OpenAIClient
 from harness.judges.costs import CostTracker
 from harness.judges.panel import JudgePanel, PanelJudge
 from harness.judges.refusals import Refusal, classify_refusal, refuses_everything
-from harness.judges.retry import RETRYABLE_STATUSES, error_text
 from harness.judges.store import batches
 from harness.judges.store.batches import BatchEntry, JudgeBatch
 from harness.judges.store.database import Attempt, VerdictStore, key_of, open_store
@@ -356,8 +356,7 @@ def _response_body(row: Mapping[str, Any]) -> str:
         status, codes, one_line(error_text(details.get("message"), *codes) or reason)
     ):
         raise refused
-    is_permanent = status < 500 and status not in RETRYABLE_STATUSES
-    raise ValueError(f"{'refused' if is_permanent else 'failed'} ({status}: {reason})")
+    raise ValueError(f"{'failed' if is_retryable(status) else 'refused'} ({status}: {reason})")
 
 
 def _check_submissions(judge: OpenAIClient, failures: Mapping[str, tuple[int, str]]) -> None:

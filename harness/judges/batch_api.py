@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from harness.core.http import Backoff, is_loopback, is_retryable, retry_after
 from harness.core.secrets import redact_logs
 from harness.core.terminal import one_line
 from harness.errors import JudgeError, JudgeRefusedError
-from harness.judges.client import CONNECT_SECONDS, OpenAIClient, is_loopback
-from harness.judges.retry import REMEDIES, RETRYABLE_STATUSES
+from harness.judges.client import CONNECT_SECONDS, OpenAIClient
+from harness.judges.retry import REMEDIES
 
 if TYPE_CHECKING:
     from openai import OpenAI
@@ -146,19 +147,18 @@ class BatchAPI:
 
         message = ""
         with self._connect() as client:
-            for attempt in range(ATTEMPTS):
+            for attempt in range(1, ATTEMPTS + 1):
+                requested = None
                 try:
                     return call(client)
                 except openai.APIStatusError as error:
                     message = self._message(error)
-                    is_retryable = (
-                        error.status_code in RETRYABLE_STATUSES or error.status_code >= 500
-                    )
-                    if not is_retryable or "insufficient_quota" in (error.code, error.type):
+                    requested = retry_after(error.response.headers)
+                    if not is_retryable(error.status_code, error.code, error.type):
                         raise self._refusal_error(error.status_code, message) from None
                 except (openai.APIError, ValueError) as error:
                     message = self._message(error)
-                time.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**attempt))
+                time.sleep(Backoff(FIRST_PAUSE, LONGEST_PAUSE).pause(attempt, requested))
         raise JudgeError(
             f"{self.judge.display_name} gives no answer about its batches ({message}): try again later; what "
             "was submitted is known, and is not submitted again"

@@ -17,9 +17,10 @@ from pydantic import Field
 
 from harness import types
 from harness.core.config import Component
+from harness.core.http import is_loopback
 from harness.errors import ConfigError, JudgeError
 from harness.judges import chat_format, costs, model_check
-from harness.judges.client import OpenAIClient, is_loopback
+from harness.judges.client import OpenAIClient
 from harness.judges.costs import Budget, CostTracker, estimate_cost
 from harness.judges.session import JudgingSession
 from harness.judges.store.database import key_of, open_store

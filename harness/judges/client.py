@@ -7,17 +7,16 @@ any server that speaks the same protocol.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from harness import types
+from harness.core.async_bridge import run_coroutine
 from harness.core.config import Component
+from harness.core.http import has_secrets, is_loopback
 from harness.core.secrets import Secret, redact_logs
 from harness.errors import ConfigError, JudgeError
 from harness.judges import chat_format
@@ -116,7 +115,7 @@ class OpenAIClient(Component):
             JudgeError: it cannot be reached, or gives no answer; what it said is kept.
         """
         try:
-            asyncio.run(self._ask(queue))
+            run_coroutine(self._ask(queue))
         except ExceptionGroup as group:
             raise _first_error(group) from None
 
@@ -250,19 +249,6 @@ def _retrieve_exception(task: asyncio.Task[None]) -> None:
     """Take note of how a task ended, though all who waited for it may be gone."""
     if not task.cancelled():
         task.exception()
-
-
-def has_secrets(url: str) -> bool:
-    """Say whether an address holds more than a place: a name, a password, a query."""
-    return bool(set("@?#") & set(url))
-
-
-def is_loopback(url: str) -> bool:
-    """Say whether an address is on this machine: no key is needed and no proxy asked."""
-    host = urlsplit(url).hostname or ""
-    with suppress(ValueError):
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    return False
 
 
 def _first_error(group: ExceptionGroup[Exception]) -> Exception:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.core.async_bridge import run_coroutine
+from harness.core.http import is_connect_failure
 from harness.core.terminal import one_line
 from harness.errors import JudgeError
 from harness.judges import chat_format, model_check
 from harness.judges.client import OpenAIClient
-from harness.judges.retry import is_connect_failure
 from harness.types import JudgeRequest, Message
 
 QUESTION = (Message("user", "Answer with the letter A and nothing else."),)
@@ -61,7 +61,7 @@ def examine(judge: Any) -> list[ServerFinding]:
             "served somewhere (for a panel its members, one by one)"
         )
     examination = _Examination(judge)
-    asyncio.run(_examine_server(examination))
+    run_coroutine(_examine_server(examination))
     return examination.findings
 
 

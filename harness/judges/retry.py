@@ -16,11 +16,16 @@ import random
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from harness.core.http import (
+    Backoff,
+    error_text,
+    is_connect_failure,
+    is_retryable,
+    retry_after,
+)
 from harness.core.secrets import Secret
 from harness.core.terminal import one_line
 from harness.errors import JudgeError, JudgeRefusedError
@@ -33,9 +38,7 @@ if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
 
 
-RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
-"""Statuses below 500 that pass."""
-FIRST_PAUSE, LONGEST_PAUSE, LONGEST_RETRY_AFTER = 0.25, 20.0, 120.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 20.0
 UNREACHABLE_TRIES = 3
 WATCH_SECONDS = 0.25
 TOO_MANY_REQUESTS = 429
@@ -118,7 +121,8 @@ class RetryingCaller:
                     on_failure(index, str(error))
                 self._record(error)
                 self._check(error, attempt)
-                await asyncio.sleep(self._pause(error, attempt))
+                backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+                await asyncio.sleep(backoff.pause(attempt, error.pause, self.jitter))
 
     def check_refusals(self, in_flight: int) -> None:
         """Stop where nothing is under way but refusals of which nothing will tell what they are.
@@ -191,8 +195,7 @@ class RetryingCaller:
         status, message = error.status_code, self._message(error)
         if refusal := refusals.classify_refusal(status, (error.code, error.type), message):
             return refusal
-        out_of_credit = "insufficient_quota" in (error.code, error.type)
-        if (status in RETRYABLE_STATUSES or status >= 500) and not out_of_credit:
+        if is_retryable(status, error.code, error.type):
             pause = retry_after(error.response.headers)
             return TransientError(
                 f"{status}: {message}", pause, rate_limited=status == TOO_MANY_REQUESTS
@@ -237,59 +240,12 @@ class RetryingCaller:
             )
         self.breaker.check()
 
-    def _pause(self, error: TransientError, attempt: int) -> float:
-        """Return for how many seconds to wait before the next try.
-
-        What the server names is honoured; from the second try on the pause doubles all the same,
-        so that a rate limit that lasts is not mistaken for a judge that always fails.
-        """
-        backoff = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (attempt - 1)) * self.jitter.uniform(
-            0.5, 1
-        )
-        if error.pause is None:
-            return backoff
-        requested = min(error.pause, LONGEST_RETRY_AFTER) * self.jitter.uniform(1.0, 1.1)
-        return max(requested, backoff if attempt > 1 else 0.0)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a server asks to wait for, given as a number or as a date."""
-    if milliseconds := headers.get("retry-after-ms"):
-        with suppress(ValueError):
-            return max(0.0, float(milliseconds) / 1000)
-    header = headers.get("retry-after")
-    if not header:
-        return None
-    try:
-        return max(0.0, float(header))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return None
-
 
 def _root_cause(error: BaseException) -> str:
     """Return what lies at the bottom of a connection that failed."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__
-
-
-def is_connect_failure(error: BaseException) -> bool:
-    """Say whether there was no connection at all."""
-    names = set()
-    cause: BaseException | None = error
-    while cause is not None:
-        names.add(type(cause).__name__)
-        cause = cause.__cause__
-    return bool(names & {"ConnectError", "ConnectTimeout"})
-
-
-def error_text(message: Any, *codes: Any) -> str:
-    """Return what an error says: its codes, then its message, each once."""
-    return ": ".join(dict.fromkeys(str(part) for part in (*codes, message) if part))
 
 
 EXCUSED_PAUSE = 5.0

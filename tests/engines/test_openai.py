@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -31,6 +32,13 @@ def test_every_sample_is_a_request_with_its_own_seed(servers: Callable[..., Any]
     assert {body["seed"] for body in server.bodies} == {derive(7, i) for i in range(3)}
     assert all(body["model"] == "named" and body["top_k"] == 5 for body in server.bodies)
     assert all("n" not in body for body in server.bodies)
+
+
+def test_it_works_inside_a_running_event_loop(servers: Callable[..., Any], ask: Ask) -> None:
+    async def main(url: str) -> list[Completion]:
+        return generate(url, [ask("w1", 2)])
+
+    assert len(asyncio.run(main(servers(ANSWER).url))) == 2
 
 
 def test_a_failure_that_passes_is_tried_again(servers: Callable[..., Any], ask: Ask) -> None:

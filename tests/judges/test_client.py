@@ -1,5 +1,6 @@
 """The client against a server that misbehaves in every way that can be put into a few lines."""
 
+import asyncio
 import itertools
 import json
 import socket
@@ -11,11 +12,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from harness.core import http
 from harness.core.config import identity
 from harness.errors import JudgeError, JudgeRefusedError
 from harness.judges import retry
+from harness.judges.cached import CachedJudge
 from harness.judges.client import OpenAIClient
 from harness.judges.session import ListQueue
+from harness.types import JudgeRequest, Message, ParsedVerdict
 
 GOOD = {"model": "served", "choices": [{"message": {"content": "A"}, "finish_reason": "stop"}]}
 KEY = "sk-canary-3141592653"
@@ -37,6 +41,11 @@ class Misbehaving(BaseHTTPRequestHandler):
             server.times.append(time.monotonic())
             server.keys.add(self.headers["authorization"])
             step = server.script.pop(0) if server.script else (200, GOOD)
+            server.in_flight += 1
+            server.most_in_flight = max(server.most_in_flight, server.in_flight)
+        time.sleep(server.latency)
+        with server.lock:
+            server.in_flight -= 1
         if step == "hang":
             server.released.wait(20)
         if step in ("hang", "reset"):
@@ -62,11 +71,12 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def server(*script):
+def server(*script, latency=0.0):
     served = Server(("127.0.0.1", 0), Misbehaving)
     served.daemon_threads = True
     served.script, served.lock, served.times = list(script), threading.Lock(), []
     served.keys, served.released = set(), threading.Event()
+    served.latency, served.in_flight, served.most_in_flight = latency, 0, 0
     thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -134,10 +144,10 @@ def test_a_hanging_server_is_left_after_the_timeout():
 
 
 def test_retry_after_may_be_a_number_or_a_date():
-    assert retry.retry_after({"retry-after": "0.4"}) == 0.4
+    assert http.retry_after({"retry-after": "0.4"}) == 0.4
     in_a_minute = formatdate(time.time() + 60, usegmt=True)
-    assert retry.retry_after({"retry-after": in_a_minute}) == pytest.approx(60, abs=5)
-    assert retry.retry_after({"retry-after": formatdate(0, usegmt=True)}) == 0
+    assert http.retry_after({"retry-after": in_a_minute}) == pytest.approx(60, abs=5)
+    assert http.retry_after({"retry-after": formatdate(0, usegmt=True)}) == 0
 
 
 def test_retry_after_is_honoured():
@@ -160,7 +170,7 @@ def test_a_rate_limit_that_lasts_is_waited_for_longer_and_longer(monkeypatch):
 
 @pytest.mark.parametrize("told", ["", "soon", "Wed, 99 Foo"])
 def test_a_retry_after_that_says_nothing_is_ignored(told):
-    assert retry.retry_after({"retry-after": told}) is None
+    assert http.retry_after({"retry-after": told}) is None
 
 
 @pytest.mark.parametrize(
@@ -210,9 +220,40 @@ def test_a_judge_that_is_not_there_is_told_within_seconds():
     assert time.monotonic() - begun < 5
 
 
-def test_as_many_requests_are_in_flight_as_allowed():
+@pytest.mark.parametrize("limit", [1, 2, 8])
+def test_as_many_requests_are_in_flight_as_allowed(limit):
+    with server(latency=0.02) as served:
+        assert len(ask(judge(served, concurrency=limit), count=80)) == 80
+    assert served.most_in_flight == limit
+
+
+def test_a_judge_is_asked_inside_a_running_event_loop():
+    async def main(served):
+        return ask(judge(served, concurrency=2), count=5)
+
+    with server((429, error("rate_limit_exceeded"))) as served:
+        replies = asyncio.run(main(served))
+    assert [json.loads(replies[i]) for i in range(5)] == [GOOD] * 5
+
+
+def test_verdicts_are_cached_inside_a_running_event_loop(tmp_path):
+    class Parser:
+        def parse(self, replies):
+            return ParsedVerdict(float(replies[-1].content == "A"))
+
+        def follow_up(self, request, replies):
+            return None
+
+    async def main(served):
+        client = judge(served, served_as=("served",))
+        requests = [JudgeRequest(str(i), (Message("user", f"{i}"),), {}) for i in range(4)]
+        return CachedJudge(client, tmp_path / "v.sqlite").judge(requests, Parser(), lambda _: None)
+
     with server() as served:
-        assert len(ask(judge(served, concurrency=8), count=40)) == 40
+        verdicts = asyncio.run(main(served))
+        assert asyncio.run(main(served)) == verdicts
+        assert len(served.times) == 4
+    assert [verdict.parsed.value for verdict in verdicts] == [1.0] * 4
 
 
 def test_a_server_elsewhere_needs_a_key(monkeypatch):

@@ -1,5 +1,6 @@
 """The doctor, against servers that can do different things."""
 
+import asyncio
 import json
 import threading
 from contextlib import contextmanager
@@ -106,6 +107,14 @@ def test_a_server_that_is_not_there_is_told():
         "bad",
         True,
     )
+
+
+def test_the_doctor_works_inside_a_running_event_loop():
+    async def main(url):
+        return look(url)
+
+    with server() as url:
+        assert asyncio.run(main(url))["serves"].detail == "j"
 
 
 def test_a_model_that_is_not_listed_is_noted():

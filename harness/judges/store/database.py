@@ -311,7 +311,12 @@ def open_store(path: Path) -> Iterator[VerdictStore]:
         path.parent.mkdir(parents=True, exist_ok=True)
     with shared_lock(path), store_errors(path):
         timeout = min(WAIT_SECONDS, BUSY_SECONDS)
-        connection = sqlite3.connect(path, timeout=timeout, isolation_level=None)
+        connection = sqlite3.connect(
+            path,
+            timeout=timeout,
+            isolation_level=None,
+            check_same_thread=False,  # inside an event loop another thread asks, and this one waits
+        )
         try:
             retry_while_busy(lambda: prepare(path, connection))
             yield VerdictStore(path, connection)

@@ -90,7 +90,9 @@ def verify(path: Path) -> StoreHealth:
     try:
         with closing(_read_only(path)) as connection:
             if (version := schema.schema_version(connection)) != VERSION:
-                message = f"its schema is {version}, not {VERSION}: any use of it brings it up to date"
+                message = (
+                    f"its schema is {version}, not {VERSION}: any use of it brings it up to date"
+                )
                 return StoreHealth(0, (*faults, message))
             for table in COLUMNS:
                 for row in connection.execute(f"SELECT * FROM {table} ORDER BY rowid"):
@@ -182,7 +184,9 @@ def _parse_line(source: Path, number: int, line: dict[str, Any]) -> Row:
     if schema.old_checksum(row[:-1]) == row[-1]:
         row = schema.with_checksum("attempt", schema.renamed_words("attempt", row[:-1]))
     if (fault := row_fault("attempt", row)) is not None:
-        raise InputError(f"{source}: line {number} is no intact verdict ({fault}); nothing is added")
+        raise InputError(
+            f"{source}: line {number} is no intact verdict ({fault}); nothing is added"
+        )
     return row[:-1]
 
 
@@ -311,4 +315,6 @@ def _rename_store(path: Path, target: Path) -> None:
 
 def _require_store(path: Path) -> None:
     if not path.is_file():
-        raise StoreError(f"there is no verdict store at {path}: name the directory with --workspace")
+        raise StoreError(
+            f"there is no verdict store at {path}: name the directory with --workspace"
+        )

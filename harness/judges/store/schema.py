@@ -83,8 +83,10 @@ CREATE TABLE line (
 """
 COLUMNS = {
     "attempt": ("key", "attempt", "time", "request", "reply", "model", "status"),
-    "call": ("key", "time", "outcome", "model", "prompt_tokens", "completion_tokens")
-    + ("estimated", "dollars", "seconds"),
+    "call": (
+        *("key", "time", "outcome", "model"),
+        *("prompt_tokens", "completion_tokens", "estimated", "dollars", "seconds"),
+    ),
     "owner": ("id", "host", "pid", "started", "heartbeat"),
     "claim": ("key", "owner"),
     "batch": ("name", "judge", "file_id", "batch_id", "state", "time"),
@@ -92,7 +94,9 @@ COLUMNS = {
 }
 """Columns of each table, without `sha256`, which comes last."""
 OLD_COLUMNS = {
-    **{"attempt": COLUMNS["attempt"], "call": COLUMNS["call"], "claim": COLUMNS["claim"]},
+    "attempt": COLUMNS["attempt"],
+    "call": COLUMNS["call"],
+    "claim": COLUMNS["claim"],
     "owner": ("id", "place", "pid", "started", "beat"),
     "batch": ("name", "judge", "file", "batch", "state", "time"),
     "line": ("batch", "key", "request", "state", "told"),

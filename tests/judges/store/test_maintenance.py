@@ -306,7 +306,15 @@ def test_a_store_of_version_2_is_brought_up_to_date(tmp_path):
 
 def test_an_export_of_version_3_is_imported(tmp_path):
     source = tmp_path / "old.jsonl"
-    columns = [key_of(body(0)), 1, "2026-11-01T00:00:00Z", json.dumps(body(0)), reply(0), "j", "read"]
+    columns = [
+        key_of(body(0)),
+        1,
+        "2026-11-01T00:00:00Z",
+        json.dumps(body(0)),
+        reply(0),
+        "j",
+        "read",
+    ]
     text = json.dumps(columns, sort_keys=True, separators=(",", ":"))
     names = ("key", "attempt", "time", "request", "reply", "model", "status")
     line = dict(zip(names, columns, strict=True))

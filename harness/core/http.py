@@ -1,0 +1,101 @@
+"""What all clients of HTTP servers share: which failures are retried and when, addresses, messages.
+
+`RetryingCaller` and `BatchAPI` (judges) and `OpenAIEngine` (engines) use it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that may pass."""
+OUT_OF_CREDIT = "insufficient_quota"
+"""The code of a 429 that does not pass."""
+LONGEST_RETRY_AFTER = 120.0
+"""Seconds: a longer pause that a server asks for is cut to this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Pauses between attempts, which double up to a maximum."""
+
+    first: float
+    """Seconds before the second attempt."""
+    longest: float
+    """Seconds."""
+
+    def pause(
+        self, attempt: int, requested: float | None = None, jitter: random.Random | None = None
+    ) -> float:
+        """Return the seconds to wait after the failure of an attempt, counted from 1.
+
+        The pause that a server asks for is kept. From the second failure on it is also no shorter
+        than the doubled one, so that a lasting rate limit does not use up the attempts.
+
+        Args:
+            attempt: the attempt that failed.
+            requested: the seconds that the server asks for; None if it does not.
+            jitter: a source of random numbers.
+        """
+        uniform = (jitter or random).uniform
+        doubled = min(self.longest, self.first * 2.0 ** (attempt - 1)) * uniform(0.5, 1)
+        if requested is None:
+            return doubled
+        pause = min(requested, LONGEST_RETRY_AFTER) * uniform(1.0, 1.1)
+        return max(pause, doubled if attempt > 1 else 0.0)
+
+
+def is_retryable(status: int, *codes: object) -> bool:
+    """Say whether a failure may pass: by its status and the error's codes."""
+    return (status in RETRYABLE_STATUSES or status >= 500) and OUT_OF_CREDIT not in codes
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a server asks to wait; the header is a number or a date."""
+    if milliseconds := headers.get("retry-after-ms"):
+        with suppress(ValueError):
+            return max(0.0, float(milliseconds) / 1000)
+    header = headers.get("retry-after")
+    if not header:
+        return None
+    with suppress(ValueError):
+        return max(0.0, float(header))
+    with suppress(ValueError):
+        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+    return None
+
+
+def is_loopback(url: str) -> bool:
+    """Say whether an address is on this machine: it needs no key and no proxy."""
+    host = urlsplit(url).hostname or ""
+    with suppress(ValueError):
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def has_secrets(url: str) -> bool:
+    """Say whether an address may hold a user name, a password or a query."""
+    return bool(set("@?#") & set(url))
+
+
+def is_connect_failure(error: BaseException) -> bool:
+    """Say whether no connection was made at all."""
+    names = set()
+    cause: BaseException | None = error
+    while cause is not None:
+        names.add(type(cause).__name__)
+        cause = cause.__cause__
+    return bool(names & {"ConnectError", "ConnectTimeout"})
+
+
+def error_text(message: Any, *codes: Any) -> str:
+    """Return the text of an error: its codes, then its message, each once."""
+    return ": ".join(dict.fromkeys(str(part) for part in (*codes, message) if part))
