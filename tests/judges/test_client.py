@@ -43,7 +43,9 @@ class Misbehaving(BaseHTTPRequestHandler):
             step = server.script.pop(0) if server.script else (200, GOOD)
             server.in_flight += 1
             server.most_in_flight = max(server.most_in_flight, server.in_flight)
-        time.sleep(server.latency)
+        deadline = time.monotonic() + 0.5
+        while server.in_flight < server.awaited and time.monotonic() < deadline:
+            time.sleep(0.002)
         with server.lock:
             server.in_flight -= 1
         if step == "hang":
@@ -71,12 +73,13 @@ class Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def server(*script, latency=0.0):
+def server(*script, awaited=0):
+    """Serve; an answer is held back for up to half a second until `awaited` are in flight."""
     served = Server(("127.0.0.1", 0), Misbehaving)
     served.daemon_threads = True
     served.script, served.lock, served.times = list(script), threading.Lock(), []
     served.keys, served.released = set(), threading.Event()
-    served.latency, served.in_flight, served.most_in_flight = latency, 0, 0
+    served.awaited, served.in_flight, served.most_in_flight = awaited, 0, 0
     thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -222,8 +225,8 @@ def test_a_judge_that_is_not_there_is_told_within_seconds():
 
 @pytest.mark.parametrize("limit", [1, 2, 8])
 def test_as_many_requests_are_in_flight_as_allowed(limit):
-    with server(latency=0.02) as served:
-        assert len(ask(judge(served, concurrency=limit), count=80)) == 80
+    with server(awaited=limit + 1) as served:
+        assert len(ask(judge(served, concurrency=limit), count=4 * limit)) == 4 * limit
     assert served.most_in_flight == limit
 
 

@@ -285,7 +285,7 @@ def test_a_store_of_version_3_is_migrated_and_no_row_is_lost(tmp_path):
         keys = [key_of(body(i)) for i in range(4)]
         assert store.replies(keys) == {keys[i]: [reply(i)] for i in range(2)}
         assert store.refusals(keys) == {keys[3]: reply(3)}
-        assert list(store.calls(keys))[0] == ("parsed", 100, 1, 0, 0.25, None)
+        assert next(store.calls(keys)) == ("parsed", 100, 1, 0, 0.25, None)
         assert batches.unfetched_batches(store, "j") == [JudgeBatch("batch-1", "file-1", None)]
         lines = list(store.rows("line", "batch", ["batch-1"]))
         assert [line[3:] for line in lines] == [("stored", ""), ("pending", ""), ("failed", "why")]
