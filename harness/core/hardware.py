@@ -137,3 +137,8 @@ class ModelShape(Component):
         return (
             embedding * (1 if self.tied else 2) + self.layers * self.layer_parameters + self.hidden
         )
+
+
+def group_backend(gpus: bool) -> str:
+    """Return torch's backend for a process group; optimiser shards may be in CPU memory."""
+    return "cpu:gloo,cuda:nccl" if gpus else "gloo"

@@ -66,6 +66,10 @@ class ShardedJob:
             shard for shard in range(len(self.sizes)) if self.shard_path(shard).name not in finished
         ]
 
+    def finished_size(self) -> int:
+        """Return the progress that the finished shards have reported in all."""
+        return sum(self.sizes) - sum(self.sizes[shard] for shard in self.missing())
+
     def seconds(self) -> float:
         """Return the seconds spent on all shards, loading excluded."""
         return float(sum(timing["seconds"] for timing in self._timings()))

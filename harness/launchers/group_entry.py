@@ -11,13 +11,12 @@ import sys
 from pathlib import Path
 
 from harness.core import jobs
+from harness.core.hardware import group_backend
 from harness.core.processes import die_with_parent
 from harness.errors import HarnessError
 from harness.launchers import error_files
 
 GROUP_JOB_FILE = "group.json"
-BACKENDS = "cpu:gloo,cuda:nccl"
-"""torch's backends for processes with GPUs: optimiser shards may be offloaded to CPU memory."""
 
 
 def main(directory: Path) -> int:
@@ -28,7 +27,7 @@ def main(directory: Path) -> int:
     die_with_parent()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group(BACKENDS if torch.cuda.is_available() else "gloo")
+    dist.init_process_group(group_backend(torch.cuda.is_available()))
     try:
         run, payload = jobs.read_call(directory / GROUP_JOB_FILE)
         run(payload)

@@ -104,9 +104,8 @@ class LocalLauncher(Component):
 
 def run_in_process(job: ShardedJob, advance: Advance) -> None:
     """Run every missing shard in this process."""
-    missing = job.missing()
-    advance(sum(job.sizes) - sum(job.sizes[shard] for shard in missing))
-    if missing:
+    advance(job.finished_size())
+    if missing := job.missing():
         with job.open(job.payload) as run:
             for shard in missing:
                 jobs.run_shard(job, run, shard, advance)

@@ -14,10 +14,11 @@ from pydantic import Field
 
 from harness.core import jobs
 from harness.core.config import Component
+from harness.core.hardware import group_backend
 from harness.core.jobs import GroupJob, ShardedJob
 from harness.errors import ConfigError, HarnessError, MissingDependencyError, first_line
 from harness.launchers import error_files
-from harness.launchers.group_entry import BACKENDS, GROUP_JOB_FILE
+from harness.launchers.group_entry import GROUP_JOB_FILE
 from harness.launchers.ray_workers import ray_pool, require_visible
 from harness.launchers.scheduler import run_shards
 from harness.types import Advance
@@ -65,7 +66,7 @@ class RayLauncher(Component):
                 ended two workers; all workers are lost.
         """
         if not job.missing():
-            advance(sum(job.sizes))
+            advance(job.finished_size())
             return
         ray = connect(self.address)
         cluster = ray.cluster_resources()
@@ -187,7 +188,7 @@ def train_group(
         trainer = TorchTrainer(
             run_process,
             train_loop_config={"directory": str(directory), "working_directory": os.getcwd()},
-            torch_config=TorchConfig(backend=BACKENDS if per_worker["GPU"] else "gloo"),
+            torch_config=TorchConfig(backend=group_backend(bool(per_worker["GPU"]))),
             scaling_config=ray_train.ScalingConfig(
                 num_workers=processes,
                 use_gpu=bool(per_worker["GPU"]),

@@ -146,7 +146,7 @@ def run_shards(
         HarnessError: raised by a worker; a shard ended two workers; all workers are lost.
     """
     queue = ShardQueue(job, pool, restarts, advance, deque(job.missing()))
-    advance(sum(job.sizes) - sum(job.sizes[shard] for shard in queue.pending))
+    advance(job.finished_size())
     for worker in range(min(workers, len(queue.pending))):
         queue.start(worker)
     while queue.pending or queue.running:

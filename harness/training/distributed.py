@@ -20,6 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from harness.core.hardware import group_backend
+
 from harness.core.hardware import default_device
 
 if TYPE_CHECKING:
@@ -95,16 +97,12 @@ def process_group() -> Iterator[None]:
         yield
         return
     untyped_dist: Any = dist  # torch's types do not tell of this one
-    dist.init_process_group(backend(), store=untyped_dist.HashStore(), rank=0, world_size=1)
+    backend = group_backend(torch.cuda.is_available())
+    dist.init_process_group(backend, store=untyped_dist.HashStore(), rank=0, world_size=1)
     try:
         yield
     finally:
         dist.destroy_process_group()
-
-
-def backend() -> str:
-    """Return what carries tensors between processes; shards may lie in the processor's memory."""
-    return "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
 
 
 def set_gradient_sync(model: nn.Module, is_last: bool) -> None:

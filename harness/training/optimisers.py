@@ -114,7 +114,7 @@ class OptimiserSettings(Component):
     """Train low-rank adapters only; None trains every weight."""
     processes: int | None = Field(None, gt=0, exclude=True)
     """Processes that train together, the weights sharded over them; None: as many as the launcher
-    has: one a GPU of this machine or of Ray's cluster, all that torchrun or Slurm has started; one
+    has: one a GPU of this machine or of Ray's cluster, every worker of a Slurm job; one
     where there is no GPU."""
     nodes: int | None = Field(None, gt=0, exclude=True)
     """Copies of the weights, each sharded over its part of the processes; None: one a machine."""

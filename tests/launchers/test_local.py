@@ -100,9 +100,9 @@ def test_a_run_in_small_pieces_ends_in_the_same_weights(alone, tmp_path, tiny_po
 
 
 def test_two_workers_share_one_queue(tmp_path):
-    work, progress = squares_of(tmp_path), []
-    LocalLauncher(workers=2).map_shards(work, progress.append)
-    assert results(work) == [0, 1, 4, 9, 16, 25, 36, 49]
+    job, progress = squares_of(tmp_path), []
+    LocalLauncher(workers=2).map_shards(job, progress.append)
+    assert results(job) == [0, 1, 4, 9, 16, 25, 36, 49]
     assert sum(progress) == 8
     shares = shards_by_process(tmp_path).values()
     assert len(shares) == 2
@@ -113,32 +113,32 @@ def test_two_workers_share_one_queue(tmp_path):
 
 
 def test_more_workers_than_pieces_are_not_started(tmp_path):
-    work = squares_of(tmp_path, 2)
-    LocalLauncher(workers=5).map_shards(work, ignore)
-    assert results(work) == [0, 1]
+    job = squares_of(tmp_path, 2)
+    LocalLauncher(workers=5).map_shards(job, ignore)
+    assert results(job) == [0, 1]
     logs = [path.name for path in (tmp_path / "work/workers").glob("*.log")]
     assert sorted(logs) == ["worker-0.log", "worker-1.log"]
 
 
 @pytest.mark.parametrize("restarts", [0, 3])
 def test_a_killed_workers_piece_goes_to_another(tmp_path, restarts):
-    work, progress = squares_of(tmp_path, kills=3, times=1), []
-    LocalLauncher(workers=2, restarts=restarts).map_shards(work, progress.append)
-    assert results(work) == [0, 1, 4, 9, 16, 25, 36, 49]
+    job, progress = squares_of(tmp_path, kills=3, times=1), []
+    LocalLauncher(workers=2, restarts=restarts).map_shards(job, progress.append)
+    assert results(job) == [0, 1, 4, 9, 16, 25, 36, 49]
     assert sum(progress) == 8  # the progress of the dead one is taken back
     shards = [entry.name.split("-")[0] for entry in (tmp_path / "diary").iterdir()]
     assert sorted(shards) == ["0", "1", "2", "3", "3", "4", "5", "6", "7"]
 
 
 def test_a_piece_that_kills_twice_is_named_with_its_prompts_and_the_log(tmp_path):
-    work = squares_of(tmp_path, kills=3, times=9)
+    job = squares_of(tmp_path, kills=3, times=9)
     with pytest.raises(HarnessError, match="prompts 'a3' to 'b3' ended 2 workers") as caught:
-        LocalLauncher(workers=2).map_shards(work, ignore)
+        LocalLauncher(workers=2).map_shards(job, ignore)
     message = str(caught.value)
     assert "was killed by SIGKILL: ready to square | it is too much" in message
     assert "it is too much" in Path(message.rsplit("Its log: ", 1)[1]).read_text()
-    assert 3 in work.missing()
-    assert not {0, 1, 2} & set(work.missing())  # what was finished stands
+    assert 3 in job.missing()
+    assert not {0, 1, 2} & set(job.missing())  # what was finished stands
 
 
 def test_workers_that_cannot_start_are_replaced_so_often_and_no_more(tmp_path):
@@ -150,10 +150,10 @@ def test_workers_that_cannot_start_are_replaced_so_often_and_no_more(tmp_path):
 
 
 def test_a_workers_error_comes_back_as_itself(tmp_path):
-    work = squares_of(tmp_path, refuses=7)
+    job = squares_of(tmp_path, refuses=7)
     with pytest.raises(CheckError, match="^seven is not square$"):
-        LocalLauncher(workers=2).map_shards(work, ignore)
-    assert work.missing() == [7] or work.missing() == [6, 7]
+        LocalLauncher(workers=2).map_shards(job, ignore)
+    assert job.missing() == [7] or job.missing() == [6, 7]
 
 
 def test_workers_end_with_their_parent(tmp_path):
@@ -237,9 +237,9 @@ def test_how_many_processes_train_is_asked_when_they_begin_and_not_to_plan(
 
 def test_more_workers_than_gpus_are_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
-    work = ShardedJob(logged_squares, {}, (1,), tmp_path / "work", gpus=2)
+    job = ShardedJob(logged_squares, {}, (1,), tmp_path / "work", gpus=2)
     with pytest.raises(ConfigError, match="3 with 2 GPUs each, and this machine has 4"):
-        LocalLauncher(workers=3).map_shards(work, ignore)
+        LocalLauncher(workers=3).map_shards(job, ignore)
 
 
 def test_the_engine_says_how_many_gpus_a_worker_needs():
