@@ -235,22 +235,22 @@ class SwappableBenchmark(Protocol):
 
 @runtime_checkable
 class Launcher(Protocol):
-    """Where device work is done: by which processes, on which machines."""
+    """Where device work runs: in which processes, on which machines."""
 
     shard_size: int
-    """How many prompts a worker samples or compares, or pairs it scores, at a time."""
+    """Prompts that a worker samples or compares, or pairs that it scores, at a time."""
 
     def processes(self) -> int:
-        """Return how many processes it has for a training that does not say how many it wants.
+        """Return the number of processes for a training that does not set its own.
 
-        Asked once the training begins: it may have to look at machines, or to join a cluster.
+        Called when the training begins, because it may inspect machines or join a cluster.
         """
 
     def map_shards(self, job: ShardedJob, advance: Advance) -> None:
-        """Have every piece done that does not stand; a lost worker's piece goes to another."""
+        """Run every missing shard; another worker runs a lost worker's shard again."""
 
     def run_group(self, job: GroupJob, processes: int) -> None:
-        """Have so many processes call the task's function, in one group of torch's."""
+        """Call the job's function in each of several processes, as one torch process group."""
 
 
 @runtime_checkable
@@ -261,9 +261,12 @@ class RunLauncher(Protocol):
         self,
         run: Callable[[Mapping[str, Any]], None],
         payload: Mapping[str, Any],
-        say: Callable[[str], None],
+        report: Callable[[str], None],
     ) -> None:
-        """Have a function, importable by its name, called once with plain data and components."""
+        """Call `run`, which is importable by its name, once with plain data and components.
+
+        `report` takes lines for the user.
+        """
 
 
 @runtime_checkable

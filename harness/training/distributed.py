@@ -20,9 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from harness.core.hardware import group_backend
-
-from harness.core.hardware import default_device
+from harness.core.hardware import default_device, group_backend
 
 if TYPE_CHECKING:
     from harness.scoring.scorer import Scorer
