@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,20 @@ from harness.launchers.ray import QUIET_VARIABLES, RayLauncher
 from harness.launchers.ray_workers import ShardActor
 from harness.training import schedule
 from tests.launchers import small_runs
-from tests.launchers.killed_workers import ENGINE
-from tests.launchers.toy_jobs import refuse_sum, shards_by_process, squares_of
+from tests.launchers.toy_jobs import refuse_sum, results, shards_by_process, squares_of
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'preference-harness[cluster]'")
+OWN_CLUSTER = """
+import sys, psutil
+from pathlib import Path
+from harness.launchers.ray import RayLauncher
+from tests.launchers.toy_jobs import squares_of
+job = squares_of(Path(sys.argv[1]), 2)
+RayLauncher(address="local", workers=1).map_shards(job, lambda _: None)
+names = {child.name(): child.pid for child in psutil.Process().children(recursive=True)}
+print(names["raylet"])
+"""
+KEPT_VARIABLES = ("PATH", "PYTHONPATH", "HOME", "RAY_worker_niceness")
 
 
 def ignore(count: int) -> None:
@@ -42,27 +52,15 @@ def address():
     cluster.shutdown()
 
 
-@pytest.fixture(scope="module")
-def trained(address, tmp_path_factory, tiny_policy):
-    """A run on the cluster, of which a worker was killed, and the directory of its diary."""
-    directory = tmp_path_factory.mktemp("ray")
-    (directory / "diary").mkdir()
-    launcher = {"use": "harness.launchers.ray:RayLauncher", "shard_size": 2, "address": address}
-    engine = ENGINE | {"diary": str(directory / "diary")}
-    spec = small_runs.small_spec(tiny_policy, launcher=launcher, engine=engine)
-    workspace = Workspace(directory / "runs")
-    schedule.train(spec, workspace, "ray")
-    return workspace, spec, directory
-
-
-def test_a_run_of_which_a_worker_was_killed_is_what_one_process_makes(alone, trained):
-    workspace, spec, directory = trained
-    assert (directory / "killed").exists()
-    shares = list(shards_by_process(directory).values())
+def test_a_killed_workers_shard_goes_to_another(address, tmp_path):
+    job, progress = squares_of(tmp_path, kills=3, times=1), []
+    RayLauncher(address=address).map_shards(job, progress.append)
+    assert results(job) == [0, 1, 4, 9, 16, 25, 36, 49]
+    assert sum(progress) == 8
+    shares = list(shards_by_process(tmp_path).values())
     assert sum(map(len, shares)) == 9  # eight shards, one of them twice
-    assert sum("8" in share for share in shares) == 2
+    assert sum("3" in share for share in shares) == 2  # by the dead one, and by another
     assert sum(len(share) > 1 for share in shares) >= 2  # two had several
-    assert small_runs.digests(workspace, spec) == small_runs.digests(alone, spec)
 
 
 def test_two_processes_of_the_cluster_train_what_one_process_does(
@@ -92,8 +90,8 @@ def test_a_workers_error_comes_back_as_itself(address, tmp_path):
 
 def test_an_error_of_the_group_comes_back_as_itself(address, tmp_path):
     job = GroupJob(refuse_sum, {}, tmp_path / "group")
-    with pytest.raises(CheckError, match="^no sum of 2 is wanted: 3$"):
-        RayLauncher(address=address).run_group(job, 2)
+    with pytest.raises(CheckError, match="^no sum of 1 is wanted: 1$"):
+        RayLauncher(address=address).run_group(job, 1)
 
 
 def test_a_cluster_that_is_too_small_is_told_at_once(address, tmp_path):
@@ -134,25 +132,21 @@ def test_without_ray_its_package_is_named(monkeypatch, tmp_path):
         RayLauncher().map_shards(squares_of(tmp_path), ignore)
 
 
-def test_the_command_trains_on_a_cluster_of_its_own_and_prints_what_it_always_prints(
-    tmp_path, tiny_policy
-):
-    policy = f"policy={json.dumps(small_runs.pretrained(tiny_policy))}"
-    small = ("prompts.count=8", "samples=2", "iterations=1", "optimiser.epochs=1")
-    launched = ("launcher.address=local", "launcher.workers=1", "launcher.shard_size=4")
-    sets = [word for key in (policy, *small, *launched) for word in ("--set", key)]
-    command = ["-m", "harness", "train", "toy/inpo", "--launcher", "ray", *sets, "--json"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+def test_a_cluster_of_its_own_prints_nothing_and_ends_with_the_process(tmp_path):
     completed = subprocess.run(
-        [sys.executable, *command, "--workspace", str(tmp_path)],
-        env=environment,
+        [sys.executable, "-c", OWN_CLUSTER, str(tmp_path)],
+        env={k: v for k, v in os.environ.items() if k in KEPT_VARIABLES},
         capture_output=True,
         text=True,
     )
     assert completed.returncode == 0, completed.stderr
-    assert json.loads(completed.stdout)["complete"]
-    lines = [line for line in completed.stderr.splitlines() if "INPO" not in line]
-    assert lines == []  # nothing of Ray's
+    assert results(squares_of(tmp_path, 2)) == [0, 1]
+    assert completed.stderr == ""  # nothing of Ray's
+    assert int(completed.stdout) > 0
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{completed.stdout.strip()}").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_an_address_where_nobody_answers_is_told_in_a_line():

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.core.stages import read_manifest
 from harness.errors import CheckError, ConfigError, HarnessError, MissingDependencyError
 from harness.launchers import error_files, slurm
 from harness.launchers.slurm import SlurmLauncher
@@ -20,7 +21,7 @@ from tests.launchers.toy_jobs import count_nodes, do_nothing, squares_of
 pytest.importorskip("submitit")
 pytest.importorskip("ray")
 
-SMALL = {"ref": "launcher/slurm", "gpus": 0, "workers_per_node": 2, "cores": 1, "hours": 0.5}
+SMALL = {"ref": "launcher/slurm", "gpus": 0, "cores": 1, "shard_size": 12, "hours": 0.5}
 WHY_NOT = slurm_cluster.missing()
 FAKE = {
     "sbatch": 'cp "$1" "$SEEN"; echo "Submitted batch job 17"',
@@ -111,14 +112,17 @@ def test_outside_its_job_the_launcher_says_how_to_start_one(tmp_path, monkeypatc
 
 
 def test_a_jobs_cluster_makes_what_one_process_makes(tmp_path, tiny_policy, by_one):
-    launcher = {**SMALL, "cluster": "local", "shard_size": 12}
+    launcher = {**SMALL, "cluster": "local"}
     path = small_runs.write_method(tmp_path, tiny_policy, launcher)
     command = small_runs.start_command(path, tmp_path / "runs")
     output, _ = command.communicate(timeout=240)
     assert command.returncode == 0, output
     assert "run 'method': " in output
     assert small_runs.stage_names(tmp_path / "runs") == small_runs.stage_names(by_one)
-    assert 0 < small_runs.largest_difference(tmp_path / "runs", by_one) < 1e-5
+    for name in ("generate", "compare", "pair", "anchor"):
+        paths = [small_runs.stage_path(root, name) for root in (tmp_path / "runs", by_one)]
+        assert len({read_manifest(path)["digest"] for path in paths}) == 1, name
+    assert small_runs.largest_difference(tmp_path / "runs", by_one) < 1e-5
 
 
 def test_the_tasks_of_two_nodes_form_one_cluster_and_end_together(tmp_path):
@@ -144,7 +148,7 @@ def test_the_tasks_of_two_nodes_form_one_cluster_and_end_together(tmp_path):
 @pytest.mark.faults
 @pytest.mark.skipif(WHY_NOT is not None, reason=f"no Slurm on this machine: {WHY_NOT}")
 def test_a_real_job_queued_again_and_left_by_its_command_goes_on(tmp_path, tiny_policy, by_one):
-    path = small_runs.write_method(tmp_path, tiny_policy, {**SMALL, "shard_size": 12})
+    path = small_runs.write_method(tmp_path, tiny_policy, SMALL)
     workspace = tmp_path / "runs"
     directory = tmp_path / "cluster"
     directory.mkdir()
@@ -161,4 +165,4 @@ def test_a_real_job_queued_again_and_left_by_its_command_goes_on(tmp_path, tiny_
     jobs = [re.findall(r"Slurm job (\d+)", text) for text in (before, after)]
     assert jobs[0] == jobs[1] == ["1"]
     assert logs.count("Starting with JobEnvironment") == 2  # one task, twice
-    assert 0 < small_runs.largest_difference(workspace, by_one) < 1e-5
+    assert small_runs.largest_difference(workspace, by_one) < 1e-5
