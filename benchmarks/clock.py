@@ -1,4 +1,4 @@
-"""Time and memory of a training on a processor or a CUDA device."""
+"""Time and memory of a training run on a CPU or a CUDA device."""
 
 import itertools
 import time
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Clock:
-    """Seconds of each epoch from the second on; the first warms up. Also memory growth."""
+    """Times epochs from the second on (the first warms up), and measures memory growth."""
 
     def __init__(self, steps, device):
         self.steps, self.device, self.marks = steps, device, []

@@ -1,12 +1,12 @@
-"""How fast verdicts become figures, as ratios to the upstream packages in one run.
+"""Speed of scoring verdicts, relative to the upstream packages in one run.
 
     HARNESS_ASSETS=DIR python benchmarks/scoring.py [--runs 5] [--refits 1000] [--json FILE]
 
 The peers are alpaca-eval 0.6.6's `get_length_controlled_winrate` (its download of df_gamed.csv
-replaced by the file in the assets, its weights not saved) and, for Arena-Hard, a Bradley-Terry fit
-by scikit-learn a resample, which is what arena-hard-auto does. Medians of runs in turn. From the
-shell the peer is alpaca-eval's command on the same annotations, all of them in its cache; and, as
-the least that it could be, a process that only imports its metrics and calls that one function.
+replaced by the file in the assets, without saving weights) and, for Arena-Hard, one scikit-learn
+Bradley-Terry fit per resample, as in arena-hard-auto. Times are medians of alternating runs. From
+the shell the peer is alpaca-eval's command on the same annotations, all of them in its cache; and,
+as a lower bound, a process that only imports its metrics and calls that one function.
 """
 
 import argparse
@@ -67,14 +67,14 @@ ANNOTATOR = "weighted_alpaca_eval_gpt4_turbo"
 
 
 def seconds(call):
-    """Return how long a call takes."""
+    """Return the duration of a call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def paired(ours, theirs, runs):
-    """Return the median times of two calls that are made in turn."""
+    """Return the median times of two alternating calls."""
     times = [(seconds(ours), seconds(theirs)) for _ in range(runs)]
     return tuple(statistics.median(column) for column in zip(*times, strict=True))
 
@@ -104,7 +104,7 @@ def time_length_control(runs):
 
 
 def interval(refits):
-    """Return the seconds that so many refits take."""
+    """Return the seconds that the refits of an interval take."""
     scoring = length_control.AlpacaEvalScoring(C=2.782559402207126, rounds=refits)
     bench = build({**load("bench", "alpaca-eval"), "assets": str(ASSETS)})
     (graded,) = bench.read_verdicts(MODEL)
@@ -117,18 +117,18 @@ def interval(refits):
 
 
 def bradley_terry(pooled, baseline=1):
-    """Fit ratings by logistic regression, as arena-hard-auto: ties half a win and half a loss."""
+    """Fit ratings by logistic regression, as arena-hard-auto: a tie is half a win, half a loss."""
     from sklearn.linear_model import LogisticRegression
 
-    x = np.zeros((len(pooled.won), pooled.models + baseline))
+    x = np.zeros((len(pooled.points), pooled.model_count + baseline))
     x[np.arange(len(x)), pooled.model], x[:, -1] = math.log(10), -math.log(10)
-    labels = np.r_[pooled.won > 0, pooled.won == 1].astype(int)
+    labels = np.r_[pooled.points > 0, pooled.points == 1].astype(int)
     model = LogisticRegression(fit_intercept=False, C=np.inf, tol=1e-8)
     return model.fit(np.vstack([x, x]), labels).coef_[0]
 
 
 def arena_hard(runs, rounds=2):
-    """Return (our, their) seconds for scores and 100 rounds; theirs is scaled up from a few."""
+    """Return (our, their) seconds for scores and 100 rounds; theirs is extrapolated from few."""
     graded = files.read_verdicts(BATTLES)
     pooled = battles.pool_battles(
         [[(g.won, g.weight) for g in parse_games(o.verdicts)] for o in graded]
@@ -149,7 +149,7 @@ def arena_hard(runs, rounds=2):
 
 
 def peer_folder(folder):
-    """Lay out stored annotations as alpaca-eval's command wants them."""
+    """Write stored annotations in the layout of alpaca-eval's command."""
     with gzip.open(MODEL, "rt") as file:
         rows = json.load(file)
     outputs = [
@@ -183,17 +183,17 @@ def shells(runs, folder, code):
         str(BASELINE),
         str(MODEL),
     ]
-    os.environ.setdefault("OPENAI_API_KEY", "none")  # the command wants one, and asks for nothing
-    return paired(lambda: silently(ours), lambda: silently(theirs), runs)
+    os.environ.setdefault("OPENAI_API_KEY", "none")  # the command needs a key, but sends no request
+    return paired(lambda: run_silently(ours), lambda: run_silently(theirs), runs)
 
 
-def silently(command):
-    """Run a command that says nothing."""
+def run_silently(command):
+    """Run a command without its output."""
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
 
 
 def measured(options):
-    """Return our and their seconds by what is done; the refits have no peer."""
+    """Return our and their seconds by task; the refits have no peer."""
     pairs = {
         "length-controlled win rate of one model": time_length_control(options.runs),
         "Arena-Hard scores and 100-round bounds, 8 models": arena_hard(options.runs),

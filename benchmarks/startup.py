@@ -1,8 +1,8 @@
-"""How long the command line takes to start, as a ratio to a bare interpreter and to TRL's.
+"""Start-up time of the command line, relative to a bare interpreter and to TRL's.
 
     python benchmarks/startup.py [--runs 9] [--json FILE]
 
-Every command is timed as a whole process, in turn, in one run; the median of each is compared.
+Commands are timed as whole processes, in turn, in one run; their medians are compared.
 """
 
 import argparse
@@ -23,18 +23,18 @@ COMMANDS = {
 
 
 def seconds(command):
-    begun = time.perf_counter()
+    start = time.perf_counter()
     subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
-    return time.perf_counter() - begun
+    return time.perf_counter() - start
 
 
 def measured(commands, runs):
-    """Return each command's median, and how many times as long ours takes."""
+    """Return each command's median time, and the ratio of ours to it."""
     times = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
             times[name].append(seconds(command))
-    medians = {name: statistics.median(found) for name, found in times.items()}
+    medians = {name: statistics.median(samples) for name, samples in times.items()}
     ours = medians["harness --help"]
     return {name: {"seconds": s, "ours_to_it": ours / s} for name, s in medians.items()}
 
@@ -43,14 +43,14 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=9)
     parser.add_argument("--json", type=Path, help="write the figures here")
-    given = parser.parse_args(arguments)
-    there = {name: c for name, c in COMMANDS.items() if shutil.which(c[0])}
-    told = measured(there, given.runs)
-    for name, one in told.items():
-        print(f"{name:16} {one['seconds']:.3f} s   ", end="")
-        print(f"harness --help takes {one['ours_to_it']:.2f} times as long")
-    if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+    options = parser.parse_args(arguments)
+    available = {name: c for name, c in COMMANDS.items() if shutil.which(c[0])}
+    timings = measured(available, options.runs)
+    for name, figures in timings.items():
+        print(f"{name:16} {figures['seconds']:.3f} s   ", end="")
+        print(f"harness --help takes {figures['ours_to_it']:.2f} times as long")
+    if options.json:
+        options.json.write_text(json.dumps(timings, indent=1) + "\n")
 
 
 if __name__ == "__main__":

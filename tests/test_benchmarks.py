@@ -1,4 +1,4 @@
-"""The scripts of benchmarks/: each in its smallest size, for what it measures and not how fast."""
+"""The scripts of benchmarks/, each at its smallest size: what they measure, not how fast."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEP = {"step", "anchors", "memory"}
 
 @pytest.fixture(autouse=True)
 def threads(monkeypatch) -> Iterator[None]:
-    """Scripts set threads and variables for their own process: these are taken back."""
+    """Scripts set threads and variables for their own process: restore them."""
     before = torch.get_num_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", str(before))
     monkeypatch.setenv("OPENAI_API_KEY", "none")
@@ -35,60 +35,60 @@ def script(name: str) -> ModuleType:
     return importlib.import_module(f"benchmarks.{name}")
 
 
-def told(name: str, folder: Path, *arguments: str) -> dict:
-    """What a script writes."""
-    file = folder / f"{name}.json"
+def run_script(name: str, directory: Path, *arguments: str) -> dict:
+    """Run a script and return the figures that it writes."""
+    file = directory / f"{name}.json"
     script(name).main([*arguments, "--json", str(file)])
     return json.loads(file.read_text())
 
 
-def are_figures(found: Mapping[str, float], names: set[str]) -> None:
-    """Assert that these are figures of these names, positive ones; memory may be there already."""
-    assert set(found) == names
-    for name, value in found.items():
+def are_figures(figures: Mapping[str, float], names: set[str]) -> None:
+    """Assert that figures have these names and are positive; memory growth may be zero."""
+    assert set(figures) == names
+    for name, value in figures.items():
         assert math.isfinite(value), name
         assert value > 0 or (value == 0 and name == "memory"), name
 
 
 def test_theory(tmp_path):
-    found = told("theory", tmp_path, "--games", "5", "--iterations", "20", "--actions", "3")
-    are_figures(found, {"seconds", "iteration_nanoseconds", "product_nanoseconds", "ratio"})
+    figures = run_script("theory", tmp_path, "--games", "5", "--iterations", "20", "--actions", "3")
+    are_figures(figures, {"seconds", "iteration_nanoseconds", "product_nanoseconds", "ratio"})
 
 
 def test_startup():
     startup = script("startup")
     commands = {name: c for name, c in startup.COMMANDS.items() if "trl" not in name}
-    found = startup.measured(commands, runs=1)
-    assert list(found) == ["python -c pass", "harness --help"]
-    for one in found.values():
-        are_figures(one, {"seconds", "ours_to_it"})
-    assert found["harness --help"]["ours_to_it"] == 1
+    timings = startup.measured(commands, runs=1)
+    assert list(timings) == ["python -c pass", "harness --help"]
+    for figures in timings.values():
+        are_figures(figures, {"seconds", "ours_to_it"})
+    assert timings["harness --help"]["ours_to_it"] == 1
 
 
 def test_oracles(tmp_path):
-    found = told("oracles", tmp_path, "--prompts", "1", "--samples", "2", "--rounds", "1")
-    apart = found.pop("largest_difference")
-    are_figures(found, {"packed_seconds", "padded_seconds", "times_as_fast"})
-    assert 0 <= apart < 1e-4  # the ways differ in order of summing only
+    figures = run_script("oracles", tmp_path, "--prompts", "1", "--samples", "2", "--rounds", "1")
+    difference = figures.pop("largest_difference")
+    are_figures(figures, {"packed_seconds", "padded_seconds", "times_as_fast"})
+    assert 0 <= difference < 1e-4  # the two differ in the order of summation only
 
 
 def test_judging(tmp_path):
     small = ("--requests", "8", "--theirs", "4", "--latency", "0.05", "--concurrency", "4")
-    ours, theirs = told("judging", tmp_path, *small).values()
-    for one in (ours, theirs):
-        are_figures(one, {"answers_a_second", "ideal", "share_of_ideal"})
-    # 4 requests on the way, an answer in 0.05 s; theirs are 5
+    ours, theirs = run_script("judging", tmp_path, *small).values()
+    for figures in (ours, theirs):
+        are_figures(figures, {"answers_a_second", "ideal", "share_of_ideal"})
+    # 4 requests in flight, a reply takes 0.05 s; theirs are 5
     assert ours["ideal"] == pytest.approx(4 / 0.05)
     assert theirs["ideal"] == pytest.approx(5 / 0.05)
     assert ours["answers_a_second"] <= ours["ideal"]
 
 
 def test_scoring(shared, tmp_path):
-    found = told("scoring", tmp_path, "--runs", "1", "--refits", "20")
-    *rows, (name, refits) = found.items()
-    for _, one in rows:
-        are_figures(one, {"ours", "theirs", "times"})
-        assert one["times"] == pytest.approx(one["theirs"] / one["ours"])
+    timings = run_script("scoring", tmp_path, "--runs", "1", "--refits", "20")
+    *rows, (name, refits) = timings.items()
+    for _, figures in rows:
+        are_figures(figures, {"ours", "theirs", "times"})
+        assert figures["times"] == pytest.approx(figures["theirs"] / figures["ours"])
     assert len(rows) == 4
     assert name == "20 refits of the GLM"
     assert set(refits) == {"ours"}
@@ -97,19 +97,19 @@ def test_scoring(shared, tmp_path):
 def test_training_beside_trl():
     training = script("training")
     args = training.parsed([*TINY, "--rounds", "1"])
-    found = training.compared(args, ["tiny"])
-    assert list(found) == [("tiny", name) for name in training.CONTESTANTS]
-    for one in found.values():
-        are_figures(one, STEP)
-    rows = training.table(found, ["tiny"])
+    timings = training.compared(args, ["tiny"])
+    assert list(timings) == [("tiny", name) for name in training.CONTESTANTS]
+    for figures in timings.values():
+        are_figures(figures, STEP)
+    rows = training.table(timings, ["tiny"])
     assert [row["figure"] for row in rows] == ["step", "anchors", "memory"]
     for row in rows:
         are_figures(
             {k: v for k, v in row.items() if "against" in k},
             {f"against {p}" for p in ("trl", "trl compact")},
         )
-    ours, theirs = found["tiny", "harness"], found["tiny", "trl"]
-    # of time how many times ours theirs is, of memory the reverse
+    ours, theirs = timings["tiny", "harness"], timings["tiny", "trl"]
+    # for time the ratio is theirs to ours, for memory ours to theirs
     assert rows[0]["against trl"] == round(theirs["step"] / ours["step"], 3)
     assert rows[2]["against trl"] == round(ours["memory"] / theirs["memory"], 3)
 
@@ -117,15 +117,15 @@ def test_training_beside_trl():
 @pytest.mark.parametrize("masters", ["bfloat16", "float32"])
 def test_training_alone(tmp_path, masters):
     lean = ("--gradient-checkpointing", "--dtype", "bfloat16", "--masters", masters)
-    found = told("training", tmp_path, "--alone", *TINY, *lean, "--peak-tflops", "0.1")
-    are_figures(found, {*STEP, "tokens_per_second", "model_flop_utilisation"})
-    # both are work by the same seconds: operations a token, by the peak
+    figures = run_script("training", tmp_path, "--alone", *TINY, *lean, "--peak-tflops", "0.1")
+    are_figures(figures, {*STEP, "tokens_per_second", "model_flop_utilisation"})
+    # both divide by the same seconds: operations per token, relative to the peak
     training = script("training")
     model = training.MODELS["tiny"]
     pairs = training.drawn(4, model.vocabulary)
     tokens = sum(len(part) for pair in pairs for part in pair)
     work = sum(training.flops_of(model, *map(len, pair)) for pair in pairs)
-    ratio = found["model_flop_utilisation"] / found["tokens_per_second"]
+    ratio = figures["model_flop_utilisation"] / figures["tokens_per_second"]
     assert ratio == pytest.approx(work / tokens / 0.1e12)
 
 
@@ -134,23 +134,23 @@ def test_the_operations_of_a_pair_by_hand():
     model = training.Model(hidden=4, layers=2, heads=2, key_heads=1, intermediate=8, vocabulary=10)
     # 48 + 96 weights a layer, 12 tokens; the head at 7; attention 12 × 2 × 4 operations for each
     # of (5 + 3)² / 2 + 4 × (5 + 2) pairs of tokens
-    found = training.flops_of(model, 5, 3, 4)
-    assert found == 6 * 144 * 2 * 12 + 6 * 40 * 7 + 96 * (32 + 28)
+    operations = training.flops_of(model, 5, 3, 4)
+    assert operations == 6 * 144 * 2 * 12 + 6 * 40 * 7 + 96 * (32 + 28)
 
 
 def test_a_whole_run(tmp_path):
-    found = told("training", tmp_path, "--iteration", "--prompts", "24", "--rounds", "1")
-    seconds = found["seconds"]
+    figures = run_script("training", tmp_path, "--iteration", "--prompts", "24", "--rounds", "1")
+    seconds = figures["seconds"]
     are_figures(seconds, {"toy/inpo", "toy/iterative-dpo"})
-    assert found["ratio"] == pytest.approx(seconds["toy/inpo"] / seconds["toy/iterative-dpo"])
+    assert figures["ratio"] == pytest.approx(seconds["toy/inpo"] / seconds["toy/iterative-dpo"])
 
 
 def test_figures_become_a_table_with_their_conditions(tmp_path):
-    page, file = tmp_path / "RESULTS.md", tmp_path / "told.json"
+    page, file = tmp_path / "RESULTS.md", tmp_path / "figures.json"
     page.write_text(PAGE.read_text("utf-8"), "utf-8")
     rows = [{"model": "body", "must": 1.5, "aim": None}, {"model": "small", "must": 12345.6}]
     file.write_text(json.dumps({"table": rows, "least": {"a": {"seconds": 0.12345}}}))
-    for _ in range(2):  # again over what stands
+    for _ in range(2):  # the second time replaces the first
         arguments = ["training", str(file), "--beside", "other work", "--page", str(page)]
         script("results").main(arguments)
     text = page.read_text("utf-8")
@@ -169,7 +169,7 @@ def test_figures_become_a_table_with_their_conditions(tmp_path):
     assert text.count("## ") == PAGE.read_text("utf-8").count("## ")
 
 
-def test_flat_figures_are_named_by_both_of_their_names():
+def test_nested_figures_have_both_names():
     (rows,) = script("results").tables({"seconds": {"a": 2.0, "b": 1.0}, "ratio": 2.0})
     assert rows == [
         {"what": "seconds: a", "figure": 2.0},
@@ -178,10 +178,10 @@ def test_flat_figures_are_named_by_both_of_their_names():
     ]
 
 
-def test_no_section_of_that_name(tmp_path):
-    file = tmp_path / "told.json"
+def test_an_unknown_section_is_refused(tmp_path):
+    file = tmp_path / "figures.json"
     file.write_text("{}")
-    with pytest.raises(SystemExit, match="nothing is no section of RESULTS.md: training, "):
+    with pytest.raises(SystemExit, match="RESULTS.md has no section nothing: training, "):
         script("results").main(["nothing", str(file), "--beside", "nothing"])
 
 
