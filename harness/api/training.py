@@ -186,8 +186,13 @@ def build_spec(
     Raises:
         ConfigError: a name or a key does not fit.
     """
+    from harness.core.extras import missing_extra
     from harness.errors import ConfigError
-    from harness.training.spec import TrainSpec
+
+    try:
+        from harness.training.spec import TrainSpec
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) or error from error
 
     flat = config.parse_overrides(overrides)
     if launcher:

@@ -24,6 +24,7 @@ from harness.cli import (
 )
 from harness.cli import eval as evaluate
 from harness.cli.display import report_error
+from harness.core.extras import missing_extra
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -63,6 +64,10 @@ def main() -> None:
         app()
     except HarnessError as error:
         sys.exit(report_error(error))
+    except ModuleNotFoundError as error:
+        if (missing := missing_extra(error)) is None:
+            raise
+        sys.exit(report_error(missing))
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from harness.core.extras import missing_extra
 from harness.core.retired import config_replacement, new_key, new_use
 from harness.errors import ConfigError
 
@@ -150,6 +151,8 @@ def build(spec: Mapping[str, Any], where: str = "") -> Any:
     try:
         component = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError) as error:
+        if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):
+            raise missing from error
         if replacement := new_use(str(target)):
             message = f"{target!r} is now {replacement!r}"
         else:

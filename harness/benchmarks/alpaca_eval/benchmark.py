@@ -132,7 +132,7 @@ class AlpacaEval(Component):
         Raises:
             MissingDependencyError: alpaca-eval is not installed.
         """
-        instructions, text = self._instructions(), template()
+        instructions, text = self._instructions(), template(self.assets)
         requests = []
         for ours, theirs in zip(answers, baseline, strict=True):
             if ours.text == theirs.text:

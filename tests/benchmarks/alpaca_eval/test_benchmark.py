@@ -186,9 +186,9 @@ def test_missing_data_is_reported_with_the_command_that_downloads_it(tmp_path):
 
 @pytest.fixture
 def _clear_cache():
-    judge_prompt.template.cache_clear()
+    judge_prompt._read_template.cache_clear()
     yield
-    judge_prompt.template.cache_clear()
+    judge_prompt._read_template.cache_clear()
 
 
 @pytest.mark.usefixtures("_clear_cache")
@@ -196,6 +196,17 @@ def test_without_alpaca_eval_the_install_command_is_reported(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(MissingDependencyError, match=r"pip install alpaca-eval==0\.6\.6"):
         judge_prompt.template()
+
+
+@pytest.mark.usefixtures("_clear_cache")
+def test_a_prompt_in_the_protocol_data_needs_no_package(monkeypatch, tmp_path):
+    text = judge_prompt.template(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    (tmp_path / "alpaca_eval").mkdir()
+    (tmp_path / "alpaca_eval" / judge_prompt.FILE).write_text(text)
+    judge_prompt._read_template.cache_clear()
+    assert judge_prompt.template(tmp_path) == text
+    assert "<|im_start|>" in text
 
 
 @pytest.mark.usefixtures("_clear_cache")
