@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
-from harness.benchmarks import assets
+from harness.core.hub import assets_directory
 from harness.errors import AssetError, MissingDependencyError
 from harness.types import Message
 
@@ -38,7 +38,7 @@ def template(root: Path | None = None) -> str:
         MissingDependencyError: neither has it.
         AssetError: the prompt there is not that of the published figures.
     """
-    return _read_template(assets.assets_directory(root) / "alpaca_eval" / FILE)
+    return _read_template(assets_directory(root) / "alpaca_eval" / FILE)
 
 
 @lru_cache(maxsize=4)
