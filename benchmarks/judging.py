@@ -48,7 +48,8 @@ requests = [JudgeRequest(str(i), (Message("user", f"{i} " + "word " * 800),), as
             for i in range(count)]
 client = OpenAIClient(model="gpt-4-1106-preview", base_url=url, concurrency=concurrency)
 begun = time.monotonic()
-verdicts = CachedJudge(client, Path(folder) / "v.sqlite").judge(requests, Reader(), lambda _: None)
+judge = CachedJudge(client=client, store=Path(folder) / "v.sqlite")
+verdicts = judge.judge(requests, Reader(), lambda _: None)
 print(json.dumps({"seconds": time.monotonic() - begun, "answers": len(verdicts)}))
 """
 THEIRS = """

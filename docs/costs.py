@@ -202,7 +202,7 @@ def bill(bench: str, judge: str) -> CostEstimate:
     benchmark = factory.build_judged_benchmark(bench, [], None, None)
     client = factory.build_component("judge", judge, [])
     requests = typical_requests(benchmark) or published_requests(benchmark)
-    return CachedJudge(client, Path("nowhere")).estimate_cost(requests, benchmark)
+    return CachedJudge(client=client, store=Path("nowhere")).estimate_cost(requests, benchmark)
 
 
 def published_requests(benchmark) -> Sequence[JudgeRequest]:

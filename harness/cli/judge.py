@@ -72,7 +72,7 @@ def estimate_costs(judge: Any, assets: Path | None) -> dict[str, CostEstimate]:
     estimates = {}
     for name, benchmark in factory.judged_benchmarks(assets).items():
         if requests := typical_requests(benchmark):
-            cached_judge = CachedJudge(judge, Path("nowhere"))
+            cached_judge = CachedJudge(client=judge, store=Path("nowhere"))
             estimates[name] = cached_judge.estimate_cost(requests, benchmark)
     return estimates
 

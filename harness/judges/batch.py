@@ -42,108 +42,41 @@ REPLIES_PER_TRANSACTION = 200
 
 
 @dataclass(frozen=True)
-class BatchSubmitter:
-    """Implements `Client` by handing all that is to be asked to a batch."""
+class BatchJudge:
+    """A judge that is asked through its Batch API, with a verdict store.
 
-    judge: OpenAIClient
-    path: Path
+    Implements `harness.protocols.Judge` and `PersistentJudge`.
+    """
+
+    client: OpenAIClient
+    store: Path
+    """The file of the verdict store."""
+    options: JudgeOptions
 
     @property
     def model(self) -> str:
-        """The model that is asked for."""
-        return self.judge.model
-
-    @property
-    def unparsed_attempts(self) -> int:
-        """How many replies a request may have while none can be read."""
-        return self.judge.unparsed_attempts
-
-    @property
-    def served_as(self) -> tuple[str, ...]:
-        """Other names under which the model may be served."""
-        return self.judge.served_as
-
-    @property
-    def retry_refused(self) -> bool:
-        """Whether to ask once more what was refused before."""
-        return self.judge.retry_refused
-
-    @property
-    def url(self) -> str:
-        """Where the judge is asked."""
-        return self.judge.url
-
-    @property
-    def display_name(self) -> str:
-        """The judge and its address."""
-        return self.judge.display_name
-
-    @property
-    def concurrency(self) -> int:
-        """Requests that are under way at a time, for a forecast."""
-        return self.judge.concurrency
-
-    def body(self, request: JudgeRequest) -> Body:
-        """Return the whole request."""
-        return self.judge.body(request)
-
-    def ask(self, queue: RequestQueue) -> None:
-        """Submit all that the desk gives out.
-
-        Raises:
-            BatchPendingError: it is submitted.
-            JudgeRefusedError: a request has come back without a reply too often.
-        """
-        bodies = {}
-        while (item := queue.next()) is not None:
-            bodies[key_of(item[1])] = item[1]
-        if not bodies:
-            return
-        with open_store(self.path) as store:
-            _check_submissions(self.judge, batches.failed_submissions(store, list(bodies)))
-            submitted = [
-                batches.create_batch(store, self.display_name, chunk)
-                for chunk in split_batches(bodies)
-            ]
-            for batch in submitted:
-                submit(self.judge, store, batch)
-        raise BatchPendingError(
-            f"{len(bodies)} requests are submitted to {self.display_name} in {len(submitted)} batch(es), to be "
-            "answered within a day: run the same command with --resume to fetch them"
-        )
-
-
-@dataclass
-class BatchJudge:
-    """Implements `harness.protocols.Judge` by batches and the file of a verdict store."""
-
-    client: OpenAIClient
-    path: Path
-    options: JudgeOptions
-    cached: CachedJudge = field(init=False)
-    model: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.model = self.client.model
-        self.cached = CachedJudge(BatchSubmitter(self.client, self.path), self.path, self.options)
+        """The model that is requested."""
+        return self.client.model
 
     def judge(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
     ) -> list[Verdict]:
-        """Return one verdict a request, in order, once they are all there.
+        """Return one verdict a request, in order, once all of them are stored.
 
         Raises:
-            BatchPendingError: they are not, and `--resume` was not said.
-            JudgeError: the judge refuses, or gives no answer.
+            BatchPendingError: some are pending, and the mode is not `resume`.
+            JudgeError: the judge refuses or does not reply.
         """
-        with open_store(self.path) as store:
+        with open_store(self.store) as store:
             for batch in batches.unfetched_batches(store, self.client.display_name):
                 submit(self.client, store, batch)
         while True:
             if self.options.batch == "resume":
                 self._fetch(parser)
             try:
-                verdicts = self.cached.judge(requests, parser, lambda _: None)
+                verdicts = self._cached.judge_through(
+                    self._submit_all, requests, parser, lambda _: None
+                )
             except BatchPendingError:
                 if self.options.batch != "resume":
                     raise
@@ -152,30 +85,58 @@ class BatchJudge:
             return verdicts
 
     def count_pending(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> int:
-        """Return how many requests have no verdict yet."""
-        return self.cached.count_pending(requests, parser)
+        """Return the number of requests without a verdict."""
+        return self._cached.count_pending(requests, parser)
 
     def estimate_cost(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser
     ) -> CostEstimate:
-        """Say what the requests will take that have no verdict yet."""
-        return self.cached.estimate_cost(requests, parser)
+        """Estimate the cost of the requests without a verdict."""
+        return self._cached.estimate_cost(requests, parser)
 
     def usage(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> Usage:
-        """Return what the verdicts have cost."""
-        return self.cached.usage(requests, parser)
+        """Return what the verdicts on the requests have cost."""
+        return self._cached.usage(requests, parser)
 
     def request_settings(self, request: JudgeRequest) -> dict[str, Any]:
-        """Return what a request is asked with besides its text."""
-        return self.cached.request_settings(request)
+        """Return the parameters of a request besides its text."""
+        return self._cached.request_settings(request)
+
+    @property
+    def _cached(self) -> CachedJudge:
+        return CachedJudge(client=self.client, store=self.store, options=self.options)
+
+    def _submit_all(self, queue: RequestQueue) -> None:
+        """Submit every request of a queue.
+
+        Raises:
+            BatchPendingError: they are submitted.
+            JudgeRefusedError: a request has come back without a reply too often.
+        """
+        bodies = {}
+        while (item := queue.next()) is not None:
+            bodies[key_of(item[1])] = item[1]
+        if not bodies:
+            return
+        name = self.client.display_name
+        with open_store(self.store) as store:
+            _check_submissions(self.client, batches.failed_submissions(store, list(bodies)))
+            chunks = split_batches(bodies)
+            submitted = [batches.create_batch(store, name, chunk) for chunk in chunks]
+            for batch in submitted:
+                submit(self.client, store, batch)
+        raise BatchPendingError(
+            f"{len(bodies)} requests have been submitted to {name} in {len(submitted)} batch(es) "
+            "and are answered within a day: run the same command with --resume to fetch them"
+        )
 
     def _fetch(self, parser: VerdictParser) -> None:
-        """Wait for every batch that was submitted, and keep what it brings."""
-        price, budget = self.cached.price, self.options.budget
-        tracker = CostTracker(self.model, price, budget, batched=True)
-        with open_store(self.path) as store:
+        """Wait for every submitted batch, and store its replies."""
+        cached = self._cached
+        tracker = CostTracker(self.model, cached.price, self.options.budget, batched=True)
+        with open_store(self.store) as store:
             for batch in batches.unfetched_batches(store, self.client.display_name):
-                fetch(self.client, store, batch, parser, tracker, self.cached.accepted_names)
+                fetch(self.client, store, batch, parser, tracker, cached.accepted_names)
 
 
 def submit(judge: OpenAIClient, store: VerdictStore, batch: JudgeBatch) -> JudgeBatch:
@@ -391,7 +352,7 @@ def cached_judge(
 
 def _cached_client(client: Any, path: Path, options: JudgeOptions) -> CachedJudge | BatchJudge:
     if options.batch is None:
-        return CachedJudge(client, path, options)
+        return CachedJudge(client=client, store=path, options=options)
     if not isinstance(client, OpenAIClient):
         raise ConfigError(f"{type(client).__name__} takes no batches: leave out --batch, --resume")
     return BatchJudge(client, path, options)

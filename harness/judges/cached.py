@@ -1,45 +1,41 @@
-"""A judge with a memory: what is in the store is not asked again, what is asked is stored first.
-
-A judge with its memory as a component: what a configuration names where it wants a judge.
-
-A judge that only repeats what is in the store: nothing is asked and nothing is spent.
-"""
+"""A judge with cached verdicts: stored ones are not asked again, and new ones are stored first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, InstanceOf
 
-from harness import types
 from harness.core.config import Component
 from harness.core.http import is_loopback
 from harness.errors import ConfigError, JudgeError
 from harness.judges import chat_format, costs, model_check
-from harness.judges.client import OpenAIClient
-from harness.judges.costs import Budget, CostTracker, estimate_cost
+from harness.judges.costs import Budget, CostTracker
 from harness.judges.session import JudgingSession
 from harness.judges.store.database import key_of, open_store
 from harness.protocols import Advance, JudgeClient, RequestQueue, VerdictParser
-from harness.types import CostEstimate, JudgeRequest, Usage, Verdict
+from harness.types import Body, CostEstimate, JudgeRequest, Usage, Verdict
 
 BatchMode = Literal["submit", "resume"]
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeOptions:
-    """On what terms a judge is asked."""
+    """How a command asks a judge."""
 
     budget: Budget = field(default_factory=Budget)
-    """What a command may spend."""
+    """The most that may be spent; members of a panel share one."""
     accepted_models: tuple[str, ...] = ()
-    """Other models that may answer in the judge's place."""
+    """Other models whose replies count."""
     batch: BatchMode | None = None
-    """`submit` or `resume`: by way of the judge's Batch API; None: call by call."""
+    """`submit` or `resume`: through the judge's Batch API; None: call by call."""
+
+
+DEFAULT_OPTIONS = JudgeOptions()
 
 
 def judge_options(
@@ -48,40 +44,59 @@ def judge_options(
     batch: bool = False,
     resume: bool = False,
 ) -> JudgeOptions:
-    """Return the terms that a command's options name."""
+    """Return the options of a command line; `budget` is in US dollars."""
     mode: BatchMode | None = "resume" if resume else "submit" if batch else None
     return JudgeOptions(Budget(budget), tuple(accepted or ()), mode)
 
 
-class CachedJudge:
-    """Implements `harness.protocols.Judge` with a client and the file of a verdict store."""
+class CachedJudge(Component):
+    """A client and the verdict store that caches its replies.
 
-    def __init__(
-        self, client: JudgeClient, path: Path, options: JudgeOptions = JudgeOptions()
-    ) -> None:
-        self.client, self.path, self.model, self.options = client, path, client.model, options
+    Implements `harness.protocols.Judge` and `PersistentJudge`.
+    """
+
+    client: JudgeClient
+    store: Path = Field(exclude=True)
+    """The file of the verdict store; it does not change what the verdicts are."""
+    options: InstanceOf[JudgeOptions] | None = Field(default=None, exclude=True)
+    """None: no budget, no other model, call by call."""
+
+    @property
+    def model(self) -> str:
+        """The model that is requested."""
+        return self.client.model
 
     def judge(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
     ) -> list[Verdict]:
-        """Return one verdict a request, in order; requests that are the same are asked once.
+        """Return one verdict a request, in order; equal requests are asked once.
 
         Raises:
             JudgeRefusedError: the judge refuses for good.
-            JudgeIdentityError: it serves another model, or its name is an alias.
+            JudgeIdentityError: another model replies, or the model's name is an alias.
             BudgetError: the budget is spent.
-            JudgeError: it cannot be reached, or gives no answer.
+            JudgeError: the judge cannot be reached or does not reply.
             StoreError: the store cannot be used.
         """
+        return self.judge_through(self.client.ask, requests, parser, advance)
+
+    def judge_through(
+        self,
+        ask: Callable[[RequestQueue], None],
+        requests: Sequence[JudgeRequest],
+        parser: VerdictParser,
+        advance: Advance,
+    ) -> list[Verdict]:
+        """Return the verdicts as `judge` does; pending requests are asked by a function."""
         with self._session(requests, parser, advance) as session:
             if not session.is_cached():
-                accepted = (*self.client.served_as, *self.options.accepted_models)
+                accepted = (*self.client.served_as, *self._options.accepted_models)
                 model_check.reject_alias(self.model, self.client.url, accepted)
-                self.client.ask(session)
+                ask(session)
             return session.finish()
 
     def count_pending(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> int:
-        """Return how many requests would have to be asked; follow-ups are not foreseen.
+        """Return the number of requests that have to be asked; follow-ups are not foreseen.
 
         Raises:
             StoreError: the store cannot be used.
@@ -91,12 +106,12 @@ class CachedJudge:
     def pending_requests(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser
     ) -> list[JudgeRequest]:
-        """Return the requests that would have to be asked, each once.
+        """Return the requests that have to be asked, equal ones once.
 
         Raises:
             StoreError: the store cannot be used.
         """
-        if not self.path.exists():
+        if not self.store.exists():
             return list(
                 {key_of(self.client.body(request)): request for request in requests}.values()
             )
@@ -113,51 +128,57 @@ class CachedJudge:
             return costs.total_usage(session.store.calls(set(session.asked_keys())), self.price)
 
     def request_settings(self, request: JudgeRequest) -> dict[str, Any]:
-        """Return what a request is asked with besides its text: the protocol's and its own."""
+        """Return the parameters of a request besides its text: the protocol's and the client's."""
         body = self.client.body(request)
         return {name: value for name, value in body.items() if name not in ("model", "messages")}
 
     def estimate_cost(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser
     ) -> CostEstimate:
-        """Say what asking these requests will take, those that are stored left out.
+        """Estimate the calls, tokens, dollars and minutes of the pending requests.
 
         Raises:
             StoreError: the store cannot be used.
         """
         bodies = [self.client.body(request) for request in self.pending_requests(requests, parser)]
-        batched = self.options.batch is not None
+        batched = self._options.batch is not None
         concurrency = self.client.concurrency
-        if not self.path.exists():
-            return estimate_cost(bodies, self.price, concurrency, None, batched=batched)
-        with open_store(self.path) as store:
-            return estimate_cost(bodies, self.price, concurrency, store, batched=batched)
+        if not self.store.exists():
+            return costs.estimate_cost(bodies, self.price, concurrency, None, batched=batched)
+        with open_store(self.store) as store:
+            return costs.estimate_cost(bodies, self.price, concurrency, store, batched=batched)
 
     @property
     def price(self) -> costs.Price | None:
-        """What the judge's tokens cost today; None where that is not known."""
+        """The price of the judge's tokens today; None where it is unknown."""
         known = costs.price_of(self.model)
         return costs.FREE if known is None and is_loopback(self.client.url) else known
 
     @property
     def accepted_names(self) -> frozenset[str]:
-        """The names under which the judge may be served."""
+        """The model names that the server may reply with."""
         return model_check.accepted_names(
-            self.model, self.client.served_as, self.options.accepted_models
+            self.model, self.client.served_as, self._options.accepted_models
         )
+
+    @property
+    def _options(self) -> JudgeOptions:
+        return self.options or DEFAULT_OPTIONS
 
     @contextmanager
     def _session(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
     ) -> Iterator[JudgingSession]:
-        price, budget = self.price, self.options.budget
-        if budget.limit is not None and price is None:
+        price, options = self.price, self._options
+        if options.budget.limit is not None and price is None:
             raise ConfigError(
-                f"no price of {self.model} is known, so that --budget cannot be held: add one to "
+                f"no price of {self.model} is known, so --budget cannot be kept: add one to "
                 "configs/prices/mine.yaml, as `harness config show prices/openai` shows"
             )
-        with open_store(self.path) as store:
-            tracker = CostTracker(self.model, price, budget, batched=self.options.batch is not None)
+        with open_store(self.store) as store:
+            tracker = CostTracker(
+                self.model, price, options.budget, batched=options.batch is not None
+            )
             session = JudgingSession(
                 requests, parser, self.client, store, tracker, self.accepted_names, advance
             )
@@ -167,49 +188,24 @@ class CachedJudge:
                 store.release(session.owner)
 
 
-class StoredJudgeComponent(Component):
-    """Implements `harness.protocols.Judge`; verdicts are kept in a file, asked for only once."""
-
-    client: OpenAIClient
-    store: Path = Field(exclude=True)
-    """The verdict store's file; where verdicts are kept does not change what they say."""
-
-    @property
-    def model(self) -> str:
-        """The judge as it is asked for."""
-        return self.client.model
-
-    def judge(
-        self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
-    ) -> list[Verdict]:
-        """Return one verdict a request, in order; one that could not be read has no reading.
-
-        Raises:
-            JudgeError: the judge cannot be reached, or refuses for good.
-            StoreError: the store cannot be used.
-        """
-        self.store.parent.mkdir(parents=True, exist_ok=True)
-        return CachedJudge(self.client, self.store).judge(requests, parser, advance)
-
-
 class ReplayClient(Component):
-    """Repeats the stored verdicts of a model; bring some with `harness verdicts import`."""
+    """Replays the stored verdicts of a model; `harness verdicts import` adds some."""
 
     model: str
-    """Whose verdicts are repeated."""
+    """The model whose verdicts are replayed."""
     served_as: tuple[str, ...] = Field((), exclude=True)
-    """Other names under which they may have been given."""
+    """Other names that its server replied with."""
     unparsed_attempts: int = Field(5, gt=0)
     """How many stored replies to a request are read while none can be parsed."""
 
     @property
     def url(self) -> str:
-        """Empty: nothing is asked."""
+        """Empty: there is no server."""
         return ""
 
     @property
     def concurrency(self) -> int:
-        """One, for cost estimates of what is missing."""
+        """1, for cost estimates of missing verdicts."""
         return 1
 
     @property
@@ -222,19 +218,19 @@ class ReplayClient(Component):
         """The judge as error messages name it."""
         return f"the judge {self.model}"
 
-    def body(self, request: JudgeRequest) -> types.Body:
-        """Return what a verdict is kept under."""
+    def body(self, request: JudgeRequest) -> Body:
+        """Return the whole request, whose digest is the key of its verdicts."""
         return chat_format.body_of(self.model, request)
 
     def ask(self, queue: RequestQueue) -> None:
         """Refuse to ask.
 
         Raises:
-            JudgeError: there is something to ask.
+            JudgeError: a verdict is missing.
         """
         if queue.next() is not None:
             raise JudgeError(
                 f"not all verdicts of {self.model} are in the store (`harness eval --dry-run` "
-                "counts those that are missing): bring them with `harness verdicts import FILE`, "
-                "or name a judge that can be asked with --judge"
+                "counts the missing ones): add them with `harness verdicts import FILE`, or name "
+                "a judge that can be asked with --judge"
             )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from harness.core.config import Component
 from harness.errors import BatchPendingError
-from harness.protocols import Judge, JudgeClient, VerdictParser
+from harness.protocols import JudgeClient, PersistentJudge, VerdictParser
 from harness.types import Advance, CostEstimate, JudgeRequest, ParsedVerdict, Usage, Verdict
 
 PanelRule = Literal["majority", "mean"]
@@ -30,33 +30,11 @@ class JudgePanel(Component):
         return self
 
 
-class Member(Judge, Protocol):
-    """A judge that keeps its verdicts, and what they cost."""
-
-    def count_pending(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> int:
-        """Return how many of the requests it would have to be asked."""
-        ...
-
-    def estimate_cost(
-        self, requests: Sequence[JudgeRequest], parser: VerdictParser
-    ) -> CostEstimate:
-        """Say what asking will take."""
-        ...
-
-    def usage(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> Usage:
-        """Return what the verdicts have cost."""
-        ...
-
-    def request_settings(self, request: JudgeRequest) -> Mapping[str, Any]:
-        """Return what a request is asked with besides its text."""
-        ...
-
-
 @dataclass(frozen=True)
 class PanelJudge:
     """Implements `harness.protocols.Judge` by several; they are asked one after the other."""
 
-    members: Sequence[Member]
+    members: Sequence[PersistentJudge]
     rule: PanelRule
 
     @property

@@ -59,7 +59,7 @@ def test_the_benchmark_engine_and_judge_that_are_shown_run(workspace):
     spec = load("bench", "spelling") | {"baseline": {**source, "name": "base"}}
     evaluation = Evaluation(
         build(spec),
-        CachedJudge(coin.Coin(label="A>B"), workspace.verdicts),
+        CachedJudge(client=coin.Coin(label="A>B"), store=workspace.verdicts),
         policy=build({**source, "name": "me"}),
         engine=build(load("engine", "upper")),
     )

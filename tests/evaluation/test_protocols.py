@@ -34,7 +34,7 @@ def test_a_policy_answers_is_graded_and_filed_with_everything_that_made_it(name,
         client = build({"use": "harness.judges.client:OpenAIClient", "model": "j", "base_url": url})
         evaluation = Evaluation(
             bench,
-            CachedJudge(client, workspace.verdicts),
+            CachedJudge(client=client, store=workspace.verdicts),
             policy=Pretrained(name="canned", path="canned"),
             engine=CannedEngine(text="An answer.", variants=("", " Indeed.")),
             accept_input=name == "mt-bench",  # of a judge that has no reference answers of its own
@@ -68,7 +68,7 @@ def test_the_first_game_is_won_by_whom_the_judge_sees_first(shared, workspace):
         client = build({"use": "harness.judges.client:OpenAIClient", "model": "j", "base_url": url})
         evaluation = Evaluation(
             bench,
-            CachedJudge(client, workspace.verdicts),
+            CachedJudge(client=client, store=workspace.verdicts),
             policy=Pretrained(name="canned", path="canned"),
             engine=CannedEngine(),
         )

@@ -82,7 +82,7 @@ def client():
 
 @pytest.fixture
 def evaluation(client, workspace):
-    judge = CachedJudge(client, workspace.verdicts)
+    judge = CachedJudge(client=client, store=workspace.verdicts)
     return Evaluation(bench(), judge, policy=Weights(name="ours"), engine=Parrot(calls=[]))
 
 

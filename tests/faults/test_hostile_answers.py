@@ -163,7 +163,9 @@ def test_the_verdict_is_the_judges_alone(bench, hard, tmp_path):
     others = hard.baseline_answers()[: len(HOSTILE)]
     mine = [Answer(one.prompt_id, text) for one, text in zip(others, HOSTILE, strict=True)]
     with serving(grade, model="j") as url:
-        judge = CachedJudge(OpenAIClient(model="j", base_url=url), tmp_path / "v.sqlite")
+        judge = CachedJudge(
+            client=OpenAIClient(model="j", base_url=url), store=tmp_path / "v.sqlite"
+        )
         weighted = judge.judge(bench.requests(ours, theirs), bench, lambda _: None)
         labelled = judge.judge(hard.requests(mine, others), hard, lambda _: None)
     assert {round(verdict.parsed.value, 9) for verdict in weighted} == {0.25}

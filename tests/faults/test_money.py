@@ -27,7 +27,7 @@ def requests(bench, shared, model, count=None):
 
 def judge(url, path, **terms):
     client = build({**load("judge", "gpt-4-1106-preview"), "base_url": url, "timeout": 2})
-    return CachedJudge(client, path, judge_options(**terms))
+    return CachedJudge(client=client, store=path, options=judge_options(**terms))
 
 
 @pytest.mark.parametrize("model", MODELS)

@@ -29,7 +29,8 @@ class Reader:
         return request
 
 begun = time.monotonic()
-judge = CachedJudge(OpenAIClient(model="j", base_url=url, concurrency=concurrency), path)
+judge = CachedJudge(
+    client=OpenAIClient(model="j", base_url=url, concurrency=concurrency), store=path)
 verdicts = judge.judge(Requests(), Reader(), lambda _: None)
 seconds = time.monotonic() - begun
 right = sum(v.parsed.value == i % 10 for i, v in enumerate(verdicts))

@@ -43,7 +43,7 @@ def work(seed):
     random.Random(seed).shuffle(order)
     client = OpenAIClient(model="j", base_url=url, concurrency=concurrency)
     try:
-        verdicts = CachedJudge(client, path).judge(order, Reader(), lambda _: None)
+        verdicts = CachedJudge(client=client, store=path).judge(order, Reader(), lambda _: None)
         found.append(sorted((int(v.request_id), v.parsed.value) for v in verdicts))
     except HarnessError as error:
         errors.append(str(error))

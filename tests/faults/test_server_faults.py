@@ -42,7 +42,9 @@ def judged(contests, path, url, count=None, **fields):
     found, seconds = {}, {}
     for name, (bench, requests) in contests.items():
         begun = time.monotonic()
-        verdicts = CachedJudge(client, path).judge(requests[:count], bench, lambda _: None)
+        verdicts = CachedJudge(client=client, store=path).judge(
+            requests[:count], bench, lambda _: None
+        )
         found[name] = [verdict.parsed for verdict in verdicts]
         seconds[name] = time.monotonic() - begun
     return found, seconds

@@ -60,7 +60,7 @@ def graded(shared, workspace):
         client = build({**load("judge", "gpt-4-1106-preview"), "base_url": url, **judge})
         return Evaluation(
             benchmark=bench,
-            judge=CachedJudge(client, workspace.verdicts),
+            judge=CachedJudge(client=client, store=workspace.verdicts),
             answers=shared / f"replay/alpaca_eval/answers/{model}.json.gz",
             label=model,
             allow_missing=model == "phi-2",
@@ -106,7 +106,7 @@ def test_the_baseline_against_itself_is_half_without_requests(shared, workspace,
     bench = AlpacaEval(sampling={}, assets=shared / "assets")
     answers = shared / "assets/alpaca_eval/alpaca_eval_gpt4_baseline.json"
     client = build(load("judge", "gpt-4-1106-preview"))
-    judge = CachedJudge(client, workspace.verdicts)
+    judge = CachedJudge(client=client, store=workspace.verdicts)
     result = evaluate(Evaluation(bench, judge, answers=answers), workspace)
     check(result, published["gpt4_1106_preview"])
     assert (result.label, result.requests) == ("gpt4_1106_preview", 0)

@@ -33,7 +33,9 @@ def test_the_official_score_over_http(bench, shared, workspace, replay):
     server = replay("arena_hard")
     client = build({**load("judge", "gpt-4-1106-preview"), "base_url": server.url})
     answers = shared / "assets/arena_hard_v0.1/model_answer/gpt-3.5-turbo-0125.jsonl"
-    evaluation = Evaluation(bench, CachedJudge(client, workspace.verdicts), answers=answers)
+    evaluation = Evaluation(
+        bench, CachedJudge(client=client, store=workspace.verdicts), answers=answers
+    )
     result = evaluate(evaluation, workspace)
     rate = result.score.estimates["win_rate"]
     assert round(rate.value, 2) == 23.34
@@ -57,7 +59,9 @@ def test_a_judge_without_a_label_is_asked_to_continue(bench, shared, workspace, 
     server = replay("arena_hard", "--faults", "refuse=0.05", "--seed", "3")
     client = build({**load("judge", "gpt-4-1106-preview"), "base_url": server.url})
     answers = shared / "assets/arena_hard_v0.1/model_answer/gpt-3.5-turbo-0125.jsonl"
-    evaluation = Evaluation(bench, CachedJudge(client, workspace.verdicts), answers=answers)
+    evaluation = Evaluation(
+        bench, CachedJudge(client=client, store=workspace.verdicts), answers=answers
+    )
     # the real judge was never asked to continue after a refusal: the server lacks that request
     with pytest.raises(JudgeError, match="no_recorded_verdict"):
         evaluate(evaluation, workspace)

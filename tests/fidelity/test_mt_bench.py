@@ -35,7 +35,9 @@ def graded(bench, shared, workspace):
     def evaluation(contestant, url, **judge):
         client = build({**load("judge", "gpt-4"), "base_url": url, **judge})
         answers = shared / f"replay/mt_bench/answers/{contestant}.jsonl.gz"
-        return Evaluation(bench, CachedJudge(client, workspace.verdicts), answers=answers)
+        return Evaluation(
+            bench, CachedJudge(client=client, store=workspace.verdicts), answers=answers
+        )
 
     return evaluation
 

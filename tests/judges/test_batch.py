@@ -90,7 +90,7 @@ def test_who_asks_call_by_call_is_told_of_the_batch(path):
         submit(api, path)
         client = OpenAIClient(model="j", base_url=api.url)
         with pytest.raises(BatchPendingError, match="20 requests are in a batch"):
-            CachedJudge(client, path).judge(requests(), READER, lambda _: None)
+            CachedJudge(client=client, store=path).judge(requests(), READER, lambda _: None)
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,9 @@ READER = Reader()
 
 def grade(client, tmp_path, requests):
     steps = []
-    verdicts = CachedJudge(client, tmp_path / "v.sqlite").judge(requests, READER, steps.append)
+    verdicts = CachedJudge(client=client, store=tmp_path / "v.sqlite").judge(
+        requests, READER, steps.append
+    )
     assert sum(steps) == len(requests)
     return [(v.request_id, v.parsed.value if v.parsed else None, v.model) for v in verdicts]
 
@@ -113,7 +115,7 @@ def test_what_was_answered_before_a_failure_is_kept(tmp_path):
 
 def test_a_better_reader_reads_what_is_stored(tmp_path):
     grade(Script("?", "?"), tmp_path, [request("a")])
-    judge = CachedJudge(Script(), tmp_path / "v.sqlite")
+    judge = CachedJudge(client=Script(), store=tmp_path / "v.sqlite")
 
     class Better(Reader):
         def parse(self, replies):
@@ -124,10 +126,10 @@ def test_a_better_reader_reads_what_is_stored(tmp_path):
 
 
 def test_pending_counts_what_would_be_asked_and_writes_nothing(tmp_path):
-    judge = CachedJudge(Script("1"), tmp_path / "v.sqlite")
+    judge = CachedJudge(client=Script("1"), store=tmp_path / "v.sqlite")
     requests = [request("a"), request("b", "a"), request("c")]
     assert judge.count_pending(requests, READER) == 2
-    assert not judge.path.exists()
+    assert not judge.store.exists()
     judge.judge(requests[:1], READER, lambda _: None)
     assert judge.count_pending(requests, READER) == 1
 
@@ -153,7 +155,7 @@ class Conversation(Reader):
 def test_a_protocol_may_follow_up_and_the_whole_conversation_is_stored(tmp_path):
     client = Script("0.", "1", "25")
     requests = [request("a"), request("b")]
-    judge = CachedJudge(client, tmp_path / "v.sqlite")
+    judge = CachedJudge(client=client, store=tmp_path / "v.sqlite")
     found = judge.judge(requests, Conversation(), lambda _: None)
     assert [(v.parsed.value, v.text) for v in found] == [(0.25, "0.\n25"), (1.0, "1")]
     asked = [[m["content"] for m in body["messages"]] for body in client.asked]
@@ -165,11 +167,11 @@ def test_a_protocol_may_follow_up_and_the_whole_conversation_is_stored(tmp_path)
 def test_a_follow_up_that_was_not_reached_is_asked_alone_later(tmp_path):
     path = tmp_path / "v.sqlite"
     with pytest.raises(JudgeError):
-        CachedJudge(Script("0.", fail_after=1), path).judge(
+        CachedJudge(client=Script("0.", fail_after=1), store=path).judge(
             [request("a")], Conversation(), lambda _: None
         )
     client = Script("5")  # after the stored "0."
-    judge = CachedJudge(client, path)
+    judge = CachedJudge(client=client, store=path)
     assert judge.count_pending([request("a")], Conversation()) == 1
     assert judge.judge([request("a")], Conversation(), lambda _: None)[0].parsed == ParsedVerdict(
         0.5
@@ -179,7 +181,7 @@ def test_a_follow_up_that_was_not_reached_is_asked_alone_later(tmp_path):
 
 def test_a_protocol_that_never_asks_again_leaves_it_unread(tmp_path):
     client = Script("x", "y")
-    found = CachedJudge(client, tmp_path / "v.sqlite").judge(
+    found = CachedJudge(client=client, store=tmp_path / "v.sqlite").judge(
         [request("a")], Conversation(), lambda _: None
     )
     assert (found[0].parsed, found[0].text) == (None, "x\ny")
@@ -188,7 +190,7 @@ def test_a_protocol_that_never_asks_again_leaves_it_unread(tmp_path):
 def test_an_empty_reply_is_asked_again_and_is_no_part_of_the_conversation(tmp_path):
     client = Script("", "0.", "25")
     client.unparsed_attempts = 3
-    found = CachedJudge(client, tmp_path / "v.sqlite").judge(
+    found = CachedJudge(client=client, store=tmp_path / "v.sqlite").judge(
         [request("a")], Conversation(), lambda _: None
     )
     assert (found[0].parsed, found[0].text) == (ParsedVerdict(0.25), "0.\n25")

@@ -250,7 +250,9 @@ def test_verdicts_are_cached_inside_a_running_event_loop(tmp_path):
     async def main(served):
         client = judge(served, served_as=("served",))
         requests = [JudgeRequest(str(i), (Message("user", f"{i}"),), {}) for i in range(4)]
-        return CachedJudge(client, tmp_path / "v.sqlite").judge(requests, Parser(), lambda _: None)
+        return CachedJudge(client=client, store=tmp_path / "v.sqlite").judge(
+            requests, Parser(), lambda _: None
+        )
 
     with server() as served:
         verdicts = asyncio.run(main(served))

@@ -13,6 +13,7 @@ from harness.judges.cached import CachedJudge, ReplayClient, judge_options
 from harness.judges.client import OpenAIClient
 from harness.judges.panel import JudgePanel, panel_verdict
 from harness.judges.store.database import open_store
+from harness.protocols import Judge, JudgeClient, PersistentJudge
 from harness.types import JudgeRequest, Message, ParsedVerdict, RawReply, Reply, Verdict
 
 
@@ -56,7 +57,7 @@ def requests(count, length=4000):
 
 
 def grade(client, path, count=5, **terms):
-    judge = CachedJudge(client, path, judge_options(**terms))
+    judge = CachedJudge(client=client, store=path, options=judge_options(**terms))
     return judge, judge.judge(requests(count), READER, lambda _: None)
 
 
@@ -114,7 +115,9 @@ def test_aliases_are_known(model, url, moving):
 
 def test_an_alias_is_refused_before_anything_is_asked(path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-x")
-    judge = CachedJudge(OpenAIClient(model="gpt-4o", base_url="https://api.openai.com/v1"), path)
+    judge = CachedJudge(
+        client=OpenAIClient(model="gpt-4o", base_url="https://api.openai.com/v1"), store=path
+    )
     with pytest.raises(JudgeIdentityError, match="is an alias"):
         judge.judge(requests(1), READER, lambda _: None)
 
@@ -151,7 +154,7 @@ def test_tries_without_a_reply_are_on_the_bill_by_a_guess(path):
             queue.record_failure(place, "no answer in time")
             raise JudgeError("gone")
 
-    judge = CachedJudge(Failing(), path)
+    judge = CachedJudge(client=Failing(), store=path)
     with pytest.raises(JudgeError):
         judge.judge(requests(2), READER, lambda _: None)
     bill = judge.usage(requests(2), READER)
@@ -165,7 +168,7 @@ def test_a_budget_needs_a_price(path):
 
 
 def test_a_forecast_is_what_it_then_costs(path):
-    judge = CachedJudge(Client(), path)
+    judge = CachedJudge(client=Client(), store=path)
     told = judge.estimate_cost(requests(10), READER)
     assert (told.calls, told.completion_tokens) == (10, 10)
     assert not path.exists()
@@ -233,7 +236,7 @@ def test_a_price_that_was_looked_up_again_outweighs_the_older_look(monkeypatch, 
 
 
 def test_a_forecast_tells_the_doubt(path):
-    told = CachedJudge(Client(), path).estimate_cost(requests(1), READER)
+    told = CachedJudge(client=Client(), store=path).estimate_cost(requests(1), READER)
     assert "looked up long ago" in told.doubt
     panel = JudgePanel(members=[Client(), Client(), Client("unknown")], rule="majority")
     assert (
@@ -283,6 +286,20 @@ def test_a_panel_is_asked_one_by_one_and_pays_for_all(path):
     assert judge.estimate_cost(requests(4), READER).calls == 3
 
 
+def test_the_members_of_a_panel_share_one_budget(path):
+    options = judge_options(budget=1)
+    panel = JudgePanel(members=[Client(), Client(), Client()])
+    judge = cached_judge(panel, path, options)
+    assert all(member.options.budget is options.budget for member in judge.members)
+    assert all(isinstance(one, PersistentJudge) for one in (judge, *judge.members))
+
+
+def test_a_client_is_no_judge():
+    client = OpenAIClient(model="j")
+    assert isinstance(client, JudgeClient)
+    assert not isinstance(client, Judge)
+
+
 def test_a_majority_of_an_even_number_is_refused():
     with pytest.raises(ValueError, match="odd number"):
         JudgePanel(members=[Client("a"), Client("b")], rule="majority")
@@ -290,7 +307,7 @@ def test_a_majority_of_an_even_number_is_refused():
 
 def test_a_replay_repeats_what_is_stored_and_asks_nothing(path):
     _, found = grade(Client(), path, count=3)
-    replay = CachedJudge(ReplayClient(model="gpt-4-1106-preview"), path)
+    replay = CachedJudge(client=ReplayClient(model="gpt-4-1106-preview"), store=path)
     assert replay.judge(requests(3), READER, lambda _: None) == found
     with pytest.raises(JudgeError, match="not all verdicts"):
         replay.judge(requests(4), READER, lambda _: None)

@@ -80,7 +80,7 @@ def server(refuse):
 
 def judge(served, path, **fields):
     url = f"http://127.0.0.1:{served.server_port}/v1"
-    return CachedJudge(OpenAIClient(model="j", base_url=url, **fields), path)
+    return CachedJudge(client=OpenAIClient(model="j", base_url=url, **fields), store=path)
 
 
 def requests(count=COUNT):

@@ -147,7 +147,7 @@ def test_a_judge_with_open_weights_is_served_and_asked(tmp_path):
     )
     asked = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 5}
     requests = [JudgeRequest(str(i), (Message("user", "a b"),), asked) for i in range(3)]
-    stored = CachedJudge(judge, tmp_path / "v.sqlite")
+    stored = CachedJudge(client=judge, store=tmp_path / "v.sqlite")
     found = stored.judge(requests, Reader(), lambda _: None)
     assert [verdict.parsed.value for verdict in found] == [5.0] * 3
     assert {verdict.model for verdict in found} == {"tiny-judge"}

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from harness.errors import CheckError
-from harness.judges.cached import StoredJudgeComponent
+from harness.judges.cached import CachedJudge
 from harness.judges.client import OpenAIClient
 from harness.judges.toy_server import serving
 from harness.oracles.judge import SYSTEM_PROMPT, JudgeOracle, question
@@ -26,9 +26,7 @@ def reply(content: str, likely: dict[str, float] | None = None) -> Reply:
 def preferences(path, grade, **settings) -> list[float]:
     with serving(grade, "judge") as url:
         client = OpenAIClient(model="judge", base_url=url, api_key_env="NONE")
-        oracle = JudgeOracle(
-            judge=StoredJudgeComponent(client=client, store=path / "v.sqlite"), **settings
-        )
+        oracle = JudgeOracle(judge=CachedJudge(client=client, store=path / "v.sqlite"), **settings)
         return oracle.compare(COMPARISONS, lambda _: None)
 
 
