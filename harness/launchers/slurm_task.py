@@ -54,38 +54,50 @@ class SlurmTask:
         from submitit.helpers import TorchDistributedEnvironment
 
         task = TorchDistributedEnvironment()
-        host = socket.gethostbyname(task.master_addr)
-        address = f"{host}:{task.master_port}"
+        host, port = self._host(task.master_addr), task.master_port
         directory = Path(self.directory)
         os.environ.update(QUIET_VARIABLES)
-        os.environ["RAY_ADDRESS"] = address
+        os.environ["RAY_ADDRESS"] = f"{host}:{port}"
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(directory / TOKEN_FILE)
-        resources = (f"--num-cpus={self.cpus}", f"--num-gpus={self.gpus}")
         if task.rank:
-            wait_for_port(host, task.master_port, self.start_timeout)
-            with ray_node(f"--address={address}", *resources) as node:
-                wait_for_end(node, directory)
+            self._lend(host, port, directory)
             return
         try:
-            with ray_node(*head_arguments(host, task.master_port), *resources) as node:
-                wait_for_port(host, task.master_port, self.start_timeout, node)
-                self._lead(address, directory)
+            self._lead(host, port, directory)
         except HarnessError as error:
             error_files.write(directory, error)
             raise
         write_atomically(directory / DONE_FILE, "")
 
-    def _lead(self, address: str, directory: Path) -> None:
-        handler = signal.getsignal(signal.SIGTERM)
-        ray = connect(address)
-        signal.signal(signal.SIGTERM, handler)  # submitit's, which Ray has replaced
-        try:
-            wait_for_nodes(ray, self.nodes, self.start_timeout)
-            run, payload = jobs.read_call(directory / RUN_FILE)
-            run(payload)
-        finally:
-            ray.shutdown()
+    def _host(self, name: str) -> str:
+        if self.nodes > 1:
+            return socket.gethostbyname(name)
+        import ray.util
+
+        address: str = ray.util.get_node_ip_address()  # needs no name service
+        return address
+
+    def _lead(self, host: str, port: int, directory: Path) -> None:
+        with ray_node(*head_arguments(host, port), *self._resources()) as node:
+            wait_for_port(host, port, self.start_timeout, node)
+            handler = signal.getsignal(signal.SIGTERM)
+            ray = connect(f"{host}:{port}")
+            signal.signal(signal.SIGTERM, handler)  # submitit's, which Ray has replaced
+            try:
+                wait_for_nodes(ray, self.nodes, self.start_timeout)
+                run, payload = jobs.read_call(directory / RUN_FILE)
+                run(payload)
+            finally:
+                ray.shutdown()
+
+    def _lend(self, host: str, port: int, directory: Path) -> None:
+        wait_for_port(host, port, self.start_timeout)
+        with ray_node(f"--address={host}:{port}", *self._resources()) as node:
+            wait_for_end(node, directory)
+
+    def _resources(self) -> tuple[str, str]:
+        return f"--num-cpus={self.cpus}", f"--num-gpus={self.gpus}"
 
     def checkpoint(self) -> Any:
         """Return what a requeued job does: the same, from the finished stages (submitit's hook)."""
