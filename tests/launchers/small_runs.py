@@ -15,7 +15,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from harness.core import config
-from harness.core.stages import read_manifest
+from harness.core.stages import PROVENANCE, TIMING, read_manifest
 from harness.core.workspace import Workspace
 from harness.training import schedule, tracking
 from harness.training.spec import TrainSpec
@@ -121,6 +121,12 @@ def stage_path(workspace: Path, name: str) -> Path:
 
 def stage_names(workspace: Path) -> list[str]:
     return sorted(path.name for path in workspace.glob("stages/*-*"))
+
+
+def training_processes(workspace: Path) -> int:
+    """Return how many processes trained the policy of a workspace."""
+    timing = stage_path(workspace, "optimise") / PROVENANCE / TIMING
+    return json.loads(timing.read_text())["accelerators"]
 
 
 def largest_difference(first: Path, second: Path) -> float:

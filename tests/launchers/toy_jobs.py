@@ -34,7 +34,8 @@ def squares(payload):
         (diary / f"{shard}-{os.getpid()}").touch()
         (out / "square").write_text(str(shard**2))
         advance(1)
-        time.sleep(payload.get("seconds", 0.02))
+        time.sleep(payload.get("seconds", 0))
+        wait_for_processes(diary, payload.get("processes", 1))
         if shard == payload.get("refuses"):
             raise CheckError("seven is not square")
         attempts = len(list(diary.glob(f"{shard}-*")))
@@ -43,6 +44,14 @@ def squares(payload):
             os.kill(os.getpid(), signal.SIGKILL)
 
     yield run_shard
+
+
+def wait_for_processes(diary: Path, count: int) -> None:
+    """Wait until a number of processes have begun a shard, so that each has a share."""
+    deadline = time.monotonic() + 60
+    while len({entry.name.split("-")[1] for entry in diary.iterdir()}) < count:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def results(job: ShardedJob) -> list[int]:
