@@ -18,12 +18,12 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	  || { echo "Python 3.11 to 3.13 is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt -e '.[train,alpaca-eval,report]'
+	$(BIN)/python -m pip install --quiet --upgrade -c constraints.txt -e '.[train,frames,alpaca-eval,report]'
 	touch $(STAMP)
 
 # What checks and tests need besides: linters, Ray, TRL, lm-eval, trackers, notebooks.
 $(DEVELOP): $(STAMP)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,alpaca-eval,report,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[train,frames,alpaca-eval,report,dev]'
 	touch $(DEVELOP)
 
 demo: install

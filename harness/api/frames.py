@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
+from harness.core.extras import missing_extra
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -14,22 +16,34 @@ if TYPE_CHECKING:
 ESTIMATE_COLUMNS = ("value", "low", "high", "standard_error")
 
 
+def load_pandas() -> Any:
+    """Import pandas.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        import pandas as pd
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) or error from error
+    return pd
+
+
 def to_frame(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return rows as a data frame; a key that a row lacks is missing there."""
-    import pandas as pd
-
-    return pd.DataFrame.from_records([dict(row) for row in rows])
+    frame: pd.DataFrame = load_pandas().DataFrame.from_records([dict(row) for row in rows])
+    return frame
 
 
 def estimates_frame(estimates: Mapping[str, Estimate]) -> pd.DataFrame:
     """Return estimates as a data frame, one row a metric, indexed by its name."""
-    import pandas as pd
-
     rows = {
         name: {column: getattr(estimate, column) for column in ESTIMATE_COLUMNS}
         for name, estimate in estimates.items()
     }
-    return pd.DataFrame.from_dict(rows, orient="index", columns=list(ESTIMATE_COLUMNS))
+    columns = list(ESTIMATE_COLUMNS)
+    frame: pd.DataFrame = load_pandas().DataFrame.from_dict(rows, orient="index", columns=columns)
+    return frame
 
 
 def estimates_html(title: str, estimates: Mapping[str, Estimate], notes: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from harness.api.components import open_workspace
+from harness.api.frames import load_pandas
 from harness.api.judging import RUNS
 
 if TYPE_CHECKING:
@@ -29,10 +30,10 @@ class Leaderboard:
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a table and method; estimates have columns for the value and its ends."""
-        import pandas as pd
-
+        pandas = load_pandas()
         parts = {table.title: cast(Any, table).to_frame() for table in self.tables}
-        return pd.concat(parts, names=["table", None]) if parts else pd.DataFrame()
+        frame: pd.DataFrame = pandas.concat(parts, names=["table", None])
+        return frame
 
     def to_latex(self) -> str:
         """Return the tables in LaTeX (booktabs), as `harness leaderboard --format latex`."""

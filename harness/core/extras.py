@@ -9,6 +9,7 @@ EXTRAS = {
     "datasets": "train",
     "lm_eval": "academic",
     "matplotlib": "report",
+    "pandas": "frames",
     "peft": "lora",
     "pyarrow": "train",
     "ray": "cluster",
