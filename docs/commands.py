@@ -1,4 +1,4 @@
-"""One page a command, made of the command line itself when the documentation is built."""
+"""Generate one page per command from the command line itself when the documentation is built."""
 
 from collections.abc import Iterator
 

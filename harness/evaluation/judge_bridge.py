@@ -24,7 +24,7 @@ from harness.errors import CheckError, InputError
 from harness.protocols import Benchmark, PersistentJudge, SwappableBenchmark
 from harness.statistics.agreement import kappa_interval, rank_correlation
 from harness.statistics.bootstrap import interval
-from harness.types import Advance, Estimate, Graded, JudgeRequest
+from harness.types import Advance, Estimate, Graded, JudgeRequest, Score
 
 REPEAT = {"user": "asked-again"}
 """Gives a repeated request its own key in the verdict store; the judge sees the same text."""
@@ -112,10 +112,10 @@ def compare_judges(bridge: JudgeBridge, pairs: Sequence[_JudgePair]) -> dict[str
     names = [name for name, _, _ in verdicts]
     first_slot = {"old": [old for _, old, _ in verdicts], "new": [new for _, _, new in verdicts]}
     old, new = ([category(value) for value in values] for values in first_slot.values())
-    scores = [
-        _preferences(bridge.benchmark, [pair.old for pair in pairs]),
-        _preferences(bridge.benchmark, [pair.new for pair in pairs]),
+    scored = [
+        [bridge.benchmark.score([graded])[0] for graded in (pair.old, pair.new)] for pair in pairs
     ]
+    scores = [[_preferences(sides[side]) for sides in scored] for side in (0, 1)]
     differences = [
         (name, a, b) for p in range(len(pairs)) for name, a, b in _common_prompts(scores, p)
     ]
@@ -125,7 +125,7 @@ def compare_judges(bridge: JudgeBridge, pairs: Sequence[_JudgePair]) -> dict[str
         "benchmark": bridge.benchmark.name,
         "prompts": len(set(names)),
         "verdicts": len(verdicts),
-        "models": [_model_row(bridge.benchmark, pair) for pair in pairs],
+        "models": [_model_row(pair, *sides) for pair, sides in zip(pairs, scored, strict=True)],
         "rank_correlation": _estimate_data(_rank_correlation(scores)),
         "bias": _estimate_data(
             interval(
@@ -208,24 +208,21 @@ def _parsed_by_both(pair: _JudgePair) -> list[tuple[str, float, float]]:
     ]
 
 
-def _model_row(benchmark: Benchmark, pair: _JudgePair) -> dict[str, Any]:
-    old, new = (benchmark.score([graded])[0].estimates for graded in (pair.old, pair.new))
-    names = [name for name in old if name in new]
+def _model_row(pair: _JudgePair, old_score: Score, new_score: Score) -> dict[str, Any]:
+    old, new = old_score.estimates, new_score.estimates
     figures = {
-        name: {"old": _estimate_data(old[name]), "new": _estimate_data(new[name])} for name in names
+        name: {"old": _estimate_data(old[name]), "new": _estimate_data(new[name])}
+        for name in old
+        if name in new
     }
     unparsed = sum(verdict.parsed is None for verdict in pair.new.verdicts)
     return {"label": pair.old.label, "unparsed": unparsed, **figures}
 
 
-def _preferences(benchmark: Benchmark, contestants: Sequence[Graded]) -> list[dict[str, float]]:
-    """Return every model's share of points by prompt, under one judge."""
-    preferences = []
-    for graded in contestants:
-        items = benchmark.score([graded])[0].items
-        shares = {item["prompt_id"]: _share_won(item) for item in items}
-        preferences.append({name: value for name, value in shares.items() if value is not None})
-    return preferences
+def _preferences(score: Score) -> dict[str, float]:
+    """Return a model's share of points by prompt."""
+    shares = {item["prompt_id"]: _share_won(item) for item in score.items}
+    return {name: value for name, value in shares.items() if value is not None}
 
 
 def _share_won(item: Mapping[str, Any]) -> float | None:

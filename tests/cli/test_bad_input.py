@@ -1,4 +1,4 @@
-"""What the command line says when something does not fit: one line, a documented exit code."""
+"""Errors of the command line: one line and a documented exit code."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,11 +15,12 @@ import pytest
 
 from harness import errors
 from harness.core import config
+from tests.cli.conftest import HARNESS, QUICK
 
 
 def harness(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        (sys.executable, "-m", "harness", *arguments),
+        (*HARNESS, *arguments),
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -28,7 +30,7 @@ def harness(*arguments: str, cwd: Path, **options) -> subprocess.CompletedProces
 
 
 def refused(process: subprocess.CompletedProcess[str], kind: type[errors.HarnessError]) -> str:
-    """Check that a command failed as documented; return its one line."""
+    """Check that a command failed as documented; return its error line."""
     lines = [line for line in process.stderr.splitlines() if line.startswith("error: ")]
     assert process.returncode == kind.exit_code, process.stderr
     assert len(lines) == 1
@@ -59,8 +61,8 @@ def refused(process: subprocess.CompletedProcess[str], kind: type[errors.Harness
         ),
     ],
 )
-def test_what_does_not_fit_is_one_line(tmp_path, arguments, kind, message):
-    assert message in refused(harness(*arguments, cwd=tmp_path), kind)
+def test_what_does_not_fit_is_one_line(command, tmp_path, arguments, kind, message):
+    assert message in refused(command(*arguments), kind)
     assert not (tmp_path / "runs").exists()
 
 
@@ -68,11 +70,11 @@ TOY = ("train", "toy/inpo", "--set", "engine={ref: engine/transformers}")
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "no tokenizer", "no template", "torn"])
-def test_a_policy_that_cannot_be_used_is_named(tmp_path, tiny_policy, kind):
+def test_a_policy_that_cannot_be_used_is_named(command, tmp_path, tiny_policy, kind):
     path = tmp_path / "policy"
     copy(Path(tiny_policy), path, kind)
     source = "{use: 'harness.training.sources:Pretrained', name: mine, path: ./policy}"
-    message = refused(harness(*TOY, "--set", f"policy={source}", cwd=tmp_path), errors.PolicyError)
+    message = refused(command(*TOY, "--set", f"policy={source}"), errors.PolicyError)
     assert "policy" in message
     if kind == "no template":
         assert "--set policy.chat_template=FILE" in message
@@ -91,11 +93,8 @@ def copy(source: Path, target: Path, kind: str) -> None:
         (target / file.name).write_bytes(data[: len(data) // 2] if torn else data)
 
 
-QUICK = ("--set", "prompts.count=16", "--set", "policy.texts.count=192", "--set", "iterations=1")
-
-
-def test_a_run_of_another_configuration_is_refused_and_untouched(tmp_path):
-    assert harness("train", "toy/inpo", *QUICK, cwd=tmp_path).returncode == 0
+def test_a_run_of_another_configuration_is_refused_and_untouched(short_run, tmp_path):
+    shutil.copytree(short_run, tmp_path, dirs_exist_ok=True)
     before = listing(tmp_path)
     other = harness("train", "toy/inpo", *QUICK, "--set", "seed=9", cwd=tmp_path)
     assert "seed: 0 → 9" in refused(other, errors.RunExistsError)
@@ -109,7 +108,7 @@ def listing(root: Path) -> dict[str, bytes]:
 
 
 def small_files() -> None:
-    """Let a process write files of at most 64 KiB: what a full disk does to it, for everybody."""
+    """Limit the files of a process to 64 KiB, which acts like a full disk."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
 
 
@@ -127,8 +126,8 @@ def test_a_workspace_that_cannot_be_written_is_named(tmp_path):
     assert "--workspace" in refused(process, errors.StoreError)
 
 
-def test_a_judge_that_nobody_serves_is_an_error_within_seconds(tmp_path):
-    assert harness("train", "toy/inpo", *QUICK, cwd=tmp_path).returncode == 0
+def test_a_judge_that_nobody_serves_is_an_error_within_seconds(short_run, tmp_path):
+    shutil.copytree(short_run, tmp_path, dirs_exist_ok=True)
     process = harness(
         *("eval", "--bench", "toy-weighted", "--run", "toy/inpo", "--judge", "toy"),
         *("--set", "count=8", "--set", "baseline.texts.count=192", "--engine", "transformers"),
@@ -138,28 +137,28 @@ def test_a_judge_that_nobody_serves_is_an_error_within_seconds(tmp_path):
     assert "127.0.0.1:9" in refused(process, errors.JudgeError)
 
 
-def test_the_list_has_every_kind_and_its_help_names_them(tmp_path):
-    kinds = json.loads(harness("ls", "--json", cwd=tmp_path).stdout)
+def test_the_list_has_every_kind_and_its_help_names_them(command):
+    kinds = json.loads(command("ls", "--json").stdout)
     assert set(kinds) == {*config.kinds(), "published", "runs"}
     assert "inpo" in kinds["published"]
-    help_text = " ".join(harness("ls", "--help", cwd=tmp_path).stdout.replace("│", " ").split())
+    help_text = " ".join(command("ls", "--help").stdout.replace("│", " ").split())
     for kind in kinds:
         assert re.search(rf"\b{kind}\b(,| or|;)", help_text), kind
 
 
-def test_json_reaches_a_machine(tmp_path):
-    kinds = json.loads(harness("ls", "--json", cwd=tmp_path).stdout)
+def test_json_reaches_a_machine(command):
+    kinds = json.loads(command("ls", "--json").stdout)
     assert "toy/inpo" in kinds["train"]
-    shown = json.loads(harness("config", "show", "train/inpo", "--json", cwd=tmp_path).stdout)
+    shown = json.loads(command("config", "show", "train/inpo", "--json").stdout)
     assert shown["objective"]["eta"] == 0.005
-    plan = json.loads(harness("train", "toy/inpo", "--dry-run", "--json", cwd=tmp_path).stdout)
+    plan = json.loads(command("train", "toy/inpo", "--dry-run", "--json").stdout)
     assert not any(stage["cached"] for stage in plan["stages"])
 
 
-@pytest.mark.parametrize("command", ["demo", "train", "eval", "leaderboard", "ls"])
-def test_every_help_has_an_example(tmp_path, command):
-    process = harness(command, "--help", cwd=tmp_path)
-    assert f"Example: harness {command}" in " ".join(process.stdout.split())
+@pytest.mark.parametrize("name", ["demo", "train", "eval", "leaderboard", "ls"])
+def test_every_help_has_an_example(command, name):
+    process = command(name, "--help")
+    assert f"Example: harness {name}" in " ".join(process.stdout.split())
 
 
 def test_the_shell_completes_names():

@@ -1,36 +1,22 @@
-"""The demo: its figures, and that kills at any moment change nothing."""
+"""The demo: its figures, and that killing it at any moment changes nothing."""
 
 from __future__ import annotations
 
 import json
 import os
 import random
+import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-HARNESS = (sys.executable, "-m", "harness")
-
-
-def demo(workspace: Path, *options: str) -> subprocess.Popen[str]:
-    command = (*HARNESS, "demo", "--json", "--workspace", str(workspace), *options)
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-
-
-def finished(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=540)
-    assert process.returncode == 0, err[-2000:]
-    return out
+from tests.cli.conftest import finish_demo, start_demo
 
 
 def results(workspace: Path) -> dict[str, dict]:
-    """By benchmark and label: what was measured."""
+    """Return results by benchmark and label."""
     data_by_key = {}
     for path in (workspace / "results").glob("*/*.json"):
         data = json.loads(path.read_text())
@@ -40,7 +26,7 @@ def results(workspace: Path) -> dict[str, dict]:
 
 @pytest.mark.demo
 def test_inpo_beats_the_starting_policy_and_every_row_is_honest(tmp_path):
-    tables = json.loads(finished(demo(tmp_path)))
+    tables = json.loads(finish_demo(start_demo(tmp_path)))
     assert [len(table["rows"]) for table in tables] == [4, 4]
     measured = results(tmp_path)
     for benchmark in ("toy-weighted", "toy-labels"):
@@ -58,8 +44,8 @@ def test_inpo_beats_the_starting_policy_and_every_row_is_honest(tmp_path):
 
 
 def killed(workspace: Path, seconds: float) -> bool:
-    """Kill the demo after a while; say whether it was still running."""
-    process = demo(workspace, "--quick")
+    """Kill the demo after some seconds; return whether it was still running."""
+    process = start_demo(workspace, "--quick")
     time.sleep(seconds)
     alive = process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)
@@ -67,25 +53,23 @@ def killed(workspace: Path, seconds: float) -> bool:
     return alive
 
 
-def test_five_kills_at_random_moments_change_nothing(tmp_path):
-    start = time.monotonic()
-    expected = finished(demo(tmp_path / "whole", "--quick"))
-    duration = time.monotonic() - start
+def test_five_kills_at_random_moments_change_nothing(quick_demo, tmp_path):
     rng = random.Random(20)
-    alive = [killed(tmp_path / "killed", rng.uniform(0.15, 0.35) * duration) for _ in range(5)]
-    assert all(alive)
-    assert finished(demo(tmp_path / "killed", "--quick")) == expected
-    assert figures(tmp_path / "killed") == figures(tmp_path / "whole")
+    delays = [rng.uniform(0.15, 0.35) * quick_demo.seconds for _ in range(5)]
+    assert all([killed(tmp_path, delay) for delay in delays])
+    assert finish_demo(start_demo(tmp_path, "--quick")) == quick_demo.tables
+    assert figures(tmp_path) == figures(Path(quick_demo.workspace))
 
 
 def figures(workspace: Path) -> dict[tuple[str, str], dict]:
     return {key: data["score"] for key, data in results(workspace).items()}
 
 
-def test_the_same_command_again_makes_and_asks_nothing(tmp_path):
-    first = finished(demo(tmp_path, "--quick"))
-    process = demo(tmp_path, "--quick")
+def test_the_same_command_again_makes_and_asks_nothing(quick_demo, tmp_path):
+    workspace = tmp_path / "runs"
+    shutil.copytree(quick_demo.workspace, workspace)
+    process = start_demo(workspace, "--quick")
     out, err = process.communicate(timeout=300)
-    assert out == first
+    assert out == quick_demo.tables
     assert "done in" not in err
-    assert all(data["new_requests"] == 0 for data in results(tmp_path).values())
+    assert all(data["new_requests"] == 0 for data in results(workspace).values())

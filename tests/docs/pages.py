@@ -1,4 +1,4 @@
-"""What the README and the documentation show: their commands, options and configurations."""
+"""Commands, options and configurations in the README and the documentation."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN = re.compile(r"# configs/(\w+)/([\w/.-]+)\.yaml\n")
 
 @dataclass(frozen=True)
 class Shown:
-    """Something that a page shows."""
+    """A text that a page shows."""
 
     page: str
     text: str
@@ -30,7 +30,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Configuration:
-    """A configuration that a page shows, and where the reader is told to put it."""
+    """A configuration that a page shows, and its kind and name."""
 
     page: str
     kind: str
@@ -39,7 +39,7 @@ class Configuration:
 
 
 def blocks(kind: str) -> list[Shown]:
-    """Return every block of a kind."""
+    """Return every block in a language."""
     return [
         Shown(page.relative_to(ROOT).as_posix(), text)
         for page in PAGES
@@ -49,7 +49,7 @@ def blocks(kind: str) -> list[Shown]:
 
 
 def lines() -> list[Shown]:
-    """Return every line of every shell block, comments left out."""
+    """Return every line of every shell block, without comments."""
     shown_lines = []
     for block in blocks("sh"):
         text = block.text.replace("\\\n", " ")
@@ -60,7 +60,7 @@ def lines() -> list[Shown]:
 
 
 def unrolled(typed: list[str]) -> list[str]:
-    """Return lines with every loop over words written out."""
+    """Return the lines with every loop over words unrolled."""
     for start, line in enumerate(typed):
         if loop := LOOP.fullmatch(line):
             end = typed.index("done", start)
@@ -78,7 +78,7 @@ def commands() -> list[Shown]:
 
 
 def spans() -> list[Shown]:
-    """Return all inline code, outside of blocks."""
+    """Return all inline code."""
     return [
         Shown(page.relative_to(ROOT).as_posix(), text)
         for page in PAGES
@@ -87,7 +87,7 @@ def spans() -> list[Shown]:
 
 
 def configurations() -> list[Configuration]:
-    """Return every YAML block; its first line says where it goes."""
+    """Return every YAML block; its first line names its file."""
     shown = []
     for block in blocks("yaml"):
         location = OWN.match(block.text)
@@ -96,8 +96,8 @@ def configurations() -> list[Configuration]:
     return shown
 
 
-def place(folder: Path) -> None:
-    """Put every configuration that is shown where a reader would."""
+def write_configurations(folder: Path) -> None:
+    """Write every configuration shown to the file that its page names."""
     for configuration in configurations():
         path = folder / "configs" / configuration.kind / f"{configuration.name}.yaml"
         path.parent.mkdir(parents=True, exist_ok=True)

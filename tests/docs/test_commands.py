@@ -1,4 +1,4 @@
-"""Every command that is shown can be typed, what it names is built, and what can be run is run."""
+"""Every command on a page parses, its components are built, and it is run if it can be."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from leaderboard import publications
 from tests.docs import pages
 
 OTHERS = ("make", "source", "cd", "export", "pip", "python", "python3", "sudo", "kill")
-"""What a shell block may hold besides harness commands."""
+"""Other commands that a shell block may contain."""
 FOREIGN = {"--tensor-parallel-size", "--help", "--install-completion", "--device", "--model"}
 """Options of other programs, and of every command."""
 UsageError = typer.BadParameter.__mro__[1]
@@ -32,11 +32,11 @@ RUNS = {*config.names("train"), *re.findall(r"--name (\S+)", " ".join(c.text for
 FREE = re.compile(
     r"harness (ls|config show|leaderboard --(paper|published)|assets ls|train \S+ .*--dry-run)"
 )
-"""What runs without protocol data, a judge, a GPU or results: it is run."""
+"""Commands that run without protocol data, a judge, a GPU or results."""
 
 
 def parsed(line: str) -> tuple[str, Mapping[str, Any]]:
-    """Return a command's name and what its options say; refuse what it does not know."""
+    """Return a command's name and its parameters; raise UsageError for an unknown option."""
     command, path = typer.main.get_command(app), []
     arguments = shlex.split(line)[1:]
     while hasattr(command, "commands"):
@@ -47,7 +47,7 @@ def parsed(line: str) -> tuple[str, Mapping[str, Any]]:
 
 
 def check(name: str, options: Mapping[str, Any]) -> None:
-    """Build everything that a command names."""
+    """Build every component that a command names."""
     overrides = options.get("overrides") or []
     if name == "train":
         config.construct(TrainSpec, config.load("train", options["name"], overrides))
@@ -74,7 +74,7 @@ def build(options: Mapping[str, Any], overrides: Sequence[str]) -> None:
     judge = options.get("judge") or options.get("to")
     if bench := options.get("bench"):
         benchmark = factory.build_benchmark(bench, overrides, None, options.get("compat"))
-        judge = judge or getattr(benchmark, "default_judge", None)  # nobody judges tasks
+        judge = judge or getattr(benchmark, "default_judge", None)  # tasks have no judge
     if judge:
         cached_judge(
             factory.build_component("judge", judge, overrides), Path("nowhere"), JudgeOptions()
@@ -100,7 +100,7 @@ def test_a_command_that_needs_nothing_runs(shown, reader):
 
 
 def examples(command: Any) -> list[str]:
-    """Return the example of every command, as its help and its page show it."""
+    """Return the example of every command from its help."""
     inner = getattr(command, "commands", {}).values()
     own = [] if inner else [command.epilog.removeprefix("Example: ")]
     return own + [line for subcommand in inner for line in examples(subcommand)]
@@ -123,7 +123,7 @@ def test_every_line_of_a_shell_block_is_known():
 
 
 def walk(command: Any, path: tuple[str, ...] = ("harness",)) -> dict[str, set[str]]:
-    """Return the options of every command, by its name."""
+    """Return the options of every command by its name."""
     options_by_command = {
         " ".join(path): {o for p in command.params for o in (*p.opts, *p.secondary_opts)}
     }

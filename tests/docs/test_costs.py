@@ -1,4 +1,4 @@
-"""What the page on reproducing INPO says of hours, memory and money is what is computed."""
+"""The hours, memory and dollars on the page about reproducing INPO are the computed ones."""
 
 from __future__ import annotations
 

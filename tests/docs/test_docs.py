@@ -1,4 +1,4 @@
-"""What the documentation shows is built: configurations, examples, pages."""
+"""The documentation's configurations, examples and pages are built."""
 
 from __future__ import annotations
 

@@ -1,11 +1,12 @@
-"""Pages are followed from top to bottom, as a reader would type them, in one workspace.
+"""Pages are followed from top to bottom in one workspace, as a reader would type them.
 
-What a test machine lacks is put in its place: a judge on loopback for the one that is named, canned
-answers for vLLM's. What is left out is run by the test that is named beside it.
+A judge on loopback replaces the judge that a command names, and canned answers replace vLLM's.
+Commands of LEFT_OUT are not typed here; the test beside each of them holds what they do.
 """
 
 from __future__ import annotations
 
+import ast
 import gzip
 import shlex
 import shutil
@@ -20,22 +21,23 @@ from harness.types import Reply
 from tests.docs import pages
 
 LEFT_OUT = {
-    "harness train": "tests/training/test_methods.py",
-    "harness assets pull": "tests/benchmarks/test_assets.py",
-    "--judge local": "tests/judges/test_vllm.py",
-    "--judge panel": "tests/judges/test_costs.py",
-    "--judge azure": "tests/judges/test_client.py",
-    "--batch": "tests/judges/test_batch.py",
-    "--resume": "tests/judges/test_batch.py",
-    "harness judge bridge": "tests/evaluation/test_judge_bridge.py",
-    "arena-hard-v2": "tests/benchmarks/arena_hard/test_v2.py",
-    "--judge replay": "tests/judges/test_costs.py",
+    "harness train": "test_a_method_runs_and_begins_where_it_should",
+    "harness assets pull": "test_pulled_files_are_found_and_checked",
+    "--judge local": "test_a_judge_with_open_weights_is_served_and_asked",
+    "--judge panel": "test_a_panel_is_asked_one_by_one_and_pays_for_all",
+    "--judge azure": "test_where_and_how_it_is_asked_does_not_change_its_identity",
+    "--batch": "test_submitted_now_and_fetched_later",
+    "--resume": "test_submitted_now_and_fetched_later",
+    "harness judge bridge": "test_it_is_shown_and_filed_and_nothing_is_asked_twice",
+    "arena-hard-v2": "test_style_control_takes_the_gain_of_length_away",
+    "--judge replay": "test_a_replay_repeats_what_is_stored_and_asks_nothing",
 }
+"""Parts of commands that are not typed here, and the test that holds what they do."""
 SHOWN_URL = "http://127.0.0.1:8000/v1"
 
 
 def grader(model):
-    """Return a judge that finds everything equal, in the words of whatever protocol asks."""
+    """Return a judge that calls everything a tie in the terms of any protocol."""
 
     def grade(messages, request):
         if request.get("logprobs"):
@@ -48,7 +50,7 @@ def grader(model):
 
 @pytest.fixture
 def judges():
-    """Give the address of a judge of any name."""
+    """Serve a judge under any name, and return its address."""
     with ExitStack() as stack:
         known: dict[str, str] = {}
 
@@ -62,7 +64,7 @@ def judges():
 
 @pytest.fixture
 def files(reader, shared, tiny_policy, monkeypatch):
-    """What a reader has: protocol data, verdicts and answers in files, a policy, a result."""
+    """The reader's files: protocol data, verdicts, answers, a policy and a result."""
     assets = shared / "assets"
     monkeypatch.setenv("HARNESS_ASSETS", str(assets))
     for name, path in {
@@ -82,7 +84,7 @@ def typed(line: str) -> str:
 
 
 def here(line: str, judges) -> str:
-    """Return a line with what this machine has in the place of what it lacks."""
+    """Return a command with this machine's judges and engine in place of those it lacks."""
     line = line.replace("--engine vllm", "--engine canned").replace(SHOWN_URL, judges("my-judge"))
     for model in ("gpt-4.1", "gpt-4"):
         asked = f"--judge {model} " in f"{line} " or f"doctor {model} " in f"{line} "
@@ -104,6 +106,21 @@ def test_a_page_can_be_followed(page, files, judges):
         typed(here(line, judges))
 
 
-@pytest.mark.parametrize("test", sorted(set(LEFT_OUT.values())))
-def test_what_is_left_out_is_tested_elsewhere(test):
-    assert (pages.ROOT / test).is_file()
+SKIPS = ("skip", "skipif", "xfail", "faults", "gpu")
+
+
+def tests_that_run() -> set[str]:
+    """Return the names of all test functions whose decorators never skip them."""
+    return {
+        node.name
+        for path in (pages.ROOT / "tests").rglob("test_*.py")
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+        and not any(f"mark.{mark}" in ast.unparse(d) for d in node.decorator_list for mark in SKIPS)
+    }
+
+
+def test_what_is_left_out_is_shown_and_tested_elsewhere():
+    shown = " ".join(line.text for line in pages.commands())
+    assert [part for part in LEFT_OUT if part not in shown] == []
+    assert set(LEFT_OUT.values()) - tests_that_run() == set()

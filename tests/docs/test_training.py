@@ -1,4 +1,4 @@
-"""What the page on training says of oracles, pairings, alarms and settings is so."""
+"""The page on training lists the oracles, pairings, alarms and settings that exist."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PAGE = (ROOT / "docs/training.md").read_text("utf-8")
 
 
 def rows(title: str) -> list[list[str]]:
-    """Return the cells of the table under a heading, its own head left out."""
+    """Return the cells of the table under a heading, without its header."""
     section = PAGE.partition(f"## {title}\n")[2].partition("\n## ")[0]
     lines = [line for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]

@@ -20,27 +20,38 @@ def first_slot(messages, request):
     return Reply("m", TOP, "stop", "slot-judge", 900, 1)
 
 
-@pytest.fixture
-def bridge(shared, tmp_path, monkeypatch):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    return tmp_path_factory.mktemp("bridge") / "runs"
+
+
+@pytest.fixture(scope="module")
+def bridge(shared, workspace):
+    """Run the bridge for three models in one workspace."""
     folder = shared / "assets/alpaca_eval/annotations"
 
-    def run(*options, judge=first_slot, name="slot-judge"):
-        line = ["judge", "bridge", "--to", "compatible", "--set", f"judge.model={name}"]
-        line += ["--assets", str(shared / "assets"), "--workspace", str(tmp_path / "runs")]
+    def run(*options):
+        line = ["judge", "bridge", "--to", "compatible", "--set", "judge.model=slot-judge"]
+        line += ["--assets", str(shared / "assets"), "--workspace", str(workspace)]
         for model in ("claude-2.1", "gemma-7b-it", "phi-2"):
             line += ["--verdicts", str(folder / f"{model}.json.gz")]
-        line += ["--prompts", str(PROMPTS), "--again", "12", *options]
-        with serving(judge, model=name) as url:
-            done = CliRunner().invoke(app, [*line, "--base-url", url], catch_exceptions=False)
+        line += ["--prompts", str(PROMPTS), "--again", "12", "--set", "score.rounds=20", *options]
+        environment = {"OPENAI_API_KEY": None}
+        with serving(first_slot, model="slot-judge") as url:
+            line += ["--base-url", url]
+            done = CliRunner().invoke(app, line, env=environment, catch_exceptions=False)
         assert done.exit_code == 0
         return done.stdout
 
     return run
 
 
-def test_a_judge_without_judgement_is_found_out(bridge):
-    comparison = json.loads(bridge("--json"))
+@pytest.fixture(scope="module")
+def comparison(bridge):
+    return json.loads(bridge("--json"))
+
+
+def test_a_judge_without_judgement_is_found_out(comparison):
     assert [row["label"] for row in comparison["models"]] == ["claude-2.1", "gemma-7b-it", "phi-2"]
     assert comparison["prompts"] <= PROMPTS
     assert comparison["first_slot"]["new"]["value"] == pytest.approx(0.8)
@@ -54,26 +65,21 @@ def test_a_judge_without_judgement_is_found_out(bridge):
     # half of the instructions show the model first: about 0.5, where the models mostly lose
     assert comparison["bias"]["value"] > 0.2
     assert comparison["bias"]["low"] < comparison["bias"]["value"] < comparison["bias"]["high"]
-    requests = comparison["verdicts"]
-    assert comparison["cost"]["calls"] == requests
-    again = json.loads(bridge("--json"))
-    assert again["models"] == comparison["models"]
-    assert again["cost"]["calls"] == requests
+    assert comparison["cost"]["calls"] == comparison["verdicts"]
 
 
-def test_it_is_shown_and_filed(bridge, tmp_path):
+def test_it_is_shown_and_filed_and_nothing_is_asked_twice(bridge, comparison, workspace):
     shown = bridge()
     assert "gpt-4-1106-preview -> slot-judge on alpaca-eval" in shown
     assert "kappa: 0.000" in shown
-    path = tmp_path / "runs/results/bridge/gpt-4-1106-preview--slot-judge--alpaca-eval.json"
-    assert json.loads(path.read_text())["to"] == "slot-judge"
-    ((loaded,), notes) = read_bridges(tmp_path / "runs")
-    assert (loaded["new"], len(loaded["rows"]), len(loaded["shares"]), notes) == (
-        "slot-judge",
-        3,
-        5,
-        [],
-    )
+    path = workspace / "results/bridge/gpt-4-1106-preview--slot-judge--alpaca-eval.json"
+    again = json.loads(path.read_text())
+    assert again["to"] == "slot-judge"
+    assert again["models"] == comparison["models"]
+    assert again["cost"]["calls"] == comparison["verdicts"]
+    ((loaded,), notes) = read_bridges(workspace)
+    assert (loaded["new"], len(loaded["rows"]), len(loaded["shares"])) == ("slot-judge", 3, 5)
+    assert notes == []
 
 
 def test_where_there_are_no_verdicts_it_is_told(shared):
