@@ -10,9 +10,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.benchmarks.assets import folder
 from harness.cli import factory
 from harness.core.config import build, construct, load, names
+from harness.core.hub import assets_directory
 from harness.core.seeds import digest
 from harness.core.stages import ExternalInput, Node
 from harness.errors import AssetError
@@ -207,7 +207,7 @@ def bill(bench: str, judge: str) -> CostEstimate:
 
 def published_requests(benchmark) -> Sequence[JudgeRequest]:
     """Return what a judge is asked about the published answers of a model, alone."""
-    path = folder(None) / MT_BENCH
+    path = assets_directory(None) / MT_BENCH
     if not path.is_file():
         raise AssetError(f"{path} is not here: name the folder of the data in HARNESS_ASSETS")
     (graded,) = (one for one in benchmark.read_verdicts(path) if one.label == MODEL)

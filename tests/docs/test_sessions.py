@@ -109,7 +109,7 @@ def test_a_page_can_be_followed(page, files, judges):
 SKIPS = ("skip", "skipif", "xfail", "faults", "gpu")
 
 
-def tests_that_run() -> set[str]:
+def running_tests() -> set[str]:
     """Return the names of all test functions whose decorators never skip them."""
     return {
         node.name
@@ -123,4 +123,4 @@ def tests_that_run() -> set[str]:
 def test_what_is_left_out_is_shown_and_tested_elsewhere():
     shown = " ".join(line.text for line in pages.commands())
     assert [part for part in LEFT_OUT if part not in shown] == []
-    assert set(LEFT_OUT.values()) - tests_that_run() == set()
+    assert set(LEFT_OUT.values()) - running_tests() == set()
