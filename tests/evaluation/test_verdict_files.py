@@ -97,7 +97,7 @@ def test_other_instructions_borrow_no_difficulties(alpaca, tmp_path):
     (submission,) = score_file(alpaca, path)
     score = submission.score
     assert score.details["length_controlled_win_rate"]["difficulty_by"] == "none"
-    assert any("term of their difficulty" in note for note in score.notes)
+    assert any("without the difficulty term" in note for note in score.notes)
 
 
 def test_another_baseline_borrows_no_difficulties(alpaca, shared, tmp_path):
