@@ -1,4 +1,9 @@
-"""The seams of the harness. Read this file first."""
+"""Every interface that code from outside may implement. Read this file first.
+
+In reading order: training, judging, benchmarks, launchers, exact games, and what components may
+offer in addition. An implementation needs no base class; a configuration names it with
+`use: package.module:Name`, and `docs/extending.md` shows an example of most.
+"""
 
 from __future__ import annotations
 
@@ -47,17 +52,21 @@ if TYPE_CHECKING:
     from harness.theory.population import Population
     from harness.theory.results import ExperimentResult
 
-AnswerRequests = Callable[[Sequence[int], Advance], list[Completion]]
-"""Answers the requests at some positions, in their order; `advance(1)` after every request."""
-
 Anchor = str
 """A frozen policy's name: `reference` (π_ref), `previous` (π_t), `previous-2` (π_{t-1}), ..."""
 Match = tuple[int, int]
+"""Two responses to one prompt, by index."""
 Matrix = Mapping[Match, float]
+"""P(first preferred to second) by match."""
+AnswerRequests = Callable[[Sequence[int], Advance], list[Completion]]
+"""Answers the requests at these positions, in order; calls `advance(1)` after each request."""
+
+
+# --- Training -------------------------------------------------------------------------------------
 
 
 class Sampling(Component):
-    """How a policy is sampled; part of what identifies the samples."""
+    """How a policy is sampled; part of the identity of the samples."""
 
     temperature: float = Field(1.0, ge=0)
     """0 is greedy."""
@@ -70,10 +79,10 @@ class Objective(Protocol):
     """A preference loss."""
 
     anchors: frozenset[Anchor]
-    """The frozen policies whose log-probabilities it reads; where fewer went before, it gets
-    fewer of `previous-2`, `previous-3`, ..."""
+    """The frozen policies whose log-probabilities it reads. In the first iterations there are fewer
+    of `previous-2`, `previous-3`, ..."""
     win_rates: bool
-    """Whether it reads P(y ≻ π_t), for which the pairing must compare all of a prompt's responses
+    """Whether it reads P(y ≻ π_t), which requires a pairing that compares all responses to a prompt
     with each other."""
 
     def __call__(self, batch: PairBatch) -> Tensor:
@@ -84,24 +93,34 @@ class Objective(Protocol):
 
 
 @runtime_checkable
+class HasTarget(Protocol):
+    """An objective that pulls the margin of every pair to the same value."""
+
+    @property
+    def target(self) -> float:
+        """The value, in nats; metrics report the margin's distance from it."""
+
+
+@runtime_checkable
 class PolicySource(Protocol):
-    """Where weights come from: a folder, a hub, or a recipe that makes them."""
+    """Where a policy's weights come from: a directory, a hub, or a recipe that trains them."""
 
     name: str
+    """What tables call the policy."""
 
     def weights(self) -> Node:
-        """Return the folder or hub id, or the stage that makes it."""
+        """Return the directory or hub id, or the stage that produces the weights."""
 
     def with_weights(self, path: str) -> Policy:
-        """Return the policy whose weights lie at `path` and that is otherwise like this one."""
+        """Return this policy with its weights read from `path`."""
 
 
 @runtime_checkable
 class PromptSource(Protocol):
-    """Training prompts: a new set each iteration."""
+    """Training prompts: a new set for each iteration."""
 
     count: int | None
-    """How many an iteration; None where only the source knows."""
+    """Prompts per iteration; None if it is not known before they are read."""
 
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return the prompts of an iteration, counted from 1."""
@@ -109,24 +128,20 @@ class PromptSource(Protocol):
 
 @runtime_checkable
 class GenerationEngine(Protocol):
-    """Turns prompts into completions."""
+    """Samples completions of prompts from a policy."""
 
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
     ) -> list[Completion]:
-        """Answer every request, in order: n completions each; `advance(1)` after every request.
+        """Answer every request, in order: n completions each; call `advance(1)` after each request.
 
-        A completion depends on its own request only, never on its neighbours or their order. An
-        engine may keep the weights between calls: see `harness.training.rollout.Resident`.
+        A completion depends on its own request only, never on other requests or their order. An
+        engine that keeps its weights loaded between calls is a `KeepsPolicy`.
+
+        Raises:
+            PolicyError: the weights, the tokenizer or the chat template cannot be used.
+            EngineError: generation failed.
         """
-
-
-@runtime_checkable
-class SelectableEngine(Protocol):
-    """An engine that `engine: auto` can select."""
-
-    selection_reason: str
-    """Why it was selected; empty if the user named it."""
 
 
 @runtime_checkable
@@ -142,7 +157,7 @@ class PreferenceOracle(Protocol):
 
 @runtime_checkable
 class RewardOracle(Protocol):
-    """An oracle with a scalar reward, which is kept beside the comparisons."""
+    """An oracle with a scalar reward, which is stored beside the comparisons."""
 
     def score(self, responses: Sequence[tuple[Prompt, str]], advance: Advance) -> list[float]:
         """Return the reward of each response to its prompt."""
@@ -150,23 +165,55 @@ class RewardOracle(Protocol):
 
 @runtime_checkable
 class Pairing(Protocol):
-    """Chooses which of a prompt's K responses to compare, and which two to train on."""
+    """Chooses which of a prompt's K responses to compare, and which pairs to train on."""
 
     def rounds(self, k: int) -> Generator[Sequence[Match], Matrix, list[Match]]:
-        """Yield the matches of each round, receive P(i preferred to j) by match; return pairs.
+        """Yield the matches of each round, receive their probabilities, and return the pairs.
 
-        A generator: `matrix = yield [(i, j), ...]`; it returns a list of (chosen, rejected).
+        A generator: `matrix = yield [(i, j), ...]` is P(i preferred to j) by match; the result is a
+        list of (chosen, rejected).
         """
 
 
+@runtime_checkable
+class InstructionCorpus(Protocol):
+    """Instructions with answers, for supervised fine-tuning."""
+
+    def examples(self) -> list[tuple[str, str]]:
+        """Return (instruction, answer) pairs."""
+
+    def words(self) -> list[str]:
+        """Return every word that the texts can contain: the tokenizer's vocabulary."""
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Receives a training's metrics while it runs."""
+
+    def start(self, name: str, config: Mapping[str, Any]) -> None:
+        """Begin a run; `config` is plain data."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Receive the metrics of a step."""
+
+    def finish(self) -> None:
+        """End the run."""
+
+
+# --- Judging --------------------------------------------------------------------------------------
+
+
 class VerdictParser(Protocol):
-    """What a protocol reads in a judge's replies; it is part of every benchmark."""
+    """Reads a judge's replies; every benchmark is one."""
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Read the replies to one request and its follow-ups, in order; None: it cannot be done."""
+        """Return the verdict in the replies to one request and its follow-ups, in order.
+
+        None: the replies cannot be parsed.
+        """
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
-        """Return what is asked after unreadable replies, perhaps the same again; None: nothing."""
+        """Return the request that follows unparsable replies, perhaps the same; None: no more."""
 
 
 @runtime_checkable
@@ -176,53 +223,156 @@ class Judge(Protocol):
     @property
     def model(self) -> str:
         """The model that is asked for."""
-        ...
 
     def judge(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
     ) -> list[Verdict]:
-        """Return one verdict a request, in order; one that could not be read has no reading."""
+        """Return one verdict per request, in order; `parsed` is None if it cannot be parsed.
+
+        Raises:
+            JudgeError: the judge cannot be reached, or refuses permanently.
+        """
+
+
+@runtime_checkable
+class PersistentJudge(Judge, Protocol):
+    """A judge that stores its verdicts."""
+
+    def count_pending(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> int:
+        """Return how many of the requests have no stored verdict."""
+
+    def estimate_cost(
+        self, requests: Sequence[JudgeRequest], parser: VerdictParser
+    ) -> CostEstimate:
+        """Return the expected cost of the requests that have no stored verdict."""
+
+    def usage(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> Usage:
+        """Return what the stored verdicts on the requests have cost, over all runs."""
+
+    def request_settings(self, request: JudgeRequest) -> Mapping[str, Any]:
+        """Return everything that is sent with a request besides its text."""
+
+
+@runtime_checkable
+class JudgeClient(Protocol):
+    """Sends requests to a judge; it stores nothing and is not itself a `Judge`."""
+
+    @property
+    def model(self) -> str:
+        """The model that is asked for, and that must be served."""
+
+    @property
+    def unparsed_attempts(self) -> int:
+        """The most replies per request, follow-ups included, while none can be parsed."""
+
+    @property
+    def served_as(self) -> tuple[str, ...]:
+        """Other names under which the same model may be served."""
+
+    @property
+    def url(self) -> str:
+        """The server's base URL; empty if there is no server."""
+
+    @property
+    def concurrency(self) -> int:
+        """The largest number of requests in flight; cost estimates use it."""
+
+    @property
+    def retry_refused(self) -> bool:
+        """Whether requests that the server refused in an earlier run are asked again."""
+
+    @property
+    def display_name(self) -> str:
+        """The judge as error messages name it, e.g. `the judge gpt-4 at https://...`."""
+
+    def body(self, request: JudgeRequest) -> Body:
+        """Return the whole body of a request, under which its verdict is stored."""
+
+    def ask(self, queue: RequestQueue) -> None:
+        """Send the requests of a queue until it is done.
+
+        Raises:
+            JudgeError: the judge cannot be reached, or refuses permanently.
+        """
+
+
+class RequestQueue(Protocol):
+    """Hands requests to a client one at a time, so that only those in flight are in memory."""
+
+    def next(self) -> tuple[int, Body] | None:
+        """Return the index and the body of a request; None: there is none at the moment."""
+
+    def is_done(self) -> bool:
+        """Return whether no request will follow."""
+
+    def keep(self, replies: Sequence[RawReply]) -> None:
+        """Store replies; they are on the disk when it returns.
+
+        Raises:
+            StoreError: they could not be stored.
+        """
+
+    def record_failure(self, index: int, reason: str) -> None:
+        """Record a failed attempt that may have been billed."""
+
+    def record_refusal(self, index: int, reason: str) -> None:
+        """Store that the server refuses a request permanently, and why.
+
+        Raises:
+            StoreError: it could not be stored.
+        """
+
+
+# --- Benchmarks -----------------------------------------------------------------------------------
 
 
 @runtime_checkable
 class Benchmark(VerdictParser, Protocol):
-    """A protocol of one version: prompts → answers → judge requests → readings → a score."""
+    """One version of a protocol: prompts → answers → judge requests → verdicts → a score."""
 
     name: str
     default_judge: str
-    """Who grades where nobody else is named: a name of configs/judge."""
+    """The judge that grades unless the user names another: a name of configs/judge."""
     baseline: PolicySource | None
-    """Who answers first where the protocol brings no baseline answers of its own."""
+    """The policy that generates the baseline's answers if the protocol has no published ones."""
 
     def prompts(self) -> list[Prompt]:
         """Return the questions, in their published order."""
 
     def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
-        """Return the turn that follows these prompts and their answers; none: all is said."""
+        """Return the next turn after these prompts and their answers; empty after the last turn."""
 
     def sampling_for(self, prompt: Prompt) -> Sampling:
-        """Return how a policy is sampled that answers here."""
+        """Return how a policy is sampled to answer a prompt."""
 
     def baseline_answers(self) -> list[Answer] | None:
-        """Return the published answers to compare with; None where `baseline` must make them."""
+        """Return the published answers to compare with; None if `baseline` must generate them."""
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Render what the judge is asked; the baseline's answers are to the same prompts."""
+        """Return the judge requests; the baseline's answers are to the same prompts."""
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
-        """Score contestants side by side; unread verdicts are left out and counted."""
+        """Score several submissions together; unparsed verdicts are left out and counted."""
 
     def sources(self) -> Mapping[str, str]:
         """Return the sha256 of the protocol's own texts by name: data files, judge prompts."""
 
     def read_answers(self, path: Path) -> list[Answers]:
-        """Read an answers file in the protocol's own formats."""
+        """Read an answers file in the protocol's own formats.
+
+        Raises:
+            InputError: the file does not fit.
+        """
 
     def read_verdicts(self, path: Path) -> list[Graded]:
-        """Read a file with verdicts in the protocol's own formats, one item a contestant."""
+        """Read a verdicts file in the protocol's own formats, one item per submission.
+
+        Raises:
+            InputError: the file does not fit.
+        """
 
     def files(self, graded: Graded) -> Mapping[str, str]:
-        """Return texts in the protocol's own formats, by file name; they are read back equal."""
+        """Return texts in the protocol's own formats by file name; reading them gives `graded`."""
 
 
 @runtime_checkable
@@ -234,23 +384,71 @@ class SwappableBenchmark(Protocol):
 
 
 @runtime_checkable
+class PublishedScores(Protocol):
+    """A benchmark whose published scores can be recomputed from published verdicts."""
+
+    def published(self) -> Iterator[PublishedFigure]:
+        """Yield every published figure beside the one recomputed from its verdicts."""
+
+
+@runtime_checkable
+class TaskSuite(Protocol):
+    """Tasks with known answers, evaluated without a judge."""
+
+    @property
+    def name(self) -> str:
+        """The name under which results are stored."""
+
+    def stages(
+        self, policy: PolicySource, engine: GenerationEngine
+    ) -> AbstractContextManager[list[Stage]]:
+        """Return one stage per task, which can run while the context is open."""
+
+    def score(self, folders: Sequence[Path]) -> Score:
+        """Score the results of the stages, in their order."""
+
+    def sources(self, folders: Sequence[Path]) -> Mapping[str, str]:
+        """Return what identifies each task; results that differ in it share no table column."""
+
+    def facts(self, folders: Sequence[Path]) -> Mapping[str, Any]:
+        """Return the settings of each task."""
+
+    def versions(self, folders: Sequence[Path]) -> Mapping[str, str]:
+        """Return the versions of the packages that ran the tasks."""
+
+    def files(self, folders: Sequence[Path]) -> Mapping[str, str]:
+        """Return the records of single items by file name."""
+
+
+@runtime_checkable
+class AssetConverter(Protocol):
+    """Converts a downloaded file into the content of an asset."""
+
+    def convert(self, text: str) -> Any:
+        """Return the content, to be written as JSON."""
+
+
+# --- Launchers ------------------------------------------------------------------------------------
+
+
+@runtime_checkable
 class Launcher(Protocol):
-    """Where device work runs: in which processes, on which machines."""
+    """Runs device work in processes, on one machine or on several."""
 
     shard_size: int
-    """Prompts that a worker samples or compares, or pairs that it scores, at a time."""
+    """Prompts that a worker samples or compares, or pairs that it scores, per shard."""
 
     def processes(self) -> int:
-        """Return the number of processes for a training that does not set its own.
+        """Return the number of processes for a training that does not set it.
 
-        Called when the training begins, because it may inspect machines or join a cluster.
+        It is called when the training begins, since it may have to join a cluster.
         """
 
     def map_shards(self, job: ShardedJob, advance: Advance) -> None:
-        """Run every missing shard; another worker runs a lost worker's shard again."""
+        """Compute every unfinished shard; another worker takes over a lost worker's shard."""
 
     def run_group(self, job: GroupJob, processes: int) -> None:
-        """Call the job's function in each of several processes, as one torch process group."""
+        """Call the job's function in this many processes that form one torch process group."""
 
 
 @runtime_checkable
@@ -263,179 +461,13 @@ class RunLauncher(Protocol):
         payload: Mapping[str, Any],
         report: Callable[[str], None],
     ) -> None:
-        """Call `run`, which is importable by its name, once with plain data and components.
+        """Call `run(payload)` once, elsewhere; `report` takes lines for the user.
 
-        `report` takes lines for the user.
+        The function can be imported by its name; the payload is plain data, paths and components.
         """
 
 
-@runtime_checkable
-class AcceleratorUser(Protocol):
-    """What can tell how many accelerators it takes where there are any."""
-
-    @property
-    def accelerators(self) -> int:
-        """Return how many; 0 where the work is done elsewhere, or needs none."""
-
-
-def accelerators_needed(component: object) -> int:
-    """Return how many accelerators a component takes; one where it does not tell."""
-    return component.accelerators if isinstance(component, AcceleratorUser) else 1
-
-
-@runtime_checkable
-class HasModelShape(Protocol):
-    """What can tell how large its model is."""
-
-    def sizes(self) -> ModelShape | None:
-        """Return the model's sizes; None where they are not known."""
-
-
-@runtime_checkable
-class TokenEstimator(HasModelShape, Protocol):
-    """An oracle that can tell how much it reads."""
-
-    def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
-        """Return how many tokens it reads to compare k responses to a prompt so often.
-
-        Args:
-            prompt: the prompt's length, in tokens.
-            response: a response's mean length, in tokens.
-            k: how many responses there are.
-            comparisons: how many comparisons are asked.
-        """
-
-
-class RequestQueue(Protocol):
-    """Gives out requests one at a time, so that no more are in memory than are being asked."""
-
-    def next(self) -> tuple[int, Body] | None:
-        """Return a place and what is to be asked there; None: nothing at the moment."""
-        ...
-
-    def is_done(self) -> bool:
-        """Say whether nothing will be given out any more."""
-        ...
-
-    def keep(self, replies: Sequence[RawReply]) -> None:
-        """Store replies; on return they are on the disk.
-
-        Raises:
-            StoreError: they could not be stored.
-        """
-        ...
-
-    def record_failure(self, index: int, reason: str) -> None:
-        """Note a try without a verdict that may be on the bill all the same."""
-        ...
-
-    def record_refusal(self, index: int, reason: str) -> None:
-        """Keep that the server will not take one request, and why.
-
-        Raises:
-            StoreError: it could not be stored.
-        """
-        ...
-
-
-@runtime_checkable
-class JudgeClient(Protocol):
-    """Asks a judge, and remembers nothing."""
-
-    @property
-    def model(self) -> str:
-        """The model that is asked for, and that must be served."""
-        ...
-
-    @property
-    def unparsed_attempts(self) -> int:
-        """How many replies a request may have, follow-ups included, while none can be read."""
-        ...
-
-    @property
-    def served_as(self) -> tuple[str, ...]:
-        """Other names under which the same model may be served."""
-        ...
-
-    @property
-    def url(self) -> str:
-        """The server's base URL; empty where there is no server."""
-        ...
-
-    @property
-    def concurrency(self) -> int:
-        """The largest number of requests in flight; cost estimates use it."""
-        ...
-
-    @property
-    def retry_refused(self) -> bool:
-        """Whether requests that the server refused in an earlier run are asked again."""
-        ...
-
-    @property
-    def display_name(self) -> str:
-        """The judge as error messages name it, e.g. `the judge gpt-4 at https://...`."""
-        ...
-
-    def body(self, request: JudgeRequest) -> Body:
-        """Return the whole request: what a verdict is kept under."""
-        ...
-
-    def ask(self, queue: RequestQueue) -> None:
-        """Ask what the desk gives out until it is done.
-
-        Raises:
-            JudgeError: the judge cannot be reached, or refuses for good; what it said is kept.
-        """
-        ...
-
-
-@runtime_checkable
-class KeepsPolicy(Protocol):
-    """An engine that keeps a policy's weights where they are needed while it answers often."""
-
-    gpus: int
-    """How many GPUs hold one copy of the weights, where there are GPUs."""
-
-    def resident(
-        self, policy: Policy, requests: Sequence[Request], sampling: Sampling
-    ) -> AbstractContextManager[AnswerRequests]:
-        """Load the policy; answer requests of these, no others, until the context is left."""
-
-
-@runtime_checkable
-class KeepsWeights(Protocol):
-    """An oracle that can keep its weights from one question to the next."""
-
-    def keep_loaded(self) -> AbstractContextManager[None]:
-        """Keep them until the context is left."""
-
-
-@runtime_checkable
-class Tracker(Protocol):
-    """Receives figures by name as a training goes on."""
-
-    def start(self, name: str, config: Mapping[str, Any]) -> None:
-        """Begin a training; `config` is plain data."""
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Take the figures of a step."""
-
-    def finish(self) -> None:
-        """End the training."""
-
-
-@runtime_checkable
-class InstructionCorpus(Protocol):
-    """Instructions with answers."""
-
-    def examples(self) -> list[tuple[str, str]]:
-        """Return (instruction, answer) pairs."""
-        ...
-
-    def words(self) -> list[str]:
-        """Return every word that the texts can hold."""
-        ...
+# --- Exact games ----------------------------------------------------------------------------------
 
 
 @runtime_checkable
@@ -446,7 +478,6 @@ class GameSource(Protocol):
 
     def draw(self, seed: int) -> Games:
         """Return the games; the same seed gives the same games."""
-        ...
 
 
 @runtime_checkable
@@ -459,9 +490,8 @@ class PairSource(Protocol):
         Args:
             preference: P(i ≻ j), shape (rows, actions, actions).
             policy: π_t, shape (rows, actions).
-            rng: The source of randomness of a sample.
+            rng: the source of randomness of a sample.
         """
-        ...
 
 
 @runtime_checkable
@@ -470,7 +500,6 @@ class PopulationSolver(Protocol):
 
     def solve(self, population: Population, start: Floats) -> Floats:
         """Return the logits reached from the logits `start`, both of shape (rows, actions)."""
-        ...
 
 
 @runtime_checkable
@@ -479,104 +508,92 @@ class Experiment(Protocol):
 
     def run(self, track: Track) -> ExperimentResult:
         """Run the experiment; return its tables and figures."""
-        ...
+
+
+# --- What components may offer in addition --------------------------------------------------------
+
+
+@runtime_checkable
+class KeepsPolicy(Protocol):
+    """An engine that can keep a policy's weights loaded between calls."""
+
+    gpus: int
+    """GPUs that hold one copy of the weights, if there are GPUs."""
+
+    def resident(
+        self, policy: Policy, requests: Sequence[Request], sampling: Sampling
+    ) -> AbstractContextManager[AnswerRequests]:
+        """Load a policy and answer any of these requests until the context is left."""
+
+
+@runtime_checkable
+class KeepsWeights(Protocol):
+    """An oracle that can keep its weights loaded between calls."""
+
+    def keep_loaded(self) -> AbstractContextManager[None]:
+        """Keep the weights loaded until the context is left."""
+
+
+@runtime_checkable
+class SelectableEngine(Protocol):
+    """An engine that `engine: auto` can select."""
+
+    selection_reason: str
+    """Why it was selected; empty if the user named it."""
 
 
 @runtime_checkable
 class LmEvalEngine(Protocol):
-    """An engine whose model lm-eval can load, too."""
+    """An engine whose model lm-eval can also load."""
 
     @property
     def python(self) -> str | None:
         """The interpreter that has lm-eval; None: the current one."""
-        ...
 
     def lm_eval(self, policy: Policy) -> dict[str, Any]:
         """Return `model` (lm-eval's name of the model class), `arguments` and `environment`."""
-        ...
-
-
-@runtime_checkable
-class AssetConverter(Protocol):
-    """Converts a downloaded file into the content of an asset."""
-
-    def convert(self, text: str) -> Any:
-        """Return the content, to be written as JSON."""
-        ...
-
-
-@runtime_checkable
-class PersistentJudge(Judge, Protocol):
-    """A judge that keeps its verdicts."""
-
-    def count_pending(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> int:
-        """Return how many of the requests it would have to be asked."""
-        ...
-
-    def estimate_cost(
-        self, requests: Sequence[JudgeRequest], parser: VerdictParser
-    ) -> CostEstimate:
-        """Say what asking those of them will take that are not stored."""
-        ...
-
-    def usage(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> Usage:
-        """Return what the verdicts on them have cost, in whatever run."""
-        ...
-
-    def request_settings(self, request: JudgeRequest) -> Mapping[str, Any]:
-        """Return what a request is asked with besides its text: the protocol's and its own."""
-        ...
 
 
 @runtime_checkable
 class TrainedPolicySource(Protocol):
-    """A policy that a run has made."""
+    """A policy that a training run produced."""
 
     def run(self) -> Mapping[str, Any]:
-        """Return the run's name, its method, the iteration, and the policy that it began with."""
-        ...
+        """Return the run's name, its method, the iteration, and the policy that it started from."""
 
 
 @runtime_checkable
-class TaskSuite(Protocol):
-    """Tasks whose answers are known, in place of a benchmark that asks a judge."""
+class AcceleratorUser(Protocol):
+    """A component that knows how many accelerators it uses if there are any."""
 
     @property
-    def name(self) -> str:
-        """What results are filed under."""
-        ...
+    def accelerators(self) -> int:
+        """The number of accelerators; 0 if the work runs elsewhere or on the CPU."""
 
-    def stages(
-        self, policy: PolicySource, engine: GenerationEngine
-    ) -> AbstractContextManager[list[Stage]]:
-        """Lend a stage a task; none is made before it is asked for."""
-        ...
 
-    def score(self, folders: Sequence[Path]) -> Score:
-        """Score the stages' folders, in their order."""
-        ...
-
-    def sources(self, folders: Sequence[Path]) -> Mapping[str, str]:
-        """Return what identifies each task; results that differ in one share no column."""
-        ...
-
-    def facts(self, folders: Sequence[Path]) -> Mapping[str, Any]:
-        """Return how each task was taken."""
-        ...
-
-    def versions(self, folders: Sequence[Path]) -> Mapping[str, str]:
-        """Return the versions of the packages that the tasks were taken with."""
-        ...
-
-    def files(self, folders: Sequence[Path]) -> Mapping[str, str]:
-        """Return the records of single items by file name."""
-        ...
+def accelerators_needed(component: object) -> int:
+    """Return how many accelerators a component uses; 1 if it does not say."""
+    return component.accelerators if isinstance(component, AcceleratorUser) else 1
 
 
 @runtime_checkable
-class PublishedScores(Protocol):
-    """A benchmark whose published scores can be recomputed from published verdicts."""
+class HasModelShape(Protocol):
+    """A component that knows the size of its model."""
 
-    def published(self) -> Iterator[PublishedFigure]:
-        """Yield every published figure beside the one recomputed from its verdicts."""
-        ...
+    def sizes(self) -> ModelShape | None:
+        """Return the model's sizes; None if they are unknown."""
+
+
+@runtime_checkable
+class TokenEstimator(HasModelShape, Protocol):
+    """An oracle that can estimate the tokens of its forward passes."""
+
+    def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
+        """Return the tokens it reads to make comparisons between k responses to a prompt.
+
+        Args:
+            prompt: the prompt's length, in tokens.
+            response: a response's mean length, in tokens.
+            k: the number of responses.
+            comparisons: the number of comparisons.
+        """

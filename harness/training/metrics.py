@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor
 
-from harness.protocols import Objective, PairBatch
+from harness.protocols import HasTarget, Objective, PairBatch
 from harness.types import Pair
 
 
@@ -38,9 +38,8 @@ def step_metrics(batch: PairBatch, objective: Objective) -> dict[str, Tensor]:
         "chosen_tokens": batch.lengths.chosen.float(),
         "rejected_tokens": batch.lengths.rejected.float(),
     }
-    target = getattr(objective, "target", None)
-    if target is not None:
-        metrics["margin_from_target"] = (margin - target).abs()
+    if isinstance(objective, HasTarget):
+        metrics["margin_from_target"] = (margin - objective.target).abs()
     if "reference" in batch.anchors:
         reference = batch.anchors["reference"]
         drift = live.chosen - reference.chosen + live.rejected - reference.rejected
