@@ -1,23 +1,23 @@
 """Errors a user can act on, and the exit codes of the command line.
 
-    HarnessError                1   the base; one line: what is wrong, how to mend it
+    HarnessError                1   the base; one line: what is wrong, and how to mend it
     ├── ConfigError             2   a configuration or an option does not fit
-    ├── InputError              3   a file of the user's (answers, prompts) does not fit
+    ├── InputError              3   a user's file (answers, prompts) does not fit
     ├── PolicyError             4   weights, tokenizer or chat template cannot be used
     ├── AssetError              5   protocol data is missing or has another sha256
-    ├── MissingDependencyError  6   a package or a device that the command needs is not there
+    ├── MissingDependencyError  6   a package or a device that the command needs is missing
     ├── StoreError              7   the disk is full, a stage is damaged, a database cannot be used
     ├── RunExistsError          8   the run's name is taken by another configuration
-    ├── JudgeError              9   the judge cannot be reached, or gives no answer
+    ├── JudgeError              9   the judge cannot be reached, or does not answer
     ├── EngineError             10  generation failed
-    ├── CheckError              11  a figure that must hold does not: the result would be wrong
-    └── of the judge, all of them also JudgeErrors:
-        ├── JudgeRefusedError   12  it refuses for good: the key, the model, the credit, the request
-        ├── JudgeIdentityError  13  it serves another model than it was asked for, or a moving alias
-        ├── BudgetError         14  the budget is spent; what was judged so far is kept
-        └── BatchPendingError   15  a batch of requests is under way: `--resume` fetches it
+    ├── CheckError              11  a check failed, so that the result would be wrong
+    └── of the judge, subclasses of JudgeError:
+        ├── JudgeRefusedError   12  a permanent refusal: of the key, the model, the credit, the request
+        ├── JudgeIdentityError  13  it serves another model than requested, or a moving alias
+        ├── BudgetError         14  the budget is spent; the verdicts so far are stored
+        └── BatchPendingError   15  a batch of requests is in progress: `--resume` fetches it
 
-Code 130 is an interrupt (Ctrl-C). Whatever stood before an error stands after it.
+Code 130 is an interrupt (Ctrl-C). Results that were stored before an error remain valid.
 """
 
 from typing import ClassVar
@@ -36,7 +36,7 @@ class ConfigError(HarnessError):
 
 
 class InputError(HarnessError):
-    """A file that the user handed in does not fit what the command expects of it."""
+    """A user's file does not have the content that the command expects."""
 
     exit_code = 3
 
@@ -48,13 +48,13 @@ class PolicyError(HarnessError):
 
 
 class AssetError(HarnessError):
-    """Protocol data is missing, or is not the file that the protocol was published with."""
+    """Protocol data is missing, or differs from the published file."""
 
     exit_code = 5
 
 
 class MissingDependencyError(HarnessError):
-    """A package or a device that the command needs is not there."""
+    """A package or a device that the command needs is missing."""
 
     exit_code = 6
 
@@ -72,7 +72,7 @@ class RunExistsError(HarnessError):
 
 
 class JudgeError(HarnessError):
-    """The judge cannot be reached, or gives no answer."""
+    """The judge cannot be reached, or does not answer."""
 
     exit_code = 9
 
@@ -84,35 +84,35 @@ class EngineError(HarnessError):
 
 
 class CheckError(HarnessError):
-    """A figure that must hold does not hold, so the result would be wrong."""
+    """A check failed, so that the result would be wrong."""
 
     exit_code = 11
 
 
 class JudgeRefusedError(JudgeError):
-    """The judge refuses for good: trying again changes nothing."""
+    """The judge refuses permanently: another attempt would change nothing."""
 
     exit_code = 12
 
 
 class JudgeIdentityError(JudgeError):
-    """The judge serves another model than it was asked for, or its name is an alias that moves."""
+    """The judge serves another model than requested, or its name is an alias that moves."""
 
     exit_code = 13
 
 
 class BudgetError(JudgeError):
-    """The next request might cost more than is left of the budget."""
+    """The next request might exceed the budget."""
 
     exit_code = 14
 
 
 class BatchPendingError(JudgeError):
-    """The verdicts are not there yet: a batch of requests is under way."""
+    """The verdicts are not available yet: a batch of requests is in progress."""
 
     exit_code = 15
 
 
 def first_line(error: BaseException) -> str:
-    """Return what an error says, in one line."""
+    """Return the first line of an error's message that is not blank, or its repr."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), repr(error))

@@ -1,4 +1,4 @@
-"""The records that pass between the parts: plain data, standard library only."""
+"""The records that pass between the parts: frozen dataclasses of plain data."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ Body = Mapping[str, Any]
 FinishReason = Literal["stop", "length"]
 
 Advance = Callable[[int], None]
-"""Told how many more steps are done."""
+"""Receives the number of steps done since the last call."""
 Track = Callable[[str, int], AbstractContextManager[Advance]]
-"""Shows (label, total) while the context is open; a total of 0 is unknown."""
+"""Shows the progress of (label, total) while the context is open; a total of 0 is unknown."""
 StageFunction = Callable[[Path, Mapping[str, str], Track], None]
 """Writes a stage's result into an empty directory, given the paths of its inputs by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A name for weights, never the weights themselves."""
+    """A reference to weights, never the weights themselves."""
 
     name: str
-    """What tables call it."""
+    """The name in tables."""
     path: str
-    """A folder in the Hugging Face layout, or a hub id."""
+    """A directory in the Hugging Face layout, or a hub id."""
     revision: str | None = None
-    """The hub commit; None for a folder."""
+    """The hub commit; None for a directory."""
     chat_template: str | None = None
     """A file whose Jinja text replaces the tokenizer's own chat template."""
 
@@ -53,7 +53,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A conversation to be continued, with the stable id that everything downstream is keyed by."""
+    """A conversation to continue, with a stable id by which everything downstream is keyed."""
 
     id: str
     messages: tuple[Message, ...]
@@ -67,7 +67,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt to be answered `n` times; every sample's seed is derived from `seed`."""
+    """One prompt to answer `n` times; every sample's seed is derived from `seed`."""
 
     prompt: Prompt
     n: int
@@ -76,37 +76,37 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One sampled response, with the very tokens that it is made of."""
+    """One sampled response, with the tokens exactly as they were sampled."""
 
     prompt_id: str
     index: int
-    """Which of the request's n samples this is, from 0."""
+    """The index among the request's n samples, from 0."""
     text: str
     prompt_token_ids: tuple[int, ...]
-    """The rendered prompt; empty where the engine does not tell (a remote server)."""
+    """The rendered prompt; empty if the engine does not report it (a remote server)."""
     token_ids: tuple[int, ...]
-    """The response with its end-of-turn token, if it came to one; empty where not told."""
+    """The response with its end-of-turn token, if it has one; empty if not reported."""
     finish_reason: FinishReason
     seed: int
-    """The seed that the request was made with."""
+    """The request's seed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Two responses to one prompt, to be compared by an oracle."""
+    """Two responses to one prompt, for an oracle to compare."""
 
     prompt: Prompt
     first: str
     second: str
 
     def swap(self) -> Comparison:
-        """The same comparison with the responses in the other order."""
+        """Return the same comparison with the responses in the other order."""
         return Comparison(self.prompt, self.second, self.first)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """One training pair, as token ids, so that nothing is ever tokenised twice."""
+    """One training pair as token ids, so that no text is tokenised again."""
 
     prompt_id: str
     prompt_ids: tuple[int, ...]
@@ -115,8 +115,8 @@ class Pair:
     probability: float
     """The oracle's P(chosen preferred)."""
     win_rates: tuple[float, float] | None = None
-    """P(chosen ≻ π_t) and P(rejected ≻ π_t): means over the prompt's responses, each against itself
-    a half. None where they were not all compared with each other."""
+    """P(chosen ≻ π_t) and P(rejected ≻ π_t): means over the prompt's responses, where a response
+    against itself counts ½. None if they were not all compared with each other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,98 +198,99 @@ class PairBatch:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a policy says to a benchmark's prompt."""
+    """A policy's answer to a benchmark's prompt."""
 
     prompt_id: str
     text: str
     finish_reason: FinishReason | None = None
-    """None where an answers file does not tell."""
+    """None if an answers file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What one contestant says, in the order of the prompts."""
+    """The answers of one submission, in the order of the prompts."""
 
     name: str
-    """Who says it."""
+    """The submission's name."""
     answers: tuple[Answer, ...]
     missing: int = 0
-    """To how many prompts there is no answer."""
+    """The number of prompts without an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeRequest:
-    """One question to a judge: the whole of it, but for the judge's name."""
+    """One request to a judge, complete but for the judge's name."""
 
     id: str
-    """Unique within a benchmark's requests, stable between runs."""
+    """Unique among a benchmark's requests, and the same in every run."""
     messages: tuple[Message, ...]
     parameters: Mapping[str, Any]
-    """What the protocol fixes: max_tokens, temperature, logprobs, ..."""
+    """The parameters that the protocol fixes: max_tokens, temperature, logprobs, ..."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a judge answered, as it came."""
+    """A judge's reply."""
 
     content: str
     top_logprobs: tuple[tuple[tuple[str, float], ...], ...] | None
-    """For each position of the answer its most likely tokens, in nats; None if not told."""
+    """The most likely tokens at each position with their log-probabilities, in nats; None if the
+    server does not report them."""
     finish_reason: str
     model: str
-    """The model that the server says it served."""
+    """The model that served the reply, as reported by the server."""
     prompt_tokens: int
     completion_tokens: int
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedVerdict:
-    """What a protocol reads out of a reply."""
+    """The verdict that a protocol parses from a judge's replies."""
 
     value: float
-    """A preference in [0, 1] for the first slot, or a rating: the protocol says which."""
+    """A preference in [0, 1] for the answer in the first slot, or a rating: the protocol says which."""
     label: str = ""
-    """The reply's own label, where the protocol has one (`A>>B`)."""
+    """The label in the reply, if the protocol has labels (`A>>B`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judge's finding. An unread one is kept and counted, never a tie and never a loss."""
+    """A judge's verdict. An unparsed one is stored and counted, never as a tie or a loss."""
 
     request_id: str
     parsed: ParsedVerdict | None
-    """None when the reply could not be read."""
+    """None if the replies could not be parsed."""
     model: str
-    """The model that the server says it served; empty where it took no request at all."""
+    """The model that served the replies; empty if the server refused the request."""
     text: str = ""
-    """What the judge said: its replies to the request, in order, a line break between them."""
+    """The replies to the request and its follow-ups, in order, separated by line breaks."""
     refusal: str = ""
-    """Why the server would not take this one request; empty: it did."""
+    """Why the server refused this request; empty if it did not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A contestant's answers, the baseline's, and the verdicts: all that a score is made of."""
+    """A submission's answers, the baseline's, and the verdicts: everything a score is computed from."""
 
     label: str
-    """What tables call the contestant."""
+    """The submission's name in tables."""
     judge: str
-    """The judge as it was asked for."""
+    """The judge's model, as it was asked for."""
     answers: tuple[Answer, ...]
-    """In the order of the prompts; empty where a file holds verdicts alone."""
+    """In the order of the prompts; empty if a file holds verdicts only."""
     baseline: tuple[Answer, ...]
-    """To the same prompts; empty where there is none, or a file does not hold them."""
+    """To the same prompts; empty without a baseline, or if a file does not hold them."""
     verdicts: tuple[Verdict, ...]
     prompts: tuple[Prompt, ...] = ()
-    """What the answers answer; empty where a file does not tell."""
+    """The prompts of the answers; empty if a file does not hold them."""
     baseline_label: str = "baseline"
     notes: tuple[str, ...] = ()
-    """What was found in the file that they were read from."""
+    """Remarks on the file from which they were read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A figure with what is known of its uncertainty; all in the figure's own unit."""
+    """A value with its uncertainty, in the value's unit."""
 
     value: float
     low: float | None = None
@@ -309,79 +310,79 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What a benchmark makes of its verdicts."""
+    """A benchmark's score of a submission."""
 
     estimates: Mapping[str, Estimate]
     """By metric: `win_rate`, `length_controlled_win_rate`, ... in percent."""
     counts: Mapping[str, int]
-    """How many prompts were asked, judged, won, drawn, ..."""
+    """Numbers of prompts: asked, judged, won, tied, ..."""
     items: tuple[Mapping[str, Any], ...] = ()
-    """One row a prompt: what the estimates are averages of."""
+    """One row per prompt: the values whose averages are the estimates."""
     notes: tuple[str, ...] = ()
-    """What a reader of the figures must know."""
+    """Remarks that a reader of the score must know."""
     details: Mapping[str, Any] = field(default_factory=dict)
-    """What the figures rest on, as plain data: a chosen constant, coefficients, ..."""
+    """Details of the computation as plain data: a selected constant, coefficients, ..."""
 
 
 @dataclass(frozen=True, slots=True)
 class CostEstimate:
-    """What asking a judge is expected to take; follow-ups are not foreseen."""
+    """The expected cost of judging; follow-up requests are not included."""
 
     calls: int
     prompt_tokens: int
     completion_tokens: int
     dollars: float | None
-    """None where no price is known."""
+    """None if no price is known."""
     minutes: float
     grounds: str
-    """What the figures rest on."""
+    """What the estimate is based on."""
     price: str = ""
-    """In dollars, of a million tokens, with its dates and source."""
+    """In dollars per million tokens, with its dates and source."""
     doubt: str = ""
-    """Why the price may not hold any more; empty: nothing speaks against it."""
+    """Why the price may be out of date; empty if there is no sign of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What verdicts have cost, from the first call to the last, in whatever run."""
+    """What verdicts have cost, over all runs."""
 
     calls: int
-    """All that are, or may be, on the judge's bill."""
+    """Calls that are, or may be, billed."""
     unparsed: int
-    """Replies among them that could not be read."""
+    """Replies among them that could not be parsed."""
     quarantined: int
-    """Replies among them that another model gave."""
+    """Replies among them that came from another model."""
     failed: int
-    """Calls among them that brought no reply at all."""
+    """Calls among them without a reply."""
     prompt_tokens: int
     completion_tokens: int
     estimated: int
-    """Calls whose tokens are a guess, because the server did not tell."""
+    """Calls whose tokens are estimated, because the server did not report them."""
     dollars: float | None
-    """None where no price is known."""
+    """None if no price is known."""
     seconds: float | None
-    """The mean of a call; None where that is not known."""
+    """The mean duration of a call; None if it is not known."""
     price: str = ""
-    """In dollars, of a million tokens, with its date and source."""
+    """In dollars per million tokens, with its date and source."""
     refused: int = 0
-    """Calls among them that the server would not take: too long, or filtered."""
+    """Calls among them that the server refused: too long, or filtered."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedFigure:
-    """A published figure beside the one that the harness makes of the same verdicts."""
+    """A published figure beside the one that the harness computes from the same verdicts."""
 
     metric: str
     published: float
     recomputed: float
     tolerance: float
-    """How far apart they may lie, in the figure's own unit."""
+    """The largest difference allowed, in the figure's unit."""
     explanation: str = ""
-    """Why they differ, where they do."""
+    """Why they differ, if they do."""
 
     @property
     def holds(self) -> bool:
-        """Say whether the two agree within the tolerance."""
+        """Whether the two agree within the tolerance."""
         return abs(self.recomputed - self.published) <= self.tolerance
 
 
@@ -390,8 +391,8 @@ class RawReply:
     """A judge's reply to one request."""
 
     index: int
-    """Which request, as `Desk.next` named it."""
+    """The index of the request, from `RequestQueue.next`."""
     text: str
-    """The response's body, as it came."""
+    """The response body, unchanged."""
     seconds: float
-    """From the try that was answered to its last byte."""
+    """From the start of the attempt that succeeded to its last byte."""
