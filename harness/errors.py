@@ -12,7 +12,7 @@
     ├── EngineError             10  generation failed
     ├── CheckError              11  a check failed, so that the result would be wrong
     └── of the judge, subclasses of JudgeError:
-        ├── JudgeRefusedError   12  a permanent refusal: of the key, the model, the credit, the request
+        ├── JudgeRefusedError   12  a permanent refusal: key, model, credit or request
         ├── JudgeIdentityError  13  it serves another model than requested, or a moving alias
         ├── BudgetError         14  the budget is spent; the verdicts so far are stored
         └── BatchPendingError   15  a batch of requests is in progress: `--resume` fetches it

@@ -248,7 +248,7 @@ class ParsedVerdict:
     """The verdict that a protocol parses from a judge's replies."""
 
     value: float
-    """A preference in [0, 1] for the answer in the first slot, or a rating: the protocol says which."""
+    """A preference in [0, 1] for the first slot, or a rating, by the protocol."""
     label: str = ""
     """The label in the reply, if the protocol has labels (`A>>B`)."""
 
@@ -270,7 +270,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A submission's answers, the baseline's, and the verdicts: everything a score is computed from."""
+    """A submission's answers, the baseline's, and the verdicts: all that a score needs."""
 
     label: str
     """The submission's name in tables."""

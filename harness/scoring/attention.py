@@ -1,16 +1,15 @@
-"""Attention over packed rows: a response sees its prompt and itself, never its sibling.
+"""Attention over packed rows: a response sees its prompt and itself, not the other responses.
 
-Registered with transformers as the implementation `packed`; the layout travels as a keyword. Three
-ways compute the same:
+It is registered with transformers as the implementation `packed`, which receives a pack's layout as
+a keyword. Three backends compute the same:
 
-- by row, with torch's scaled dot product attention, on any device. Long rows take one call for
+- `rows`, torch's scaled dot product attention, on any device. Long rows take one call for
   [prompt | first response] and one for each further response against [prompt | itself]; short rows
-  are set side by side in one call with a mask, since there the calls cost more than the padding.
-- varlen, on CUDA in half precision: one call of flash attention for all responses of the pack,
-  prompts' keys and values gathered for each. Held against the first when a device is first used.
-- dense, one mask over the whole pack: quadratic in the pack, the tests' oracle.
-
-Which way of attending a device takes: flash attention where it does as the plain way does.
+  are padded into one call with a mask, since there the calls cost more than the padding.
+- `varlen`, on CUDA in half precision: one call of flash attention for all responses of the pack,
+  with the prompt's keys and values gathered for each. It is used on a device only after it has
+  given the same result as `rows` on a probe.
+- `dense`, one mask over the whole pack, quadratic in its size: for tests.
 """
 
 from __future__ import annotations
@@ -25,34 +24,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.scoring.packing import PackedBatch, Span
+from harness.scoring.packing import PackedBatch, Span, pack
 
 NAME = "packed"
 MAX_SHORT_WIDTH = 128
-"""Rows of at most so many tokens are set side by side; measured on a processor."""
+"""The most tokens of a row that is padded into a block; measured on a CPU."""
 Backend = Literal["rows", "varlen", "dense"]
+HALF_PRECISION = (torch.bfloat16, torch.float16)
+PROBE_HEADS, PROBE_KEY_HEADS = 4, 2
+MAX_DIFFERENCE = 0.02
+"""Largest relative difference from `rows` on the probe; bfloat16 has three significant digits."""
+Gradients = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class PaddedBlock:
-    """Short rows as a padded block: b rows of w tokens."""
+    """Short rows as a padded block of b rows and w columns."""
 
     token_indices: Tensor
-    """int64, shape (b·w,): the pack's token in each place of the block; 0 where there is none."""
+    """int64, shape (b·w,): the pack's token in each slot of the block; 0 in an empty slot."""
     slot_indices: Tensor
-    """int64, shape (tokens of the short rows,): the place of each, in the pack's order."""
+    """int64, shape (tokens of the short rows,): the slot of each token, in the pack's order."""
     allowed: Tensor
-    """bool, shape (b, 1, w, w): who sees whom."""
+    """bool, shape (b, 1, w, w): which keys (last axis) each query sees."""
     positions: Tensor
     """int64, shape (b, 1, w)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Varlen:
-    """One document a response: its queries, and the keys that they see."""
+    """One document per response: its queries, and the keys that they see."""
 
     keys: Tensor
-    """int64: the pack's token of every key."""
+    """int64: the index of every key in the pack."""
     query_starts: Tensor
     key_starts: Tensor
     longest_query: int
@@ -61,7 +65,7 @@ class Varlen:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What attention needs to know of a pack."""
+    """A pack's layout, as attention needs it."""
 
     spans: tuple[Span, ...]
     """The long rows, which come first in a pack."""
@@ -74,7 +78,7 @@ class Layout:
 
 
 def build_layout(packed: PackedBatch, backend: Backend) -> Layout:
-    """Prepare a pack's attention, once for all layers."""
+    """Return the layout of a pack, which all layers share."""
     device = packed.token_ids.device
     match backend:
         case "varlen":
@@ -100,9 +104,12 @@ def attend(
     packed: Layout | None = None,
     **ignored: Any,
 ) -> tuple[Tensor, None]:
-    """Attend as transformers' interface asks: (1, heads, n, width) → (1, n, heads, width).
+    """Attend through transformers' interface: (1, heads, n, width) → (1, n, heads, width).
 
-    Dropout is ignored: a policy that is trained is scored as the frozen one was.
+    Dropout is ignored, so that the policy in training is scored like the frozen ones.
+
+    Raises:
+        TypeError: there is no layout.
     """
     if packed is None:
         raise TypeError("packed attention needs the pack's layout: score through Scorer")
@@ -121,15 +128,15 @@ def attend(
 
 @dataclass(frozen=True, slots=True)
 class AttentionRule:
-    """How one layer attends, besides who is visible."""
+    """The settings of a layer's attention besides its mask."""
 
     scaling: float | None
     window: int | None
-    """How many of the latest tokens of its sequence a token sees, itself included."""
+    """The last tokens of its sequence that a token sees, itself included; None: all."""
     softcap: float | None
 
     def attend_causal(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend where the queries are the last of the keys."""
+        """Attend causally; the queries are those of the last keys."""
         new, all_ = query.shape[2], key.shape[2]
         is_windowed = self.window is not None and self.window < all_
         if new == all_ and not is_windowed and self.softcap is None:
@@ -140,13 +147,13 @@ class AttentionRule:
         return self.attend_masked(query, key, value, mask)
 
     def within_window(self, mask: Tensor, positions: Tensor | None) -> Tensor:
-        """Narrow who sees whom, (..., w, w), to the window, given positions (..., w)."""
+        """Restrict a mask, shape (..., w, w), to the window; positions have shape (..., w)."""
         if self.window is None or positions is None:
             return mask
         return mask & (positions[..., :, None] - positions[..., None, :] < self.window)
 
     def attend_masked(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-        """Attend where `seen` is true."""
+        """Attend where the mask is true."""
         if self.softcap is None:
             return self._sdpa(query, key, value, mask)
         groups = query.shape[1] // key.shape[1]
@@ -170,7 +177,7 @@ class AttentionRule:
 
 
 def visibility_mask(spans: Sequence[Span], tokens: int) -> Tensor:
-    """Return who sees whom in a whole pack, bool, shape (1, 1, n, n); sliding windows aside."""
+    """Return a pack's mask without sliding windows, bool, shape (1, 1, n, n)."""
     mask = torch.zeros(tokens, tokens, dtype=torch.bool)
     for span in spans:
         mask[span.start : span.start + span.width, span.start : span.start + span.width] = (
@@ -182,7 +189,7 @@ def visibility_mask(spans: Sequence[Span], tokens: int) -> Tensor:
 def _attend_row(
     query: Tensor, key: Tensor, value: Tensor, span: Span, rule: AttentionRule
 ) -> Iterator[Tensor]:
-    """Yield one row's output: with the prompt the first response, then the others."""
+    """Yield the output of a row: the prompt with the first response, then the other responses."""
     prompt_end = span.start + span.prompt
     first_end = prompt_end + span.responses[0]
     prompt_and_first = slice(span.start, first_end)
@@ -245,7 +252,7 @@ def _padded_block(spans: Sequence[Span], device: torch.device) -> PaddedBlock:
     width = max(span.width for span in spans)
     token_indices = torch.zeros(len(spans), width, dtype=torch.int64)
     allowed = torch.zeros(len(spans), 1, width, width, dtype=torch.bool)
-    allowed[..., 0] = True  # a place without a token must see something, or its softmax is NaN
+    allowed[..., 0] = True  # an empty slot must see some key, or its softmax is NaN
     positions = torch.zeros(len(spans), 1, width, dtype=torch.int64)
     slot_indices = []
     for i, span in enumerate(spans):
@@ -264,7 +271,7 @@ def _row_positions(span: Span) -> Iterator[Tensor]:
 
 
 def _tree_mask(span: Span) -> Tensor:
-    """Return who sees whom within a row, bool, shape (width, width)."""
+    """Return a row's mask, bool, shape (width, width)."""
     mask = torch.ones(span.width, span.width, dtype=torch.bool).tril()
     start = span.prompt
     for length in span.responses:
@@ -294,33 +301,23 @@ def _varlen_documents(spans: Sequence[Span], device: torch.device) -> Varlen:
 
 
 def _document_starts(lengths: Sequence[int]) -> Tensor:
-    """Return where each document begins and the last one ends, int32."""
+    """Return the start of each document, and the end of the last, int32."""
     return F.pad(torch.tensor(lengths).cumsum(0), (1, 0)).to(torch.int32)
 
 
-pass
-from harness.scoring.packing import pack
-
-HALF = (torch.bfloat16, torch.float16)
-HEADS, KEY_HEADS = 4, 2
-TOLERANCE = 0.02
-"""Largest difference from the plain way, as a share of it; bfloat16 has three digits."""
-Gradients = tuple[Tensor, ...]
-
-
 def choose_backend(device: torch.device, dtype: torch.dtype, width: int) -> Backend:
-    """Return the backend for a device and a type, with heads of that width."""
-    if device.type != "cuda" or dtype not in HALF:
+    """Return the fastest backend that is exact on a device, for a type and a width of heads."""
+    if device.type != "cuda" or dtype not in HALF_PRECISION:
         return "rows"
     return "varlen" if matches_rows("varlen", str(device), dtype, width) else "rows"
 
 
 @lru_cache
 def matches_rows(backend: Backend, device: str, dtype: torch.dtype, width: int) -> bool:
-    """Say whether a backend gives what `rows` gives on a device, and the same gradients.
+    """Return whether a backend agrees with `rows` on a device, gradients included.
 
-    The probe has prompts with two responses and a document longer than its queries, which is where
-    a kernel could align its causal mask otherwise than is needed.
+    The probe has prompts with two responses, and documents with more keys than queries, for which a
+    kernel might align its causal mask at the wrong corner.
     """
     packed = pack([((0,) * 37, ((0,) * 150, (0,) * 61)), ((0,) * 5, ((0,) * 3, (0,) * 90))])
     try:
@@ -331,19 +328,19 @@ def matches_rows(backend: Backend, device: str, dtype: torch.dtype, width: int) 
     difference = max(
         float((a - b).norm() / b.norm()) for a, b in zip(tested, expected, strict=True)
     )
-    return difference <= TOLERANCE or _reject(
-        backend, device, f"{difference:.2g} apart from the plain way"
+    return difference <= MAX_DIFFERENCE or _reject(
+        backend, device, f"its result differs by {difference:.2g} of the norm"
     )
 
 
 def probe(packed: PackedBatch, backend: Backend, dtype: torch.dtype, width: int) -> Gradients:
-    """Return what attention gives on a pack of random states, and its gradients, in float32."""
+    """Return attention's output on random states and its gradients, in float32."""
     generator = torch.Generator().manual_seed(0)
     states = [
         torch.randn(1, heads, packed.tokens, width, generator=generator)
         .to(packed.token_ids.device, dtype)
         .requires_grad_()
-        for heads in (HEADS, KEY_HEADS, KEY_HEADS)
+        for heads in (PROBE_HEADS, PROBE_KEY_HEADS, PROBE_KEY_HEADS)
     ]
     layout = build_layout(packed, backend)
     output, _ = attend(None, *states, None, packed=layout)
@@ -354,7 +351,6 @@ def probe(packed: PackedBatch, backend: Backend, dtype: torch.dtype, width: int)
 
 
 def _reject(backend: str, device: str, why: str) -> bool:
-    """Say once that a backend is not used."""
     logging.getLogger(__name__).warning(
         "attention on %s is computed row by row, which is slower: %s does not fit (%s)",
         *(device, backend, why),

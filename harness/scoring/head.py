@@ -1,8 +1,8 @@
-"""The language-model head on chosen positions only, a tile of rows at a time.
+"""The language-model head at selected positions, one tile of rows at a time.
 
-The logits of a tile are thrown away once its log-probabilities are known and made again for the
-gradient, so that memory holds one tile and never (positions × vocabulary). Softmax and the sums of
-the weight's gradient are float32 whatever the states and the weight are in.
+The logits of a tile are discarded once its log-probabilities are computed, and recomputed for the
+gradient, so that memory holds one tile, never (positions × vocabulary). The softmax and the sums of
+the weight's gradient are float32, whatever the type of the states and the weight.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import torch
 from torch import Tensor
 
 TILE_LOGITS = 2**22
-"""Logits in a tile on a processor, where a tile should stay near the cache."""
+"""Logits in a tile on a CPU, where a tile should fit in the cache."""
 TILE_ROWS = 2048
-"""Rows in a tile on an accelerator, where few large products are quicker."""
+"""Rows in a tile on an accelerator, where few large products are faster."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How a model's head makes logits, besides its weight."""
+    """The settings of a model's head besides its weight."""
 
     softcap: float | None = None
     """logits → softcap · tanh(logits / softcap), as Gemma 2 does."""
@@ -46,7 +46,7 @@ def token_logps(
         weight: shape (vocabulary, width).
         bias: shape (vocabulary,), or None.
         targets: int64, shape (m,).
-        head: how logits are made of these.
+        head: the settings of the head.
     """
     logps: Tensor = _TokenLogps.apply(hidden, weight, bias, targets, head)
     return logps
@@ -112,7 +112,7 @@ def _logit_gradients(
 
 
 def _accumulate(total: Tensor, gradients: Tensor, hidden: Tensor) -> None:
-    """Add slopesᵀ · hidden to a float32 sum."""
+    """Add gradientsᵀ · hidden to a float32 sum."""
     if gradients.dtype == torch.float32:
         total.addmm_(gradients.T, hidden)
     else:

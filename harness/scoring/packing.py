@@ -1,8 +1,8 @@
 """Packed rows: token sequences end to end, without padding, each prompt once for its responses.
 
 A row is a prompt with the responses that share it, laid out `[prompt | chosen | rejected]`; the
-positions of every response go on from the prompt's. Which rows share memory is decided first-fit
-decreasing under a budget of tokens, as a pure function of their lengths and their order.
+positions of every response continue the prompt's. Rows are packed first-fit decreasing under a
+budget of tokens, which is a pure function of their lengths and their order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Row = tuple[Tokens, tuple[Tokens, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where a row lies in a pack; all in tokens."""
+    """The position of a row in a pack, in tokens."""
 
     start: int
     prompt: int
@@ -31,7 +31,7 @@ class Span:
 
     @property
     def width(self) -> int:
-        """Length of the row."""
+        """The length of the row."""
         return self.prompt + sum(self.responses)
 
 
@@ -42,25 +42,25 @@ class PackedBatch:
     token_ids: Tensor
     """int64, shape (1, n)."""
     positions: Tensor
-    """int64, shape (1, n): a token's place in its own sequence, prompt included."""
+    """int64, shape (1, n): a token's position in its own sequence, prompt included."""
     predictors: Tensor
-    """int64, shape (m,): the token whose hidden state predicts each response token."""
+    """int64, shape (m,): the index of the token whose hidden state predicts each response token."""
     targets: Tensor
     """int64, shape (m,): the response tokens."""
     sequence_ids: Tensor
-    """int64, shape (m,): the sequence that each response token belongs to."""
+    """int64, shape (m,): the index of each response token's sequence."""
     ends: Tensor
-    """int64, shape (s,): the last token of every sequence."""
+    """int64, shape (s,): the index of the last token of every sequence."""
     spans: tuple[Span, ...]
 
     @property
     def tokens(self) -> int:
-        """n, the number of tokens."""
+        """The number of tokens, n."""
         return self.token_ids.shape[1]
 
     @property
     def sequences(self) -> int:
-        """s, the number of responses."""
+        """The number of responses, s."""
         return len(self.ends)
 
     def to(self, device: torch.device | str) -> PackedBatch:
@@ -70,7 +70,7 @@ class PackedBatch:
 
 
 def pack(rows: Sequence[Row]) -> PackedBatch:
-    """Lay rows end to end; their sequences keep the order of the rows and of their responses.
+    """Return rows as a pack; its sequences keep the order of the rows and of their responses.
 
     Raises:
         CheckError: a prompt or a response has no token.
@@ -115,9 +115,14 @@ def row_size(row: Row) -> int:
 
 
 def first_fit_decreasing(sizes: Sequence[int], budget: int) -> list[list[int]]:
-    """Return which rows share a pack: first-fit decreasing, at most `budget` tokens each.
+    """Return the indices of the items in each pack, first-fit decreasing.
 
-    A row above the budget has a pack of its own. Within a pack the longest come first.
+    Args:
+        sizes: the items' sizes in tokens.
+        budget: the most tokens per pack; a larger item has a pack to itself.
+
+    Returns:
+        The packs; within each, larger items come first.
     """
     order = sorted(range(len(sizes)), key=lambda i: (-sizes[i], i))
     remaining = np.full(len(sizes), budget)
@@ -135,13 +140,13 @@ def first_fit_decreasing(sizes: Sequence[int], budget: int) -> list[list[int]]:
 
 
 def split_by_budget(items: Sequence[int], sizes: Sequence[int], budget: int) -> list[list[int]]:
-    """Return a step's items in packs of at most `budget` tokens; `sizes` is by item."""
+    """Return items in packs of at most `budget` tokens; `sizes` is indexed by item."""
     packs = first_fit_decreasing([sizes[i] for i in items], budget)
     return [[items[index] for index in pack] for pack in packs]
 
 
 def packs_of_rank(packs: Sequence[Sequence[int]], rank: int, world: int) -> list[Sequence[int]]:
-    """Return a rank's packs: as many for every rank, so the last may be empty."""
+    """Return a rank's packs, the same number for every rank: the last may be empty."""
     rounds = -(-len(packs) // world)
     own: list[Sequence[int]] = list(packs[rank::world])
     return own + [()] * (rounds - len(own))

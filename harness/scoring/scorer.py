@@ -1,7 +1,8 @@
-"""The one place where token rows become numbers: for training, for anchors, for oracles.
+"""Log-probabilities of token rows, for training, for anchors and for oracles alike.
 
-Exactly the tokens that were sampled are scored; nothing is tokenised again, and a response's
-end-of-turn token counts as part of it. Live and frozen log-probabilities come from the same code.
+Exactly the sampled tokens are scored: no text is tokenised again, and a response includes its
+end-of-turn token. Since one code scores the policy in training and the frozen ones, objectives'
+margins are exactly 0 where these agree.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 PROBE_ROWS = (((0, 1, 2), ((3, 1), (2, 0, 1))), ((1, 0), ((2,), (1, 3))))
-"""Two small rows on which a model's packed answer is held against its own."""
+"""Two small rows on which packed log-probabilities are compared with the model's own."""
 TOLERANCE_NATS = 1e-3
-"""Largest difference in nats on the probe; architectures that do not fit are whole nats apart."""
+"""Largest difference on the probe; for unsupported architectures it is several nats."""
 
 
 class Scorer(nn.Module):
-    """A model with a head, seen as a function of packed rows.
+    """A model with its head, as a function of packed rows.
 
-    A module, so that its weights can be sharded: the head's is used within `forward`.
+    It is a module so that its weights can be sharded: the head's weight is used within `forward`.
     """
 
     model: PreTrainedModel
@@ -40,12 +41,12 @@ class Scorer(nn.Module):
         dtype: str | None = None,
         backend: attention.Backend | None = None,
     ) -> None:
-        """Wrap a model; it computes in its weights' type, softmax and sums in float32.
+        """Wrap a model, which computes in the type of its weights, with a float32 softmax.
 
         Args:
             model: a causal language model, or one with a scalar head.
-            dtype: what its weights will be rounded to when it is sharded; None: they stay.
-            backend: how attention is computed; None: what fits the device.
+            dtype: the type to which its weights will be rounded when it is sharded; None: no change.
+            backend: how attention is computed; None: the fastest for the device.
         """
         from transformers import AttentionInterface
 
@@ -59,9 +60,9 @@ class Scorer(nn.Module):
     def forward(self, packed: PackedBatch, entropy: bool = False) -> Tensor:
         """Return log π(response | prompt) of every sequence, in nats, float32, shape (s,).
 
-        Summed in float64: 300 tokens of 4 nats lose 5e-4 nats in float32. With `entropy` the mean
-        entropy at the response tokens instead, in nats a token: one entry for all, since sharded
-        weights are whole within this function only.
+        The sum is in float64: over 300 tokens of 4 nats, float32 would lose 5e-4 nats. With
+        `entropy`, return the mean entropy at the response tokens instead, in nats per token: both
+        are one function because sharded weights are whole within `forward` only.
         """
         if entropy:
             return self._entropies(packed).mean()
@@ -82,7 +83,7 @@ class Scorer(nn.Module):
         return token_entropies(hidden, *self._head_weights(), self._head_settings())
 
     def compile_layers(self) -> Scorer:
-        """Have every layer compiled, in place; attention stays as it is."""
+        """Compile every layer but its attention, in place."""
         for layer in self.model.base_model.layers:
             layer.compile(dynamic=True)
         return self
@@ -107,18 +108,18 @@ class Scorer(nn.Module):
 
 
 def round_weights(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
-    """Round a frozen model's weights, in place, as a sharded one's are; buffers stay."""
+    """Round a model's weights in place, as sharding does; its buffers stay."""
     for parameter in model.parameters():
         parameter.data = parameter.data.to(getattr(torch, dtype))
     return model
 
 
 def check_architecture(model: PreTrainedModel) -> None:
-    """Hold a model's packed log-probabilities against those of its own code, on a small probe.
+    """Compare a model's packed log-probabilities with those of its own code, on a small probe.
 
-    Leaves the model in evaluation mode. It catches attention that does not go through transformers'
-    interface, and heads that do more than multiply. Its own code is the eager one: others leave
-    out what they cannot do, such as the cap on Gemma 2's attention scores.
+    The model is in evaluation mode afterwards. The check finds attention that bypasses
+    transformers' interface, and heads that do more than multiply. The model's own code is run with
+    eager attention: others leave out what they do not support, such as Gemma 2's cap on scores.
 
     Raises:
         PolicyError: they differ; the model cannot be trained packed.
@@ -138,13 +139,12 @@ def check_architecture(model: PreTrainedModel) -> None:
     difference = float((packed_logps - unpacked_logps).abs().max())
     if not difference <= TOLERANCE_NATS:
         raise PolicyError(
-            f"{type(model).__name__} gives log-probabilities {difference:.3g} nats away from its own "
-            "when rows are packed: this architecture is not supported by the optimiser"
+            f"{type(model).__name__} is not supported: its log-probabilities of packed rows differ "
+            f"from its own by {difference:.3g} nats"
         )
 
 
 def _head_width(model: PreTrainedModel) -> int:
-    """Return the width of an attention head."""
     config: Any = model.config.get_text_config()
     width: int = (
         getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads

@@ -1,7 +1,7 @@
-"""How the toy world is judged: what a judge is asked, and what the toy judge answers.
+"""The toy judge: the prompts of its two protocols, and its replies.
 
-Two protocols, after AlpacaEval (a weighted choice between two identifiers) and Arena-Hard (a
-verdict label). The judge sees nothing but the messages, and knows the exact preference.
+The protocols follow AlpacaEval (a weighted choice between two identifiers) and Arena-Hard (a
+verdict label). The judge reads only the messages, and knows the exact preference.
 """
 
 from __future__ import annotations
@@ -19,28 +19,34 @@ WEIGHTED = "Answer with the identifier of the better answer: m or M."
 LABELS = "End with a verdict: [[A>>B]], [[A>B]], [[A=B]], [[B>A]] or [[B>>A]]."
 SLOTS = {WEIGHTED: ("m", "M"), LABELS: ("A", "B")}
 STRONG, WEAK = 0.9, 0.6
-"""P(first preferred) from which a verdict is strong, or is not a tie."""
+"""P(first preferred) above which a verdict is strong, or is not a tie."""
 
 
 def question(task: str, instruction: str, first: str, second: str) -> tuple[Message, ...]:
-    """Render what the judge is asked under a protocol (`WEIGHTED` or `LABELS`)."""
+    """Return the messages of a judge request under a protocol (`WEIGHTED` or `LABELS`)."""
     first_slot, second_slot = SLOTS[task]
-    text = f"[Instruction]\n{instruction}\n[Answer {first_slot}]\n{first}\n[Answer {second_slot}]\n{second}\n[End]"
+    text = (
+        f"[Instruction]\n{instruction}\n[Answer {first_slot}]\n{first}\n"
+        f"[Answer {second_slot}]\n{second}\n[End]"
+    )
     return Message("system", task), Message("user", text)
 
 
 def grade(messages: Sequence[Message], request: Mapping[str, Any]) -> Reply:
-    """Answer as the toy judge: exact log-probabilities, or the label that P falls under.
+    """Return the toy judge's reply: exact log-probabilities, or the label for P.
 
     Raises:
-        ValueError: the messages are not a question of this world.
+        ValueError: the messages are not a request of this world.
     """
     task, preference = messages[0].content, ToyPreference()
     first_slot, second_slot = SLOTS.get(task, ("", ""))
-    pattern = rf"\[Instruction\]\n(.*)\n\[Answer {first_slot}\]\n(.*)\n\[Answer {second_slot}\]\n(.*)\n\[End\]"
+    pattern = (
+        rf"\[Instruction\]\n(.*)\n\[Answer {first_slot}\]\n(.*)\n"
+        rf"\[Answer {second_slot}\]\n(.*)\n\[End\]"
+    )
     match = re.fullmatch(pattern, messages[-1].content, re.DOTALL)
     if task not in SLOTS or not match:
-        raise ValueError("this is no question of the toy world")
+        raise ValueError("this is not a judge request of the toy world")
     p = preference(*match.groups())
     if task == LABELS:
         return reply(f"The first answer wins with P = {p:.3f}. My verdict is [[{label(p)}]].", None)
@@ -56,5 +62,5 @@ def label(p: float) -> str:
 
 
 def reply(content: str, top: tuple[tuple[tuple[str, float], ...], ...] | None) -> Reply:
-    """Return a whole reply of the toy judge."""
+    """Return a reply of the toy judge."""
     return Reply(content, top, "stop", MODEL, prompt_tokens=0, completion_tokens=1)

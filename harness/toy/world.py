@@ -1,17 +1,16 @@
-"""The toy world's grammar: what is asked, what an answer says, whether it is right.
+"""The toy world: its grammar, its exact preference, and a corpus for fine-tuning.
 
-An instruction names a task and some letters (`sort d b a`); an answer gives the letters that the
-task asks for, then a style word, then any number of filler words (`a b d . warm indeed thus`).
-
-The toy world's exact preference: right answers first, then a cycle of styles, and length.
+An instruction names a task and some letters (`sort d b a`). An answer gives the letters that the
+task asks for, then a style word, then any number of filler words (`a b d . warm indeed thus`). The
+preference is
 
 P(y ≻ y' | x) = σ(correctness · Δcorrect + style · cycle(y, y') + length · clip(Δlength, ±span))
 
-It is not transitive: plain beats warm, warm beats bold, bold beats plain. The pull towards length
+It is not transitive: plain beats warm, warm beats bold, bold beats plain. Its bias towards length
 is what an honest evaluation must control for.
-
-The text that the toy policy is first fine-tuned on: answers right half of the time.
 """
+
+from __future__ import annotations
 
 import math
 import random
@@ -32,17 +31,17 @@ MAX_FILLERS = 6
 
 @dataclass(frozen=True, slots=True)
 class ParsedAnswer:
-    """What an answer says."""
+    """The content of an answer."""
 
     correct: bool
     style: str | None
-    """None where the answer names no style or is not grammatical."""
+    """None if the answer names no style or is not grammatical."""
     length: int
     """Words in the whole answer."""
 
 
 def draw_instruction(rng: random.Random) -> str:
-    """Draw an instruction."""
+    """Return a random instruction."""
     letters = rng.sample(LETTERS, rng.choice(LETTER_COUNTS))
     return f"{rng.choice(TASKS)} {' '.join(letters)}"
 
@@ -51,11 +50,11 @@ def solution(text: str) -> list[str]:
     """Return the letters that an instruction asks for.
 
     Raises:
-        ValueError: the text is no instruction of this world.
+        ValueError: the text is not an instruction of this world.
     """
     task, *letters = text.split()
     if task not in TASKS or not letters or not set(letters) <= set(LETTERS):
-        raise ValueError(f"{text!r} is no instruction of the toy world")
+        raise ValueError(f"{text!r} is not an instruction of the toy world")
     match task:
         case "sort":
             return sorted(letters)
@@ -68,7 +67,7 @@ def solution(text: str) -> list[str]:
 
 
 def draw_answer(text: str, rng: random.Random, *, correct: float) -> str:
-    """Draw an answer to an instruction: right with probability `correct`, any style and length."""
+    """Return a random answer: right with probability `correct`, of any style and length."""
     right = solution(text)
     letters = right if rng.random() < correct else draw_wrong_letters(right, text, rng)
     fillers = [rng.choice(FILLERS) for _ in range(rng.randint(0, MAX_FILLERS))]
@@ -76,7 +75,7 @@ def draw_answer(text: str, rng: random.Random, *, correct: float) -> str:
 
 
 def draw_wrong_letters(right: list[str], text: str, rng: random.Random) -> list[str]:
-    """Draw letters that are not the right ones but look like an answer to the task."""
+    """Return wrong letters in the form of an answer to the task."""
     letters = text.split()[1:]
     while True:
         wrong = rng.sample(letters, len(right))
@@ -85,7 +84,7 @@ def draw_wrong_letters(right: list[str], text: str, rng: random.Random) -> list[
 
 
 def parse_answer(text: str, reply: str) -> ParsedAnswer:
-    """Read an answer; one that breaks the grammar is not correct and has no style."""
+    """Parse an answer; an ungrammatical one is not correct and has no style."""
     words = reply.split()
     letters, has_separator, rest = _split(words)
     grammatical = (
@@ -103,7 +102,7 @@ def _split(words: list[str]) -> tuple[list[str], bool, list[str]]:
 
 
 def held_out_instructions(count: int = 1000) -> list[str]:
-    """Return the instructions that are kept for evaluation: training never sees them."""
+    """Return the instructions that are held out for evaluation; training never sees them."""
     rng = random.Random("toy evaluation")
     instructions: dict[str, None] = {}
     while len(instructions) < count:
@@ -112,19 +111,19 @@ def held_out_instructions(count: int = 1000) -> list[str]:
 
 
 class ToyPreference(Component):
-    """P(first preferred), with the weights of its three parts (in nats)."""
+    """The preference P(first preferred), with the weights of its three terms in nats."""
 
     correctness: float = 4.0
     style: float = 1.2
     length: float = 0.25
     span: int = 4
-    """Words beyond which more length wins nothing more."""
+    """The difference in words beyond which more length makes no difference."""
 
     def __call__(self, prompt: str, first: str, second: str) -> float:
         """Return P(first preferred to second), in (0, 1).
 
         Raises:
-            ValueError: the prompt is no instruction of the toy world.
+            ValueError: the prompt is not an instruction of the toy world.
         """
         a, b = parse_answer(prompt, first), parse_answer(prompt, second)
         difference = max(-self.span, min(self.span, a.length - b.length))
@@ -137,26 +136,23 @@ class ToyPreference(Component):
 
 
 def cycle(a: ParsedAnswer, b: ParsedAnswer) -> int:
-    """Return 1 where a's style beats b's, -1 where it loses, else 0; no style loses to any."""
+    """Return 1 if a's style beats b's, -1 if it loses, else 0; an answer without style loses."""
     if a.style is None or b.style is None:
         return (a.style is not None) - (b.style is not None)
     step = (STYLES.index(b.style) - STYLES.index(a.style)) % len(STYLES)
     return (0, 1, -1)[step]
 
 
-pass
-
-
 class ToyCorpus(Component):
-    """Instructions with answers of varying correctness, style and length."""
+    """Instructions with answers of random correctness, style and length, for fine-tuning."""
 
     count: int
     correct: float = 0.5
-    """Share of right answers."""
+    """The share of right answers."""
     seed: int = 0
 
     def examples(self) -> list[tuple[str, str]]:
-        """Return (instruction, answer) pairs; none of the held-out instructions is among them."""
+        """Return (instruction, answer) pairs without the held-out instructions."""
         rng = random.Random(derive(self.seed, "toy texts"))
         excluded = set(held_out_instructions())
         pairs: list[tuple[str, str]] = []
@@ -167,5 +163,5 @@ class ToyCorpus(Component):
         return pairs
 
     def words(self) -> list[str]:
-        """Return every word that the texts can hold."""
+        """Return every word that the texts can contain."""
         return list(WORDS)
