@@ -45,7 +45,7 @@ class Scorer(nn.Module):
 
         Args:
             model: a causal language model, or one with a scalar head.
-            dtype: the type to which its weights will be rounded when it is sharded; None: no change.
+            dtype: the type of its weights once it is sharded; None: unchanged.
             backend: how attention is computed; None: the fastest for the device.
         """
         from transformers import AttentionInterface

@@ -90,7 +90,7 @@ def test_labels_fall_under_thresholds_that_are_symmetric(p, label):
 
 
 def test_the_judge_refuses_what_it_was_not_asked():
-    with pytest.raises(ValueError, match="no question of the toy world"):
+    with pytest.raises(ValueError, match="not a judge request of the toy world"):
         judge.grade([Message("system", "hello"), Message("user", "hello")], {})
 
 
