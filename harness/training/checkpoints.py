@@ -1,8 +1,8 @@
-"""Checkpoints of a training that has not ended: weights, optimiser state and step.
+"""Checkpoints of an unfinished training: weights, optimiser states and step.
 
-Written by torch.distributed.checkpoint, so that another number of processes can go on from them;
-aside first and renamed when whole. On a processor in float32 a training that goes on from one ends
-in the very weights that it would have had.
+torch.distributed.checkpoint writes them, so another number of processes can resume from them. A
+checkpoint is written to a temporary directory and renamed when it is complete. On the CPU in
+float32 a resumed training ends in the same weights, bit for bit.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ STATE_FILE = "training.json"
 
 @dataclass
 class Checkpoints:
-    """The checkpoints of one training, in a folder of its own."""
+    """The checkpoints of one training, in one directory."""
 
-    folder: Path
+    directory: Path
     identity: Mapping[str, Any]
-    """Plain data: all that changes the training's result."""
+    """Plain data: everything that changes the training's result."""
     minutes: float
-    """A checkpoint is due so long after the last one."""
+    """Minutes from one checkpoint to the next."""
     max_kept: int
     world: World = SINGLE_PROCESS
     _last_written: float = field(default_factory=time.monotonic)
 
     def latest_step(self) -> int:
-        """Return the step of the last whole checkpoint; 0 where there is none."""
+        """Return the step of the latest complete checkpoint; 0 if there is none."""
         return max(self._steps(), default=0)
 
     def resume(self, model: nn.Module, optimiser: torch.optim.Optimizer) -> int:
-        """Load the last whole checkpoint; return the steps that are done.
+        """Load the latest complete checkpoint; return the number of finished steps.
 
-        Which one that is the first process says: another machine may see it later.
+        The first process chooses it: on another machine it may become visible later.
 
         Raises:
-            CheckError: it belongs to a training of another configuration, or cannot be read by this
-                number of processes.
+            CheckError: it belongs to a training of another configuration, or this number of
+                processes cannot read it.
         """
         step = self.world.broadcast(self.latest_step())
         if not step:
@@ -73,9 +73,9 @@ class Checkpoints:
             self._last_written = time.monotonic()
 
     def write(self, step: int, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
-        """Write a checkpoint and remove those that are no longer kept."""
-        temporary = self.folder / f".making-{step}"
-        with report_disk_errors(self.folder):
+        """Write a checkpoint and remove those beyond the number that is kept."""
+        temporary = self.directory / f".partial-{step}"
+        with report_disk_errors(self.directory):
             if self.world.is_main:
                 shutil.rmtree(temporary, ignore_errors=True)
                 temporary.mkdir(parents=True)
@@ -87,7 +87,7 @@ class Checkpoints:
                 (temporary / STATE_FILE).write_text(json.dumps(state, indent=1, sort_keys=True))
                 flush_tree(temporary)
                 temporary.rename(self._path(step))
-                flush_directory(self.folder)
+                flush_directory(self.directory)
                 for old_step in self._steps()[: -self.max_kept]:
                     shutil.rmtree(self._path(old_step))
         self.world.barrier()
@@ -98,25 +98,25 @@ class Checkpoints:
             names = sorted({*stored, *self.identity})
             changed = [name for name in names if stored.get(name) != self.identity.get(name)]
             raise CheckError(
-                f"{self._path(step)} is of a training with another {' and '.join(changed)}: "
-                "remove it to begin anew"
+                f"{self._path(step)} belongs to a training with another {' and '.join(changed)}: "
+                "remove it to start again"
             )
 
     def _unreadable_message(self, step: int) -> str:
         processes = json.loads((self._path(step) / STATE_FILE).read_text())["processes"]
         return (
             f"{self._path(step)}, written by {processes} processes, cannot be read by "
-            f"{self.world.size}: go on with {processes}, or remove it to begin anew"
+            f"{self.world.size}: continue with {processes}, or remove it to start again"
         )
 
     def _steps(self) -> list[int]:
         return sorted(int(p.parent.name.removeprefix("step-")) for p in self._state_files())
 
     def _state_files(self) -> list[Path]:
-        return list(self.folder.glob(f"step-*/{STATE_FILE}"))
+        return list(self.directory.glob(f"step-*/{STATE_FILE}"))
 
     def _path(self, step: int) -> Path:
-        return self.folder / f"step-{step}"
+        return self.directory / f"step-{step}"
 
 
 def _save(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
@@ -143,14 +143,14 @@ def _load(path: Path, model: nn.Module, optimiser: torch.optim.Optimizer) -> Non
 
 @contextmanager
 def _silence_single_process_warning() -> Iterator[None]:
-    """Silence torch where it warns that there is one process only."""
+    """Silence torch's warning that there is only one process."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled")
         yield
 
 
 def _state(model: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return what is kept, by name; of adapted models the adapters only."""
+    """Return the state to store, by name; of a model with adapters only the adapters' weights."""
     from torch.distributed.checkpoint import state_dict
 
     options = state_dict.StateDictOptions(ignore_frozen_params=True)

@@ -1,11 +1,11 @@
-"""Processes that train one model: FSDP2 (`fully_shard`), each with its share of the packs.
+"""Processes that train one model with FSDP2 (`fully_shard`), each on its share of the packs.
 
-Masters, gradients and moments are float32 shards; a layer is made whole in what is computed in, for
-as long as it computes. One process alone trains so too where it computes in bfloat16.
+Master weights, gradients and optimiser states are float32 shards; a layer is gathered in the
+compute dtype for as long as it computes. A single process does the same if it computes in bfloat16.
 
-Two rules keep the result what one process gives. Every process takes the same number of
-micro-batches, the last perhaps empty (it runs with weight 0). Losses are weighted by
-processes / items of the step, since FSDP averages gradients over processes.
+Two rules keep the result equal to that of one process. Every process runs the same number of
+micro-batches, the last one possibly with weight 0. Losses are weighted by processes / items of the
+step, since FSDP averages gradients over processes.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ class World:
 
     @staticmethod
     def current() -> World:
-        """Return the place of this process in the default group, if there is one."""
+        """Return the rank and size of this process's default group, if there is one."""
         if not dist.is_initialized():
             return SINGLE_PROCESS
         return World(dist.get_rank(), dist.get_world_size())
 
     @property
     def is_main(self) -> bool:
-        """Whether this process is the one that writes files."""
+        """Whether this process writes the files."""
         return self.rank == 0
 
     def broadcast(self, number: int) -> int:
-        """Return what the first process says, in every process."""
+        """Return the first process's number, in every process."""
         if self.size == 1:
             return number
         shared = torch.tensor(number, device=default_device())
@@ -56,7 +56,7 @@ class World:
         return int(shared.item())
 
     def all_reduce(self, sums: Tensor) -> Tensor:
-        """Return sums over all processes."""
+        """Return the sums over all processes."""
         if self.size > 1:
             dist.all_reduce(sums)
         return sums
@@ -70,7 +70,7 @@ class World:
         return [name for part in gathered_lists for name in part]
 
     def barrier(self) -> None:
-        """Wait until every process has come here."""
+        """Wait until every process has arrived here."""
         if self.size > 1:
             dist.barrier()
 
@@ -79,9 +79,9 @@ SINGLE_PROCESS = World()
 
 
 def node_count() -> int:
-    """Return on how many machines this group's processes are, each with as many of them.
+    """Return the number of machines in this group, or 1 if they differ in their processes.
 
-    The variables are those that torchrun sets; 1 where a machine has another number than the rest.
+    It relies on the variables that torchrun sets.
     """
     size = dist.get_world_size()
     local_size = min(size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
@@ -90,11 +90,11 @@ def node_count() -> int:
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Have this process be in a group: the one that it was started in, or one of its own."""
+    """Provide a process group: the existing one, or a group of this process alone."""
     if dist.is_initialized():
         yield
         return
-    untyped_dist: Any = dist  # torch's types do not tell of this one
+    untyped_dist: Any = dist  # torch's type stubs lack HashStore
     backend = group_backend(torch.cuda.is_available())
     dist.init_process_group(backend, store=untyped_dist.HashStore(), rank=0, world_size=1)
     try:
@@ -104,10 +104,10 @@ def process_group() -> Iterator[None]:
 
 
 def set_gradient_sync(model: nn.Module, is_last: bool) -> None:
-    """Have gradients summed over machines at the step's last micro-batch only.
+    """Sum gradients over machines only at the step's last micro-batch.
 
-    Within a machine they are summed and sharded at each: a whole gradient would take as much memory
-    as the whole model.
+    Within a machine they are reduced and sharded at each one: an unsharded gradient would take as
+    much memory as the unsharded model.
     """
     if dist.is_initialized():
         from torch.distributed.fsdp import FSDPModule
@@ -117,10 +117,10 @@ def set_gradient_sync(model: nn.Module, is_last: bool) -> None:
 
 
 def reshard(model: nn.Module) -> nn.Module:
-    """Return the model with its parameters as shards.
+    """Return the model with all parameters sharded.
 
-    A forward without a backward leaves the outermost ones whole, and an optimiser that is made
-    then would never see them change.
+    A forward pass without a backward pass leaves the outermost ones gathered, and an optimiser
+    created then would hold tensors that never change.
     """
     if dist.is_initialized():
         from torch.distributed.fsdp import FSDPModule
@@ -131,15 +131,15 @@ def reshard(model: nn.Module) -> nn.Module:
 
 
 def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:
-    """Shard a model's float32 masters over the processes, in place, a layer at a time.
+    """Shard a model's float32 master weights over the processes, in place, layer by layer.
 
-    Every weight is rounded to what the scorer computes in, as a frozen policy's is, so that live
-    and stored log-probabilities agree whatever the number of processes.
+    Every weight is rounded to the scorer's dtype, as a frozen policy's is, so that live and stored
+    log-probabilities agree for any number of processes.
 
     Args:
         scorer: wraps a model with a list of layers.
-        nodes: above 1 every node holds a whole copy, sharded over its own processes.
-        offload: keep the shards in the processor's memory.
+        nodes: above 1, every node holds a replica, sharded over its own processes.
+        offload: keep the shards in CPU memory.
     """
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import (
@@ -162,11 +162,11 @@ def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:
 
 
 def load_full_weights(scorer: Scorer, weights: Mapping[str, Tensor]) -> None:
-    """Put whole weights into a sharded model; called by every process, the first one's count.
+    """Load full weights into a sharded model; every process must call it.
 
     Args:
-        scorer: the model in shards.
-        weights: all of them by name, in the first process; empty in the others.
+        scorer: the sharded model.
+        weights: all weights by name in the first process; empty in the others.
     """
     from torch.distributed.checkpoint import state_dict
 
@@ -175,7 +175,7 @@ def load_full_weights(scorer: Scorer, weights: Mapping[str, Tensor]) -> None:
 
 
 def gather_full_weights(scorer: Scorer) -> dict[str, Tensor]:
-    """Return a sharded model's whole weights by name, in the first process; empty in the others."""
+    """Return a sharded model's full weights by name in the first process; empty in the others."""
     from torch.distributed.checkpoint import state_dict
 
     options = state_dict.StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -184,7 +184,7 @@ def gather_full_weights(scorer: Scorer) -> dict[str, Tensor]:
 
 
 def full_tensor(tensor: Tensor) -> Tensor:
-    """Return a tensor with all its shards."""
+    """Return the full tensor of a sharded one."""
     if not dist.is_initialized():
         return tensor
     from torch.distributed.tensor import DTensor

@@ -1,10 +1,7 @@
-"""What training takes of a GPU's memory: weights, gradients and moments, and a micro-batch.
+"""What a method costs, before anything runs: comparisons, tokens, memory per GPU, hours.
 
-Rules of thumb, each named where it stands.
-
-What a method costs before anything is run: comparisons, tokens, memory a GPU, hours.
-
-Rules of thumb, each named where it stands. Lengths are assumptions, told with the result.
+The estimates follow rules of thumb, each stated beside its constant. The lengths of prompts and
+responses are assumptions, reported with the result.
 """
 
 from __future__ import annotations
@@ -22,68 +19,34 @@ from harness.training.pairing import BestWorst, MaxRandom, Tournament, compariso
 from harness.training.spec import TrainSpec
 
 MASTER_BYTES = GRADIENT_BYTES = 4
-"""Bytes a parameter: float32."""
+"""Bytes per parameter: float32."""
 OPTIMISER_STATE_BYTES = {"adamw": 2 * 4.0, "adamw-8bit": 2 * (1 + 4 / 256), "rmsprop": 4.0}
-"""Bytes a trained parameter: two moments, or one in RMSprop. Of 8 bits a block of 256 has a scale
-in float32 (arXiv 2110.02861, section 2.1)."""
-
-
-def trained_parameters(shape: ModelShape, settings: OptimiserSettings) -> int:
-    """Return how many parameters are trained: the adapters' where there are some, or all."""
-    return lora.adapter_parameters(shape, settings.lora) if settings.lora else shape.parameters
-
-
-def state_bytes(shape: ModelShape, settings: OptimiserSettings) -> float:
-    """Return the bytes of weights, gradients and moments on all GPUs together.
-
-    Frozen weights are float32 as trained ones, and have neither gradient nor moments.
-    """
-    frozen = shape.parameters if settings.lora else 0
-    bytes_per_parameter = MASTER_BYTES + GRADIENT_BYTES + OPTIMISER_STATE_BYTES[settings.algorithm]
-    return MASTER_BYTES * frozen + bytes_per_parameter * trained_parameters(shape, settings)
-
-
-def activation_bytes(shape: ModelShape, spec: TrainSpec) -> float:
-    """Return the bytes that a micro-batch keeps for its gradient in bfloat16.
-
-    A layer keeps about 8 × hidden + 4 × intermediate values a token, or its input alone where the
-    rest is computed again, a layer at a time. Besides, one layer's weights stand whole (twice: the
-    next one is fetched), the embedding and head too, and 512 rows of logits in float32 with their
-    gradient.
-    """
-    tokens = max(spec.optimiser.micro_tokens, 2 * spec.max_length)
-    layer = 8 * shape.hidden + 4 * shape.intermediate
-    recompute = spec.optimiser.gradient_checkpointing
-    values_per_token = shape.layers * shape.hidden + layer if recompute else shape.layers * layer
-    full_weights = 2 * (2 * shape.layer_parameters + 2 * shape.vocabulary * shape.hidden)
-    logits = 2 * 4 * 512 * shape.vocabulary
-    return 2 * tokens * values_per_token + full_weights + logits
-
-
+"""Bytes per trained parameter: two moments, or one for RMSprop. An 8-bit block of 256 has a float32
+scale (arXiv 2110.02861, section 2.1)."""
 PROMPT_TOKENS, RESPONSE_TOKENS = 200, 400
 """Mean tokens of a prompt and of a response; chosen here, between UltraFeedback's medians (121 and
 288) and the longer answers of trained policies."""
 FORWARD_FLOPS, BACKWARD_FLOPS = 2, 4
-"""Operations a parameter and token: a multiplication and a sum; twice as many backwards, for the
-gradients of what went in and of the weights."""
+"""Operations per parameter and token: a multiplication and an addition; twice as many in the
+backward pass, for the gradients of the inputs and of the weights."""
 FROZEN_BACKWARD_FLOPS = 2
-"""Backwards where the weights are frozen: what went in has a gradient, they have none."""
+"""The backward pass through frozen weights computes gradients of the inputs only."""
 GB = 1e9
 
 
 class GPU(Component):
-    """An accelerator and how much of it is used."""
+    """An accelerator and the share of its peak that each kind of work reaches."""
 
     name: str
     memory: float = Field(gt=0)
     """GB."""
     teraflops: float = Field(gt=0)
-    """Peak in bfloat16, 10¹² operations a second."""
+    """Peak in bfloat16, in 10¹² operations per second."""
     training_utilization: float = Field(gt=0, le=1)
     forward_utilization: float = Field(gt=0, le=1)
     generation_utilization: float = Field(gt=0, le=1)
     dollars: float | None = Field(None, ge=0)
-    """What an hour of one costs; None: not known."""
+    """Price of one GPU hour; None: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +55,11 @@ class StageCost:
 
     stage: str
     count: int
-    """How many `what`."""
+    """The number of units, e.g. responses."""
     unit: str
     tokens: int
     hours: float | None
-    """On all GPUs; None where a model's size is not known, or somebody else computes."""
+    """Hours on all GPUs; None if the model's size is not known, or a server does the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,28 +70,28 @@ class TrainingCost:
     stages: tuple[StageCost, ...]
     comparisons_per_prompt: int
     state_gb: float | None
-    """Weights, gradients and moments on each GPU, in GB."""
+    """Weights, gradients and optimiser states on each GPU, in GB."""
     activations_gb: float | None
-    """What a micro-batch keeps on a GPU for its gradient, and a layer made whole, in GB."""
+    """A micro-batch's activations and an unsharded layer on each GPU, in GB."""
     memory_gb: float
-    """What a GPU has, in GB."""
+    """The memory of one GPU, in GB."""
     dollars_per_hour: float | None
-    """Dollars for an hour of all GPUs; None: not known."""
+    """Price of an hour of all GPUs, in dollars; None: not known."""
     assumptions: tuple[str, ...]
 
     @property
     def hours(self) -> float:
-        """The hours of all stages of which they are known."""
+        """The sum over the stages whose hours are known."""
         return sum(stage.hours or 0.0 for stage in self.stages)
 
     @property
     def dollars(self) -> float | None:
-        """What those hours cost; None where no price is known."""
+        """The price of those hours; None if a GPU's price is not known."""
         return None if self.dollars_per_hour is None else self.hours * self.dollars_per_hour
 
 
 def estimate_training(spec: TrainSpec, gpu: GPU, gpus: int) -> TrainingCost | None:
-    """Return what a method costs on so many GPUs; None where prompts are not counted beforehand."""
+    """Return what a method costs on a number of GPUs; None if its prompts cannot be counted."""
     if spec.prompts.count is None:
         return None
     policy = model_shape(spec.policy)
@@ -147,25 +110,26 @@ def estimate_training(spec: TrainSpec, gpu: GPU, gpus: int) -> TrainingCost | No
         assumptions=(
             f"{PROMPT_TOKENS} tokens a prompt, {response_tokens(spec)} a response",
             f"{gpu.training_utilization:.0%} of {gpu.teraflops:g} teraflops in training, "
-            f"{gpu.forward_utilization:.0%} in reading, {gpu.generation_utilization:.0%} in generating",
+            f"{gpu.forward_utilization:.0%} in forward passes, "
+            f"{gpu.generation_utilization:.0%} in generation",
         ),
     )
 
 
 def model_shape(component: object) -> ModelShape | None:
-    """Return how large a component's model is, where it can tell."""
+    """Return the sizes of a component's model, or None if it has none or they are not known."""
     return component.sizes() if isinstance(component, HasModelShape) else None
 
 
 def response_tokens(spec: TrainSpec) -> int:
-    """Return the mean length that is assumed of a response, in tokens."""
+    """Return the assumed mean length of a response, in tokens."""
     return min(RESPONSE_TOKENS, spec.sampling.max_tokens)
 
 
 def generation_cost(
     spec: TrainSpec, prompts: int, policy: ModelShape | None, gpu: GPU, gpus: int
 ) -> StageCost:
-    """Return what sampling costs: K responses a prompt, every iteration."""
+    """Return the cost of sampling K responses a prompt, in every iteration."""
     count = spec.iterations * prompts * spec.samples
     tokens = count * response_tokens(spec)
     flops = FORWARD_FLOPS * policy.parameters * tokens if policy else None
@@ -179,7 +143,7 @@ def generation_cost(
 
 
 def comparison_cost(spec: TrainSpec, prompts: int, gpu: GPU, gpus: int) -> StageCost:
-    """Return what comparing costs; a rule reads nothing, and a judge computes elsewhere."""
+    """Return the cost of comparing; a rule takes no tokens, and a judge runs elsewhere."""
     per_prompt = comparison_count(spec.pairing, spec.samples)
     prompt_count = spec.iterations * prompts
     tokens, flops = 0, None
@@ -196,7 +160,7 @@ def comparison_cost(spec: TrainSpec, prompts: int, gpu: GPU, gpus: int) -> Stage
 def fit_costs(
     spec: TrainSpec, prompts: int, policy: ModelShape | None, gpu: GPU, gpus: int
 ) -> tuple[StageCost, StageCost]:
-    """Return what anchors and optimising cost; a prompt is read once for both of its responses."""
+    """Return the costs of anchors and of optimising; a pair's prompt is processed once."""
     pairs = spec.iterations * prompts * pairs_per_prompt(spec)
     tokens = pairs * (PROMPT_TOKENS + 2 * response_tokens(spec))
     anchor_tokens = tokens * len({"previous", *spec.objective.anchors}) * len(spec.fits)
@@ -222,7 +186,7 @@ def fit_costs(
 
 
 def flops_per_token(policy: ModelShape, settings: OptimiserSettings) -> int:
-    """Return the operations that training on a token takes."""
+    """Return the operations that training takes per token."""
     forward = (2 if settings.gradient_checkpointing else 1) * FORWARD_FLOPS
     trainable = trained_parameters(policy, settings)
     frozen = policy.parameters if settings.lora else 0
@@ -230,7 +194,7 @@ def flops_per_token(policy: ModelShape, settings: OptimiserSettings) -> int:
 
 
 def pairs_per_prompt(spec: TrainSpec) -> int:
-    """Return how many pairs a prompt gives at most."""
+    """Return the largest number of pairs that a prompt can yield."""
     match spec.pairing:
         case Tournament() | BestWorst() | MaxRandom():
             return 1
@@ -239,7 +203,39 @@ def pairs_per_prompt(spec: TrainSpec) -> int:
 
 
 def wall_clock_hours(flops: float | None, utilization: float, gpu: GPU, gpus: int) -> float | None:
-    """Return how long so many operations take on all GPUs."""
+    """Return the hours that a number of operations takes on all GPUs."""
     if flops is None:
         return None
     return flops / (utilization * gpu.teraflops * 1e12 * gpus) / 3600
+
+
+def trained_parameters(shape: ModelShape, settings: OptimiserSettings) -> int:
+    """Return the number of trained parameters: those of the adapters if there are any, or all."""
+    return lora.adapter_parameters(shape, settings.lora) if settings.lora else shape.parameters
+
+
+def state_bytes(shape: ModelShape, settings: OptimiserSettings) -> float:
+    """Return the bytes of weights, gradients and optimiser states on all GPUs together.
+
+    Frozen weights are float32 like trained ones, without gradients or optimiser states.
+    """
+    frozen = shape.parameters if settings.lora else 0
+    bytes_per_parameter = MASTER_BYTES + GRADIENT_BYTES + OPTIMISER_STATE_BYTES[settings.algorithm]
+    return MASTER_BYTES * frozen + bytes_per_parameter * trained_parameters(shape, settings)
+
+
+def activation_bytes(shape: ModelShape, spec: TrainSpec) -> float:
+    """Return the bytes of a micro-batch's activations in bfloat16, with unsharded weights.
+
+    A layer keeps about 8 × hidden + 4 × intermediate values a token, or with gradient checkpointing
+    its input alone, the rest recomputed a layer at a time. In addition two layers are unsharded at
+    once (the next one is prefetched), and so are the embedding and the head; 512 rows of logits are
+    in float32, with their gradient.
+    """
+    tokens = max(spec.optimiser.micro_tokens, 2 * spec.max_length)
+    layer = 8 * shape.hidden + 4 * shape.intermediate
+    recompute = spec.optimiser.gradient_checkpointing
+    values_per_token = shape.layers * shape.hidden + layer if recompute else shape.layers * layer
+    full_weights = 2 * (2 * shape.layer_parameters + 2 * shape.vocabulary * shape.hidden)
+    logits = 2 * 4 * 512 * shape.vocabulary
+    return 2 * tokens * values_per_token + full_weights + logits

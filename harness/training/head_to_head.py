@@ -1,15 +1,15 @@
-"""Does the policy that an iteration made beat the one that it began with, where it did not train?
+"""Whether the policy that an iteration trained beats the one before, on prompts not trained on.
 
 Some of an iteration's prompts are kept out of its pairs. On them the oracle compares a response of
-π_{t+1} with one of π_t, whose samples are there already: it costs as many responses and
-comparisons as there are such prompts, and the policy never sees them in training.
+π_{t+1} with one of π_t, whose samples are cached: the cost is one response and one comparison a
+held-out prompt, and the policy never sees these prompts in training.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -30,26 +30,19 @@ EVEN_WIN_RATE = 0.5
 """The win rate of a policy that is no better."""
 
 
-def held_out_ids(spec: TrainSpec, t: int, prompts: Iterable[str]) -> set[str]:
-    """Return the ids of the prompts that iteration t does not train on, whatever their order."""
-    shuffled = sorted(prompts, key=lambda key: (derive(spec.seed, "kept out", t, key), key))
-    return set(shuffled[: spec.head_to_head_prompts])
-
-
 def run_head_to_head(
     spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track
 ) -> None:
-    """Sample π_{t+1}, have the oracle compare, write the win rate, and say where it loses."""
+    """Write the win rate of π_{t+1} over π_t, in percent, and warn if its interval is below ½."""
     from harness.statistics.bootstrap import interval
 
     probabilities = sample_and_compare(spec, t, out, inputs, track)
-    estimate = interval([100 * share for share in probabilities], seed=spec.seed)
-    write_atomically(
-        out / RESULT_FILE, json.dumps({**asdict(estimate), "prompts": len(probabilities)}, indent=1)
-    )
+    estimate = interval([100 * p for p in probabilities], seed=spec.seed)
+    result = {**asdict(estimate), "prompts": len(probabilities)}
+    write_atomically(out / RESULT_FILE, json.dumps(result, indent=1))
     if estimate.high is not None and estimate.high < 100 * EVEN_WIN_RATE:
         logging.getLogger(__name__).warning(
-            "iteration %d: the policy that was made wins %.1f %% [%.1f, %.1f] of %d held-out "
+            "iteration %d: the trained policy wins %.1f %% [%.1f, %.1f] of %d held-out "
             "comparisons with the one before: it has become worse by the oracle's own measure",
             *(t, estimate.value, estimate.low, estimate.high, len(probabilities)),
         )
@@ -60,7 +53,7 @@ def sample_and_compare(
 ) -> list[float]:
     """Return P(π_{t+1}'s response preferred) by prompt.
 
-    All is sampled before anything is compared: no worker holds the policy and the oracle at once.
+    All prompts are sampled before any is compared: no worker holds policy and oracle at once.
     """
     directory = scratch_directory(out)
     directories = {name: str(directory / name) for name in ("prompts", "sampling", "comparing")}
@@ -74,26 +67,24 @@ def sample_and_compare(
         ("comparing", head_to_head_comparer, 1),
     ):
         job = rollout.prompt_job(open_shards, payload, prompts, directory / name, gpus)
-        with track(f"iteration {t} · head-to-head ({name})", len(prompts)) as advance:
-            spec.launcher.map_shards(job, advance)
-        records.join_tables(job.shard_paths(), directory / name)
+        label = f"iteration {t} · head-to-head ({name})"
+        rollout.run_job(spec, job, directory / name, label, track, total=len(prompts))
         jobs.append(job)
     record_timing(out, **accelerator_timing(spec, *jobs))
-    probabilities: list[float] = records.read_table(directory / "comparing" / PREFERENCES)[
-        "probability"
-    ]
+    table = records.read_table(directory / "comparing" / PREFERENCES)
+    probabilities: list[float] = table["probability"]
     return probabilities
 
 
 def held_out_prompts(spec: TrainSpec, t: int, inputs: Mapping[str, str]) -> list[Prompt]:
     """Return the prompts that iteration t does not train on, in their order."""
     prompts = records.read_prompts(inputs["prompts"])
-    excluded = held_out_ids(spec, t, [prompt.id for prompt in prompts])
-    return [prompt for prompt in prompts if prompt.id in excluded]
+    held_out = rollout.held_out_ids(spec, t, [prompt.id for prompt in prompts])
+    return [prompt for prompt in prompts if prompt.id in held_out]
 
 
 def head_to_head_sampler(payload: Mapping[str, Any]) -> AbstractContextManager[RunShard]:
-    """Return what samples a response of π_{t+1} to each of a piece's prompts."""
+    """Return a context that samples one response of π_{t+1} to each of a shard's prompts."""
     spec, t, inputs = payload["spec"], payload["t"], payload["inputs"]
     prompts = records.read_prompts(inputs["prompts"])
     requests = [Request(p, 1, derive(spec.seed, "contest", t, p.id)) for p in prompts]
@@ -102,25 +93,26 @@ def head_to_head_sampler(payload: Mapping[str, Any]) -> AbstractContextManager[R
 
 @contextmanager
 def head_to_head_comparer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
-    """Yield what has the oracle compare the two policies' responses to a piece's prompts."""
+    """Yield a function that has the oracle compare the two policies' responses in a shard."""
     spec, inputs = payload["spec"], payload["inputs"]
     prompts = records.read_prompts(inputs["prompts"])
 
     def run_shard(shard: int, out: Path, advance: Advance) -> None:
         shard_prompts = {p.id: p for p in rollout.shard_slice(prompts, spec, shard)}
-        completions = (
+        after, before = (
             records.read_completions(inputs[name], shard_prompts)
             for name in ("sampling", "generate")
         )
-        after, before = completions
         pairs = [
             Comparison(p, after[key][0].text, before[key][0].text)
             for key, p in shard_prompts.items()
         ]
         probabilities = compare_pairs(spec.oracle, pairs, advance)
-        records.write_table(
-            out / PREFERENCES, {"prompt_id": list(shard_prompts), "probability": probabilities}
-        )
+        columns: dict[str, Sequence[Any]] = {
+            "prompt_id": list(shard_prompts),
+            "probability": probabilities,
+        }
+        records.write_table(out / PREFERENCES, columns)
 
     with rollout.keep_weights(spec.oracle):
         yield run_shard
@@ -129,7 +121,7 @@ def head_to_head_comparer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
 def compare_pairs(
     oracle: PreferenceOracle, pairs: Sequence[Comparison], advance: Advance
 ) -> list[float]:
-    """Return P(first preferred) of each comparison; a half where the two are the same."""
+    """Return P(first preferred) of each comparison; ½ where both responses are the same."""
     different = [pair for pair in pairs if pair.first != pair.second]
     advance(len(pairs) - len(different))
     probabilities = iter(oracle.compare(different, advance) if different else [])
@@ -137,21 +129,16 @@ def compare_pairs(
 
 
 def accelerator_timing(
-    spec: TrainSpec, sampling_job: ShardedJob, comparing_job: ShardedJob
+    spec: TrainSpec, sampling: ShardedJob, comparing: ShardedJob
 ) -> dict[str, Any]:
-    """Return for how many seconds workers held as many accelerators as the stage takes, and which.
+    """Return the stage's seconds and accelerator.
 
-    The stage takes as many as whoever of the two needs more.
+    The stage counts as many accelerators as its hungrier half takes; the seconds are scaled so that
+    their product is the accelerator-seconds of both halves.
     """
-    engine_accelerators, oracle_accelerators = (
-        accelerators_needed(spec.engine),
-        accelerators_needed(spec.oracle),
-    )
-    accelerator_seconds = (
-        engine_accelerators * sampling_job.seconds() + oracle_accelerators * comparing_job.seconds()
-    )
-    accelerator = (sampling_job if engine_accelerators else comparing_job).accelerator()
+    engine, oracle = accelerators_needed(spec.engine), accelerators_needed(spec.oracle)
+    accelerator_seconds = engine * sampling.seconds() + oracle * comparing.seconds()
     return {
-        "seconds": accelerator_seconds / max(engine_accelerators, oracle_accelerators, 1),
-        "accelerator": accelerator,
+        "seconds": accelerator_seconds / max(engine, oracle, 1),
+        "accelerator": (sampling if engine else comparing).accelerator(),
     }

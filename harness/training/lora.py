@@ -1,7 +1,7 @@
 """LoRA (arXiv 2106.09685): low-rank adapters on frozen weights, through peft.
 
-With the adapters off the model is the policy that training began with, exactly. What a stage leaves
-behind has them merged into the weights: every policy is a whole one.
+With the adapters disabled the model is exactly the policy that training started from. A stage saves
+the weights with the adapters merged into them, so every policy is a plain model.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 
 class Lora(Component):
-    """The adapters' sizes; the names are the paper's where it has one."""
+    """The size of the adapters and the layers that get one, under the paper's names."""
 
     rank: int = Field(16, gt=0)
     """r."""
     alpha: int = Field(32, gt=0)
     """α: the adapters' product is scaled by α / r."""
     targets: str | tuple[str, ...] = "all-linear"
-    """Names of the layers that get one; "all-linear": every one but the head."""
+    """Names of the layers with an adapter; "all-linear": every linear layer but the head."""
 
 
 def adapt(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
-    """Put adapters into the model, in place; they are the only weights left to train.
+    """Add adapters to the model, in place; only they are trained.
 
-    Where they begin depends on the seed alone, so that all processes of a group begin alike.
+    Their initial weights depend on the seed alone, so all processes of a group start alike.
 
     Raises:
         MissingDependencyError: peft is not installed.
@@ -50,7 +50,7 @@ def adapt(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
         target_modules=targets,
         lora_dropout=0.0,
     )
-    model.enable_input_require_grads()  # else checkpointed layers have nothing to differentiate
+    model.enable_input_require_grads()  # otherwise checkpointed layers get no gradient
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, "adapters"))
         adapted: PeftModel = peft.PeftModel(model, config)
@@ -70,10 +70,10 @@ def load_peft() -> Any:
 
 
 def adapter_parameters(shape: ModelShape, lora: Lora) -> int:
-    """Return how many parameters the adapters have: r × (inputs + outputs) of what gets one.
+    """Return the number of adapter parameters: r × (inputs + outputs) of every adapted layer.
 
-    The targets are matched as peft does: a pattern with a layer's whole name, a list with the
-    ends of names. The names are Llama's.
+    Targets are matched as peft does: a pattern against a layer's full name, a list against the ends
+    of names. The names are Llama's.
     """
     embedding = (shape.vocabulary, shape.hidden)
     layers = {

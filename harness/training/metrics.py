@@ -1,13 +1,12 @@
-"""What is logged of every pair besides its loss; log-probabilities and drifts in nats a response.
+"""Metrics of every pair, and alarms for failures that would otherwise go unnoticed.
 
-The two divergences are estimates from the samples that are trained on, which are π_t's, the best
-and the worst of K: `kl_previous` of KL(π_t ‖ π) as the mean of log π_t − log π, `kl_reference` of
-KL(π ‖ π_ref) as the mean of log π − log π_ref, without weights for π's having moved since.
+Log-probabilities and drifts are in nats a response. The two divergences are estimated from the
+samples that are trained on, which are π_t's, the best and the worst of K: `kl_previous` estimates
+KL(π_t ‖ π) as the mean of log π_t − log π, `kl_reference` KL(π ‖ π_ref) as the mean of
+log π − log π_ref, without importance weights for the distance between π and π_t.
 
-The failures that make no noise: what is looked for, and when it is an alarm.
-
-An alarm is written into the log and said once; it stops nothing. The thresholds are chosen here,
-wide enough that a healthy training of the toy world or of the recipes gives none.
+An alarm is logged once and stops nothing. Its thresholds are chosen here, wide enough that a
+healthy training of the toy world or of the recipes raises none.
 """
 
 from __future__ import annotations
@@ -21,9 +20,21 @@ from torch import Tensor
 from harness.protocols import HasTarget, Objective, PairBatch
 from harness.types import Pair
 
+FLAT_STEPS = 20
+FLAT_LOSS_TOLERANCE = 1e-5
+"""A loss that stays within this share of its first value for `FLAT_STEPS` steps is not moving."""
+COLLAPSED_ENTROPY = 0.5
+"""Entropy has collapsed below this share of its first value."""
+TRUNCATED_SHARE = 0.1
+"""Share of responses without an end-of-turn token."""
+START_DRIFT = 0.5
+"""Mean difference, in nats, between live and stored log-probabilities at the first step."""
+LOSING_ACCURACY = 0.5
+"""Share of held-out pairs on which the trained policy has moved towards the chosen response."""
+
 
 def step_metrics(batch: PairBatch, objective: Objective) -> dict[str, Tensor]:
-    """Return figures by name, one number a pair."""
+    """Return metrics by name, each of shape (pairs,)."""
     live, previous = batch.policy, batch.anchors["previous"]
     chosen, rejected = live.chosen - previous.chosen, live.rejected - previous.rejected
     margin = objective.margin(batch)
@@ -47,29 +58,16 @@ def step_metrics(batch: PairBatch, objective: Objective) -> dict[str, Tensor]:
     return metrics
 
 
-FLAT_STEPS = 20
-FLAT_LOSS_TOLERANCE = 1e-5
-"""A loss that stays within this share of its first value for `FLAT_STEPS` steps is not moving."""
-COLLAPSED_ENTROPY = 0.5
-"""Entropy below this share of what it was at first."""
-TRUNCATED_SHARE = 0.1
-"""Share of responses without an end-of-turn token."""
-START_DRIFT = 0.5
-"""Nats between live and stored log-probabilities at the first step, in the mean."""
-LOSING_ACCURACY = 0.5
-"""Share of held-out pairs in which the trained policy has moved towards the chosen response."""
-
-
 @dataclass
 class AlarmMonitor:
-    """Looks at the figures of every step as they come; each alarm is given once."""
+    """Checks the metrics of every step in order; raises each alarm once."""
 
     _losses: list[float] = field(default_factory=list)
     _entropy: float | None = None
     _raised: set[str] = field(default_factory=set)
 
     def check(self, row: Mapping[str, Any]) -> list[str]:
-        """Return the alarms that a step's figures give."""
+        """Return the alarms that a step's metrics raise for the first time."""
         alarms = [
             *self._loss(row),
             *self._start_drift(row),
@@ -95,7 +93,7 @@ class AlarmMonitor:
             return []
         return [
             f"live apart from stored: {max(drifts):.3g} nats a response at the first step; "
-            "other kernels or packs than the anchors' round otherwise"
+            "kernels or packs differ from the anchors' and round differently"
         ]
 
     def _collapse(self, row: Mapping[str, Any]) -> list[str]:
@@ -106,25 +104,27 @@ class AlarmMonitor:
             self._entropy = float(entropy)
         if float(entropy) >= COLLAPSED_ENTROPY * self._entropy:
             return []
-        return [f"collapsing entropy: {self._entropy:.3g} nats a token at first, now {entropy:.3g}"]
+        return [
+            f"collapsing entropy: from {self._entropy:.3g} nats a token at first to {entropy:.3g}"
+        ]
 
     def _held_out(self, row: Mapping[str, Any]) -> list[str]:
         share = row.get("held_out_accuracy")
         if share is None or row["step"] == 1 or float(share) >= LOSING_ACCURACY:
             return []
         return [
-            f"losing on held-out comparisons: it prefers the chosen response to what it was "
-            f"before in {100 * float(share):.0f} % of them"
+            "losing on held-out comparisons: the policy has moved towards the chosen response in "
+            f"only {100 * float(share):.0f} % of them"
         ]
 
 
 def pair_alarms(pairs: Sequence[Pair], end_ids: Sequence[int], bos_id: int | None) -> list[str]:
-    """Return the alarms that the tokens of pairs give.
+    """Return the alarms that the tokens of the pairs raise before training.
 
     Args:
-        pairs: what is trained on.
-        ends: the tokens that end a turn.
-        start: the beginning-of-text token, if the tokenizer has one.
+        pairs: the pairs to train on.
+        end_ids: the tokens that end a turn.
+        bos_id: the beginning-of-text token, if the tokenizer has one.
     """
     alarms = []
     doubled_bos = sum(pair.prompt_ids[:2] == (bos_id, bos_id) for pair in pairs)

@@ -1,10 +1,11 @@
-"""A model made ready for training as the settings say, and made whole again for who comes after."""
+"""A policy's model, prepared for training (adapters, shards, checkpointing) and gathered again."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import nn
 
 from harness.core.hardware import default_device
 from harness.core.hub import load_model, uninitialized_model
@@ -26,16 +27,16 @@ if TYPE_CHECKING:
 
 
 class TrainingModel:
-    """A model in training; changed in place."""
+    """A model in training; it is modified in place."""
 
     def __init__(self, model: PreTrainedModel, settings: OptimiserSettings, seed: int = 0) -> None:
-        """Check that the model can be trained packed, and prepare it.
+        """Check that the model can be trained on packed rows, and prepare it.
 
-        Of several processes the first one's weights count.
+        Only the first process's weights matter; the others receive them when the model is sharded.
 
         Raises:
-            PolicyError: its architecture does not fit.
-            MissingDependencyError: adapters are asked for without peft.
+            PolicyError: its architecture is not supported.
+            MissingDependencyError: adapters need peft, which is not installed.
         """
         if World.current().is_main:
             check_architecture(model)
@@ -44,17 +45,17 @@ class TrainingModel:
         self.sharded_scorer: Scorer | None = None
         self.seed = seed
         self.adapters = adapt(model, settings.lora, seed) if settings.lora else None
-        model.train()  # dropout is never applied: live and frozen must be alike
+        model.train()  # without dropout: the live policy must equal the frozen one
         for module in model.modules():
-            if hasattr(module, "p") and type(module).__name__ == "Dropout":
+            if isinstance(module, nn.Dropout):
                 module.p = 0.0
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
 
     def scorer(self, dtype: str) -> Scorer:
-        """Return the function of packed rows that is differentiated.
+        """Return the differentiable function from packed rows to log-probabilities.
 
-        In another type than the masters' float32 it needs a group, be it of one process.
+        A dtype other than the master weights' float32 needs a process group, if only of one.
         """
         scorer = Scorer(self.model, dtype)
         if self.settings.compile:
@@ -69,9 +70,9 @@ class TrainingModel:
         return scorer
 
     def full_model(self) -> PreTrainedModel:
-        """Return a plain model with all its weights, adapters drawn into them.
+        """Return a plain model with all its weights, adapters merged into them.
 
-        Called by every process; of several the first one's only is whole.
+        Every process must call it; only the first one's result is complete.
         """
         if self.sharded_scorer is None:
             return merge_adapters(self.adapters) if self.adapters else self.model
@@ -86,10 +87,10 @@ class TrainingModel:
 
 
 def load_start_model(policy: Policy) -> PreTrainedModel:
-    """Return the policy in float32, to be trained; of several processes the first alone reads it.
+    """Return the policy's model in float32; of several processes only the first loads weights.
 
-    There it lies in the processor's memory until it is sharded: whole it would take as much of the
-    accelerator's as all that the shards and their moments need.
+    They stay in CPU memory until they are sharded: the whole model would take as much of the
+    accelerator's memory as its shards and their optimiser states.
 
     Raises:
         PolicyError: the path holds no causal language model in safetensors.
@@ -103,5 +104,5 @@ def load_start_model(policy: Policy) -> PreTrainedModel:
 
 
 def merge_adapters(adapters: PeftModel) -> PreTrainedModel:
-    """Return the plain model with its adapters drawn into its weights."""
+    """Return the plain model with its adapters merged into its weights."""
     return cast("PreTrainedModel", adapters.merge_and_unload())

@@ -1,4 +1,4 @@
-"""The last stage of an iteration: π_t, its pairs and their anchors become π_{t+1}."""
+"""The last stage of an iteration: training π_{t+1} from π_t, its pairs and their anchors."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from harness.training.trainer import BatchPlan, LossOutput, Trainer
 from harness.types import Pair, Policy, Track
 
 AnchorLogps = Mapping[Anchor, Tensor]
-"""By anchor: the stored log-probabilities, in nats, shape (pairs, 2): chosen, rejected."""
+"""Stored log-probabilities by anchor, in nats, each of shape (pairs, 2): chosen, rejected."""
 
 
 def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
-    """Minimise the objective over iteration t's pairs, here or in processes of their own.
+    """Minimise the objective over iteration t's pairs, in this process or in a group of several.
 
     Raises:
-        CheckError: the live log-probabilities are not the stored ones of π_t at the first step, a
-            pair does not fit the model, or a loss is not finite.
+        CheckError: the live log-probabilities differ from the stored ones of π_t at the first step,
+            a pair is longer than the model's context, or a loss is not finite.
     """
     processes = spec.optimiser.processes or spec.launcher.processes()
     if processes == 1:
@@ -54,14 +54,14 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
 
 
 def train_process(payload: Mapping[str, Any]) -> None:
-    """Train as one of several processes."""
+    """Train as one process of a group."""
     train_rank(
         payload["spec"], payload["t"], Path(payload["out"]), payload["inputs"], ignore_progress
     )
 
 
 def train_rank(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
-    """Take part in the training of iteration t, from π_t or the last checkpoint on."""
+    """Train in this process, within a process group if sharding needs one."""
     needs_no_group = spec.dtype == "float32" and not spec.optimiser.offload
     with nullcontext() if needs_no_group else process_group():
         train_model(spec, t, out, inputs, track)
@@ -70,7 +70,7 @@ def train_rank(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], tr
 def train_model(
     spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track
 ) -> None:
-    """Train in the group that stands, or without one."""
+    """Train π_{t+1} from π_t or the latest checkpoint, and save it in the main process."""
     world, policy = World.current(), spec.policy.with_weights(inputs["policy"])
     pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
     model = TrainingModel(load_start_model(policy), spec.optimiser, spec.seed)
@@ -78,18 +78,15 @@ def train_model(
     scorer = model.scorer(spec.dtype)
     reference_logps.check_start(scorer, pairs, columns["previous"], spec.tolerance)
     minimisation = Minimisation(spec, pairs, columns, scorer)
-    log = (
-        build_log(policy, pairs, scratch_directory(out), spec.optimiser)
-        if world.is_main
-        else NullLog()
-    )
+    scratch, settings = scratch_directory(out), spec.optimiser
+    log = build_log(policy, pairs, scratch, settings) if world.is_main else NullLog()
     trainer = Trainer(
         scorer,
-        spec.optimiser,
+        settings,
         minimisation.plan(),
         minimisation.loss,
         log,
-        build_checkpoints(scratch_directory(out), spec.optimiser, training_identity(spec)),
+        build_checkpoints(scratch, settings, training_identity(spec)),
         world,
         evaluate=minimisation.evaluate,
     )
@@ -107,7 +104,7 @@ def train_model(
 def build_log(
     policy: Policy, pairs: Sequence[Pair], directory: Path, settings: OptimiserSettings
 ) -> TrainingLog:
-    """Return the log of a training, with what the pairs' tokens already tell."""
+    """Return the log of a training, with the alarms that the pairs' tokens already raise."""
     tokenizer = load_tokenizer(policy)
     initial_alarms = metrics.pair_alarms(
         pairs, end_token_ids(tokenizer, policy.path), tokenizer.bos_token_id
@@ -117,7 +114,7 @@ def build_log(
 
 @dataclass(frozen=True)
 class Minimisation:
-    """One objective over one iteration's pairs."""
+    """Minimises one objective over one iteration's pairs."""
 
     spec: TrainSpec
     pairs: Sequence[Pair]
@@ -125,7 +122,7 @@ class Minimisation:
     scorer: Scorer
 
     def plan(self) -> BatchPlan:
-        """Return the steps: what each trains on."""
+        """Return the items of every step."""
         settings, (trained, _) = self.spec.optimiser, self.split()
         batches = trainer.batch_order(len(trained), settings.batch, self.spec.seed, settings.epochs)
         steps = [[trained[position] for position in batch] for batch in batches]
@@ -133,16 +130,16 @@ class Minimisation:
         return BatchPlan(steps, sizes, lambda i: f"prompt {self.pairs[i].prompt_id!r}")
 
     def loss(self, items: Sequence[int]) -> LossOutput:
-        """Return the objective's losses of some pairs, and figures for the log."""
+        """Return the objective's losses of some pairs, shape (pairs,), and metrics for the log."""
         packed = packing.pack([reference_logps.pair_row(self.pairs[i]) for i in items])
         batch = assemble_batch(self.scorer(packed).view(-1, 2), self.pairs, self.columns, items)
         return self.spec.objective(batch), step_metrics(batch, self.spec.objective)
 
     def evaluate(self) -> dict[str, float]:
-        """Return figures that are too dear for every step.
+        """Return metrics too expensive for every step.
 
-        Entropy in nats a token, in the mean; of the pairs that are held out, in which share the
-        policy has moved from π_t towards the chosen response more than towards the rejected one.
+        `entropy` is the mean in nats a token; `held_out_accuracy` is the share of held-out pairs
+        whose chosen response has gained more on π_t than the rejected one.
         """
         rows = [
             reference_logps.pair_row(self.pairs[i])
@@ -156,7 +153,7 @@ class Minimisation:
         )
 
     def split(self) -> tuple[list[int], list[int]]:
-        """Return the pairs that are trained on, and those that are held out, by index."""
+        """Return the indices of the pairs to train on, and of those held out."""
         return trainer.split_held_out(len(self.pairs), self.spec.optimiser.held_out, self.spec.seed)
 
     def _held_out_accuracy(self, held_out: Sequence[int]) -> float:
@@ -171,21 +168,25 @@ class Minimisation:
 
 
 def training_identity(spec: TrainSpec) -> dict[str, Any]:
-    """Return what identifies a training besides its inputs."""
-    names = ("objective", "optimiser", "dtype", "seed")
-    return {name: identity(getattr(spec, name)) for name in names}
+    """Return what identifies a training, apart from its inputs."""
+    return {
+        "objective": identity(spec.objective),
+        "optimiser": identity(spec.optimiser),
+        "dtype": spec.dtype,
+        "seed": spec.seed,
+    }
 
 
 def build_checkpoints(
     directory: Path, settings: OptimiserSettings, training: dict[str, Any]
 ) -> Checkpoints:
-    """Return where a stage's checkpoints lie."""
+    """Return the checkpoints of a training in a directory."""
     max_kept = settings.checkpoints
     return Checkpoints(directory, training, settings.checkpoint_minutes, max_kept, World.current())
 
 
 def read_columns(inputs: Mapping[str, str]) -> AnchorLogps:
-    """Read the anchors' columns."""
+    """Read the stored log-probabilities of every anchor among a stage's inputs."""
     return {
         name: torch.tensor(read_logps(inputs[name])).T.to(default_device())
         for name in inputs
@@ -196,7 +197,14 @@ def read_columns(inputs: Mapping[str, str]) -> AnchorLogps:
 def assemble_batch(
     live: Tensor, pairs: Sequence[Pair], columns: AnchorLogps, items: Sequence[int]
 ) -> PairBatch:
-    """Return what the objective sees of some pairs."""
+    """Return the objective's batch for some pairs.
+
+    Args:
+        live: log-probabilities of the policy in training, in nats, shape (items, 2).
+        pairs: all pairs.
+        columns: the anchors' log-probabilities of all pairs.
+        items: the indices of the batch's pairs.
+    """
     selected = [pairs[i] for i in items]
     lengths = torch.tensor([[len(p.chosen_ids), len(p.rejected_ids)] for p in selected])
     unknown = (math.nan, math.nan)
@@ -211,5 +219,5 @@ def assemble_batch(
 
 
 def split_columns(columns: Tensor) -> Logps:
-    """Split (items, 2) into chosen and rejected."""
+    """Split a tensor of shape (items, 2) into chosen and rejected."""
     return Logps(columns[:, 0], columns[:, 1])

@@ -1,8 +1,8 @@
-"""Which of a prompt's K responses meet, and which two are trained on.
+"""Which of a prompt's K responses are compared, and which two are trained on.
 
 A pairing is a generator: it yields the matches of a round and is sent P(i preferred to j) for all
-matches so far. Run against an oracle it decides what to ask; run again against the stored matrix it
-gives the same pairs, so a pair is a pure function of the comparisons that were kept.
+matches so far. Run against an oracle it decides what to ask; run again on the stored matrix it
+returns the same pairs, so the pairs are a pure function of the stored comparisons.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Tournament(Component):
     """
 
     margin: float = Field(0.0, ge=0, lt=0.5)
-    """By how much more than ½ the best must be preferred to the worst; the paper has 0."""
+    """P(best preferred to worst) must exceed ½ by more than this; the paper has 0."""
 
     def rounds(self, k: int) -> Rounds:
         """Yield the matches of each round; return [(best, worst)] or nothing."""
@@ -56,12 +56,12 @@ class Tournament(Component):
 class BestWorst(Component):
     """The response with the highest win rate against the one with the lowest.
 
-    All are compared with each other. With a scalar reward these are its largest and its smallest,
-    since the mean of σ(r_i − r_j) over j grows with r_i. Of equals the first is taken.
+    All are compared with each other. With a scalar reward they have the largest and the smallest
+    reward, since the mean of σ(r_i − r_j) over j grows with r_i. Ties go to the first.
     """
 
     margin: float = Field(0.0, ge=0, lt=0.5)
-    """By how much more than ½ the best must be preferred to the worst."""
+    """P(best preferred to worst) must exceed ½ by more than this."""
 
     def rounds(self, k: int) -> Rounds:
         """Yield all matches; return [(best, worst)] or nothing."""
@@ -75,11 +75,11 @@ class BestWorst(Component):
 class MaxRandom(Component):
     """The response with the highest win rate against a random other one.
 
-    Samples of one policy are exchangeable, so the one that was drawn after the best is random.
+    Samples of one policy are exchangeable, so the one sampled after the best is a random one.
     """
 
     margin: float = Field(0.0, ge=0, lt=0.5)
-    """By how much more than ½ the best must be preferred to the other."""
+    """P(best preferred to the other) must exceed ½ by more than this."""
 
     def rounds(self, k: int) -> Rounds:
         """Yield all matches; return [(best, other)] or nothing."""
@@ -95,10 +95,10 @@ class AllPairs(Component):
     """Every two responses of which one is preferred, the preferred one first."""
 
     margin: float = Field(0.0, ge=0, lt=0.5)
-    """By how much more than ½ it must be preferred."""
+    """P(preferred) must exceed ½ by more than this."""
 
     def rounds(self, k: int) -> Rounds:
-        """Yield all matches; return those that are decided."""
+        """Yield all matches; return the decided ones."""
         if k < 2:
             return []
         matrix = yield _all_matches(k)
@@ -127,14 +127,14 @@ def _loser(match: Match, matrix: Matrix) -> int:
 
 
 def probability(match: Match, matrix: Matrix) -> float:
-    """Return P(first preferred) of a match that was played in either order."""
+    """Return P(first preferred) of a match that was played in this order or the other."""
     return matrix[match] if match in matrix else 1 - matrix[match[1], match[0]]
 
 
 def win_rate(i: int, k: int, matrix: Matrix) -> float:
-    """Return the mean of P(i preferred) over all k responses, against itself a half.
+    """Return the mean of P(i preferred) over all k responses, with ½ against itself.
 
-    It estimates P(y_i ≻ π) where the responses are samples of π.
+    It estimates P(y_i ≻ π) if the responses are samples of π.
     """
     others = sum(probability((i, j), matrix) for j in range(k) if j != i)
     return (others + 0.5) / k
@@ -151,7 +151,7 @@ def compares_all(pairing: Pairing, k: int) -> bool:
 
 
 def comparison_count(pairing: Pairing, k: int) -> int:
-    """Return how many comparisons a pairing asks for where the first response always wins."""
+    """Return how many comparisons a pairing asks for if the first response always wins."""
     rounds = pairing.rounds(k)
     matrix: dict[Match, float] = {}
     try:
@@ -164,13 +164,13 @@ def comparison_count(pairing: Pairing, k: int) -> int:
 
 
 def index_by_position(players: Sequence[Completion], matrix: Matrix) -> dict[Match, float]:
-    """Return a matrix that is keyed by the indices of completions keyed by their places instead."""
+    """Return a matrix keyed by positions in `players` from one keyed by completion indices."""
     positions = {completion.index: position for position, completion in enumerate(players)}
     return {(positions[i], positions[j]): p for (i, j), p in matrix.items()}
 
 
 class ComparisonRounds:
-    """The comparisons of many prompts, played round by round so that an oracle sees batches."""
+    """The comparisons of many prompts, played round by round, so that the oracle gets batches."""
 
     def __init__(
         self,
@@ -186,11 +186,11 @@ class ComparisonRounds:
             self._step(key, is_first=True)
 
     def next_comparisons(self) -> list[Comparison]:
-        """Return what the oracle is asked next, in order; identical responses are not asked."""
+        """Return the next comparisons, in order; identical responses are not compared."""
         return [self._comparison(key, match) for key, match in self._matches_to_compare()]
 
     def record_answers(self, probabilities: Sequence[float]) -> None:
-        """Enter the oracle's answers, P(first preferred), and let every prompt go on."""
+        """Record the oracle's P(first preferred), and advance every prompt to its next round."""
         for (key, match), probability in zip(
             self._matches_to_compare(), probabilities, strict=True
         ):

@@ -28,7 +28,7 @@ def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
 
 
 def read_table(path: Path, **wanted: Iterable[str]) -> dict[str, list[Any]]:
-    """Read a Parquet file as columns: all rows, or those in which a column has a wanted value."""
+    """Read a Parquet file as columns: all rows, or those whose named columns have wanted values."""
     import pyarrow.parquet
 
     filters = [(name, "in", list(values)) for name, values in wanted.items()] or None
@@ -36,8 +36,8 @@ def read_table(path: Path, **wanted: Iterable[str]) -> dict[str, list[Any]]:
     return columns
 
 
-def join_tables(directories: Sequence[Path], folder: Path) -> None:
-    """Write the tables of several folders, one after the other, as one table of each name."""
+def join_tables(directories: Sequence[Path], out: Path) -> None:
+    """Concatenate the tables of several directories, in their order, into one of each name."""
     import pyarrow
     import pyarrow.parquet as parquet
 
@@ -46,40 +46,40 @@ def join_tables(directories: Sequence[Path], folder: Path) -> None:
     ):
         tables = [parquet.read_table(directory / name) for directory in directories]
         joined = pyarrow.concat_tables(tables, promote_options="default").combine_chunks()
-        parquet.write_table(joined, folder / name, compression="zstd")
+        parquet.write_table(joined, out / name, compression="zstd")
 
 
-def write_prompts(folder: Path, prompts: Sequence[Prompt]) -> None:
+def write_prompts(directory: Path, prompts: Sequence[Prompt]) -> None:
     """Write prompts, one row each."""
     turns = [[m.as_dict() for m in p.messages] for p in prompts]
-    write_table(folder / PROMPTS, {"id": [p.id for p in prompts], "messages": turns})
+    write_table(directory / PROMPTS, {"id": [p.id for p in prompts], "messages": turns})
 
 
-def read_prompts(folder: str) -> list[Prompt]:
+def read_prompts(directory: str) -> list[Prompt]:
     """Read prompts in their order."""
-    columns = read_table(Path(folder) / PROMPTS)
+    columns = read_table(Path(directory) / PROMPTS)
     return [
         Prompt(id=key, messages=tuple(Message(**turn) for turn in turns))
         for key, turns in zip(columns["id"], columns["messages"], strict=True)
     ]
 
 
-def write_completions(folder: Path, completions: Sequence[Completion]) -> None:
+def write_completions(directory: Path, completions: Sequence[Completion]) -> None:
     """Write completions, one row each."""
-    write_table(folder / COMPLETIONS, _columns(Completion, completions))
+    write_table(directory / COMPLETIONS, _columns(Completion, completions))
 
 
 def read_completions(
-    folder: str, prompts: Iterable[str] | None = None
+    directory: str, prompts: Iterable[str] | None = None
 ) -> dict[str, list[Completion]]:
     """Read completions by prompt, in the order of their prompts and indices.
 
     Args:
-        folder: where they lie.
-        prompts: the ids of those that are wanted; None: all.
+        directory: the directory of the file.
+        prompts: the ids of the prompts to read; None: all.
     """
     wanted = {} if prompts is None else {"prompt_id": prompts}
-    columns = read_table(Path(folder) / COMPLETIONS, **wanted)
+    columns = read_table(Path(directory) / COMPLETIONS, **wanted)
     grouped: dict[str, list[Completion]] = defaultdict(list)
     for row in _rows(columns):
         for name in ("prompt_token_ids", "token_ids"):
@@ -88,37 +88,37 @@ def read_completions(
     return dict(grouped)
 
 
-def write_comparisons(folder: Path, matrices: Mapping[str, Mapping[Match, float]]) -> None:
+def write_comparisons(directory: Path, matrices: Mapping[str, Mapping[Match, float]]) -> None:
     """Write the partial K × K matrices, one row a comparison."""
     rows = [(key, *match, p) for key, matrix in matrices.items() for match, p in matrix.items()]
     names = ("prompt_id", "first", "second", "probability")
-    write_table(folder / COMPARISONS, dict(zip(names, _transposed(rows, 4), strict=True)))
+    write_table(directory / COMPARISONS, dict(zip(names, _transposed(rows, 4), strict=True)))
 
 
-def read_comparisons(folder: str) -> dict[str, dict[Match, float]]:
+def read_comparisons(directory: str) -> dict[str, dict[Match, float]]:
     """Read the partial K × K matrices, by prompt."""
     matrices: dict[str, dict[Match, float]] = defaultdict(dict)
-    for row in _rows(read_table(Path(folder) / COMPARISONS)):
+    for row in _rows(read_table(Path(directory) / COMPARISONS)):
         matrices[row["prompt_id"]][row["first"], row["second"]] = row["probability"]
     return dict(matrices)
 
 
-def write_scores(folder: Path, responses: Sequence[Completion], scores: Sequence[float]) -> None:
-    """Write what an oracle with a scalar reward thinks of each response, one row each."""
+def write_scores(directory: Path, responses: Sequence[Completion], scores: Sequence[float]) -> None:
+    """Write the scalar reward of each response, one row each."""
     rows = [(c.prompt_id, c.index, score) for c, score in zip(responses, scores, strict=True)]
     names = ("prompt_id", "index", "score")
-    write_table(folder / SCORES, dict(zip(names, _transposed(rows, 3), strict=True)))
+    write_table(directory / SCORES, dict(zip(names, _transposed(rows, 3), strict=True)))
 
 
-def write_pairs(folder: Path, pairs: Sequence[Pair]) -> None:
+def write_pairs(directory: Path, pairs: Sequence[Pair]) -> None:
     """Write training pairs, one row each."""
-    write_table(folder / PAIRS, _columns(Pair, pairs))
+    write_table(directory / PAIRS, _columns(Pair, pairs))
 
 
-def read_pairs(folder: str) -> list[Pair]:
+def read_pairs(directory: str) -> list[Pair]:
     """Read training pairs in their order."""
     pairs = []
-    for row in _rows(read_table(Path(folder) / PAIRS)):
+    for row in _rows(read_table(Path(directory) / PAIRS)):
         for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
             row[name] = tuple(row[name])
         row["win_rates"] = row["win_rates"] and tuple(row["win_rates"])
@@ -126,25 +126,25 @@ def read_pairs(folder: str) -> list[Pair]:
     return pairs
 
 
-def write_logps(folder: Path, chosen: Sequence[float], rejected: Sequence[float]) -> None:
+def write_logps(directory: Path, chosen: Sequence[float], rejected: Sequence[float]) -> None:
     """Write an anchor's log-probabilities, in nats, one row a pair."""
-    write_table(folder / LOGPS, {"chosen": list(chosen), "rejected": list(rejected)})
+    write_table(directory / LOGPS, {"chosen": list(chosen), "rejected": list(rejected)})
 
 
-def write_logps_shard(folder: Path, logps: Mapping[int, Sequence[float]]) -> None:
-    """Write some pairs' (chosen, rejected) log-probabilities, in nats, by the pairs' places."""
+def write_logps_shard(directory: Path, logps: Mapping[int, Sequence[float]]) -> None:
+    """Write (chosen, rejected) log-probabilities, in nats, by the pairs' indices."""
     chosen, rejected = _transposed(list(logps.values()), 2)
-    write_table(folder / LOGPS, {"pair": list(logps), "chosen": chosen, "rejected": rejected})
+    write_table(directory / LOGPS, {"pair": list(logps), "chosen": chosen, "rejected": rejected})
 
 
-def join_logps_shards(directories: Sequence[Path], folder: Path) -> None:
-    """Write what several folders hold of an anchor, in the order of the pairs."""
+def join_logps_shards(directories: Sequence[Path], out: Path) -> None:
+    """Join the shards of an anchor, in the order of the pairs."""
     tables = [read_table(directory / LOGPS) for directory in directories]
     rows = sorted(
         row for table in tables for row in zip(*(table[name] for name in table), strict=True)
     )
     _, chosen, rejected = _transposed(rows, 3)
-    write_logps(folder, chosen, rejected)
+    write_logps(out, chosen, rejected)
 
 
 def _columns(record: Any, items: Sequence[Any]) -> dict[str, list[Any]]:

@@ -1,11 +1,8 @@
-"""Frozen policies' log-probabilities of the very rows that are trained on, once for all steps.
+"""Frozen policies' log-probabilities of the rows that are trained on, computed once for all steps.
 
-The packs are a pure function of the pairs, so that the policy in training can be scored on the same
-ones: on one machine it then gives the stored values again, in bfloat16 as in float32.
-
-Anchors in pieces: so many packs each, scored by whoever is free.
-
-Which pairs share a pack is decided over all of them, so that the pieces change no value.
+The packs are a pure function of all the pairs: shards change no value, and the policy in training
+can be scored on the same packs. On one machine it then reproduces the stored values, in bfloat16 as
+in float32.
 """
 
 from __future__ import annotations
@@ -21,24 +18,33 @@ from torch import Tensor
 from harness.core.hardware import default_device
 from harness.core.hub import load_model
 from harness.core.jobs import RunShard, ShardedJob
+from harness.core.stages import scratch_directory
 from harness.errors import CheckError
 from harness.scoring import packing
 from harness.scoring.scorer import Scorer, check_architecture, round_weights
 from harness.training import records
+from harness.training.rollout import run_job
 from harness.training.spec import TrainSpec
-from harness.types import Advance, Pair, Policy
+from harness.types import Advance, Pair, Policy, Track
 
 PACK_TOKENS = 8192
 """Tokens in a pack that is scored without gradients."""
 
 
+def anchor(spec: TrainSpec, label: str, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Store a frozen policy's log-probabilities of an iteration's pairs."""
+    pairs = records.read_pairs(inputs["pair"])
+    job = anchor_job(spec, pairs, scratch_directory(out), inputs)
+    run_job(spec, job, out, label, track, total=len(pairs), join=records.join_logps_shards)
+
+
 def pair_row(pair: Pair) -> packing.Row:
-    """Return a pair as a row: chosen, then rejected."""
+    """Return a pair as the row that is scored: its prompt once, then chosen and rejected."""
     return pair.prompt_ids, (pair.chosen_ids, pair.rejected_ids)
 
 
 def pair_packs(pairs: Sequence[Pair]) -> list[list[int]]:
-    """Return which pairs are scored together, by index."""
+    """Return the packs, each a list of the indices of the pairs that are scored together."""
     return packing.first_fit_decreasing(
         [packing.row_size(pair_row(pair)) for pair in pairs], PACK_TOKENS
     )
@@ -61,9 +67,9 @@ def frozen_logps(
 
 
 def frozen_scorer(policy: Policy, pairs: Sequence[Pair], dtype: str) -> Scorer:
-    """Return what scores a frozen policy's responses in these pairs.
+    """Return the scorer of a frozen policy.
 
-    The architecture is checked in float32, before weights are rounded to what is computed in.
+    The architecture is checked in float32, before the weights are rounded to `dtype`.
 
     Raises:
         PolicyError: the model cannot be used.
@@ -78,40 +84,40 @@ def frozen_scorer(policy: Policy, pairs: Sequence[Pair], dtype: str) -> Scorer:
 def score_pairs(
     scorer: Scorer, pairs: Sequence[Pair], packs: Sequence[list[int]]
 ) -> Iterator[tuple[list[int], Tensor]]:
-    """Yield each pack's pairs with their log-probabilities, in nats, shape (pairs, 2)."""
+    """Yield each pack's pairs, by index, with their log-probabilities in nats, shape (pairs, 2)."""
     for items in packs:
         with torch.no_grad():
             yield items, scorer(packing.pack([pair_row(pairs[i]) for i in items])).view(-1, 2)
 
 
 def check_start(scorer: Scorer, pairs: Sequence[Pair], stored: Tensor, tolerance: float) -> None:
-    """Check that training begins at the policy whose samples it trains on.
+    """Check that training starts from the policy whose samples it trains on.
 
-    Scores the first and the last of the anchor's own packs. It catches what else goes unseen:
-    another template, a stale checkpoint, other rows, dropout.
+    Scores the first and the last of the anchor's packs. This catches what would otherwise go
+    unnoticed: another chat template, a stale checkpoint, other rows, dropout.
 
     Args:
         scorer: the live policy.
         pairs: all pairs that are trained on.
         stored: π_t's log-probabilities of them, in nats, shape (pairs, 2).
-        most: how far apart the two may lie, in nats.
+        tolerance: the largest difference that is accepted, in nats.
 
     Raises:
-        CheckError: they lie farther apart.
+        CheckError: the difference is larger.
     """
     all_packs = pair_packs(pairs)
     for items, live in score_pairs(scorer, pairs, all_packs[:1] + all_packs[1:][-1:]):
         difference = float((live - stored[items].to(live.device)).abs().max())
         if not difference <= tolerance:
             raise CheckError(
-                f"the policy's log-probabilities at the first step lie {difference:.3g} nats from the "
-                f"stored ones of π_t (at most {tolerance:g} is allowed): weights or rows have changed; "
-                "remove the run's anchor stages and run again"
+                f"the policy's log-probabilities at the first step are {difference:.3g} nats from "
+                f"the stored ones of π_t (at most {tolerance:g} is allowed): weights or rows have "
+                "changed; remove the run's anchor stages and run again"
             )
 
 
 def check_context(pairs: Sequence[Pair], context: int | None) -> None:
-    """Refuse pairs that are longer than the model can read.
+    """Refuse pairs that are longer than the model's context.
 
     Raises:
         CheckError: a prompt with a response has more tokens than the model has positions.
@@ -120,7 +126,7 @@ def check_context(pairs: Sequence[Pair], context: int | None) -> None:
         longest = len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))
         if longest > (context or 0):
             raise CheckError(
-                f"a pair of prompt {pair.prompt_id!r} has {longest} tokens, the model reads "
+                f"a pair of prompt {pair.prompt_id!r} has {longest} tokens, the model's context is "
                 f"{context}: leave such pairs out with --set max_length={context}"
             )
 
@@ -128,13 +134,13 @@ def check_context(pairs: Sequence[Pair], context: int | None) -> None:
 def anchor_job(
     spec: TrainSpec, pairs: Sequence[Pair], directory: Path, inputs: Mapping[str, str]
 ) -> ShardedJob:
-    """Return the work on an iteration's pairs, about as many a piece as the launcher wants.
+    """Return the job that scores an iteration's pairs, about as many a shard as the launcher wants.
 
     Args:
         spec: the method.
-        pairs: all of them; they lie in `inputs` too.
-        place: where what a killed run goes on from lies.
-        inputs: folders by what lies in them: `pair`, and `policy`, the frozen one.
+        pairs: all of them, as stored in the directory `pair` of the inputs.
+        directory: where finished shards are kept, for a killed run to continue from.
+        inputs: directories by what they hold: `pair`, and `policy`, the frozen one.
     """
     shard_size = spec.launcher.shard_size
     shards = group_packs(pair_packs(pairs), shard_size)
@@ -151,7 +157,7 @@ def anchor_job(
 
 
 def group_packs(packs: Sequence[list[int]], max_pairs: int) -> list[list[list[int]]]:
-    """Return consecutive packs together: one, or as many as have so many pairs at most."""
+    """Group consecutive packs: one pack, or several with at most `max_pairs` pairs together."""
     groups: list[list[list[int]]] = []
     for pack in packs:
         if groups and len(flatten(groups[-1])) + len(pack) <= max_pairs:
@@ -162,13 +168,13 @@ def group_packs(packs: Sequence[list[int]], max_pairs: int) -> list[list[list[in
 
 
 def flatten(packs: Sequence[list[int]]) -> list[int]:
-    """Return the pairs of several packs, by index."""
+    """Return the indices of the pairs in several packs."""
     return [item for pack in packs for item in pack]
 
 
 @contextmanager
 def shard_scorer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
-    """Yield what scores the pairs of a piece, with the frozen policy kept loaded."""
+    """Yield a function that scores a shard's pairs, with the frozen policy kept loaded."""
     spec, inputs = payload["spec"], payload["inputs"]
     pairs = records.read_pairs(inputs["pair"])
     shards = group_packs(pair_packs(pairs), spec.launcher.shard_size)

@@ -1,32 +1,144 @@
-"""Sampling and comparing in pieces: so many prompts each, done by whoever is free."""
+"""From prompts to training pairs: π_t's samples, the oracle's comparisons, the pairs they decide.
+
+Sampling and comparing run in shards of prompts, on any worker that is free.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.core.io import write_atomically
+from harness.core.iterations import replay
 from harness.core.jobs import RunShard, ShardedJob
-from harness.core.seeds import derive
+from harness.core.seeds import canonical_json, derive
+from harness.core.stages import record_timing, scratch_directory
+from harness.errors import CheckError
 from harness.protocols import (
     Advance,
+    AnswerRequests,
     GenerationEngine,
     KeepsPolicy,
     KeepsWeights,
+    Matrix,
+    Pairing,
     PreferenceOracle,
     RewardOracle,
     Sampling,
 )
 from harness.training import records
-from harness.training.pairing import ComparisonRounds
+from harness.training.pairing import (
+    ComparisonRounds,
+    index_by_position,
+    is_complete,
+    probability,
+    win_rate,
+)
 from harness.training.spec import TrainSpec
-from harness.types import Completion, Policy, Prompt, Request
+from harness.types import Completion, Pair, Policy, Prompt, Request, Track
 
 OpenShards = Callable[[Mapping[str, Any]], AbstractContextManager[RunShard]]
-AnswerRequests = Callable[[Sequence[int], Advance], list[Completion]]
-"""Answers the requests at some positions, in their order, as `generate` does."""
+JoinShards = Callable[[Sequence[Path], Path], None]
 P = TypeVar("P")
+
+
+def choose_prompts(
+    spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track
+) -> None:
+    """Write the prompts of iteration t."""
+    records.write_prompts(out, spec.prompts.prompts(t))
+
+
+def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Sample K responses a prompt from π_t; a prompt's seed depends on its id and t alone."""
+    prompts = records.read_prompts(inputs["prompts"])
+    payload = {"spec": spec, "t": t, "inputs": inputs}
+    gpus = engine_gpus(spec.engine)
+    job = prompt_job(shard_sampler, payload, prompts, scratch_directory(out), gpus)
+    run_job(spec, job, out, f"iteration {t} · generate", track, total=len(prompts))
+
+
+def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Have the oracle compare the responses that the pairing asks about, round by round."""
+    prompts = records.read_prompts(inputs["prompts"])
+    payload = {"spec": spec, "t": t, "inputs": inputs}
+    job = prompt_job(shard_comparer, payload, prompts, scratch_directory(out))
+    run_job(spec, job, out, f"iteration {t} · compare", track)
+
+
+def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
+    """Write the training pairs that the comparisons decide, and count what is left out.
+
+    Raises:
+        CheckError: no pair is left.
+    """
+    completions = records.read_completions(inputs["generate"])
+    matrices = records.read_comparisons(inputs["compare"])
+    pairs: list[Pair] = []
+    counts: Counter[str] = Counter(prompts=len(completions))
+    held_out = held_out_ids(spec, t, completions)
+    for key, responses in completions.items():
+        if key in held_out:
+            counts["held out"] += 1
+            continue
+        players = eligible_responses(responses, spec)
+        counts["truncated"] += sum(c.finish_reason == "length" for c in responses)
+        counts["repeated"] += len(players) - len({c.text for c in players})
+        matrix = index_by_position(players, matrices.get(key, {}))
+        decided_pairs = decide_pairs(spec.pairing, players, matrix)
+        counts["undecided"] += not decided_pairs
+        for candidate in decided_pairs:
+            reason = exclusion_reason(candidate, spec.max_length)
+            counts[reason or "kept"] += 1
+            pairs += [] if reason else [candidate]
+    if not pairs:
+        raise CheckError(
+            f"iteration {t} has no training pair ({dict(counts)}): the oracle decides nothing, "
+            "or the engine gives no token ids (a remote server); look at the oracle and the engine"
+        )
+    records.write_pairs(out, pairs)
+    write_atomically(out / "counts.json", canonical_json(dict(counts)))
+
+
+def decide_pairs(pairing: Pairing, players: Sequence[Completion], matrix: Matrix) -> list[Pair]:
+    """Return one prompt's training pairs, with win rates if all of its responses were compared."""
+    k = len(players)
+    complete = is_complete(k, matrix)
+    return [
+        Pair(
+            players[i].prompt_id,
+            players[i].prompt_token_ids,
+            players[i].token_ids,
+            players[j].token_ids,
+            probability((i, j), matrix),
+            (win_rate(i, k, matrix), win_rate(j, k, matrix)) if complete else None,
+        )
+        for i, j in replay(pairing.rounds(k), matrix)
+    ]
+
+
+def exclusion_reason(pair: Pair, max_length: int) -> str | None:
+    """Return why a pair is left out of training, or None if it is kept."""
+    if not (pair.prompt_ids and pair.chosen_ids and pair.rejected_ids):
+        return "without tokens"
+    if pair.chosen_ids == pair.rejected_ids:
+        return "identical"
+    longest = max(len(pair.chosen_ids), len(pair.rejected_ids))
+    return "too long" if len(pair.prompt_ids) + longest > max_length else None
+
+
+def eligible_responses(responses: Sequence[Completion], spec: TrainSpec) -> list[Completion]:
+    """Return the responses to compare: whole ones, and truncated ones if the method keeps them."""
+    return [c for c in responses if spec.keep_truncated or c.finish_reason == "stop"]
+
+
+def held_out_ids(spec: TrainSpec, t: int, prompts: Iterable[str]) -> set[str]:
+    """Return the ids of the prompts kept out of iteration t's pairs, whatever their order."""
+    shuffled = sorted(prompts, key=lambda key: (derive(spec.seed, "kept out", t, key), key))
+    return set(shuffled[: spec.head_to_head_prompts])
 
 
 def prompt_job(
@@ -36,27 +148,52 @@ def prompt_job(
     directory: Path,
     gpus: int = 1,
 ) -> ShardedJob:
-    """Return the work on prompts, as many a piece as the launcher wants.
+    """Return a job over prompts, as many a shard as the launcher wants.
 
     Args:
-        opened: does it, e.g. `sampling` or `comparing`.
-        told: what that is given: the method (`spec`), the iteration (`t`), and folders by what
-            lies in them (`inputs`).
-        prompts: those that lie in the folder `prompts`.
-        place: where what a killed run goes on from lies.
-        gpus: how many whoever does a piece needs.
+        open_shards: `shard_sampler`, `shard_comparer` or another function importable by name.
+        payload: what it is called with: the method (`spec`), the iteration (`t`), and directories
+            by what they hold (`inputs`).
+        prompts: those in the directory `prompts` of the inputs, in their order.
+        directory: where finished shards are kept, for a killed run to continue from.
+        gpus: how many GPUs a worker needs.
     """
     shard_size = payload["spec"].launcher.shard_size
     shards = [prompts[start : start + shard_size] for start in range(0, len(prompts), shard_size)]
-    names = tuple(f"prompts {shard[0].id!r} to {shard[-1].id!r}" for shard in shards)
     return ShardedJob(
         open_shards,
         payload,
-        tuple(map(len, shards)),
-        directory / f"shards-of-{shard_size}",
-        gpus,
-        names,
+        sizes=tuple(map(len, shards)),
+        directory=directory / f"shards-of-{shard_size}",
+        gpus=gpus,
+        names=tuple(f"prompts {shard[0].id!r} to {shard[-1].id!r}" for shard in shards),
     )
+
+
+def run_job(
+    spec: TrainSpec,
+    job: ShardedJob,
+    out: Path,
+    label: str,
+    track: Track,
+    total: int = 0,
+    join: JoinShards = records.join_tables,
+) -> None:
+    """Run a job's unfinished shards, join their tables in `out`, and record the workers' time.
+
+    Args:
+        spec: its launcher runs the shards.
+        job: the work.
+        out: the directory of the joined tables.
+        label: what the progress bar is called.
+        track: opens the progress bar.
+        total: how far it goes; 0 if that is not known.
+        join: writes the tables of the shards' directories, in their order, to `out`.
+    """
+    with track(label, total) as advance:
+        spec.launcher.map_shards(job, advance)
+    join(job.shard_paths(), out)
+    record_timing(out, seconds=job.seconds(), accelerator=job.accelerator())
 
 
 def engine_gpus(engine: GenerationEngine) -> int:
@@ -65,10 +202,11 @@ def engine_gpus(engine: GenerationEngine) -> int:
 
 
 def shard_sampler(payload: Mapping[str, Any]) -> AbstractContextManager[RunShard]:
-    """Return what samples a piece's prompts."""
+    """Return a context that samples K responses to each of a shard's prompts."""
     spec, t, inputs = payload["spec"], payload["t"], payload["inputs"]
     requests = [
-        sampling_request(spec, t, prompt) for prompt in records.read_prompts(inputs["prompts"])
+        Request(prompt, spec.samples, derive(spec.seed, "generate", t, prompt.id))
+        for prompt in records.read_prompts(inputs["prompts"])
     ]
     return policy_sampler(spec, spec.policy.with_weights(inputs["policy"]), requests)
 
@@ -77,7 +215,7 @@ def shard_sampler(payload: Mapping[str, Any]) -> AbstractContextManager[RunShard
 def policy_sampler(
     spec: TrainSpec, policy: Policy, requests: Sequence[Request]
 ) -> Iterator[RunShard]:
-    """Yield what has the policy answer a piece's requests; of all there is one a prompt."""
+    """Yield a function that answers a shard's requests; `requests` holds one for every prompt."""
     with open_engine(spec.engine, policy, requests, spec.sampling) as answer:
 
         def run_shard(shard: int, out: Path, advance: Advance) -> None:
@@ -90,21 +228,19 @@ def policy_sampler(
 def open_engine(
     engine: GenerationEngine, policy: Policy, requests: Sequence[Request], sampling: Sampling
 ) -> AbstractContextManager[AnswerRequests]:
-    """Return what answers some of the requests, with the weights kept if the engine can."""
+    """Return a function that answers requests, with the weights kept loaded if the engine can."""
     if isinstance(engine, KeepsPolicy):
         return engine.resident(policy, requests, sampling)
 
     def answer(positions: Sequence[int], advance: Advance) -> list[Completion]:
-        return engine.generate(
-            policy, [requests[position] for position in positions], sampling, advance
-        )
+        return engine.generate(policy, [requests[i] for i in positions], sampling, advance)
 
     return nullcontext(answer)
 
 
 @contextmanager
 def shard_comparer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
-    """Yield what plays the rounds of a piece's prompts, and keeps rewards where there are any."""
+    """Yield a function that compares the responses to a shard's prompts, and stores rewards."""
     spec = payload["spec"]
     prompts = records.read_prompts(payload["inputs"]["prompts"])
 
@@ -123,7 +259,7 @@ def shard_comparer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
 
 
 def keep_weights(oracle: PreferenceOracle) -> AbstractContextManager[None]:
-    """Return a context in which an oracle keeps its weights, if it can."""
+    """Return a context in which an oracle keeps its weights loaded, if it can."""
     return oracle.keep_loaded() if isinstance(oracle, KeepsWeights) else nullcontext()
 
 
@@ -134,28 +270,18 @@ def compare_players(
     out: Path,
     advance: Advance,
 ) -> None:
-    """Ask the oracle round by round; write what it says."""
+    """Ask the oracle round by round; write its probabilities, and its rewards if it has any."""
     rounds = ComparisonRounds(spec.pairing, prompts, players)
     while rounds.pending:
         rounds.record_answers(spec.oracle.compare(rounds.next_comparisons(), advance))
     records.write_comparisons(out, rounds.matrices)
     if isinstance(spec.oracle, RewardOracle):
         completions = [c for responses in players.values() for c in responses]
-        inputs = [(prompts[c.prompt_id], c.text) for c in completions]
-        records.write_scores(out, completions, spec.oracle.score(inputs, advance))
+        responses = [(prompts[c.prompt_id], c.text) for c in completions]
+        records.write_scores(out, completions, spec.oracle.score(responses, advance))
 
 
-def shard_slice(prompts: Sequence[P], spec: TrainSpec, shard: int) -> Sequence[P]:
-    """Return the part of a piece in what there is one of a prompt."""
+def shard_slice(items: Sequence[P], spec: TrainSpec, shard: int) -> Sequence[P]:
+    """Return a shard's part of a sequence that has one item a prompt."""
     size = spec.launcher.shard_size
-    return prompts[shard * size : (shard + 1) * size]
-
-
-def sampling_request(spec: TrainSpec, t: int, prompt: Prompt) -> Request:
-    """Return what the engine is asked of a prompt."""
-    return Request(prompt, spec.samples, derive(spec.seed, "generate", t, prompt.id))
-
-
-def eligible_responses(responses: Sequence[Completion], spec: TrainSpec) -> list[Completion]:
-    """Return the responses that are compared: whole ones, unless truncated ones are kept."""
-    return [c for c in responses if spec.keep_truncated or c.finish_reason == "stop"]
+    return items[shard * size : (shard + 1) * size]

@@ -1,4 +1,4 @@
-"""A policy made from nothing: a small Llama with a tokenizer of its own, fine-tuned on text."""
+"""Policies without a pretrained model: a small Llama and its tokenizer, trained on instructions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHAT_TEMPLATE = (
 
 
 class FineTunedPolicy(Component):
-    """A recipe: a Llama of these sizes, initialised from the seed, fine-tuned on the texts."""
+    """A Llama of these sizes, initialised from the seed and fine-tuned on the texts."""
 
     name: str
     texts: InstructionCorpus
@@ -62,7 +62,7 @@ class FineTunedPolicy(Component):
         )
 
     def weights(self) -> Node:
-        """Return the stage that makes the weights."""
+        """Return the stage that trains the weights."""
         return Stage(
             name="fine-tune",
             version=3,
@@ -75,12 +75,12 @@ class FineTunedPolicy(Component):
         )
 
     def with_weights(self, path: str) -> Policy:
-        """Return the policy whose weights lie at `path`."""
+        """Return the policy with the weights at `path`."""
         return Policy(self.name, path)
 
 
 def fine_tune(recipe: FineTunedPolicy, out: Path, inputs: Mapping[str, str], track: Track) -> None:
-    """Make the weights: initialise, minimise −log π(answer | instruction), save."""
+    """Initialise the weights, minimise −log π(answer | instruction), and save them."""
     model = initialize_model(recipe)
     save_policy(model, build_word_tokenizer(recipe.texts.words()), out)
     tokenizer = load_tokenizer(Policy(recipe.name, str(out)))
@@ -94,22 +94,18 @@ def fine_tune(recipe: FineTunedPolicy, out: Path, inputs: Mapping[str, str], tra
 
     steps = trainer.batch_order(len(rows), settings.batch, recipe.seed, settings.epochs)
     plan = BatchPlan(steps, [packing.row_size(row) for row in rows])
-    directory = scratch_directory(out)
-    checkpoints = Checkpoints(
-        directory, identity(recipe), settings.checkpoint_minutes, settings.checkpoints
-    )
-    log, label = (
-        TrainingLog(directory, AlarmMonitor(), settings.tracker),
-        f"{recipe.name} · fine-tune",
-    )
-    with log.open(label, identity(recipe)), track(label, len(steps)) as advance:
+    directory, config = scratch_directory(out), identity(recipe)
+    checkpoints = Checkpoints(directory, config, settings.checkpoint_minutes, settings.checkpoints)
+    log = TrainingLog(directory, AlarmMonitor(), settings.tracker)
+    label = f"{recipe.name} · fine-tune"
+    with log.open(label, config), track(label, len(steps)) as advance:
         Trainer(scorer, settings, plan, loss, log, checkpoints).run(advance)
     save_policy(model, tokenizer, out)
     log.save(out)
 
 
 def initialize_model(recipe: FineTunedPolicy) -> PreTrainedModel:
-    """Return a Llama with random weights that depend on the recipe's seed only."""
+    """Return a Llama with random weights that the recipe's seed determines."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     ids = {word: i for i, word in enumerate(SPECIAL_TOKENS)}
@@ -133,7 +129,7 @@ def initialize_model(recipe: FineTunedPolicy) -> PreTrainedModel:
 
 
 def build_word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerBase:
-    """Return a tokenizer that knows exactly these words, with a chat template."""
+    """Return a word-level tokenizer for these words, with a chat template."""
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
@@ -155,7 +151,7 @@ def build_word_tokenizer(words: Sequence[str]) -> PreTrainedTokenizerBase:
 def tokenize_examples(
     tokenizer: PreTrainedTokenizerBase, examples: Sequence[tuple[str, str]], end: int
 ) -> list[packing.Row]:
-    """Return (prompt, answer with its end-of-turn token) rows."""
+    """Return one row an example: the prompt, and the answer with its end-of-turn token."""
     answers = tokenizer([answer for _, answer in examples], add_special_tokens=False)["input_ids"]
     return [
         (render_conversation(tokenizer, [Message("user", text)]).token_ids, ((*answer, end),))

@@ -1,4 +1,4 @@
-"""Where training starts: weights that were given, and prompts."""
+"""Sources of policies (pretrained, or trained by a run) and of training prompts."""
 
 from __future__ import annotations
 
@@ -23,26 +23,27 @@ from harness.types import Message, Policy, Prompt
 
 
 class Pretrained(Component):
-    """A folder in the Hugging Face layout, or a hub id at a commit."""
+    """A directory in the Hugging Face layout, or a hub id at a commit."""
 
     name: str
     path: str
     revision: str | None = None
-    """A commit; without one a hub id means whatever its main branch holds today."""
+    """A commit; without one a hub id means the current head of its main branch."""
     chat_template: str | None = None
     """A Jinja file that replaces the tokenizer's own template."""
     shape: ModelShape | None = Field(default=None, exclude=True)
-    """How large it is, for estimates."""
+    """The model's sizes, for estimates."""
 
     def sizes(self) -> ModelShape | None:
-        """Return the model's sizes, where the configuration tells."""
+        """Return the model's sizes; None if the configuration does not have them."""
         return self.shape
 
     def weights(self) -> Node:
-        """Return the folder, known by its content, or the hub id, known by its commit.
+        """Return the directory, identified by its content, or the hub id, identified by its commit.
 
         Raises:
-            PolicyError: the path is a folder without a model, or looks local and is not there.
+            PolicyError: the path is a directory without a model, or a local path that does not
+                exist.
         """
         policy = self.with_weights(self.path)
         check_policy_path(policy)
@@ -52,19 +53,19 @@ class Pretrained(Component):
         return ExternalInput(self.path, digest([name, template]))
 
     def with_weights(self, path: str) -> Policy:
-        """Return the policy whose weights lie at `path`, with this one's chat template."""
+        """Return the policy with the weights at `path` and this one's chat template."""
         revision = self.revision if path == self.path else None
         return Policy(self.name, path, revision, self.chat_template)
 
 
 class ToyPrompts(Component):
-    """Instructions of the toy world; no two iterations, and no evaluation, share one."""
+    """Instructions of the toy world, disjoint between iterations and from the evaluation's."""
 
     count: int
     seed: int = 0
 
     def prompts(self, iteration: int) -> list[Prompt]:
-        """Return `count` different instructions that `held_out` does not hold."""
+        """Return `count` different instructions, none of them held out for evaluation."""
         rng = random.Random(derive(self.seed, "toy prompts"))
         excluded = set(world.held_out_instructions())
         unique: dict[str, None] = {}
@@ -77,11 +78,11 @@ class ToyPrompts(Component):
 
 
 class FilePrompts(Component):
-    """A JSON-lines file with a `prompt` (text) or `messages` a line; the same each iteration."""
+    """A JSON-lines file, `prompt` (text) or `messages` in each line; the same each iteration."""
 
     path: str
     count: int | None = None
-    """Only the first so many."""
+    """Use only the first `count` prompts."""
 
     def fingerprint(self) -> str:
         """Return the sha256 of the file."""
@@ -94,21 +95,22 @@ class FilePrompts(Component):
         """Return the prompts of the file.
 
         Raises:
-            InputError: the file is missing or a line of it does not fit.
+            InputError: the file is missing, or a line is not in this format.
         """
         try:
             lines = Path(self.path).read_text("utf-8").splitlines()
             return [_prompt(json.loads(line)) for line in lines if line.strip()][: self.count]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{self.path}: expected a JSON object with 'prompt' or 'messages' a line: {error}"
+                f"{self.path}: expected a JSON object with 'prompt' or 'messages' in each line: "
+                f"{error}"
             ) from error
 
 
 class HubPrompts(Component):
     """Datasets of the Hugging Face hub whose `column` holds a conversation or an instruction.
 
-    One dataset or split an iteration; the last of them again, where there are fewer.
+    Each iteration uses the next dataset or split; after the last one, the last one again.
     """
 
     datasets: list[str]
@@ -116,13 +118,13 @@ class HubPrompts(Component):
     split: str | list[str] = "train"
     column: str = "context_messages"
     count: int | None = None
-    """Only the first so many of each."""
+    """Use only the first `count` prompts of each."""
 
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return the prompts of an iteration's dataset and split.
 
         Raises:
-            MissingDependencyError: the hub cannot be reached or has no such dataset.
+            MissingDependencyError: the hub cannot be reached or does not have the dataset.
         """
         import datasets
 
@@ -150,27 +152,27 @@ def _prompt(row: dict[str, Any]) -> Prompt:
 
 
 class Origin(Component):
-    """Which run has made a policy."""
+    """The run that trained a policy."""
 
     name: str
     method: str
     iteration: int
     base: str
-    """The policy that training began with."""
+    """The policy that training started from."""
     seed: int
     setting: str
-    """A digest of the run's configuration without the seed: runs that share it are repeats."""
+    """A digest of the run's configuration without the seed: runs with the same one are repeats."""
 
 
 class TrainedPolicy(Component):
-    """A policy that a run has made: a stage, known by its manifest."""
+    """A policy that a run has trained: the directory of a stage, identified by its manifest."""
 
     name: str
     path: str
     origin: Origin = Field(exclude=True)
 
     def run(self) -> dict[str, Any]:
-        """Return the run's name and method, the iteration, where it began, seed and setting."""
+        """Return the run's name, method, iteration, base policy, seed and setting."""
         return self.origin.model_dump()
 
     def weights(self) -> Node:
@@ -178,15 +180,15 @@ class TrainedPolicy(Component):
         return ExternalInput(self.path, read_manifest(Path(self.path))["digest"])
 
     def with_weights(self, path: str) -> Policy:
-        """Return the policy whose weights lie at `path`; its tokenizer lies with them."""
+        """Return the policy with the weights at `path`; its tokenizer is in the same directory."""
         return Policy(self.name, path)
 
 
 def trained_policy(run: Run, iteration: int | None) -> PolicySource:
-    """Return the policy of a run after an iteration; 0 is the start, None the last.
+    """Return the policy of a run after an iteration; 0 is the start, None the last one.
 
     Raises:
-        StoreError: the run has not come that far.
+        StoreError: the run has not finished that iteration.
     """
     path, start = run.policy(iteration), run.config["policy"]
     if iteration == 0:

@@ -1,4 +1,4 @@
-"""What `harness train NAME` reads: an objective plus its schedule."""
+"""A training configuration: an objective and its schedule, as `harness train NAME` loads them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class TrainSpec(Component):
     """One training method in one setting."""
 
     method: str
-    """What tables call it."""
+    """The method's name in tables."""
     objective: Objective
     iterations: int = Field(gt=0)
     """T: how often the policy is sampled, compared and optimised."""
     reference: Literal["initial", "previous"] | PeriodicReference = "initial"
-    """π_ref: the policy that training began with, the one that each fit begins with, or the newest
-    one at every so many iterations."""
+    """π_ref: the policy that training starts from, the one that each fit starts from, or the newest
+    policy, updated every `every` iterations."""
     fits: list[Fit] = Field([Fit()], min_length=1)
     """What each iteration fits to its pairs, in order."""
     samples: int = Field(gt=1)
@@ -49,30 +49,31 @@ class TrainSpec(Component):
     engine: GenerationEngine
     sampling: Sampling
     max_length: int = Field(2048, gt=0)
-    """Pairs with a longer sequence, in tokens with the prompt, are left out and counted."""
+    """Tokens of a prompt and its response; pairs with a longer sequence are dropped and counted."""
     keep_truncated: bool = False
-    """Whether responses that were cut off at `max_tokens` take part; they are counted if not."""
+    """Whether responses truncated at `max_tokens` are compared; if not, they are counted."""
     head_to_head_prompts: int = Field(0, ge=0)
-    """Prompts of each iteration that are not trained on; there the oracle compares a response of
-    the policy that was made with one of the policy before. 0: no contest."""
+    """Prompts of each iteration that are held out of training; on them the oracle compares a
+    response of π_{t+1} with one of π_t. 0: no head-to-head stage."""
     optimiser: OptimiserSettings
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the model computes in; the masters are float32."""
+    """The dtype of the forward and backward pass; master weights are float32."""
     tolerance: float = Field(1e-4, gt=0)
-    """How far, in nats, live log-probabilities may lie from the stored ones of π_t at first."""
+    """The largest difference, in nats, between live log-probabilities and the stored ones of π_t at
+    the first step."""
     seed: int = 0
     changes: Mapping[int, Mapping[Literal["objective", "optimiser"], Mapping[str, Any]]] = {}
-    """What is set otherwise from an iteration on, by its number: keys of these two."""
+    """Keys of `objective` and `optimiser` that change from an iteration on, by its number."""
     launcher: Launcher = Field(
         default_factory=lambda: build(load("launcher", "local")), exclude=True
     )
-    """Where it is done; it changes no result."""
+    """Where the work runs; it changes no result."""
 
     @model_validator(mode="after")
     def _check_objective(self) -> TrainSpec:
         unknown = sorted(name for name in self.objective.anchors if not ANCHOR.fullmatch(name))
         if unknown:
-            raise ValueError(f"objective: no anchor is called {', '.join(unknown)}")
+            raise ValueError(f"objective: there is no anchor {', '.join(unknown)}")
         if self.objective.win_rates and not compares_all(self.pairing, self.samples):
             raise ValueError(
                 "objective: it reads win rates, for which the pairing must compare all responses "
@@ -96,18 +97,18 @@ class TrainSpec(Component):
         outside = [t for t in self.changes if not 1 < t <= self.iterations]
         if outside:
             raise ValueError(
-                f"changes: {outside[0]} is no iteration of 2 to {self.iterations}, from which on "
-                "something could be set otherwise"
+                f"changes: {outside[0]} is not an iteration of 2 to {self.iterations}, from which "
+                "a change could apply"
             )
         for t in self.changes:
             self.for_iteration(t)
         return self
 
     def for_iteration(self, t: int) -> TrainSpec:
-        """Return what holds in iteration t.
+        """Return the configuration of iteration t, with the changes up to it applied.
 
         Raises:
-            ConfigError: a change sets what is not there.
+            ConfigError: a change sets an unknown key.
         """
         changes: dict[str, Any] = {}
         for start, change in sorted(self.changes.items()):

@@ -1,12 +1,9 @@
-"""Who else is told the figures of a training: trackio, Weights & Biases, MLflow.
+"""The log of a training, and the experiment trackers that may receive it as well.
 
-All optional and all behind one protocol; the log in the stage's directory is always written.
-
-The log of a training: a line of JSON a step; its speed and its alarms in files of their own.
-
-Written as the training goes, so that a killed one leaves it; one that goes on from a checkpoint
-drops what came after it. The figures come out the same when the training is made again, the speed
-does not, and so lies among what does not count in the stage's digest.
+`log.jsonl` has a line a step; alarms and speed have files of their own. The log is written as
+training proceeds, so a killed process leaves it behind; a training that resumes from a checkpoint
+drops the lines after it. Metrics are reproducible and count in the stage's digest; speed is not and
+does not. Trackers (trackio, Weights & Biases, MLflow) are optional.
 """
 
 from __future__ import annotations
@@ -29,14 +26,17 @@ from harness.errors import MissingDependencyError, first_line
 from harness.protocols import Tracker
 from harness.training.metrics import AlarmMonitor
 
+ALARMS, SPEED = "alarms.jsonl", f"{PROVENANCE}/speed.jsonl"
+TIMING_KEYS = ("seconds", "tokens_per_second")
+
 
 class PackageTracker(Component):
-    """A tracker in a package of its own."""
+    """A tracker that an optional package provides."""
 
     package: ClassVar[str]
 
     def load_package(self) -> Any:
-        """Return the package.
+        """Import the package.
 
         Raises:
             MissingDependencyError: it is not installed.
@@ -48,59 +48,51 @@ class PackageTracker(Component):
         )
 
 
-class Trackio(PackageTracker):
-    """trackio: local first, nothing leaves the machine unless it is told to."""
+class _ProjectTracker(PackageTracker):
+    """A package whose module has wandb's functions `init`, `log` and `finish`."""
+
+    project: str = "preference-harness"
+
+    def start(self, name: str, config: Mapping[str, Any]) -> None:
+        """Start a run."""
+        self.load_package().init(project=self.project, name=name, config=dict(config))
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Send a step's metrics."""
+        self.load_package().log(dict(metrics), step=step)
+
+    def finish(self) -> None:
+        """End the run."""
+        self.load_package().finish()
+
+
+class Trackio(_ProjectTracker):
+    """trackio: it stores runs locally and sends nothing unless it is configured to."""
 
     package: ClassVar[str] = "trackio"
-    project: str = "preference-harness"
-
-    def start(self, name: str, config: Mapping[str, Any]) -> None:
-        """Begin a run."""
-        self.load_package().init(project=self.project, name=name, config=dict(config))
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Send a step's figures."""
-        self.load_package().log(dict(metrics), step=step)
-
-    def finish(self) -> None:
-        """End the run."""
-        self.load_package().finish()
 
 
-class WeightsAndBiases(PackageTracker):
-    """Weights & Biases; its own environment variables hold the account."""
+class WeightsAndBiases(_ProjectTracker):
+    """Weights & Biases; the account comes from its own environment variables."""
 
     package: ClassVar[str] = "wandb"
-    project: str = "preference-harness"
-
-    def start(self, name: str, config: Mapping[str, Any]) -> None:
-        """Begin a run."""
-        self.load_package().init(project=self.project, name=name, config=dict(config))
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Send a step's figures."""
-        self.load_package().log(dict(metrics), step=step)
-
-    def finish(self) -> None:
-        """End the run."""
-        self.load_package().finish()
 
 
 class MLflow(PackageTracker):
-    """MLflow; MLFLOW_TRACKING_URI says where its server is."""
+    """MLflow; MLFLOW_TRACKING_URI names its server."""
 
     package: ClassVar[str] = "mlflow"
     experiment: str = "preference-harness"
 
     def start(self, name: str, config: Mapping[str, Any]) -> None:
-        """Begin a run."""
+        """Start a run."""
         mlflow = self.load_package()
         mlflow.set_experiment(self.experiment)
         mlflow.start_run(run_name=name)
         mlflow.log_dict(dict(config), "config.json")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Send a step's figures."""
+        """Send a step's metrics."""
         self.load_package().log_metrics(dict(metrics), step=step)
 
     def finish(self) -> None:
@@ -108,23 +100,19 @@ class MLflow(PackageTracker):
         self.load_package().end_run()
 
 
-ALARMS, SPEED = "alarms.jsonl", f"{PROVENANCE}/speed.jsonl"
-TIMING_KEYS = ("seconds", "tokens_per_second")
-
-
 @dataclass
 class TrainingLog:
-    """Where the figures of every step go: files in `folder`."""
+    """Writes the metrics of every step to files in `directory`, and to a tracker if given."""
 
-    folder: Path
+    directory: Path
     monitor: AlarmMonitor
     tracker: Tracker | None = None
     initial_alarms: Sequence[str] = ()
-    """Alarms that are known before the first step."""
+    """Alarms raised before the first step."""
 
     @contextmanager
     def open(self, name: str, config: Mapping[str, Any]) -> Iterator[None]:
-        """Have the tracker, if there is one, begin a training of that name and end it."""
+        """Start a run of the tracker, if there is one, and finish it with the context."""
         self._notify(lambda tracker: tracker.start(name, config))
         try:
             yield
@@ -132,19 +120,19 @@ class TrainingLog:
             self._notify(lambda tracker: tracker.finish())
 
     def rewind(self, step: int) -> None:
-        """Drop what came after a step, and a line that a killed process left unfinished."""
-        (self.folder / PROVENANCE).mkdir(parents=True, exist_ok=True)
+        """Drop the lines after a step, and a line that a killed process left unfinished."""
+        (self.directory / PROVENANCE).mkdir(parents=True, exist_ok=True)
         for name in (LOG, ALARMS, SPEED):
-            rows = [row for row in read_log(self.folder / name) if step and row["step"] <= step]
+            rows = [row for row in read_log(self.directory / name) if step and row["step"] <= step]
             text = "".join(json.dumps(row) + "\n" for row in rows)
-            (self.folder / name).write_text(text, encoding="utf-8")
-        for row in read_log(self.folder / LOG):
+            (self.directory / name).write_text(text, encoding="utf-8")
+        for row in read_log(self.directory / LOG):
             self.monitor.check(row)
         for text in () if step else self.initial_alarms:
             self._raise_alarm(0, text)
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write a step's figures, and whatever alarm they give."""
+        """Write a step's metrics and the alarms that they raise."""
         step = int(row["step"])
         self._write(LOG, {k: v for k, v in row.items() if k not in TIMING_KEYS})
         self._write(SPEED, {"step": step} | {k: row[k] for k in TIMING_KEYS if k in row})
@@ -153,13 +141,13 @@ class TrainingLog:
             self._raise_alarm(step, alarm)
 
     def save(self, out: Path) -> None:
-        """Put the log of an ended training into its stage's directory."""
+        """Copy the log of a finished training into its stage's directory."""
         (out / PROVENANCE).mkdir(exist_ok=True)
         for name in (LOG, ALARMS, SPEED):
-            shutil.copy(self.folder / name, out / name)
+            shutil.copy(self.directory / name, out / name)
 
     def _notify(self, action: Callable[[Tracker], None]) -> None:
-        """Tell the tracker; one that fails is told no more, since a training is worth more."""
+        """Call the tracker; after its first failure it is disabled, and training continues."""
         if self.tracker is None:
             return
         try:
@@ -168,33 +156,33 @@ class TrainingLog:
             raise
         except Exception as error:  # noqa: BLE001  a package's errors are of any kind
             logging.getLogger(__name__).warning(
-                "%s failed (%s) and is told no more; every figure is in %s",
-                *(type(self.tracker).__name__, first_line(error), self.folder / LOG),
+                "%s failed (%s) and is disabled; all metrics are in %s",
+                *(type(self.tracker).__name__, first_line(error), self.directory / LOG),
             )
             self.tracker = None
 
     def _raise_alarm(self, step: int, text: str) -> None:
-        """Write an alarm and say it: something is probably wrong, and the training goes on."""
+        """Write an alarm and log a warning; the training continues."""
         self._write(ALARMS, {"step": step, "alarm": text})
         logging.getLogger(__name__).warning("step %d: %s", step, text)
 
     def _write(self, name: str, row: Mapping[str, Any]) -> None:
-        with (self.folder / name).open("a", encoding="utf-8") as file:
+        with (self.directory / name).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
 
 class NullLog:
-    """The log of a process that is not the first of those that train together."""
+    """The log of every process of a group but the first: it records nothing."""
 
     def open(self, name: str, config: Mapping[str, Any]) -> AbstractContextManager[None]:
-        """Tell nobody."""
+        """Do nothing."""
         return nullcontext()
 
     def rewind(self, step: int) -> None:
-        """Forget nothing."""
+        """Do nothing."""
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def save(self, out: Path) -> None:
-        """Write nothing."""
+        """Do nothing."""

@@ -1,11 +1,7 @@
-"""A micro-batch that does not fit the memory, told with a budget that does.
+"""The training loop: steps of packed micro-batches, a clipped gradient, a learning-rate schedule.
 
-Which items each optimiser step trains on, and which are only looked at.
-
-The optimiser's loop: steps of packed micro-batches, clipped AdamW, a learning-rate schedule.
-
-Masters are float32. A step's loss is the mean over its items however they are packed, so that the
-memory a micro-batch takes never changes the result. The host waits for the device once a step.
+Master weights are float32. A step's loss is the mean over its items however they are packed, so
+the memory of a micro-batch never changes the result. The host waits for the device once a step.
 """
 
 from __future__ import annotations
@@ -40,20 +36,57 @@ from harness.training.optimisers import (
 )
 from harness.types import Advance
 
+LossOutput = tuple[Tensor, Mapping[str, Tensor]]
+"""A micro-batch's losses and its other metrics by name, each of shape (items,)."""
+LossFunction = Callable[[Sequence[int]], LossOutput]
+StepMetrics = dict[str, Any]
+EVALUATIONS = 10
+"""How many times `evaluate` is called in the course of a training."""
+
+
+class StepLog(Protocol):
+    """Where the metrics of every step go."""
+
+    def rewind(self, step: int) -> None:
+        """Drop everything after a step."""
+
+    def add(self, row: StepMetrics) -> None:
+        """Record the metrics of a step."""
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """Which items each step trains on, and how long they are."""
+
+    steps: Sequence[Sequence[int]]
+    sizes: Sequence[int]
+    """Tokens of each item in a pack."""
+    name: Callable[[int], str] = str
+    """Gives the name of an item in messages."""
+
+    def packs(self, step: int, budget: int, world: World) -> list[Sequence[int]]:
+        """Return this process's micro-batches of a step; every process gets the same number."""
+        packs = packing.split_by_budget(self.steps[step], self.sizes, budget)
+        return packing.packs_of_rank(packs, world.rank, world.size)
+
+    def tokens(self, step: int) -> int:
+        """Return the number of tokens in a step."""
+        return sum(self.sizes[i] for i in self.steps[step])
+
 
 @dataclass
 class MemoryGuard:
-    """What a training has found out about how many tokens fit."""
+    """Turns an out-of-memory error into advice, from the micro-batches that have fitted so far."""
 
     largest_fit: int = 0
-    """The most tokens that a micro-batch has had so far."""
+    """Tokens of the largest micro-batch so far."""
 
     @contextmanager
     def guard(self, tokens: int, items: int) -> Iterator[None]:
-        """Turn a lack of memory within the context into an error that names a budget.
+        """Turn an out-of-memory error within the context into one that names a token budget.
 
         Raises:
-            HarnessError: the device's memory was not enough.
+            HarnessError: the device ran out of memory.
         """
         try:
             yield
@@ -64,7 +97,7 @@ class MemoryGuard:
         self.largest_fit = max(self.largest_fit, tokens)
 
     def _advice(self, tokens: int, items: int) -> str:
-        message = f"out of memory: {items} items of {tokens} tokens in all do not fit"
+        message = f"out of memory: {items} items with {tokens} tokens in total do not fit"
         if items == 1 and self.largest_fit < tokens:
             return (
                 f"{message}: lower max_length, or --set optimiser.gradient_checkpointing=true, "
@@ -76,72 +109,13 @@ class MemoryGuard:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Say whether torch has found no memory; on a processor it tells that in words only."""
+    """Recognise torch's out-of-memory errors; on the CPU only the message identifies them."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
-
-
-def batch_order(count: int, batch: int, seed: int, epochs: int) -> list[list[int]]:
-    """Return the items of every optimiser step; an epoch's last step holds what is left."""
-    return [step for epoch in range(epochs) for step in shuffle_epoch(count, batch, seed, epoch)]
-
-
-def shuffle_epoch(count: int, batch: int, seed: int, epoch: int) -> Iterator[list[int]]:
-    """Yield the items of an epoch's optimiser steps, in an order made of (seed, epoch) alone."""
-    permutation = np.random.default_rng(derive(seed, "order", epoch)).permutation(count)
-    for start in range(0, count, batch):
-        yield [int(i) for i in permutation[start : start + batch]]
-
-
-def split_held_out(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Return the items that are trained on and those that are only looked at, each in order."""
-    permutation = np.random.default_rng(derive(seed, "held out")).permutation(count)
-    held_out_count = round(share * count)
-    return sorted(int(i) for i in permutation[held_out_count:]), sorted(
-        int(i) for i in permutation[:held_out_count]
-    )
-
-
-LossOutput = tuple[Tensor, Mapping[str, Tensor]]
-"""A micro-batch's losses, one an item, and what else of it is worth a line in the log."""
-LossFunction = Callable[[Sequence[int]], LossOutput]
-StepMetrics = dict[str, Any]
-EVALUATIONS = 10
-"""How often a training is looked at more closely."""
-
-
-class StepLog(Protocol):
-    """Where the figures of every step go."""
-
-    def rewind(self, step: int) -> None:
-        """Forget what came after a step."""
-
-    def add(self, row: StepMetrics) -> None:
-        """Keep the figures of a step."""
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """Which items each step trains on, and what they take."""
-
-    steps: Sequence[Sequence[int]]
-    sizes: Sequence[int]
-    """By item: its tokens in a pack."""
-    name: Callable[[int], str] = str
-    """What messages call an item."""
-
-    def packs(self, step: int, budget: int, world: World) -> list[Sequence[int]]:
-        """Return this process's micro-batches of a step; as many in every process."""
-        packs = packing.split_by_budget(self.steps[step], self.sizes, budget)
-        return packing.packs_of_rank(packs, world.rank, world.size)
-
-    def tokens(self, step: int) -> int:
-        """Return the tokens of a step."""
-        return sum(self.sizes[i] for i in self.steps[step])
 
 
 @dataclass
 class Trainer:
-    """A model in training: what is minimised, by what, and where it is told and kept."""
+    """A model, the loss to minimise, the batches, and where metrics and checkpoints go."""
 
     model: nn.Module
     settings: OptimiserSettings
@@ -152,13 +126,14 @@ class Trainer:
     world: World = SINGLE_PROCESS
     memory: MemoryGuard = field(default_factory=MemoryGuard)
     evaluate: Callable[[], StepMetrics] | None = None
-    """Gives figures that are too dear for every step; called before some of them."""
+    """Computes metrics too expensive for every step; called before `EVALUATIONS` of them."""
 
     def run(self, advance: Advance) -> None:
-        """Minimise the mean of `loss` over the items of every step, from the last checkpoint on.
+        """Minimise the mean of `loss` over the items of each step, from the last checkpoint on.
 
         Raises:
-            CheckError: a loss or a gradient is not finite, or a checkpoint is another training's.
+            CheckError: a loss or a gradient is not finite, or the checkpoint belongs to another
+                training.
             HarnessError: a micro-batch does not fit the device's memory.
         """
         optimiser = build_optimiser(self.settings, reshard(self.model))
@@ -185,10 +160,10 @@ class Trainer:
         return self.evaluate() if self.evaluate and step % every == 0 else {}
 
     def _accumulate_gradient(self, step: int) -> StepMetrics:
-        """Accumulate a step's gradient, clipped; return the means of its figures.
+        """Accumulate a step's gradient and clip it; return the means of its metrics.
 
-        A process that has fewer packs than the others takes one item with weight 0, so that all
-        call the same collectives.
+        A process with fewer packs than the others runs one item with weight 0, so that all
+        processes call the same collectives.
         """
         items = self.plan.steps[step]
         packs = self.plan.packs(step, self.settings.micro_tokens, self.world)
@@ -205,7 +180,7 @@ class Trainer:
                 sums[name] = sums.get(name, 0) + values.detach().sum() * bool(pack)
         norm = full_tensor(nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip))
         total = self.world.all_reduce(torch.stack(list(sums.values())).double() / len(items))
-        means = torch.cat([norm.double()[None], total]).tolist()  # the step's one wait
+        means = torch.cat([norm.double()[None], total]).tolist()  # the step's only device sync
         if not math.isfinite(means[0]):
             raise self._not_finite(step, packs, losses)
         return dict(zip(("gradient_norm", *sums), means, strict=True))
@@ -224,7 +199,7 @@ class Trainer:
         latest = self.checkpoints.latest_step() if self.checkpoints else 0
         note = f" (the checkpoint of step {latest} is kept)" if latest else ""
         return CheckError(
-            f"{subject} at step {step + 1} is not finite{note}: look at these items, "
+            f"{subject} at step {step + 1} is not finite{note}: inspect these items, "
             "or lower optimiser.learning_rate"
         )
 
@@ -232,3 +207,24 @@ class Trainer:
 def _join_names(names: Sequence[str], limit: int = 5) -> str:
     shown = ", ".join(names[:limit])
     return f"{shown} and {len(names) - limit} more" if len(names) > limit else shown
+
+
+def batch_order(count: int, batch: int, seed: int, epochs: int) -> list[list[int]]:
+    """Return the items of every optimiser step; an epoch's last step holds the remainder."""
+    return [step for epoch in range(epochs) for step in shuffle_epoch(count, batch, seed, epoch)]
+
+
+def shuffle_epoch(count: int, batch: int, seed: int, epoch: int) -> Iterator[list[int]]:
+    """Yield the items of an epoch's optimiser steps, in an order that (seed, epoch) determines."""
+    permutation = np.random.default_rng(derive(seed, "order", epoch)).permutation(count)
+    for start in range(0, count, batch):
+        yield [int(i) for i in permutation[start : start + batch]]
+
+
+def split_held_out(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
+    """Return the items to train on and those held out for evaluation, each in ascending order."""
+    permutation = np.random.default_rng(derive(seed, "held out")).permutation(count)
+    held_out_count = round(share * count)
+    return sorted(int(i) for i in permutation[held_out_count:]), sorted(
+        int(i) for i in permutation[:held_out_count]
+    )

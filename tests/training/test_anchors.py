@@ -6,7 +6,7 @@ import pytest
 
 from harness.errors import CheckError
 from harness.training.reference_logps import check_context
-from harness.training.stages import exclusion_reason
+from harness.training.rollout import exclusion_reason
 from harness.types import Pair
 
 
@@ -17,7 +17,9 @@ def pair(prompt: int, chosen: int, rejected: int) -> Pair:
 
 def test_a_pair_longer_than_the_context_is_refused_with_the_remedy():
     check_context([pair(4, 5, 6)], 10)  # 4 + 6 fits just so
-    with pytest.raises(CheckError, match=r"'p' has 11 tokens, the model reads 10: .*max_length=10"):
+    with pytest.raises(
+        CheckError, match=r"'p' has 11 tokens, the model.s context is 10: .*max_length=10"
+    ):
         check_context([pair(4, 5, 6), pair(4, 7, 1)], 10)
     check_context([pair(4, 7, 1)], None)
 

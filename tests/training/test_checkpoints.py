@@ -56,7 +56,7 @@ def test_a_checkpoint_is_due_after_its_minutes(tmp_path):
 def test_one_that_was_killed_while_written_is_not_found(tmp_path):
     checkpoints = kept(tmp_path)
     checkpoints.write(1, *trained(1))
-    (tmp_path / "step-1").rename(tmp_path / ".making-2")
+    (tmp_path / "step-1").rename(tmp_path / ".partial-2")
     assert checkpoints.latest_step() == 0
     checkpoints.write(2, *trained(2))
     assert checkpoints.latest_step() == 2
@@ -64,7 +64,9 @@ def test_one_that_was_killed_while_written_is_not_found(tmp_path):
 
 def test_one_of_another_configuration_is_refused(tmp_path):
     kept(tmp_path, objective="a", seed=0).write(4, *trained(4))
-    with pytest.raises(CheckError, match="step-4 is of a training with another objective: remove"):
+    with pytest.raises(
+        CheckError, match="step-4 belongs to a training with another objective: remove"
+    ):
         kept(tmp_path, objective="b", seed=0).resume(*trained(0))
     told = json.loads((tmp_path / "step-4" / STATE_FILE).read_text())
     assert told["step"] == 4

@@ -21,9 +21,9 @@ from harness.training import records, schedule
 from harness.training.head_to_head import (
     RESULT_FILE,
     accelerator_timing,
-    held_out_ids,
     run_head_to_head,
 )
+from harness.training.rollout import held_out_ids
 from harness.training.spec import TrainSpec
 from harness.types import Comparison, Completion, Prompt
 from harness.types import Message as Turn
@@ -120,7 +120,7 @@ def test_a_contest_goes_on_from_its_finished_pieces(tmp_path):
         "prompts.count=40", "launcher.shard_size=3", engine=Says(text="no"), oracle=Longer()
     )
     run_head_to_head(method, 1, out, inputs, lambda *_: nullcontext(done.append))
-    (part,) = (scratch_directory(out) / "comparing").glob("shards-of-3/part-00001")
+    (part,) = (scratch_directory(out) / "comparing").glob("shards-of-3/shard-00001")
     shutil.rmtree(part)
     told = (out / RESULT_FILE).read_text()
     silent = spec("prompts.count=40", "launcher.shard_size=3", engine=Silent(), oracle=Longer())

@@ -13,7 +13,7 @@ import pytest
 from harness.core import config
 from harness.core.stages import scratch_directory
 from harness.launchers.local import LocalLauncher
-from harness.training import records, reference_logps, stages
+from harness.training import records, reference_logps
 from harness.training.sources import Pretrained
 from harness.training.spec import TrainSpec
 from harness.types import Pair, Policy
@@ -105,7 +105,7 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
 
     seen: list[int] = []
     with pytest.raises(InterruptedError):
-        stages.anchor(method, "anchor", out, inputs, lambda *_: nullcontext(stop))
+        reference_logps.anchor(method, "anchor", out, inputs, lambda *_: nullcontext(stop))
     (place,) = scratch_directory(out).iterdir()
     assert [path.name for path in place.iterdir()] == ["shard-00000"]
     written = (place / "shard-00000").stat().st_ctime_ns
@@ -116,7 +116,7 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
         totals.append(total)
         yield totals.append
 
-    stages.anchor(method, "anchor", out, inputs, track)
+    reference_logps.anchor(method, "anchor", out, inputs, track)
     assert totals[:2] == [700, first]  # what stood is told at once
     assert sum(totals[1:]) == 700
     assert (place / "shard-00000").stat().st_ctime_ns == written

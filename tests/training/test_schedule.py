@@ -133,8 +133,8 @@ def test_nothing_moves_where_nothing_is_changed():
     ("changes", "told"),
     [
         ("{2: {optimiser: {rate: 1}}}", "unknown key"),
-        ("{1: {optimiser: {epochs: 1}}}", "1 is no iteration of 2 to 3"),
-        ("{4: {optimiser: {epochs: 1}}}", "4 is no iteration of 2 to 3"),
+        ("{1: {optimiser: {epochs: 1}}}", "1 is not an iteration of 2 to 3"),
+        ("{4: {optimiser: {epochs: 1}}}", "4 is not an iteration of 2 to 3"),
         ("{2: {oracle: {a: 1}}}", "changes"),
     ],
 )

@@ -39,7 +39,7 @@ def test_a_file_is_known_by_its_content(tmp_path):
 def test_a_line_that_does_not_fit_is_an_input_error(tmp_path, text):
     path = tmp_path / "prompts.jsonl"
     path.write_text(text)
-    with pytest.raises(InputError, match="'prompt' or 'messages' a line"):
+    with pytest.raises(InputError, match="'prompt' or 'messages' in each line"):
         FilePrompts(path=str(path)).prompts(1)
 
 

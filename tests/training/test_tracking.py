@@ -146,7 +146,7 @@ def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, ca
         told.rewind(0)
         for step in (1, 2):
             told.add({"step": step, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
-    assert caplog.text.count("Failing failed (no route to host) and is told no more") == 1
+    assert caplog.text.count("Failing failed (no route to host) and is disabled") == 1
     assert [row["step"] for row in tracking.read_log(tmp_path / tracking.LOG)] == [1, 2]
 
 
