@@ -119,12 +119,12 @@ def harness_here(args, model):
     if args.dtype != args.masters:
         shard(scorer)
     stored = torch.empty(len(pairs), 2, device=args.device)
-    begun = now(args.device)
+    start = now(args.device)
     for items, values in reference_logps.score_pairs(
         scorer, pairs, reference_logps.pair_packs(pairs)
     ):
         stored[items] = values
-    frozen = now(args.device) - begun
+    frozen = now(args.device) - start
     objective = DPO(beta=0.1)
 
     def loss(items):
@@ -132,9 +132,9 @@ def harness_here(args, model):
         live = scorer(packed).view(-1, 2)
         return objective(assemble_batch(live, pairs, {"reference": stored}, items)), {}
 
-    told = ("batch", "epochs", "micro_tokens", "algorithm")
-    given = {name: getattr(args, name) for name in told}
-    settings = OptimiserSettings.model_validate({"learning_rate": 1e-6, **given})
+    names = ("batch", "epochs", "micro_tokens", "algorithm")
+    overrides = {name: getattr(args, name) for name in names}
+    settings = OptimiserSettings.model_validate({"learning_rate": 1e-6, **overrides})
     steps = trainer.batch_order(len(pairs), args.batch, 0, args.epochs)
     plan = BatchPlan(steps, [packing.row_size(reference_logps.pair_row(p)) for p in pairs])
     clock = Clock(len(steps) // args.epochs, args.device)
@@ -153,7 +153,7 @@ def trl(args, model, compact=False):
     if compact:
         trl.trainer.utils._use_triton = lambda device: True
     pairs = drawn(args.pairs, model.vocabulary)
-    told = [
+    rows = [
         dict(zip(("prompt", "chosen", "rejected"), map(words, pair), strict=True)) for pair in pairs
     ]
     with tempfile.TemporaryDirectory() as folder:
@@ -177,17 +177,17 @@ def trl(args, model, compact=False):
         trainer = DPOTrainer(
             built(model, "float32", args.device),
             args=config,
-            train_dataset=Dataset.from_list(told),
+            train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer(model.vocabulary),
         )
         batches = list(
             DataLoader(trainer.train_dataset, args.batch, collate_fn=trainer.data_collator)
         )
         batches = [{k: v.to(args.device) for k, v in batch.items()} for batch in batches]
-        begun = now(args.device)
+        start = now(args.device)
         for batch in batches:
             trainer.compute_ref_log_probs(trainer.model, batch)
-        frozen = now(args.device) - begun
+        frozen = now(args.device) - start
         clock = Clock(len(batches), args.device)
 
         class Marks(TrainerCallback):
@@ -212,10 +212,10 @@ def tokenizer(vocabulary):
 
     names = {name: i for i, name in enumerate(("<pad>", "<s>", "</s>", "<unk>"))}
     names |= {f"w{i}": i for i in range(4, vocabulary)}
-    made = Tokenizer(models.WordLevel(names, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    word_level = Tokenizer(models.WordLevel(names, unk_token="<unk>"))
+    word_level.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return PreTrainedTokenizerFast(
-        tokenizer_object=made, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
+        tokenizer_object=word_level, pad_token="<pad>", eos_token="</s>", unk_token="<unk>"
     )
 
 
@@ -231,12 +231,12 @@ def measured(args):
     model = MODELS[args.model]
     match args.contestant:
         case "harness":
-            told = harness(args, model)
+            figures = harness(args, model)
         case "trl":
-            told = trl(args, model)
+            figures = trl(args, model)
         case "trl compact":
-            told = trl(args, model, compact=True)
-    print(json.dumps(told))
+            figures = trl(args, model, compact=True)
+    print(json.dumps(figures))
 
 
 def asked(args, contestant, model):
@@ -257,10 +257,10 @@ def compared(args, models):
     for turn in range(args.rounds):
         for model in models:
             for contestant in CONTESTANTS:
-                told = asked(args, contestant, model)
-                print(f"round {turn + 1}, {model}, {contestant}: {told}", file=sys.stderr)
-                before = least.setdefault((model, contestant), told)
-                least[model, contestant] = {k: min(v, before[k]) for k, v in told.items()}
+                figures = asked(args, contestant, model)
+                print(f"round {turn + 1}, {model}, {contestant}: {figures}", file=sys.stderr)
+                before = least.setdefault((model, contestant), figures)
+                least[model, contestant] = {k: min(v, before[k]) for k, v in figures.items()}
     return least
 
 
@@ -292,11 +292,11 @@ def iterations(args):
         for name in ("toy/inpo", "toy/iterative-dpo"):
             spec = config.construct(TrainSpec, config.load("train", name, small))
             with tempfile.TemporaryDirectory() as folder:
-                place = Workspace(Path(folder), isolate=False)
-                place.stages.materialize(spec.policy.weights())
-                begun = time.process_time()
-                schedule.train(spec, place, name)
-                seconds = time.process_time() - begun
+                workspace = Workspace(Path(folder), isolate=False)
+                workspace.stages.materialize(spec.policy.weights())
+                start = time.process_time()
+                schedule.train(spec, workspace, name)
+                seconds = time.process_time() - start
             least[name] = min(seconds, least.get(name, seconds))
     return {"seconds": least, "ratio": least["toy/inpo"] / least["toy/iterative-dpo"]}
 
@@ -304,13 +304,13 @@ def iterations(args):
 def alone(args):
     """How fast the harness trains on this device, and at which share of the device's peak."""
     model = MODELS[args.model]
-    told = harness(args, model)
+    figures = harness(args, model)
     pairs = drawn(args.pairs, model.vocabulary)
     tokens = sum(len(p) + len(c) + len(r) for p, c, r in pairs)
     flops = sum(flops_of(model, *map(len, pair)) for pair in pairs)
-    told["tokens_per_second"] = tokens / told["step"]
-    told["model_flop_utilisation"] = flops / told["step"] / (args.peak_tflops * 1e12)
-    return told
+    figures["tokens_per_second"] = tokens / figures["step"]
+    figures["model_flop_utilisation"] = flops / figures["step"] / (args.peak_tflops * 1e12)
+    return figures
 
 
 def flops_of(model, prompt, chosen, rejected):
@@ -321,8 +321,8 @@ def flops_of(model, prompt, chosen, rejected):
     tokens = prompt + chosen + rejected
     body = 6 * layer * model.layers * tokens
     head = 6 * model.hidden * model.vocabulary * (chosen + rejected)
-    seen = (prompt + chosen) ** 2 / 2 + rejected * (prompt + rejected / 2)
-    return body + head + 12 * model.layers * model.hidden * seen
+    attended = (prompt + chosen) ** 2 / 2 + rejected * (prompt + rejected / 2)
+    return body + head + 12 * model.layers * model.hidden * attended
 
 
 def parsed(arguments=None):
@@ -356,19 +356,19 @@ def main(arguments=None):
     if args.contestant:
         return measured(args)
     if args.alone or args.iteration:
-        told = iterations(args) if args.iteration else alone(args)
-        print(json.dumps(told, indent=1))
+        figures = iterations(args) if args.iteration else alone(args)
+        print(json.dumps(figures, indent=1))
     else:
         models = [args.model] if args.model else ["body", "vocabulary-heavy"]
         least = compared(args, models)
-        told = {
+        figures = {
             "table": table(least, models),
             "least": {" · ".join(k): v for k, v in least.items()},
         }
-        for row in told["table"]:
+        for row in figures["table"]:
             print("  ".join(f"{name}: {value}" for name, value in row.items()))
     if args.json:
-        args.json.write_text(json.dumps(told, indent=1) + "\n")
+        args.json.write_text(json.dumps(figures, indent=1) + "\n")
     return None
 
 

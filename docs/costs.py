@@ -1,7 +1,7 @@
 """The computed tables of docs/reproduce.md; `python docs/costs.py` writes them into the page.
 
-Hours and memory are the harness's own estimate, the judge's bill its own forecast, prices those of
-`configs/gpu` and `configs/prices`. A test holds that the page says what is computed.
+Hours, memory and the judge's bill are the harness's own estimates, at the prices of `configs/gpu`
+and `configs/prices`. A test checks that the page has the computed tables.
 """
 
 import re
@@ -28,11 +28,11 @@ PAGE = Path(__file__).with_name("reproduce.md")
 BLOCK = re.compile(r"(<!-- computed: (\w+) -->\n\n)(.*?)(\n<!-- end -->)", re.DOTALL)
 GPU, GPUS = "h100", 8
 TABLES = ("1", "3", "4")
-AGAIN = "optimiser.gradient_checkpointing=true"
+RECOMPUTE = "optimiser.gradient_checkpointing=true"
 ROOM = 0.9
-"""The share of a GPU's memory that an estimate may fill: buffers and fragments take the rest."""
+"""The share of a GPU's memory that an estimate may fill; buffers and fragments take the rest."""
 MACHINES = (("h100", 8), ("a100-80gb", 8), ("h200", 4), ("h100", 4), ("h200", 2), ("l40s", 8))
-BILLS = (  # the paper's judges, then those that can be asked today
+BILLS = (  # the paper's judges, then those that are available today
     ("alpaca-eval", "gpt-4-1106-preview"),
     ("arena-hard", "gpt-4-1106-preview"),
     ("alpaca-eval", "gpt-4.1"),
@@ -42,12 +42,12 @@ BILLS = (  # the paper's judges, then those that can be asked today
 BENCHMARKS = {bench for bench, _ in BILLS}
 MT_BENCH = "mt_bench/model_judgment/gpt-4_single.jsonl.gz"
 MODEL = "mamba_0_875_dpo_ep3"
-"""Whose published answers stand in on MT-Bench, which has no baseline."""
+"""The model whose published answers are used on MT-Bench, which has no baseline."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row of the paper's tables that is trained."""
+    """A row of the paper's tables with a training recipe."""
 
     label: str
     tables: str
@@ -59,146 +59,153 @@ class Row:
 def rows() -> list[Row]:
     """Return the rows of the paper's main tables that have a recipe, each recipe once."""
     recipes = {load("train", name)["method"]: name for name in names("train") if "/" not in name}
-    told = [row for row in read_publications(["inpo"]) if "ICLR" in row.source]
-    found = []
-    for ours in dict.fromkeys(row.measured_as for row in told if row.measured_as in recipes):
-        same = [row for row in told if row.measured_as == ours and table_of(row.source) in TABLES]
+    published = [row for row in read_publications(["inpo"]) if "ICLR" in row.source]
+    trained_rows = []
+    for ours in dict.fromkeys(row.measured_as for row in published if row.measured_as in recipes):
+        same = [
+            row for row in published if row.measured_as == ours and table_of(row.source) in TABLES
+        ]
         by = {row.benchmark: next(iter(row.estimates.values())).value for row in same}
         figures = f"{by['alpaca-eval']:.1f} / {by['arena-hard']:.1f} / {by['mt-bench']:.2f}"
         tables = ", ".join(sorted({table_of(row.source) for row in same}))
-        found.append(Row(same[0].label, tables, recipes[ours], figures))
-    return found
+        trained_rows.append(Row(same[0].label, tables, recipes[ours], figures))
+    return trained_rows
 
 
 def table_of(source: str) -> str:
-    """Return the number of the table that a published row stands in."""
-    found = re.search(r"table (\d)", source)
-    return found[1] if found else ""
+    """Return the number of the paper's table that a published row comes from."""
+    match = re.search(r"table (\d)", source)
+    return match[1] if match else ""
 
 
 def cost(recipe: str, gpu: str, gpus: int, *overrides: str) -> TrainingCost:
-    """Return what a recipe costs."""
+    """Return the estimated cost of a recipe."""
     spec = construct(TrainSpec, load("train", recipe, overrides))
-    found = estimate_training(spec, build(load("gpu", gpu)), gpus)
-    assert found is not None
-    return found
+    estimate = estimate_training(spec, build(load("gpu", gpu)), gpus)
+    assert estimate is not None
+    return estimate
 
 
 def trained() -> str:
-    """Return what each row is trained by, and what that costs."""
+    """Return the recipe of each row and its cost."""
     head = ("row", "tables", "published", "recipe", "sample", "compare", "train", "all", "$")
     lines = []
     for row in rows():
-        told = cost(row.recipe, GPU, GPUS)
-        each = [GPUS * (stage.hours or 0) for stage in told.stages]
+        estimate = cost(row.recipe, GPU, GPUS)
+        each = [GPUS * (stage.hours or 0) for stage in estimate.stages]
         spent = (each[0], each[1], each[2] + each[3], sum(each))
-        hours = [f"{one:.1f}" for one in spent]
-        named = (row.label, row.tables, row.figures, f"`{row.recipe}`")
-        lines.append((*named, *hours, f"{told.dollars:.0f}"))
+        hours = [f"{value:.1f}" for value in spent]
+        labels = (row.label, row.tables, row.figures, f"`{row.recipe}`")
+        lines.append((*labels, *hours, f"{estimate.dollars:.0f}"))
     return table(head, lines, numbers=5)
 
 
 def machines() -> str:
-    """Return where INPO's recipe fits, and how long it takes."""
-    head = ("GPUs", "activations", "GB each", "weights, moments", "micro-batch", "hours", "$")
+    """Return the machines that INPO's recipe fits on, and the hours that it takes there."""
+    head = ("GPUs", "activations", "GB each", "weights, states", "micro-batch", "hours", "$")
     lines = []
     for gpu, gpus in MACHINES:
-        told = cost("inpo", gpu, gpus)
+        estimate = cost("inpo", gpu, gpus)
         activations = "kept"
-        if needed(told) > ROOM * told.memory_gb:
-            told, activations = cost("inpo", gpu, gpus, AGAIN), "again"
-        assert needed(told) <= ROOM * told.memory_gb, (gpu, gpus)
-        state, kept = f"{told.state_gb:.1f}", f"{told.activations_gb:.1f}"
-        paid = "" if told.dollars is None else f"{told.dollars:.0f}"
-        memory = (f"{told.memory_gb:g}", state, kept)
-        lines.append((f"{gpus} × `{gpu}`", activations, *memory, f"{told.hours:.1f}", paid))
+        if needed(estimate) > ROOM * estimate.memory_gb:
+            estimate, activations = cost("inpo", gpu, gpus, RECOMPUTE), "recomputed"
+        assert needed(estimate) <= ROOM * estimate.memory_gb, (gpu, gpus)
+        state, activations_gb = f"{estimate.state_gb:.1f}", f"{estimate.activations_gb:.1f}"
+        paid = "" if estimate.dollars is None else f"{estimate.dollars:.0f}"
+        memory = (f"{estimate.memory_gb:g}", state, activations_gb)
+        lines.append((f"{gpus} × `{gpu}`", activations, *memory, f"{estimate.hours:.1f}", paid))
     return table(head, lines, numbers=5)
 
 
 def disk() -> str:
-    """Return what weights and checkpoints of one run take on the disk."""
+    """Return the disk space of one run's weights and checkpoints."""
     spec = construct(TrainSpec, load("train", "inpo"))
     weights = 4 * spec.policy.sizes().parameters / GB  # float32
     state = 3 * weights  # and two moments
-    kept = spec.optimiser.checkpoints + 1  # one is being written
+    checkpoints = spec.optimiser.checkpoints + 1  # one is being written
     lines = [
         ("a policy's weights", weights),
         (f"the policies of {spec.iterations} iterations", spec.iterations * weights),
-        (f"while it trains: {kept} checkpoints of {state:.0f} GB at most", kept * state),
+        (
+            f"during training: up to {checkpoints} checkpoints of {state:.0f} GB",
+            checkpoints * state,
+        ),
     ]
-    return table(("what", "GB"), [(what, f"{size:.0f}") for what, size in lines], numbers=1)
+    return table(("item", "GB"), [(what, f"{size:.0f}") for what, size in lines], numbers=1)
 
 
-def needed(told: TrainingCost) -> float:
-    """Return the memory that training takes on a GPU, in GB."""
-    return (told.state_gb or 0.0) + (told.activations_gb or 0.0)
+def needed(estimate: TrainingCost) -> float:
+    """Return the memory that training needs on each GPU, in GB."""
+    return (estimate.state_gb or 0.0) + (estimate.activations_gb or 0.0)
 
 
 def together() -> str:
-    """Return what training all rows costs, one by one and in one workspace."""
+    """Return the cost of training all rows, in separate workspaces and in one."""
     recipes = [row.recipe for row in rows()]
     costs = {recipe: cost(recipe, GPU, GPUS) for recipe in recipes}
-    alone = sum(told.hours for told in costs.values()) * GPUS
+    alone = sum(estimate.hours for estimate in costs.values()) * GPUS
     once: set[str] = set()
     saved = 0.0
     for recipe in recipes:
         spec = construct(TrainSpec, load("train", recipe))
-        for place, stage in enumerate(("generate", "compare")):
-            found = keys(Schedule(spec).policies()[-1], stage)
-            hours = (costs[recipe].stages[place].hours or 0.0) / spec.iterations
-            saved += len(found & once) * hours * GPUS
-            once |= found
+        for position, stage in enumerate(("generate", "compare")):
+            digests = keys(Schedule(spec).policies()[-1], stage)
+            hours = (costs[recipe].stages[position].hours or 0.0) / spec.iterations
+            saved += len(digests & once) * hours * GPUS
+            once |= digests
     price = (next(iter(costs.values())).dollars_per_hour or 0.0) / GPUS
     lines = [
-        (f"{len(recipes)} runs, each in a workspace of its own", alone),
-        ("in one workspace: first iterations that are the same are made once", alone - saved),
+        (f"{len(recipes)} runs, each in its own workspace", alone),
+        ("in one workspace, which runs identical first iterations once", alone - saved),
     ]
-    told = [(what, f"{hours:.0f}", f"{hours * price:.0f}") for what, hours in lines]
-    return table(("what", "GPU hours", "$"), told, numbers=2)
+    cells = [(what, f"{hours:.0f}", f"{hours * price:.0f}") for what, hours in lines]
+    return table(("runs", "GPU hours", "$"), cells, numbers=2)
 
 
 def keys(node: Node, stage: str) -> set[str]:
-    """Return what identifies every stage of a kind that a node rests on."""
-    found: set[str] = set()
+    """Return the digests of all stages of a kind that a node depends on."""
+    digests: set[str] = set()
 
     def key(node: Node) -> str:
         if isinstance(node, ExternalInput):
             return node.digest
         inputs = {name: key(inner) for name, inner in node.inputs.items()}
-        told = digest([node.name, node.version, node.config, inputs])
+        key_digest = digest([node.name, node.version, node.config, inputs])
         if node.name == stage:
-            found.add(told)
-        return told
+            digests.add(key_digest)
+        return key_digest
 
     key(node)
-    return found
+    return digests
 
 
 def bills() -> str:
-    """Return what judging one contestant costs.
+    """Return the cost of judging one contestant.
 
     Raises:
-        AssetError: the protocol data is not here.
+        AssetError: the protocol data is missing.
     """
     head = ("benchmark", "judge", "calls", "tokens in prompts", "in replies", "$")
     lines = []
     for bench, judge in BILLS:
-        told = bill(bench, judge)
-        tokens = (f"{told.prompt_tokens:,}", f"{told.completion_tokens:,}")
-        lines.append((f"`{bench}`", f"`{judge}`", str(told.calls), *tokens, f"{told.dollars:.2f}"))
+        estimate = bill(bench, judge)
+        tokens = (f"{estimate.prompt_tokens:,}", f"{estimate.completion_tokens:,}")
+        cells = (f"`{bench}`", f"`{judge}`", str(estimate.calls))
+        lines.append((*cells, *tokens, f"{estimate.dollars:.2f}"))
     parts = [bill(bench, judge) for bench, judge in BILLS[-len(BENCHMARKS) :]]
     count = len(rows()) + len({load("train", row.recipe)["policy"]["name"] for row in rows()})
-    calls = sum(told.calls for told in parts) * count
-    asked = sum(told.prompt_tokens for told in parts) * count
-    said = sum(told.completion_tokens for told in parts) * count
-    paid = sum(told.dollars or 0.0 for told in parts) * count
-    who = f"all three, {count} contestants"
-    lines.append((who, "those of today", f"{calls:,}", f"{asked:,}", f"{said:,}", f"{paid:.0f}"))
+    calls = sum(estimate.calls for estimate in parts) * count
+    asked = sum(estimate.prompt_tokens for estimate in parts) * count
+    completion_tokens = sum(estimate.completion_tokens for estimate in parts) * count
+    paid = sum(estimate.dollars or 0.0 for estimate in parts) * count
+    label = f"all three, {count} contestants"
+    totals = (f"{calls:,}", f"{asked:,}", f"{completion_tokens:,}", f"{paid:.0f}")
+    lines.append((label, "today's judges", *totals))
     return table(head, lines, numbers=4)
 
 
 def bill(bench: str, judge: str) -> CostEstimate:
-    """Return the forecast of a judge's bill, as `harness judge doctor` makes it."""
+    """Return the estimated bill of a judge, as `harness judge doctor` computes it."""
     benchmark = factory.build_judged_benchmark(bench, [], None, None)
     client = factory.build_component("judge", judge, [])
     requests = typical_requests(benchmark) or published_requests(benchmark)
@@ -206,11 +213,11 @@ def bill(bench: str, judge: str) -> CostEstimate:
 
 
 def published_requests(benchmark) -> Sequence[JudgeRequest]:
-    """Return what a judge is asked about the published answers of a model, alone."""
+    """Return the judge's requests about the published answers of one model."""
     path = assets_directory(None) / MT_BENCH
     if not path.is_file():
-        raise AssetError(f"{path} is not here: name the folder of the data in HARNESS_ASSETS")
-    (graded,) = (one for one in benchmark.read_verdicts(path) if one.label == MODEL)
+        raise AssetError(f"{path} is missing: set HARNESS_ASSETS to the directory of the data")
+    (graded,) = (item for item in benchmark.read_verdicts(path) if item.label == MODEL)
     return benchmark.requests(graded.answers, ())
 
 
@@ -229,15 +236,15 @@ COMPUTED = {
 }
 
 
-def stands() -> dict[str, str]:
-    """Return the computed blocks as the page has them."""
+def page_blocks() -> dict[str, str]:
+    """Return the computed blocks that the page has now."""
     return {name: text for _, name, text, _ in BLOCK.findall(PAGE.read_text("utf-8"))}
 
 
 def write() -> None:
-    """Compute every block anew and write it into the page."""
-    made = {name: compute() for name, compute in COMPUTED.items()}
-    text = BLOCK.sub(lambda m: m[1] + made[m[2]] + m[4], PAGE.read_text("utf-8"))
+    """Compute every block and write it into the page."""
+    computed = {name: compute() for name, compute in COMPUTED.items()}
+    text = BLOCK.sub(lambda m: m[1] + computed[m[2]] + m[4], PAGE.read_text("utf-8"))
     PAGE.write_text(text, encoding="utf-8")
 
 

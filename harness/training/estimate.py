@@ -188,9 +188,9 @@ def fit_costs(
 def flops_per_token(policy: ModelShape, settings: OptimiserSettings) -> int:
     """Return the operations that training takes per token."""
     forward = (2 if settings.gradient_checkpointing else 1) * FORWARD_FLOPS
-    trainable = trained_parameters(policy, settings)
+    trained = trained_parameters(policy, settings)
     frozen = policy.parameters if settings.lora else 0
-    return (forward + BACKWARD_FLOPS) * trainable + (forward + FROZEN_BACKWARD_FLOPS) * frozen
+    return (forward + BACKWARD_FLOPS) * trained + (forward + FROZEN_BACKWARD_FLOPS) * frozen
 
 
 def pairs_per_prompt(spec: TrainSpec) -> int:

@@ -23,12 +23,12 @@ def costs():
 @pytest.mark.parametrize("name", ["trained", "machines", "disk", "together"])
 def test_a_computed_table_stands_in_the_page(costs, name):
     remedy = "run `python docs/costs.py`, with HARNESS_ASSETS naming the protocol data"
-    assert costs.stands()[name] == costs.COMPUTED[name](), remedy
+    assert costs.page_blocks()[name] == costs.COMPUTED[name](), remedy
 
 
 def test_the_judges_bills_stand_in_the_page(costs, shared, monkeypatch):
     monkeypatch.setenv("HARNESS_ASSETS", str(shared / "assets"))
-    assert costs.stands()["bills"] == costs.bills()
+    assert costs.page_blocks()["bills"] == costs.bills()
 
 
 def test_every_row_is_trained_and_judged_by_a_command_that_is_shown(costs):

@@ -89,19 +89,19 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> tuple[Path, str]:
+def uninterrupted(tmp_path_factory) -> tuple[Path, str]:
     root = tmp_path_factory.mktemp("whole")
     return root, StageStore(root).materialize(optimise_stage()).path
 
 
-def test_a_killed_training_ends_in_the_same_weights_and_the_same_log(whole, tmp_path):
-    _, path = whole
+def test_a_killed_training_ends_in_the_same_weights_and_the_same_log(uninterrupted, tmp_path):
+    _, path = uninterrupted
     rng = random.Random(KILLS)
     total = len(tracking.read_log(Path(path) / tracking.LOG))
     moments = sorted(rng.randint(1, total - 1) for _ in range(KILLS))
     assert all([killed_at(tmp_path, step, rng.uniform(0, 0.02)) for step in moments])
-    made = StageStore(tmp_path).materialize(optimise_stage())
-    assert read_manifest(Path(made.path))["digest"] == read_manifest(Path(path))["digest"]
-    told = [tracking.read_log(Path(p) / tracking.LOG) for p in (made.path, path)]
-    assert told[0] == told[1]
+    artifact = StageStore(tmp_path).materialize(optimise_stage())
+    assert read_manifest(Path(artifact.path))["digest"] == read_manifest(Path(path))["digest"]
+    logs = [tracking.read_log(Path(p) / tracking.LOG) for p in (artifact.path, path)]
+    assert logs[0] == logs[1]
     assert not list(tmp_path.glob(".scratch/optimise-*"))

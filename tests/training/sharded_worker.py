@@ -62,9 +62,9 @@ def scorer(tied: bool = False, dtype: str = "float32") -> Scorer:
 
 def adapted() -> TrainingModel:
     """A model of which low-rank adapters are trained; only the first process knows its weights."""
-    begun = model(seed=0 if World.current().is_main else 1)
+    initial = model(seed=0 if World.current().is_main else 1)
     lora = Lora(rank=2, alpha=16)
-    return TrainingModel(begun, SETTINGS.model_copy(update={"lora": lora}), seed=3)
+    return TrainingModel(initial, SETTINGS.model_copy(update={"lora": lora}), seed=3)
 
 
 def model(tied: bool = False, seed: int = 0, **sizes: int) -> transformers.PreTrainedModel:
@@ -88,17 +88,21 @@ def trained(
     settings: OptimiserSettings = SETTINGS,
 ) -> Scorer:
     """Train some steps of DPO against an anchor of zeros; leave a checkpoint of step 2."""
-    given, objective = pairs(), DPO(beta=0.1)
-    columns = {"reference": torch.zeros(len(given), 2)}
+    training_pairs, objective = pairs(), DPO(beta=0.1)
+    columns = {"reference": torch.zeros(len(training_pairs), 2)}
 
     def loss(items):
-        live = model(packing.pack([reference_logps.pair_row(given[i]) for i in items])).view(-1, 2)
-        return objective(assemble_batch(live, given, columns, items)), {}
+        live = model(
+            packing.pack([reference_logps.pair_row(training_pairs[i]) for i in items])
+        ).view(-1, 2)
+        return objective(assemble_batch(live, training_pairs, columns, items)), {}
 
-    plan = BatchPlan(STEPS[:steps], [packing.row_size(reference_logps.pair_row(p)) for p in given])
+    plan = BatchPlan(
+        STEPS[:steps], [packing.row_size(reference_logps.pair_row(p)) for p in training_pairs]
+    )
     world = World.current()
-    kept = Checkpoints(folder, {}, minutes=0 if not resume else 1e9, max_kept=1, world=world)
-    Trainer(model, settings, plan, loss, Nowhere(), kept, world).run(lambda _: None)
+    checkpoints = Checkpoints(folder, {}, minutes=0 if not resume else 1e9, max_kept=1, world=world)
+    Trainer(model, settings, plan, loss, Nowhere(), checkpoints, world).run(lambda _: None)
     return model
 
 
@@ -114,9 +118,9 @@ def begin(folder: Path) -> None:
         shard(sharded, *settings)
         trained(sharded, folder / name)
         keep(folder / f"{name}.safetensors", gather_full_weights(sharded))
-    made = adapted()
-    trained(made.scorer("float32"), folder / "adapted")
-    keep(folder / "adapted.safetensors", made.full_model().state_dict())
+    adapters = adapted()
+    trained(adapters.scorer("float32"), folder / "adapted")
+    keep(folder / "adapted.safetensors", adapters.full_model().state_dict())
 
 
 def go_on(folder: Path) -> None:
@@ -125,9 +129,9 @@ def go_on(folder: Path) -> None:
     shard(sharded)
     trained(sharded, folder / "flat", resume=True)
     keep(folder / "flat-resumed.safetensors", gather_full_weights(sharded))
-    made = adapted()
-    trained(made.scorer("float32"), folder / "adapted", resume=True)
-    keep(folder / "adapted-resumed.safetensors", made.full_model().state_dict())
+    adapters = adapted()
+    trained(adapters.scorer("float32"), folder / "adapted", resume=True)
+    keep(folder / "adapted-resumed.safetensors", adapters.full_model().state_dict())
 
 
 def main(what: str, folder: Path) -> None:

@@ -22,30 +22,30 @@ def trained(steps: int) -> tuple[torch.nn.Module, torch.optim.Optimizer]:
     return model, optimiser
 
 
-def kept(folder, minutes: float = 0, keep: int = 2, **identity) -> Checkpoints:
+def checkpoints_in(folder, minutes: float = 0, keep: int = 2, **identity) -> Checkpoints:
     return Checkpoints(folder, identity or {"objective": "a"}, minutes, keep)
 
 
 def test_a_checkpoint_gives_back_weights_moments_and_step(tmp_path):
     model, optimiser = trained(3)
-    kept(tmp_path).write(3, model, optimiser)
+    checkpoints_in(tmp_path).write(3, model, optimiser)
     other, fresh = trained(0)
-    assert kept(tmp_path).resume(other, fresh) == 3
+    assert checkpoints_in(tmp_path).resume(other, fresh) == 3
     assert torch.equal(model.weight, other.weight)
     for name in ("exp_avg", "exp_avg_sq", "step"):
-        told = [o.state[m.weight][name] for o, m in ((optimiser, model), (fresh, other))]
-        assert torch.equal(*told)
+        states = [o.state[m.weight][name] for o, m in ((optimiser, model), (fresh, other))]
+        assert torch.equal(*states)
 
 
 def test_the_last_two_are_kept(tmp_path):
-    checkpoints = kept(tmp_path)
+    checkpoints = checkpoints_in(tmp_path)
     for step in (1, 2, 3):
         checkpoints.write(step, *trained(step))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step-2", "step-3"]
 
 
 def test_a_checkpoint_is_due_after_its_minutes(tmp_path):
-    checkpoints = kept(tmp_path, minutes=10)
+    checkpoints = checkpoints_in(tmp_path, minutes=10)
     checkpoints.write_if_due(1, *trained(1))
     assert checkpoints.latest_step() == 0
     checkpoints._last_written -= 601
@@ -54,7 +54,7 @@ def test_a_checkpoint_is_due_after_its_minutes(tmp_path):
 
 
 def test_one_that_was_killed_while_written_is_not_found(tmp_path):
-    checkpoints = kept(tmp_path)
+    checkpoints = checkpoints_in(tmp_path)
     checkpoints.write(1, *trained(1))
     (tmp_path / "step-1").rename(tmp_path / ".partial-2")
     assert checkpoints.latest_step() == 0
@@ -63,17 +63,17 @@ def test_one_that_was_killed_while_written_is_not_found(tmp_path):
 
 
 def test_one_of_another_configuration_is_refused(tmp_path):
-    kept(tmp_path, objective="a", seed=0).write(4, *trained(4))
+    checkpoints_in(tmp_path, objective="a", seed=0).write(4, *trained(4))
     with pytest.raises(
         CheckError, match="step-4 belongs to a training with another objective: remove"
     ):
-        kept(tmp_path, objective="b", seed=0).resume(*trained(0))
-    told = json.loads((tmp_path / "step-4" / STATE_FILE).read_text())
-    assert told["step"] == 4
+        checkpoints_in(tmp_path, objective="b", seed=0).resume(*trained(0))
+    state = json.loads((tmp_path / "step-4" / STATE_FILE).read_text())
+    assert state["step"] == 4
 
 
 def test_one_that_cannot_be_read_is_told_with_what_wrote_it(tmp_path):
-    kept(tmp_path).write(4, *trained(4))
+    checkpoints_in(tmp_path).write(4, *trained(4))
     model = torch.nn.Linear(3, 3)
     with pytest.raises(CheckError, match="step-4, written by 1 processes, cannot be read by 1: go"):
-        kept(tmp_path).resume(model, torch.optim.AdamW(model.parameters(), fused=True))
+        checkpoints_in(tmp_path).resume(model, torch.optim.AdamW(model.parameters(), fused=True))

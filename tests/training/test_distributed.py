@@ -47,14 +47,14 @@ def weights(model) -> dict[str, torch.Tensor]:
     return {name: p.detach() for name, p in model.named_parameters()}
 
 
-def apart(told: dict[str, torch.Tensor], model) -> float:
-    return max(float((told[name] - p).abs().max()) for name, p in weights(model).items())
+def apart(expected: dict[str, torch.Tensor], model) -> float:
+    return max(float((expected[name] - p).abs().max()) for name, p in weights(model).items())
 
 
 def adapted(folder: Path, resume: bool = False):
-    made = worker.adapted()
-    worker.trained(made.scorer("float32"), folder, resume=resume)
-    return made.full_model()
+    adapters = worker.adapted()
+    worker.trained(adapters.scorer("float32"), folder, resume=resume)
+    return adapters.full_model()
 
 
 def low(folder: Path, resume: bool = False) -> dict[str, torch.Tensor]:
@@ -71,19 +71,19 @@ def low(folder: Path, resume: bool = False) -> dict[str, torch.Tensor]:
 def test_three_steps_end_where_one_process_ends(sharded, tmp_path, name, tied):
     # 7, 3 and 5 pairs a step in packs of 60 tokens: uneven, and an empty pack among them
     alone = worker.trained(worker.scorer(tied), tmp_path)
-    told = load_file(sharded / f"{name}.safetensors")
-    assert apart(told, alone.model) < 1e-5
-    assert apart(told, worker.model(tied)) > 1e-3
+    sharded_weights = load_file(sharded / f"{name}.safetensors")
+    assert apart(sharded_weights, alone.model) < 1e-5
+    assert apart(sharded_weights, worker.model(tied)) > 1e-3
 
 
 def test_in_bfloat16_two_processes_end_near_where_one_ends(sharded, tmp_path):
     # masters are float32: rounded weights differ where a sum's last digit tips one over only
-    one = low(tmp_path)
-    assert {p.dtype for p in one.values()} == {torch.float32}
+    single = low(tmp_path)
+    assert {p.dtype for p in single.values()} == {torch.float32}
     two = load_file(sharded / "low.safetensors")
     exact = load_file(sharded / "flat.safetensors")
-    travelled = max(float((one[n] - p).abs().max()) for n, p in weights(worker.model()).items())
-    apart_ = max(float((one[name] - two[name]).abs().max()) for name in one)
+    travelled = max(float((single[n] - p).abs().max()) for n, p in weights(worker.model()).items())
+    apart_ = max(float((single[name] - two[name]).abs().max()) for name in single)
     assert apart_ < 0.02 * travelled
     assert any(not torch.equal(two[name], exact[name]) for name in two)
     resumed = low(sharded / "low", resume=True)  # from step 2 of two processes
@@ -92,22 +92,24 @@ def test_in_bfloat16_two_processes_end_near_where_one_ends(sharded, tmp_path):
 
 def test_adapters_on_sharded_weights_end_where_one_process_ends(sharded, tmp_path):
     pytest.importorskip("peft")
-    told = load_file(sharded / "adapted.safetensors")
-    assert apart(told, adapted(tmp_path)) < 1e-5
-    begun = worker.model()
-    assert apart(told, begun) > 1e-3
-    assert torch.equal(told["model.embed_tokens.weight"], begun.get_input_embeddings().weight)
+    sharded_weights = load_file(sharded / "adapted.safetensors")
+    assert apart(sharded_weights, adapted(tmp_path)) < 1e-5
+    initial = worker.model()
+    assert apart(sharded_weights, initial) > 1e-3
+    assert torch.equal(
+        sharded_weights["model.embed_tokens.weight"], initial.get_input_embeddings().weight
+    )
 
 
 def test_one_process_goes_on_from_a_checkpoint_of_two(sharded):
     resumed = worker.trained(worker.scorer(), sharded / "flat", resume=True)
     assert apart(load_file(sharded / "flat.safetensors"), resumed.model) < 1e-5
-    told = load_file(sharded / "adapted.safetensors")
-    assert apart(told, adapted(sharded / "adapted", resume=True)) < 1e-5
+    sharded_weights = load_file(sharded / "adapted.safetensors")
+    assert apart(sharded_weights, adapted(sharded / "adapted", resume=True)) < 1e-5
 
 
 @pytest.mark.parametrize("name", ["flat", "adapted"])
 def test_three_processes_go_on_from_a_checkpoint_of_two(resumed_by_three, name):
-    told = [load_file(resumed_by_three / f"{name}{end}.safetensors") for end in ("", "-resumed")]
-    assert told[0].keys() == told[1].keys()
-    assert max(float((told[0][key] - told[1][key]).abs().max()) for key in told[0]) < 1e-5
+    runs = [load_file(resumed_by_three / f"{name}{end}.safetensors") for end in ("", "-resumed")]
+    assert runs[0].keys() == runs[1].keys()
+    assert max(float((runs[0][key] - runs[1][key]).abs().max()) for key in runs[0]) < 1e-5

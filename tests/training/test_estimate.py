@@ -42,8 +42,8 @@ def test_a_shape_counts_every_parameter():
     [("llama3-sft", 8_030_261_248), ("gemma-2-9b-it", 9.24e9)],
 )
 def test_known_models_have_their_known_sizes(policy, parameters):
-    found = config.build(config.load("policy", policy)).sizes().parameters
-    assert found == pytest.approx(parameters, rel=1e-3)
+    parameter_count = config.build(config.load("policy", policy)).sizes().parameters
+    assert parameter_count == pytest.approx(parameters, rel=1e-3)
 
 
 def test_inpo_by_hand():
@@ -65,12 +65,12 @@ def test_inpo_by_hand():
 
 
 def test_dollars_are_hours_by_the_price_of_all_gpus():
-    found = [
+    costs = [
         estimate_training(spec("inpo"), H100.model_copy(update={"dollars": d}), 8)
         for d in (2.5, None)
     ]
-    assert found[0].dollars == pytest.approx(found[0].hours * 8 * 2.5)
-    assert found[1].dollars is None
+    assert costs[0].dollars == pytest.approx(costs[0].hours * 8 * 2.5)
+    assert costs[1].dollars is None
 
 
 def test_a_scalar_reward_reads_every_response_once():
@@ -112,8 +112,8 @@ def test_a_micro_batch_by_hand():
 def test_what_an_algorithm_holds_by_hand(algorithm, each):
     settings = OptimiserSettings(algorithm=algorithm, learning_rate=1, batch=1)
     assert state_bytes(SMALL, settings) == each * 388
-    told = estimate_training(spec("inpo", f"optimiser.algorithm={algorithm}"), H100, 8).state_gb
-    assert told == pytest.approx(each * 8_030_261_248 / 8 / 1e9)
+    state_gb = estimate_training(spec("inpo", f"optimiser.algorithm={algorithm}"), H100, 8).state_gb
+    assert state_gb == pytest.approx(each * 8_030_261_248 / 8 / 1e9)
 
 
 def test_adapters_hold_frozen_weights_once_by_hand():
@@ -124,17 +124,17 @@ def test_adapters_hold_frozen_weights_once_by_hand():
         )
         assert state_bytes(SMALL, settings) == 4 * 388 + each * 2 * 128
     # Llama-3-8B, rank 16: 32 layers × 16 × 81,920 parameters in adapters
-    told = estimate_training(spec("inpo", "optimiser.lora={rank: 16}"), H100, 8).state_gb
-    assert told == pytest.approx((4 * 8_030_261_248 + 16 * 41_943_040) / 8 / 1e9)
+    state_gb = estimate_training(spec("inpo", "optimiser.lora={rank: 16}"), H100, 8).state_gb
+    assert state_gb == pytest.approx((4 * 8_030_261_248 + 16 * 41_943_040) / 8 / 1e9)
 
 
 def test_frozen_weights_take_no_gradient_of_their_own_by_hand():
-    def told(**changes) -> int:
+    def operations(**changes) -> int:
         return flops_per_token(SMALL, OptimiserSettings(learning_rate=1, batch=1, **changes))
 
-    assert told() == 6 * 388
-    assert told(lora=Lora(rank=2)) == 4 * 388 + 6 * 256
-    assert told(lora=Lora(rank=2), gradient_checkpointing=True) == 6 * 388 + 8 * 256
+    assert operations() == 6 * 388
+    assert operations(lora=Lora(rank=2)) == 4 * 388 + 6 * 256
+    assert operations(lora=Lora(rank=2), gradient_checkpointing=True) == 6 * 388 + 8 * 256
     lora, plain = (
         estimate_training(spec("inpo", *changes), H100, 8).stages
         for changes in (("optimiser.lora={rank: 16}",), ())

@@ -44,17 +44,17 @@ def spec(*overrides: str, **keys) -> TrainSpec:
     return config.construct(TrainSpec, {**data, "policy": tiny(), **keys})
 
 
-class Says(Component):
+class ConstantEngine(Component):
     """An engine whose every response is the same."""
 
     text: str
 
     def generate(self, policy, requests, sampling, advance) -> list[Completion]:
-        made = []
-        for one in requests:
-            told = (one.prompt.id, 0, self.text, (1,), (2,), "stop", one.seed)
-            made.append(Completion(*told))
-        return made
+        completions = []
+        for request in requests:
+            values = (request.prompt.id, 0, self.text, (1,), (2,), "stop", request.seed)
+            completions.append(Completion(*values))
+        return completions
 
 
 class Silent(Component):
@@ -74,33 +74,33 @@ class Longer(Component):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> tuple[Workspace, TrainSpec]:
+def trained(tmp_path_factory) -> tuple[Workspace, TrainSpec]:
     workspace, method = Workspace(tmp_path_factory.mktemp("head-to-head")), spec()
     schedule.train(method, workspace, "inpo")
     return workspace, method
 
 
-def stages(made, name: str):
-    workspace, method = made
+def stages(trained, name: str):
+    workspace, method = trained
     return [path for stage, path in schedule.plan(method, workspace) if stage.name == name]
 
 
-def test_every_iteration_has_a_contest_on_prompts_that_it_was_not_trained_on(made):
-    played, paired = stages(made, "head-to-head"), stages(made, "pair")
+def test_every_iteration_has_a_contest_on_prompts_that_it_was_not_trained_on(trained):
+    played, paired = stages(trained, "head-to-head"), stages(trained, "pair")
     assert len(played) == 2
-    for t, (place, pairs) in enumerate(zip(played, paired, strict=True), 1):
-        told = json.loads((place / RESULT_FILE).read_text())
-        assert told["prompts"] == 8
-        assert told["low"] <= told["value"] <= told["high"]
-        sampled = records.read_completions(str(stages(made, "generate")[t - 1]))
-        kept = held_out_ids(made[1], t, sampled)
-        assert len(kept) == 8
-        assert not kept & {pair.prompt_id for pair in records.read_pairs(str(pairs))}
+    for t, (directory, pairs) in enumerate(zip(played, paired, strict=True), 1):
+        result = json.loads((directory / RESULT_FILE).read_text())
+        assert result["prompts"] == 8
+        assert result["low"] <= result["value"] <= result["high"]
+        sampled = records.read_completions(str(stages(trained, "generate")[t - 1]))
+        held_out = held_out_ids(trained[1], t, sampled)
+        assert len(held_out) == 8
+        assert not held_out & {pair.prompt_id for pair in records.read_pairs(str(pairs))}
         assert json.loads((pairs / "counts.json").read_text())["held out"] == 8
 
 
-def test_two_workers_hold_the_contest_that_one_process_holds(made, tmp_path):
-    workspace, _ = made
+def test_two_workers_hold_the_contest_that_one_process_holds(trained, tmp_path):
+    workspace, _ = trained
     copy = Workspace(tmp_path / "copy")
     shutil.copytree(workspace.root, copy.root)
     path = stages((copy, spec()), "head-to-head")[0]
@@ -115,19 +115,22 @@ def test_two_workers_hold_the_contest_that_one_process_holds(made, tmp_path):
 def test_a_contest_goes_on_from_its_finished_pieces(tmp_path):
     out, done = tmp_path / "out", []
     out.mkdir()
-    inputs = given(tmp_path, "short")
+    inputs = write_inputs(tmp_path, "short")
     method = spec(
-        "prompts.count=40", "launcher.shard_size=3", engine=Says(text="no"), oracle=Longer()
+        "prompts.count=40",
+        "launcher.shard_size=3",
+        engine=ConstantEngine(text="no"),
+        oracle=Longer(),
     )
     run_head_to_head(method, 1, out, inputs, lambda *_: nullcontext(done.append))
     (part,) = (scratch_directory(out) / "comparing").glob("shards-of-3/shard-00001")
     shutil.rmtree(part)
-    told = (out / RESULT_FILE).read_text()
+    before = (out / RESULT_FILE).read_text()
     silent = spec("prompts.count=40", "launcher.shard_size=3", engine=Silent(), oracle=Longer())
     run_head_to_head(
         silent, 1, out, inputs, lambda *_: nullcontext(done.append)
     )  # samples nothing again
-    assert (out / RESULT_FILE).read_text() == told
+    assert (out / RESULT_FILE).read_text() == before
 
 
 def test_the_hours_of_a_contest_are_each_ones_gpus_times_its_seconds(tmp_path):
@@ -138,16 +141,18 @@ def test_the_hours_of_a_contest_are_each_ones_gpus_times_its_seconds(tmp_path):
     for work, seconds in zip(works, (5.0, 3.0), strict=True):
         for part in work.shard_paths():
             part.mkdir(parents=True)
-            told = json.dumps({"seconds": seconds, "accelerator": "NVIDIA H100"})
-            (part / TIMING).write_text(told)
-    told = {"seconds": 10.0, "accelerator": "NVIDIA H100"}
-    assert accelerator_timing(method, *works) == told  # (4 × 10 + 0 × 6) / 4
+            timing = json.dumps({"seconds": seconds, "accelerator": "NVIDIA H100"})
+            (part / TIMING).write_text(timing)
+    expected = {"seconds": 10.0, "accelerator": "NVIDIA H100"}
+    assert accelerator_timing(method, *works) == expected  # (4 × 10 + 0 × 6) / 4
     both = spec(engine=VLLMEngine(tensor_parallel_size=4), oracle=Longer())
-    assert accelerator_timing(both, *works) == told | {"seconds": 11.5}  # (4 × 10 + 1 × 6) / 4
+    assert accelerator_timing(both, *works) == expected | {"seconds": 11.5}  # (4 × 10 + 1 × 6) / 4
 
 
-def test_no_policy_depends_on_a_contest_and_nothing_is_asked_where_none_is_wanted(made, tmp_path):
-    workspace, method = made
+def test_no_policy_depends_on_a_contest_and_nothing_is_asked_where_none_is_wanted(
+    trained, tmp_path
+):
+    workspace, method = trained
     assert not {s.name for s in schedule.Schedule(method).policies()[-1].inputs.values()} & {
         "head-to-head"
     }
@@ -155,12 +160,12 @@ def test_no_policy_depends_on_a_contest_and_nothing_is_asked_where_none_is_wante
     assert "head-to-head" not in {stage.name for stage, _ in schedule.plan(without, workspace)}
 
 
-def given(tmp_path, before: str, count: int = 40) -> dict[str, str]:
+def write_inputs(tmp_path, before: str, count: int = 40) -> dict[str, str]:
     """Prompts and what the policy before has said to them."""
     prompts = [Prompt(f"p{i}", (Turn("user", f"{i}"),)) for i in range(count)]
-    said = [Completion(p.id, 0, before, (1,), (2,), "stop", 0) for p in prompts]
+    completions = [Completion(p.id, 0, before, (1,), (2,), "stop", 0) for p in prompts]
     records.write_prompts(tmp_path, prompts)
-    records.write_completions(tmp_path, said)
+    records.write_completions(tmp_path, completions)
     return {"prompts": str(tmp_path), "generate": str(tmp_path), "policy": "nowhere"}
 
 
@@ -168,12 +173,16 @@ def given(tmp_path, before: str, count: int = 40) -> dict[str, str]:
     ("after", "value", "warned"), [("longer words", 100, 0), ("short", 50, 0), ("no", 0, 1)]
 )
 def test_the_win_rate_is_the_oracles_and_losing_is_said(tmp_path, caplog, after, value, warned):
-    method = spec("prompts.count=40", engine=Says(text=after), oracle=Longer())
+    method = spec("prompts.count=40", engine=ConstantEngine(text=after), oracle=Longer())
     out = tmp_path / "out"
     out.mkdir()
     with caplog.at_level(logging.WARNING):
         run_head_to_head(
-            method, 1, out, given(tmp_path, "short"), lambda *_: Workspace(tmp_path).track("", 0)
+            method,
+            1,
+            out,
+            write_inputs(tmp_path, "short"),
+            lambda *_: Workspace(tmp_path).track("", 0),
         )
     assert json.loads((out / RESULT_FILE).read_text())["value"] == value
     assert len(caplog.records) == warned

@@ -37,31 +37,31 @@ def spec(name: str, *overrides: str) -> TrainSpec:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory) -> Workspace:
+def workspace(tmp_path_factory) -> Workspace:
     return Workspace(tmp_path_factory.mktemp("methods"))
 
 
-def logs(place: Workspace, method: TrainSpec) -> list[list[dict[str, float]]]:
+def logs(workspace: Workspace, method: TrainSpec) -> list[list[dict[str, float]]]:
     """The log of every fit, in order."""
-    paths = [path for stage, path in schedule.plan(method, place) if stage.name == "optimise"]
+    paths = [path for stage, path in schedule.plan(method, workspace) if stage.name == "optimise"]
     return [tracking.read_log(path / tracking.LOG) for path in paths if path]
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_method_runs_and_begins_where_it_should(place, name):
+def test_a_method_runs_and_begins_where_it_should(workspace, name):
     method = spec(name)
-    found = schedule.train(method, place, name)
-    assert found.complete
-    assert len(set(found.policies)) == 3
-    told = logs(place, method)
-    assert len(told) == 2 * len(method.fits)
-    for fit in told:
+    run = schedule.train(method, workspace, name)
+    assert run.complete
+    assert len(set(run.policies)) == 3
+    fits = logs(workspace, method)
+    assert len(fits) == 2 * len(method.fits)
+    for fit in fits:
         assert all(math.isfinite(row["loss"]) for row in fit)
         # every fit begins at the policy that its objective calls previous
         assert abs(fit[0]["chosen_drift"]) < 1e-4
         assert abs(fit[0]["rejected_drift"]) < 1e-4
     if method.objective.anchors:
-        assert abs(told[0][0]["margin"]) < 1e-4
+        assert abs(fits[0][0]["margin"]) < 1e-4
 
 
 def test_every_recipe_has_a_toy_of_its_own():
@@ -74,12 +74,12 @@ def test_every_recipe_has_a_toy_of_its_own():
     assert all(name.endswith(others) and name.startswith(bases) for name in recipes - toys)
 
 
-def test_win_rates_reach_the_pairs_where_all_are_compared(place):
+def test_win_rates_reach_the_pairs_where_all_are_compared(workspace):
     rates = {}
     for name in ("toy/sppo", "toy/inpo"):
-        schedule.train(spec(name), place, name)
+        schedule.train(spec(name), workspace, name)
         path = next(
-            path for stage, path in schedule.plan(spec(name), place) if stage.name == "pair"
+            path for stage, path in schedule.plan(spec(name), workspace) if stage.name == "pair"
         )
         rates[name] = [pair.win_rates for pair in records.read_pairs(str(path))]
     assert None not in rates["toy/sppo"]
@@ -88,12 +88,14 @@ def test_win_rates_reach_the_pairs_where_all_are_compared(place):
     assert None in rates["toy/inpo"]
 
 
-def test_truncated_responses_take_no_part_and_are_counted(place):
+def test_truncated_responses_take_no_part_and_are_counted(workspace):
     for keep in (False, True):
         method = spec("toy/sppo", "sampling.max_tokens=7", f"keep_truncated={str(keep).lower()}")
-        schedule.train(method, place, f"truncated-{keep}")
-        path = next(path for stage, path in schedule.plan(method, place) if stage.name == "pair")
-        inputs = {name: made["path"] for name, made in read_manifest(path)["inputs"].items()}
+        schedule.train(method, workspace, f"truncated-{keep}")
+        path = next(
+            path for stage, path in schedule.plan(method, workspace) if stage.name == "pair"
+        )
+        inputs = {name: entry["path"] for name, entry in read_manifest(path)["inputs"].items()}
         sampled = records.read_completions(inputs["generate"])
         cut = {
             (key, c.index)
@@ -113,20 +115,20 @@ def test_truncated_responses_take_no_part_and_are_counted(place):
         assert counts["truncated"] == len(cut)
 
 
-def test_rewards_are_kept_and_decide_who_is_best_and_worst(place, tmp_path):
+def test_rewards_are_kept_and_decide_who_is_best_and_worst(workspace, tmp_path):
     path = saved(
         "LlamaForSequenceClassification", tmp_path, build_word_tokenizer(WORDS), num_labels=1
     )
     data = config.load("train", "toy/inpo", (*SMALL, "iterations=1"))
     data["oracle"] = RewardModel(name="tiny", path=path, dtype="float32")
     method = config.construct(TrainSpec, {**data, "policy": tiny(), "pairing": BestWorst()})
-    schedule.train(method, place, "reward")
-    made = {stage.name: path for stage, path in schedule.plan(method, place)}
-    kept = records.read_table(Path(made["compare"]) / records.SCORES)
-    rows = zip(kept["prompt_id"], kept["index"], kept["score"], strict=True)
+    schedule.train(method, workspace, "reward")
+    paths = {stage.name: path for stage, path in schedule.plan(method, workspace)}
+    table = records.read_table(Path(paths["compare"]) / records.SCORES)
+    rows = zip(table["prompt_id"], table["index"], table["score"], strict=True)
     scores = {(prompt, index): score for prompt, index, score in rows}
-    sampled = records.read_completions(str(made["generate"]))
-    pairs = records.read_pairs(str(made["pair"]))
+    sampled = records.read_completions(str(paths["generate"]))
+    pairs = records.read_pairs(str(paths["pair"]))
     assert pairs
     for pair in pairs:
         known = {

@@ -35,74 +35,81 @@ def model(**changes) -> transformers.PreTrainedModel:
     return transformers.LlamaForCausalLM(config)
 
 
-def trainable(**settings) -> TrainingModel:
+def training_model(**settings) -> TrainingModel:
     return TrainingModel(model(), OptimiserSettings(learning_rate=0.1, batch=1, **settings))
 
 
-def scored(made: TrainingModel, dtype: str = "float32") -> torch.Tensor:
-    return made.scorer(dtype)(packing.pack(ROWS))
+def scored(model_in_training: TrainingModel, dtype: str = "float32") -> torch.Tensor:
+    return model_in_training.scorer(dtype)(packing.pack(ROWS))
 
 
-def gradient(made: TrainingModel, dtype: str = "float32") -> torch.Tensor:
+def gradient(model_in_training: TrainingModel, dtype: str = "float32") -> torch.Tensor:
     with process_group() if dtype != "float32" else nullcontext():
-        (scored(made, dtype) * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
-        trained = (p for p in made.model.parameters() if p.requires_grad)
+        (scored(model_in_training, dtype) * torch.tensor([1.0, -1.0, 1.0, -1.0])).sum().backward()
+        trained = (p for p in model_in_training.model.parameters() if p.requires_grad)
         return torch.cat([full_tensor(p.grad).flatten() for p in trained])
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_checkpointed_layers_give_the_same_gradient(dtype):
-    plain = gradient(trainable(), dtype)
-    again = gradient(trainable(gradient_checkpointing=True), dtype)
+    plain = gradient(training_model(), dtype)
+    again = gradient(training_model(gradient_checkpointing=True), dtype)
     assert torch.equal(plain, again)
 
 
 def test_masters_and_their_gradients_stay_float32_in_bfloat16():
-    made = trainable()
-    slopes = gradient(made, "bfloat16")
+    model_in_training = training_model()
+    slopes = gradient(model_in_training, "bfloat16")
     assert slopes.dtype == torch.float32
-    exact = gradient(trainable())
+    exact = gradient(training_model())
     assert 0 < float((slopes - exact).norm() / exact.norm()) < 0.05
 
 
 def test_dropout_is_never_applied():
     config = {"attention_dropout": 0.5}
-    made = TrainingModel(model(**config), OptimiserSettings(learning_rate=0.1, batch=1))
-    assert torch.equal(scored(made), scored(trainable()))
+    model_in_training = TrainingModel(
+        model(**config), OptimiserSettings(learning_rate=0.1, batch=1)
+    )
+    assert torch.equal(scored(model_in_training), scored(training_model()))
 
 
-def stepped(made: TrainingModel) -> torch.Tensor:
-    optimiser = torch.optim.SGD([p for p in made.model.parameters() if p.requires_grad], 0.5)
+def stepped(model_in_training: TrainingModel) -> torch.Tensor:
+    optimiser = torch.optim.SGD(
+        [p for p in model_in_training.model.parameters() if p.requires_grad], 0.5
+    )
     for _ in range(3):
-        scored(made)[0].neg().backward()
+        scored(model_in_training)[0].neg().backward()
         optimiser.step()
         optimiser.zero_grad()
-    return scored(made).detach()
+    return scored(model_in_training).detach()
 
 
 def test_adapters_off_are_the_reference_and_merged_are_the_policy():
     pytest.importorskip("peft")
-    reference = scored(trainable()).detach()
-    made = trainable(lora=Lora(rank=2), gradient_checkpointing=True)
-    assert torch.equal(scored(made), reference)  # B = 0 at first
-    moved = stepped(made)
+    reference = scored(training_model()).detach()
+    model_in_training = training_model(lora=Lora(rank=2), gradient_checkpointing=True)
+    assert torch.equal(scored(model_in_training), reference)  # B = 0 at first
+    moved = stepped(model_in_training)
     assert float((moved - reference).abs().max()) > 0.01
-    with made.adapters.disable_adapter():
-        assert torch.equal(scored(made), reference)
-    whole = made.full_model()
-    assert not any("lora" in name for name, _ in whole.named_parameters())
-    plain = TrainingModel(whole, OptimiserSettings(learning_rate=0.1, batch=1))
+    with model_in_training.adapters.disable_adapter():
+        assert torch.equal(scored(model_in_training), reference)
+    merged = model_in_training.full_model()
+    assert not any("lora" in name for name, _ in merged.named_parameters())
+    plain = TrainingModel(merged, OptimiserSettings(learning_rate=0.1, batch=1))
     torch.testing.assert_close(scored(plain).detach(), moved, atol=1e-4, rtol=0)
 
 
 def test_adapters_train_a_few_weights_only():
     pytest.importorskip("peft")
-    made = trainable(lora=Lora(rank=2, targets=("q_proj", "v_proj")))
-    trained = {n for n, p in made.model.named_parameters() if p.requires_grad}
+    model_in_training = training_model(lora=Lora(rank=2, targets=("q_proj", "v_proj")))
+    trained = {n for n, p in model_in_training.model.named_parameters() if p.requires_grad}
     assert trained
     assert all("lora_" in name for name in trained)
     # 2 layers × 2 projections × (A: 2 × 16, B: 16 × 2)
-    assert sum(p.numel() for p in made.model.parameters() if p.requires_grad) == 2 * 2 * 64
+    assert (
+        sum(p.numel() for p in model_in_training.model.parameters() if p.requires_grad)
+        == 2 * 2 * 64
+    )
 
 
 @pytest.mark.parametrize(
@@ -120,13 +127,13 @@ def test_adapters_are_as_large_as_a_plan_says(targets):
     shape = ModelShape(
         layers=2, hidden=16, intermediate=24, heads=2, key_value_heads=2, vocabulary=20
     )
-    trained = [p for p in trainable(lora=lora).model.parameters() if p.requires_grad]
+    trained = [p for p in training_model(lora=lora).model.parameters() if p.requires_grad]
     assert adapter_parameters(shape, lora) == sum(p.numel() for p in trained)
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler stumbles over its own where they are errors
 def test_compiled_layers_give_the_same_losses_and_gradients():
-    plain, compiled = trainable(), trainable(compile=True)
+    plain, compiled = training_model(), training_model(compile=True)
     torch.testing.assert_close(scored(compiled), scored(plain), atol=1e-4, rtol=0)
     assert all(layer._compiled_call_impl for layer in compiled.model.model.layers)
     exact = gradient(plain)
@@ -137,12 +144,12 @@ def test_compiled_layers_give_the_same_losses_and_gradients():
 def test_a_hollow_model_has_the_shapes_ties_and_buffers_of_the_one_that_is_read(family, tmp_path):
     model_of(family).save_pretrained(tmp_path)
     policy = Policy("tiny", str(tmp_path))
-    whole, hollow = load_model(policy, torch.float32, "cpu"), uninitialized_model(policy)
-    assert {n: p.shape for n, p in whole.named_parameters()} == {
+    loaded, hollow = load_model(policy, torch.float32, "cpu"), uninitialized_model(policy)
+    assert {n: p.shape for n, p in loaded.named_parameters()} == {
         n: p.shape
         for n, p in hollow.named_parameters()  # tied ones are named once
     }
     assert {p.dtype for p in hollow.parameters()} == {torch.float32}
-    buffers = dict(whole.named_buffers())
+    buffers = dict(loaded.named_buffers())
     assert buffers.keys() == dict(hollow.named_buffers()).keys()
     assert all(torch.equal(buffers[name], b) for name, b in hollow.named_buffers())

@@ -22,20 +22,20 @@ WEIGHT = 128 * 128
 
 
 @pytest.fixture(scope="module")
-def begun() -> torch.Tensor:
+def initial() -> torch.Tensor:
     pytest.importorskip("torchao", reason="torchao lies beside the environment: make eight-bit")
     return flat(worker.model())
 
 
 @pytest.fixture(scope="module")
-def alone(begun, tmp_path_factory) -> tuple[torch.Tensor, Path]:
+def alone(initial, tmp_path_factory) -> tuple[torch.Tensor, Path]:
     """The weights after three steps, and the folder with the checkpoint of the second."""
     folder = tmp_path_factory.mktemp("alone")
     return flat(worker.trained(folder).model), folder
 
 
 @pytest.fixture(scope="module")
-def by_two(begun, tmp_path_factory) -> Path:
+def by_two(initial, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("two")
     done = started(folder, 2)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -65,21 +65,21 @@ def flat_of(path: Path) -> torch.Tensor:
     return torch.cat([weights[name].flatten() for name in sorted(names)])
 
 
-def test_it_ends_near_adamw(begun, alone, tmp_path):
+def test_it_ends_near_adamw(initial, alone, tmp_path):
     # Codes lie 0.9 / 64 of a block's largest moment apart, so that one is off by 0.007 of it at
     # most; a step divides one moment by the root of another: 0.02 of the way is three times that.
     exact = flat(worker.trained(tmp_path, algorithm="adamw").model)
-    away = float((alone[0] - exact).norm() / (exact - begun).norm())
+    away = float((alone[0] - exact).norm() / (exact - initial).norm())
     assert 0 < away < 0.02
 
 
-def test_the_moments_take_a_quarter_of_the_memory(begun):
+def test_the_moments_take_a_quarter_of_the_memory(initial):
     layer = torch.nn.Linear(128, 128, bias=False)
     optimiser = build_optimiser(worker.SETTINGS, layer)
     layer.weight.grad = torch.ones_like(layer.weight)
     optimiser.step()
-    told = [optimiser.state[layer.weight][name] for name in ("exp_avg", "exp_avg_sq")]
-    parts = [part for moment in told for part in (moment.codes, moment.scale, moment.qmap)]
+    moments = [optimiser.state[layer.weight][name] for name in ("exp_avg", "exp_avg_sq")]
+    parts = [part for moment in moments for part in (moment.codes, moment.scale, moment.qmap)]
     taken = sum(part.untyped_storage().nbytes() for part in parts)
     # each: a byte a weight, float32 a block of 256, and a table of 256 float32
     assert taken == 2 * (WEIGHT + 4 * WEIGHT // 256 + 4 * 256)
@@ -87,18 +87,18 @@ def test_the_moments_take_a_quarter_of_the_memory(begun):
     assert taken / (OPTIMISER_STATE_BYTES["adamw"] * WEIGHT) == pytest.approx(0.25, abs=0.02)
 
 
-def test_the_schedule_reaches_it_and_compiles_nothing_again(begun, alone, tmp_path):
+def test_the_schedule_reaches_it_and_compiles_nothing_again(initial, alone, tmp_path):
     from torch._dynamo.utils import counters
 
     graphs = counters["stats"]["unique_graphs"]
     changed = flat(worker.trained(tmp_path, learning_rate=2e-3, schedule="constant").model)
     assert counters["stats"]["unique_graphs"] == graphs > 0
     # Adam goes about a rate a step: 3 × 2 against 1 + 2/3 + 1/3 times 1e-3
-    ratio = float((changed - begun).abs().max() / (alone[0] - begun).abs().max())
+    ratio = float((changed - initial).abs().max() / (alone[0] - initial).abs().max())
     assert ratio == pytest.approx(3, rel=0.1)
 
 
-def test_the_first_step_is_as_long_as_its_rate(begun):
+def test_the_first_step_is_as_long_as_its_rate(initial):
     # the moments of one gradient g = ± 1: g / (|g| + ε) is ± 1, whatever is kept of them
     layer = torch.nn.Linear(128, 128, bias=False)
     before = layer.weight.detach().clone()
@@ -115,21 +115,23 @@ def test_a_resumed_training_ends_in_the_same_weights(alone):
     assert torch.equal(flat(worker.trained(folder, resume=True).model), weights)
 
 
-def test_two_processes_end_where_one_ends(begun, alone, by_two):
+def test_two_processes_end_where_one_ends(initial, alone, by_two):
     two = flat_of(by_two / "weights.safetensors")
     # sums of gradients differ in their last digit, which may tip a moment over to the next code
     assert float((two - alone[0]).abs().max()) < 1e-5
-    assert float((two - begun).abs().max()) > 1e-3
+    assert float((two - initial).abs().max()) > 1e-3
 
 
 def test_one_process_goes_on_from_the_checkpoint_of_two(by_two):
-    one = flat(worker.trained(by_two, resume=True).model)
-    assert float((one - flat_of(by_two / "weights.safetensors")).abs().max()) < 1e-5
+    resumed = flat(worker.trained(by_two, resume=True).model)
+    assert float((resumed - flat_of(by_two / "weights.safetensors")).abs().max()) < 1e-5
 
 
-def test_shards_of_unequal_size_are_refused_at_the_start(begun, tmp_path):
-    told = started(tmp_path, 3).stderr
-    assert "the 128 rows of model.model.embed_tokens.weight do not divide among 3 processes" in told
+def test_shards_of_unequal_size_are_refused_at_the_start(initial, tmp_path):
+    errors = started(tmp_path, 3).stderr
+    assert (
+        "the 128 rows of model.model.embed_tokens.weight do not divide among 3 processes" in errors
+    )
     assert not list(tmp_path.iterdir())
 
 

@@ -15,11 +15,11 @@ def test_an_epoch_visits_every_item_once_and_differently_each_time():
 
 
 def test_held_out_items_are_a_share_that_the_seed_decides():
-    kept, held = trainer.split_held_out(10, 0.3, seed=1)
-    assert (len(kept), len(held)) == (7, 3)
-    assert sorted(kept + held) == list(range(10))
+    training, held_out = trainer.split_held_out(10, 0.3, seed=1)
+    assert (len(training), len(held_out)) == (7, 3)
+    assert sorted(training + held_out) == list(range(10))
     assert (
-        (kept, held)
+        (training, held_out)
         == trainer.split_held_out(10, 0.3, seed=1)
         != trainer.split_held_out(10, 0.3, seed=2)
     )

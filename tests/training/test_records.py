@@ -11,8 +11,8 @@ def completion(prompt: str, index: int) -> Completion:
 
 
 def test_completions_come_back_by_prompt_and_only_those_that_are_wanted(tmp_path):
-    given = [completion(prompt, index) for prompt in ("b", "a", "c") for index in (0, 1)]
-    records.write_completions(tmp_path, given)
+    completions = [completion(prompt, index) for prompt in ("b", "a", "c") for index in (0, 1)]
+    records.write_completions(tmp_path, completions)
     assert records.read_completions(str(tmp_path)) == {
         prompt: [completion(prompt, 0), completion(prompt, 1)] for prompt in ("b", "a", "c")
     }
@@ -22,9 +22,9 @@ def test_completions_come_back_by_prompt_and_only_those_that_are_wanted(tmp_path
 
 
 def test_pairs_come_back_as_they_were_with_win_rates_or_without(tmp_path):
-    given = [
+    pairs = [
         Pair("p", (1,), (2, 3), (4,), 0.75, (0.6, 0.4)),
         Pair("q", (1, 5), (2,), (4, 4), 1.0, None),
     ]
-    records.write_pairs(tmp_path, given)
-    assert records.read_pairs(str(tmp_path)) == given
+    records.write_pairs(tmp_path, pairs)
+    assert records.read_pairs(str(tmp_path)) == pairs

@@ -36,7 +36,7 @@ def made_up(count: int) -> list[Pair]:
         return tuple(draw.randrange(5, 25) for _ in range(count))
 
     lengths = [(20, 20, draw.randint(5, 20)) for _ in range(count)]
-    return [Pair(f"p{i}", *map(tokens, told), 0.9) for i, told in enumerate(lengths)]
+    return [Pair(f"p{i}", *map(tokens, sizes), 0.9) for i, sizes in enumerate(lengths)]
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def inputs(pairs, tiny_policy, tmp_path) -> dict[str, str]:
 def alone(pairs, tiny_policy, tmp_path_factory) -> bytes:
     """The file that one process writes, all packs at once."""
     policy = Policy("tiny", tiny_policy)
-    told = reference_logps.frozen_logps(policy, pairs, "float32", lambda _: None)
+    logps = reference_logps.frozen_logps(policy, pairs, "float32", lambda _: None)
     folder = tmp_path_factory.mktemp("alone")
-    records.write_logps(folder, told[0::2], told[1::2])
+    records.write_logps(folder, logps[0::2], logps[1::2])
     return (folder / records.LOGPS).read_bytes()
 
 
@@ -99,16 +99,16 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
     first = len(reference_logps.pair_packs(pairs)[0])
 
     def stop(count: int) -> None:
-        seen.append(count)
-        if sum(seen) > first:  # in the second piece
+        counts.append(count)
+        if sum(counts) > first:  # in the second piece
             raise InterruptedError
 
-    seen: list[int] = []
+    counts: list[int] = []
     with pytest.raises(InterruptedError):
         reference_logps.anchor(method, "anchor", out, inputs, lambda *_: nullcontext(stop))
-    (place,) = scratch_directory(out).iterdir()
-    assert [path.name for path in place.iterdir()] == ["shard-00000"]
-    written = (place / "shard-00000").stat().st_ctime_ns
+    (directory,) = scratch_directory(out).iterdir()
+    assert [path.name for path in directory.iterdir()] == ["shard-00000"]
+    written = (directory / "shard-00000").stat().st_ctime_ns
     totals: list[int] = []
 
     @contextmanager
@@ -119,5 +119,5 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
     reference_logps.anchor(method, "anchor", out, inputs, track)
     assert totals[:2] == [700, first]  # what stood is told at once
     assert sum(totals[1:]) == 700
-    assert (place / "shard-00000").stat().st_ctime_ns == written
+    assert (directory / "shard-00000").stat().st_ctime_ns == written
     assert (Path(out) / records.LOGPS).read_bytes() == alone

@@ -51,11 +51,11 @@ def stages(workspace: Workspace, name: str, method: str = "toy/inpo") -> list[tu
 
 def test_a_run_makes_a_policy_an_iteration(trained):
     _, runs = trained
-    for found in runs.values():
-        assert found.complete
-        assert len(set(found.policies)) == 3
-        assert (Path(found.policy(None)) / "model.safetensors").is_file()
-        assert found.policy(0) == found.policies[0]
+    for run in runs.values():
+        assert run.complete
+        assert len(set(run.policies)) == 3
+        assert (Path(run.policy(None)) / "model.safetensors").is_file()
+        assert run.policy(0) == run.policies[0]
 
 
 def test_a_policy_tells_which_run_made_it_and_after_how_many_iterations(trained):
@@ -91,13 +91,13 @@ def test_the_start_has_no_run_of_its_own(trained):
 
 def test_every_stage_tells_what_it_was_computed_on_and_fits_their_processes(trained):
     workspace, runs = trained
-    made = read_manifest(Path(runs["toy/inpo"].policies[1]))["provenance"]
-    assert isinstance(made["accelerator"], str)
+    provenance = read_manifest(Path(runs["toy/inpo"].policies[1]))["provenance"]
+    assert isinstance(provenance["accelerator"], str)
     for name in ("generate", "anchor"):
         path = stages(workspace, name)[0][1]
         worked = json.loads((path / PROVENANCE / TIMING).read_text())
         assert 0 < worked["seconds"] < read_manifest(path)["provenance"]["seconds"]
-        assert worked["accelerator"] == made["accelerator"]
+        assert worked["accelerator"] == provenance["accelerator"]
     takes = [s.accelerators for s, _ in stages(workspace, "optimise")]
     assert takes == [1, 1]
     sharded = schedule.plan(spec("toy/inpo", "optimiser.processes=4"), workspace)
@@ -110,9 +110,9 @@ def test_methods_share_the_first_generation_and_nothing_later(trained):
     workspace, _ = trained
     methods = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
     for name in ("generate", "compare", "pair"):
-        made = [[path for _, path in stages(workspace, name, method)] for method in methods]
-        assert len({first for first, _ in made}) == 1
-        inpo, dpo, _ = (second for _, second in made)
+        paths = [[path for _, path in stages(workspace, name, method)] for method in methods]
+        assert len({first for first, _ in paths}) == 1
+        inpo, dpo, _ = (second for _, second in paths)
         assert inpo != dpo
 
 
@@ -150,8 +150,8 @@ def test_pairs_are_the_sampled_tokens_and_never_evaluated_prompts(trained):
     workspace, _ = trained
     excluded = set(held_out_instructions())
     for _, path in stages(workspace, "pair"):
-        told = read_manifest(path)["inputs"]["generate"]["path"]
-        sampled = records.read_completions(told)
+        directory = read_manifest(path)["inputs"]["generate"]["path"]
+        sampled = records.read_completions(directory)
         for pair in records.read_pairs(str(path)):
             tokens = [c.token_ids for c in sampled[pair.prompt_id]]
             assert {pair.chosen_ids, pair.rejected_ids} <= set(tokens)
@@ -168,12 +168,12 @@ def test_the_second_iteration_sees_other_prompts(trained):
 
 def test_the_same_run_again_makes_nothing(trained):
     workspace, runs = trained
-    made: list[str] = []
-    told = Workspace(
-        workspace.root, on_stage=lambda s, a: made.append(s.name) if a.created else None
+    created: list[str] = []
+    watched = Workspace(
+        workspace.root, on_stage=lambda s, a: created.append(s.name) if a.created else None
     )
-    assert schedule.train(spec(), told, "toy/inpo") == runs["toy/inpo"]
-    assert made == []
+    assert schedule.train(spec(), watched, "toy/inpo") == runs["toy/inpo"]
+    assert created == []
 
 
 def test_a_lost_stage_is_made_again_and_comes_out_the_same(trained, tmp_path):
@@ -212,9 +212,9 @@ def test_anchors_of_other_weights_stop_the_run(trained, tmp_path):
     chosen, rejected = read_logps(str(anchor))
     size = (anchor / records.LOGPS).stat().st_size
     records.write_logps(anchor, [value + 0.01 for value in chosen], rejected)
-    told = json.loads((anchor / "manifest.json").read_text())
-    told["files"][records.LOGPS]["bytes"] = (anchor / records.LOGPS).stat().st_size
-    (anchor / "manifest.json").write_text(json.dumps(told))
+    manifest = json.loads((anchor / "manifest.json").read_text())
+    manifest["files"][records.LOGPS]["bytes"] = (anchor / records.LOGPS).stat().st_size
+    (anchor / "manifest.json").write_text(json.dumps(manifest))
     assert size > 0
     with pytest.raises(CheckError, match="0.01 nats from the stored ones"):
         schedule.train(spec(), copy, "again")
@@ -223,9 +223,9 @@ def test_anchors_of_other_weights_stop_the_run(trained, tmp_path):
 def test_processes_of_their_own_make_the_same_policies(trained, tmp_path):
     _, runs = trained
     own = Workspace(tmp_path / "own", isolate=True)
-    found = schedule.train(spec("toy/inpo", "iterations=1"), own, "own")
+    run = schedule.train(spec("toy/inpo", "iterations=1"), own, "own")
     same = [read_manifest(Path(path))["digest"] for path in runs["toy/inpo"].policies[:2]]
-    assert [read_manifest(Path(path))["digest"] for path in found.policies] == same
+    assert [read_manifest(Path(path))["digest"] for path in run.policies] == same
 
 
 def test_bfloat16_stays_near_float32(trained):
@@ -246,8 +246,8 @@ def test_bfloat16_stays_near_float32(trained):
 def test_the_other_seed_samples_otherwise(trained, tmp_path):
     workspace, _ = trained
     plan = schedule.plan(spec("toy/inpo", "seed=1"), workspace)
-    standing = {stage.name for stage, path in plan if path}
-    assert standing == {"fine-tune", "prompts"}
+    cached = {stage.name for stage, path in plan if path}
+    assert cached == {"fine-tune", "prompts"}
 
 
 def test_bfloat16_begins_at_the_stored_policy_as_exactly_as_float32(tmp_path):
@@ -265,13 +265,13 @@ def test_two_processes_train_what_one_does(trained, tmp_path):
     alone, path = stages(copy, "optimise")[0]
     shutil.rmtree(path)
     settings = ("optimiser.processes=2", "optimiser.micro_tokens=64", "iterations=1")
-    found = schedule.train(spec("toy/inpo", *settings), copy, "two")
-    one, two = (
+    run = schedule.train(spec("toy/inpo", *settings), copy, "two")
+    single, two = (
         load_file(Path(p) / "model.safetensors")
-        for p in (runs["toy/inpo"].policies[1], found.policies[1])
+        for p in (runs["toy/inpo"].policies[1], run.policies[1])
     )
-    assert one.keys() == two.keys()
-    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4
+    assert single.keys() == two.keys()
+    assert max(float((single[name] - two[name]).abs().max()) for name in single) < 1e-4
     assert tracking.read_log(path / tracking.LOG)[-1]["loss"] == pytest.approx(
         tracking.read_log(Path(runs["toy/inpo"].policies[1]) / tracking.LOG)[-1]["loss"], rel=1e-3
     )
@@ -289,8 +289,8 @@ def test_a_workers_error_comes_back_as_it_was(trained, tmp_path):
 def test_held_out_pairs_are_looked_at_and_not_trained_on(tmp_path):
     workspace = Workspace(tmp_path / "runs")
     method = spec("toy/inpo", "iterations=1", "optimiser.held_out=0.25", "optimiser.epochs=8")
-    found = schedule.train(method, workspace, "held-out")
-    rows = tracking.read_log(Path(found.policies[1]) / tracking.LOG)
+    run = schedule.train(method, workspace, "held-out")
+    rows = tracking.read_log(Path(run.policies[1]) / tracking.LOG)
     looks = [row["held_out_accuracy"] for row in rows if "held_out_accuracy" in row]
     assert looks[0] == 0.0  # nothing has moved yet
     assert all(0 <= share <= 1 for share in looks)

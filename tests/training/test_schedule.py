@@ -31,31 +31,37 @@ def anchored(stage: Node, name: str) -> Node:
 
 def test_inpo_reads_where_it_began_and_where_the_iteration_began():
     first, second, third, last = scheduled()
-    for made, begun in ((second, first), (third, second), (last, third)):
-        assert anchored(made, "previous") is made.inputs["policy"] is begun
-        assert anchored(made, "reference") is first
+    for policy, start in ((second, first), (third, second), (last, third)):
+        assert anchored(policy, "previous") is policy.inputs["policy"] is start
+        assert anchored(policy, "reference") is first
 
 
 def test_a_previous_reference_costs_no_second_anchor():
-    for made in scheduled("reference=previous")[1:]:
-        assert made.inputs["reference"] is made.inputs["previous"]
+    for policy in scheduled("reference=previous")[1:]:
+        assert policy.inputs["reference"] is policy.inputs["previous"]
 
 
 def test_a_reference_is_moved_up_every_so_many_iterations():
     policies = scheduled("reference={every: 2}", "iterations=5")
-    assert [policies.index(anchored(made, "reference")) for made in policies[1:]] == [0, 0, 2, 2, 4]
+    assert [policies.index(anchored(policy, "reference")) for policy in policies[1:]] == [
+        0,
+        0,
+        2,
+        2,
+        4,
+    ]
 
 
 def test_several_previous_policies_are_as_many_as_there_are():
     objective = "{use: 'baselines.mnpo:MNPO', eta: 0.2, tau: 0.1, weights: [1, 1, 1]}"
     policies = scheduled(f"objective={objective}", "iterations=4")
-    for t, made in enumerate(policies[1:], 1):
-        names = {name for name in made.inputs if name.startswith("previous")}
+    for t, policy in enumerate(policies[1:], 1):
+        names = {name for name in policy.inputs if name.startswith("previous")}
         assert names == {"previous", "previous-2", "previous-3"} - {
             f"previous-{j}" for j in range(t + 1, 4)
         }
         if t >= 3:
-            assert anchored(made, "previous-3") is policies[t - 3]
+            assert anchored(policy, "previous-3") is policies[t - 3]
     # at t = 3 the reference is the third policy back: one anchor serves both
     assert policies[3].inputs["reference"] is policies[3].inputs["previous-3"]
 
@@ -65,11 +71,11 @@ def test_two_fits_a_round_share_their_pairs():
     objective = "objective={use: 'baselines.onpo:ONPO', eta: 5.0}"
     policies = scheduled(fits, objective, "iterations=3")
     start, before = policies[0], policies[0]
-    for made in policies[1:]:
-        extra = anchored(made, "previous")  # π'_{t+1}
-        assert extra is made.inputs["policy"]
+    for policy in policies[1:]:
+        extra = anchored(policy, "previous")  # π'_{t+1}
+        assert extra is policy.inputs["policy"]
         assert anchored(extra, "previous") is before  # π'_t; π_1 at first
-        assert extra.inputs["pair"] is made.inputs["pair"]
+        assert extra.inputs["pair"] is policy.inputs["pair"]
         before = extra
     # the samples are those of π_t, not of the auxiliary policy
     generate = policies[2].inputs["pair"].inputs["generate"]
@@ -114,11 +120,15 @@ CHANGED = (
 
 def test_what_is_changed_holds_from_its_iteration_on():
     stages = [stage for stage in scheduled(*CHANGED) if stage.name == "optimise"]
-    told = [(s.config["optimiser"]["learning_rate"], s.config["objective"]["eta"]) for s in stages]
-    assert told == [(2e-4, 0.2), (1e-5, 0.2), (1e-5, 0.4), (1e-5, 0.4)]
+    configured = [
+        (s.config["optimiser"]["learning_rate"], s.config["objective"]["eta"]) for s in stages
+    ]
+    assert configured == [(2e-4, 0.2), (1e-5, 0.2), (1e-5, 0.4), (1e-5, 0.4)]
     # what makes a stage is told the same
-    made = [(s.run.args[0].optimiser.learning_rate, s.run.args[0].objective.eta) for s in stages]
-    assert made == told
+    executed = [
+        (s.run.args[0].optimiser.learning_rate, s.run.args[0].objective.eta) for s in stages
+    ]
+    assert executed == configured
     # a process that is handed the specification as plain data comes to the same
     again = config.from_data(config.to_data(spec(*CHANGED)))
     assert again.for_iteration(3).objective == spec(*CHANGED).for_iteration(3).objective
@@ -130,7 +140,7 @@ def test_nothing_moves_where_nothing_is_changed():
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ("{2: {optimiser: {rate: 1}}}", "unknown key"),
         ("{1: {optimiser: {epochs: 1}}}", "1 is not an iteration of 2 to 3"),
@@ -138,8 +148,8 @@ def test_nothing_moves_where_nothing_is_changed():
         ("{2: {oracle: {a: 1}}}", "changes"),
     ],
 )
-def test_a_change_that_cannot_be_made_is_told_at_once(changes, told):
-    with pytest.raises(ConfigError, match=told):
+def test_a_change_that_cannot_be_made_is_told_at_once(changes, message):
+    with pytest.raises(ConfigError, match=message):
         spec(f"changes={changes}")
 
 

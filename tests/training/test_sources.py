@@ -26,11 +26,11 @@ def test_a_file_of_prompts_and_conversations_is_read(tmp_path):
 
 def test_a_file_is_known_by_its_content(tmp_path):
     path = tmp_path / "prompts.jsonl"
-    told = []
+    identities = []
     for text in ('{"prompt": "a"}', '{"prompt": "b"}'):
         path.write_text(text)
-        told.append(identity(FilePrompts(path=str(path))))
-    assert told[0] != told[1]
+        identities.append(identity(FilePrompts(path=str(path))))
+    assert identities[0] != identities[1]
     with pytest.raises(InputError, match="cannot read the prompts"):
         identity(FilePrompts(path=str(tmp_path / "none.jsonl")))
 
@@ -87,6 +87,6 @@ def test_a_path_that_holds_no_model_is_named(tmp_path):
 def test_the_template_is_part_of_what_a_policy_is_and_stays_with_it(tmp_path, tiny_policy):
     template = tmp_path / "template.jinja"
     template.write_text("{{ messages[0].content }}")
-    given = Pretrained(name="x", path=tiny_policy, chat_template=str(template))
-    assert given.weights().digest != Pretrained(name="x", path=tiny_policy).weights().digest
-    assert given.with_weights("elsewhere").chat_template == str(template)
+    policy = Pretrained(name="x", path=tiny_policy, chat_template=str(template))
+    assert policy.weights().digest != Pretrained(name="x", path=tiny_policy).weights().digest
+    assert policy.with_weights("elsewhere").chat_template == str(template)

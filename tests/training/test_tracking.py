@@ -23,7 +23,7 @@ def pair(prompt=(START, 5), chosen=(5, END), rejected=(6, END)) -> Pair:
     return Pair("p", prompt, chosen, rejected, 0.9)
 
 
-def seen(losses: list[float], **figures) -> list[str]:
+def alarms_of(losses: list[float], **figures) -> list[str]:
     watch = metrics.AlarmMonitor()
     rows = ({"step": i + 1, "loss": loss, **figures} for i, loss in enumerate(losses))
     return [alarm for row in rows for alarm in watch.check(row)]
@@ -31,12 +31,12 @@ def seen(losses: list[float], **figures) -> list[str]:
 
 def test_healthy_pairs_and_a_falling_loss_give_no_alarm():
     assert metrics.pair_alarms([pair()] * 10, (END,), START) == []
-    assert seen([0.6931 - 0.001 * i for i in range(50)], chosen_drift=0.0, entropy=2.0) == []
+    assert alarms_of([0.6931 - 0.001 * i for i in range(50)], chosen_drift=0.0, entropy=2.0) == []
 
 
 def test_a_doubled_beginning_of_text():
-    told = metrics.pair_alarms([pair(prompt=(START, START, 5)), pair()], (END,), START)
-    assert told == ["double beginning of text: in 1 of 2 prompts"]
+    alarms = metrics.pair_alarms([pair(prompt=(START, START, 5)), pair()], (END,), START)
+    assert alarms == ["double beginning of text: in 1 of 2 prompts"]
     assert metrics.pair_alarms([pair(prompt=(5, 5))], (END,), None) == []
 
 
@@ -51,13 +51,13 @@ def test_responses_without_an_end():
 
 
 def test_a_loss_that_does_not_move():
-    assert [a.partition(":")[0] for a in seen([0.6931] * 60)] == ["flat loss"]
-    assert seen([0.6931] * 19) == []
+    assert [a.partition(":")[0] for a in alarms_of([0.6931] * 60)] == ["flat loss"]
+    assert alarms_of([0.6931] * 19) == []
 
 
 def test_live_and_stored_apart_at_the_first_step():
-    (told,) = seen([1.0, 1.0], chosen_drift=0.7)
-    assert told.startswith("live apart from stored: 0.7 nats")
+    (alarm,) = alarms_of([1.0, 1.0], chosen_drift=0.7)
+    assert alarm.startswith("live apart from stored: 0.7 nats")
 
 
 def test_entropy_that_collapses():
@@ -70,8 +70,8 @@ def test_entropy_that_collapses():
 
 def test_losing_on_held_out_comparisons():
     watch = metrics.AlarmMonitor()
-    (told,) = watch.check({"step": 30, "loss": 1.0, "held_out_accuracy": 0.4})
-    assert "40 %" in told
+    (alarm,) = watch.check({"step": 30, "loss": 1.0, "held_out_accuracy": 0.4})
+    assert "40 %" in alarm
 
 
 def test_an_alarm_is_written_and_said_and_survives_a_resumption(tmp_path, caplog):
@@ -95,7 +95,7 @@ def test_an_alarm_is_written_and_said_and_survives_a_resumption(tmp_path, caplog
     }
 
 
-class Told:
+class MemoryTracker:
     """A tracker in memory."""
 
     def __init__(self) -> None:
@@ -112,10 +112,10 @@ class Told:
 
 
 def test_a_tracker_is_told_every_figure(tmp_path):
-    tracker = Told()
-    told = TrainingLog(tmp_path, metrics.AlarmMonitor(), tracker)
-    told.rewind(0)
-    told.add({"step": 1, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
+    tracker = MemoryTracker()
+    log = TrainingLog(tmp_path, metrics.AlarmMonitor(), tracker)
+    log.rewind(0)
+    log.add({"step": 1, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
     assert tracker.rows == [(1, {"loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})]
 
 
@@ -130,7 +130,7 @@ def test_a_tracker_whose_package_is_missing_says_so(name):
         getattr(tracking, name)().start("run", {})
 
 
-class Failing(Told):
+class Failing(MemoryTracker):
     """A tracker whose server has gone."""
 
     def log(self, step, figures) -> None:
@@ -141,24 +141,24 @@ class Failing(Told):
 
 
 def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, caplog):
-    told = TrainingLog(tmp_path, metrics.AlarmMonitor(), Failing())
-    with caplog.at_level(logging.WARNING), told.open("run", {}):
-        told.rewind(0)
+    log = TrainingLog(tmp_path, metrics.AlarmMonitor(), Failing())
+    with caplog.at_level(logging.WARNING), log.open("run", {}):
+        log.rewind(0)
         for step in (1, 2):
-            told.add({"step": step, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
+            log.add({"step": step, "loss": 0.5, "seconds": 2.0, "tokens_per_second": 3.0})
     assert caplog.text.count("Failing failed (no route to host) and is disabled") == 1
     assert [row["step"] for row in tracking.read_log(tmp_path / tracking.LOG)] == [1, 2]
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"),
+    ("name", "pattern"),
     [
         ("Trackio", "trackio/preference-harness.db"),
         ("WeightsAndBiases", "wandb/offline-run-*/run-*.wandb"),
         ("MLflow", "mlruns/*/*/metrics/gradient_norm"),
     ],
 )
-def test_the_trackers_own_packages_take_what_they_are_told(name, kept, tmp_path):
+def test_the_trackers_own_packages_take_what_they_are_told(name, pattern, tmp_path):
     # in a process of its own: each keeps threads and its place for good
     package = PACKAGES[name]
     if importlib.util.find_spec(package) is None:
@@ -171,7 +171,7 @@ def test_the_trackers_own_packages_take_what_they_are_told(name, kept, tmp_path)
         "    tracker.log(step, {'loss': 0.5, 'gradient_norm': 2.0})\n"
         "tracker.finish()\n"
     )
-    told = {
+    settings = {
         "TRACKIO_DIR": f"{tmp_path}/trackio",
         "HF_HOME": str(tmp_path),
         "WANDB_MODE": "offline",
@@ -180,14 +180,14 @@ def test_the_trackers_own_packages_take_what_they_are_told(name, kept, tmp_path)
         "MLFLOW_ALLOW_FILE_STORE": "true",
     }
     done = subprocess.run(
-        [sys.executable, "-c", code], env=os.environ | told, capture_output=True, text=True
+        [sys.executable, "-c", code], env=os.environ | settings, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert len(list(tmp_path.glob(kept))) == 1
+    assert len(list(tmp_path.glob(pattern))) == 1
 
 
 def test_a_tracker_begins_and_ends_with_the_training(tmp_path):
-    tracker = Told()
+    tracker = MemoryTracker()
     with (
         pytest.raises(KeyError),
         TrainingLog(tmp_path, metrics.AlarmMonitor(), tracker).open("run", {"eta": 1}),

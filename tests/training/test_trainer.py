@@ -76,12 +76,12 @@ def test_linear_and_constant_schedules():
 @pytest.mark.parametrize("budget", [10, 25, 30])
 def test_a_step_is_the_mean_over_its_items_however_they_are_packed(budget):
     # items of 10 tokens: 1, 2 or 3 a pack, against all of a step in one
-    whole, whole_rows = regression(micro_tokens=1000)
+    unsplit, unsplit_rows = regression(micro_tokens=1000)
     split, split_rows = regression(micro_tokens=budget)
-    torch.testing.assert_close(whole, split, atol=1e-6, rtol=0)
+    torch.testing.assert_close(unsplit, split, atol=1e-6, rtol=0)
     for name in ("loss", "apart", "gradient_norm"):
-        told = [row[name] for row in split_rows]
-        assert told == pytest.approx([row[name] for row in whole_rows], abs=1e-6)
+        values = [row[name] for row in split_rows]
+        assert values == pytest.approx([row[name] for row in unsplit_rows], abs=1e-6)
 
 
 @pytest.mark.parametrize("algorithm", ["adamw", "rmsprop"])
@@ -123,12 +123,12 @@ def test_the_last_good_checkpoint_outlives_a_loss_that_is_not_finite(tmp_path):
         inputs = torch.tensor([[float("nan") if i == 5 else 1.0] for i in items])
         return model(inputs).squeeze(-1), {}
 
-    kept = Checkpoints(tmp_path, {}, minutes=0, max_kept=2)
+    checkpoints = Checkpoints(tmp_path, {}, minutes=0, max_kept=2)
     plan = BatchPlan(STEPS, (10,) * 10, lambda i: f"item {i}")
-    trainer = Trainer(model, settings(), plan, loss, Rows(), kept)
+    trainer = Trainer(model, settings(), plan, loss, Rows(), checkpoints)
     with pytest.raises(CheckError, match=r"item 5 at step 2 .*the checkpoint of step 1 is kept"):
         trainer.run(lambda _: None)
-    assert kept.latest_step() == 1
+    assert checkpoints.latest_step() == 1
 
 
 def test_a_gradient_that_is_not_finite_stops_the_run():
