@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -134,12 +133,9 @@ def go_on(folder: Path) -> None:
     keep(folder / "adapted-resumed.safetensors", adapters.full_model().state_dict())
 
 
-def main(what: str, folder: Path) -> None:
+def main(what: str, folder: Path, rank: int, processes: int) -> None:
     torch.set_num_threads(1)
-    dist.init_process_group("gloo")
+    group = f"file://{folder}/{what}-group"
+    dist.init_process_group("gloo", init_method=group, rank=rank, world_size=processes)
     {"begin": begin, "go-on": go_on}[what](folder)
     dist.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))

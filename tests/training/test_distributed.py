@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,7 @@ from safetensors.torch import load_file
 from harness.training.distributed import gather_full_weights, process_group, shard
 from tests.training import sharded_worker as worker
 
-ROOT = Path(__file__).parents[2]
+PRELOADED = ["harness.training.optimisation", "transformers.models.llama.modeling_llama"]
 
 
 @pytest.fixture(scope="module")
@@ -31,16 +29,18 @@ def resumed_by_three(sharded) -> Path:
 
 
 def run(what: str, folder: Path, processes: int) -> None:
-    launcher = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
-    script = str(ROOT / "tests/training/sharded_worker.py")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, *launcher, script, what, str(folder)],
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    """Run the worker in a group of processes, forked from a server that has imported torch."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    group = [
+        context.Process(target=worker.main, args=(what, folder, rank, processes))
+        for rank in range(processes)
+    ]
+    for process in group:
+        process.start()
+    for process in group:
+        process.join()
+    assert [process.exitcode for process in group] == [0] * processes
 
 
 def weights(model) -> dict[str, torch.Tensor]:
