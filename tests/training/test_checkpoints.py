@@ -75,5 +75,7 @@ def test_one_of_another_configuration_is_refused(tmp_path):
 def test_one_that_cannot_be_read_is_told_with_what_wrote_it(tmp_path):
     checkpoints_in(tmp_path).write(4, *trained(4))
     model = torch.nn.Linear(3, 3)
-    with pytest.raises(CheckError, match="step-4, written by 1 processes, cannot be read by 1: go"):
+    with pytest.raises(
+        CheckError, match="step-4, written by 1 processes, cannot be read by 1: continue"
+    ):
         checkpoints_in(tmp_path).resume(model, torch.optim.AdamW(model.parameters(), fused=True))

@@ -156,7 +156,9 @@ def full(limit: int, sizes: list[int]):
 def test_too_little_memory_names_the_budget_that_fitted():
     sizes = [10, 10, 10, 20, 20, 20]
     model, loss = full(30, sizes)
-    with pytest.raises(HarnessError, match=r"3 items of 60 tokens .*micro_tokens=30, which fitted"):
+    with pytest.raises(
+        HarnessError, match=r"3 items with 60 tokens .*micro_tokens=30, which fitted"
+    ):
         run(model, loss, steps=[[0, 1, 2], [3, 4, 5]], sizes=sizes, micro_tokens=60)
 
 
