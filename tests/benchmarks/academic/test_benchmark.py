@@ -6,16 +6,21 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from harness.benchmarks.academic import benchmark
 from harness.benchmarks.academic.benchmark import Academic
-from harness.benchmarks.academic.process import task_error
+from harness.benchmarks.academic.process import lm_eval_process, task_error
 from harness.benchmarks.academic.score import TaskResult, check, score
+from harness.cli import factory
 from harness.core import config
+from harness.core.workspace import Result
 from harness.engines.canned import CannedEngine
 from harness.errors import AssetError, CheckError, ConfigError
+from harness.evaluation.tasks import TaskRun, run_tasks
 from harness.training.sources import Pretrained
 
 CHOICE = """
@@ -86,42 +91,58 @@ def run(path: Path, policy: str, workspace: Path, *more: str) -> subprocess.Comp
     )
 
 
-def test_local_tasks_are_evaluated_and_finished_tasks_are_kept(tasks, tiny_policy, tmp_path):
-    path = bench(tmp_path, tasks, tasks={"writing": {"version": 9.0}})
-    stopped = run(path, tiny_policy, tmp_path / "runs", "--label", "tiny")
-    assert stopped.returncode != 0
-    assert "lm-eval's own_writing has version 2.0" in stopped.stderr
-    done = run(bench(tmp_path, tasks), tiny_policy, tmp_path / "runs", "--label", "tiny")
+@pytest.fixture(scope="module")
+def run_in_process(tiny_policy):
+    """Run a configuration on the tiny policy, with one lm-eval process for the whole module."""
+    with pytest.MonkeyPatch.context() as patch, lm_eval_process(None) as process:
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        patch.setattr(benchmark, "lm_eval_process", lambda python: nullcontext(process))
+
+        def run(path: Path, root: Path) -> Result:
+            workspace = factory.open_workspace(root)
+            _, policy = factory.resolve_policy(workspace, tiny_policy, None)
+            engine = factory.build_engine("transformers", [])
+            suite = config.build(config.load("bench", str(path)))
+            return run_tasks(TaskRun(suite, policy, engine, "tiny"), workspace)
+
+        yield run
+
+
+def test_local_tasks_are_evaluated_and_finished_tasks_are_kept(
+    tasks, tiny_policy, tmp_path, run_in_process
+):
+    root = tmp_path / "runs"
+    with pytest.raises(CheckError, match=r"lm-eval's own_writing has version 2\.0"):
+        run_in_process(bench(tmp_path, tasks, tasks={"writing": {"version": 9.0}}), root)
+    done = run(bench(tmp_path, tasks), tiny_policy, root, "--label", "tiny")
     assert done.returncode == 0, done.stderr
-    assert "choice: done in" in stopped.stderr
+    assert "writing: done in" in done.stderr
     assert "choice: done in" not in done.stderr  # the finished task is not repeated
-    result = json.loads((tmp_path / "runs/results/academic/tiny.json").read_text())
-    items = json.loads((tmp_path / "runs/results/academic/tiny/items.json").read_text())
+    result = json.loads((root / "results/academic/tiny.json").read_text())
+    items = json.loads((root / "results/academic/tiny/items.json").read_text())
     assert (result["judge"], result["requests"], result["usage"]) == ("", 0, None)
     assert result["score"]["counts"] == {"asked": 14, "scored": 14}
     figures = {name: estimate["value"] for name, estimate in result["score"]["estimates"].items()}
     assert figures["average"] == pytest.approx((figures["choice"] + figures["writing"]) / 2)
     choices = [item["choice"] for item in items if item["category"] == "choice"]
     assert figures["choice"] == pytest.approx(sum(choices) / 8)
-    assert result["versions"]["lm-eval"] == result["answered"]["tasks"]["choice"]["lm_eval"]
+    assert result["versions"]["lm-eval"] == result["generation"]["tasks"]["choice"]["lm_eval"]
     assert "own_choice 1.0, 0 shots, acc" in result["score"]["notes"][0]
 
 
-def test_a_sample_is_filed_as_one(tasks, tiny_policy, tmp_path):
+def test_a_sample_is_filed_as_one(tasks, tmp_path, run_in_process):
     path = bench(tmp_path, tasks, tasks={"writing": None}, limit=3)
-    done = run(path, tiny_policy, tmp_path / "runs", "--label", "tiny")
-    assert done.returncode == 0, done.stderr
-    result = json.loads((tmp_path / "runs/results/academic-first-3/tiny.json").read_text())
-    assert result["score"]["counts"] == {"asked": 8, "scored": 3}
-    assert result["score"]["notes"][0].startswith("a sample: the first 3 items")
+    score = run_in_process(path, tmp_path / "runs").score
+    assert (tmp_path / "runs/results/academic-first-3/tiny.json").is_file()
+    assert score.counts == {"asked": 8, "scored": 3}
+    assert score.notes[0].startswith("a sample: the first 3 items")
 
 
-def test_an_unavailable_data_set_is_reported_with_its_remedy(tiny_policy, tmp_path):
-    done = run(Path("academic"), tiny_policy, tmp_path / "runs")
-    assert done.returncode != 0
-    last = done.stderr.strip().splitlines()[-1]
-    assert "the data set google/IFEval of ifeval is not available" in last
-    assert "hf download --repo-type dataset google/IFEval" in last
+def test_an_unavailable_data_set_is_reported_with_its_remedy(tmp_path, run_in_process):
+    with pytest.raises(AssetError) as caught:
+        run_in_process(Path("academic"), tmp_path / "runs")
+    assert "the data set google/IFEval of ifeval is not available" in str(caught.value)
+    assert "hf download --repo-type dataset google/IFEval" in str(caught.value)
 
 
 def test_a_dry_run_lists_the_papers_six_tasks_and_runs_none(tiny_policy, tmp_path):
