@@ -14,12 +14,12 @@ or the same one asked otherwise, has columns of its own, which say so.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from harness.core.config import suggest
+from harness.core.io import read_csv
 from harness.errors import ConfigError
 from harness.types import Estimate
 from leaderboard import columns
@@ -55,8 +55,7 @@ def read_publications(names: Iterable[str]) -> list[Row]:
 
 
 def _rows(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = read_csv(path)
     groups: dict[tuple[str, ...], list[CsvRow]] = {}
     for line in lines:
         keys = ("version", "table", "label", "base", "iteration", "benchmark", "judge")

@@ -13,11 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
-from harness.core.io import write_atomically
+from harness.core.io import file_name, write_atomically
 from harness.core.seeds import derive
 from harness.core.workspace import Workspace
 from harness.errors import CheckError, InputError
@@ -83,7 +82,7 @@ def run_bridge(bridge: JudgeBridge, workspace: Workspace) -> dict[str, Any]:
 def bridge_path(workspace: Workspace, bridge: JudgeBridge) -> Path:
     """Return the path of the comparison."""
     names = (bridge.old, bridge.judge.model, bridge.benchmark.name)
-    name = "--".join(quote(label, safe=" +,@()=") for label in names)
+    name = "--".join(map(file_name, names))
     return workspace.root / "results" / "bridge" / f"{name}.json"
 
 

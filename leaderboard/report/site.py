@@ -22,11 +22,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import yaml
 
-from harness.core.io import write_atomically
+from harness.core.io import file_name, write_atomically
 from harness.core.terminal import printable
 from harness.types import Estimate
 from leaderboard.columns import METRICS, column_heading, format_interval
@@ -148,7 +147,7 @@ def site_files(content: Content) -> Iterator[tuple[str, str]]:
 
 def folder_name(label: str) -> str:
     """Return a name for a contestant's folder: percent-encoded, so that none leaves the site."""
-    name = re.sub(r"^\.", "%2E", quote(label, safe=" +,@()=", errors="replace"))
+    name = file_name(label)
     if len(name) > MAX_NAME_LENGTH or not name.strip():
         return f"{name[:MAX_NAME_LENGTH].strip()}-{hashlib.sha256(_bytes(label)).hexdigest()[:12]}"
     return name

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from harness.core.hardware import CPU
 from harness.core.hours import Hours
-from harness.core.io import write_atomically
+from harness.core.io import file_name, write_atomically
 from harness.core.seeds import canonical_json
 from harness.core.workspace.runs import Workspace
 from harness.errors import StoreError
@@ -116,8 +116,7 @@ class Result:
 
 def result_path(workspace: Workspace, benchmark: str, label: str) -> Path:
     """Return the path of a result's file."""
-    name = quote(label, safe=" +,@()=", errors="replace")
-    name = re.sub(r"^\.|\.(?=json$)", "%2E", name) or "%"
+    name = re.sub(r"\.(?=json$)", "%2E", file_name(label)) or "%"
     if len(name) > MAX_NAME_LENGTH:
         name = f"{name[:MAX_NAME_LENGTH]}-{hashlib.sha256(label.encode()).hexdigest()[:12]}"
     return workspace.root / "results" / quote(benchmark, safe="") / f"{name}.json"
