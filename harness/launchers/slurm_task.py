@@ -82,7 +82,7 @@ class SlurmTask:
         with ray_node(*head_arguments(host, port), *self._resources()) as node:
             wait_for_port(host, port, self.start_timeout, node)
             handler = signal.getsignal(signal.SIGTERM)
-            ray = connect(f"{host}:{port}")
+            ray = connect_to_head(f"{host}:{port}", self.start_timeout, node)
             signal.signal(signal.SIGTERM, handler)  # submitit's, which Ray has replaced
             try:
                 wait_for_nodes(ray, self.nodes, self.start_timeout)
@@ -93,8 +93,10 @@ class SlurmTask:
 
     def _lend(self, host: str, port: int, directory: Path) -> None:
         wait_for_port(host, port, self.start_timeout)
-        with ray_node(f"--address={host}:{port}", *self._resources()) as node:
-            wait_for_end(node, directory)
+        while is_open(host, port) and not has_ended(directory):
+            with ray_node(f"--address={host}:{port}", *self._resources()) as node:
+                while node.poll() is None and not has_ended(directory):
+                    time.sleep(POLL_SECONDS)
 
     def _resources(self) -> tuple[str, str]:
         return f"--num-cpus={self.cpus}", f"--num-gpus={self.gpus}"
@@ -162,6 +164,22 @@ def wait_for_port(
         time.sleep(POLL_SECONDS)
 
 
+def connect_to_head(address: str, timeout: float, head: subprocess.Popen[bytes]) -> Any:
+    """Return Ray, connected to a head whose port is open but which may still be starting.
+
+    Raises:
+        HarnessError: it does not answer, or its process has ended.
+    """
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return connect(address)
+        except HarnessError:
+            if time.monotonic() > deadline or head.poll() is not None:
+                raise
+        time.sleep(POLL_SECONDS)
+
+
 def is_open(host: str, port: int) -> bool:
     """Say whether a port accepts connections."""
     try:
@@ -187,8 +205,6 @@ def wait_for_nodes(ray: Any, nodes: int, timeout: float) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def wait_for_end(node: subprocess.Popen[bytes], directory: Path) -> None:
-    """Wait until the run has ended, or Ray on this node has, which follows a lost head."""
-    ends = {DONE_FILE, error_files.ERROR_FILE}
-    while node.poll() is None and not ends & {path.name for path in directory.iterdir()}:
-        time.sleep(POLL_SECONDS)
+def has_ended(directory: Path) -> bool:
+    """Say whether the run has ended, well or not; a listing shows other nodes' files at once."""
+    return bool({DONE_FILE, error_files.ERROR_FILE} & {path.name for path in directory.iterdir()})
