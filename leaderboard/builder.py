@@ -1,9 +1,4 @@
-"""What a user asks of the leaderboard, as plain data that a printed table can carry.
-
-Rows become tables: a column holds one metric of one protocol under one judge, never of two.
-
-From a workspace to tables, and the same tables again.
-"""
+"""Builds tables from rows as a user's options say: a column is one metric, protocol and judge."""
 
 from __future__ import annotations
 
@@ -23,42 +18,44 @@ from leaderboard.rows import Row
 from leaderboard.significance import ItemsReader, SignificanceMarks
 from leaderboard.table import Cell, Column, Section, Table, TableRow, estimate_cell
 
+GROUPINGS = ("base", "method", "iteration")
+
 
 @dataclass(frozen=True, slots=True)
 class TableOptions:
-    """What a user asks of the tables."""
+    """A user's options, as plain data that a printed table can carry."""
 
     bench: str = ""
     """Only this benchmark; empty: all."""
     columns: tuple[str, ...] = ()
-    """In order; none: the default ones."""
+    """In order; empty: the default columns."""
     sort: str = ""
-    """A column's name; empty: the first metric. Figures fall, texts rise; `-NAME` turns it."""
+    """A column's name; empty: the first metric. Numbers descend, texts ascend; `-NAME` reverses."""
     group: str = ""
-    """`base`, `method` or `iteration`: a section each."""
+    """`base`, `method` or `iteration`: a section for each value."""
     baseline: str = ""
-    """The method that others are said to differ from; empty: none."""
+    """The method that others are compared with; empty: none."""
     differences: bool = False
-    """A column beside each figure: how far it lies from the baseline's."""
+    """Adds a column with the difference from the baseline to each metric."""
     wide: bool = False
-    """One table across benchmarks instead of one for each."""
+    """One table across benchmarks instead of a table for each."""
     published: tuple[str, ...] = ()
-    """The documents whose figures stand beside; `all` for all."""
+    """The documents whose figures are added; `all` for all."""
     pool: bool = False
-    """One row for the seeds of a setting."""
+    """One row for all seeds of a setting."""
     paper: str = ""
-    """The document whose own tables are laid out; empty: none."""
+    """The document whose own tables are printed; empty: none."""
 
     def to_data(self) -> dict[str, Any]:
-        """Return what was asked for, as plain data; what was not is left out."""
+        """Return the options as plain data, without the defaults."""
         return {key: value for key, value in asdict(self).items() if value}
 
 
 def options_from_data(data: Mapping[str, Any]) -> TableOptions:
-    """Return what was asked for when a table was printed.
+    """Return the options with which a table was printed.
 
     Raises:
-        InputError: it is nothing that this version could have been asked for.
+        InputError: this version has no such options.
     """
     try:
         lists = {key: tuple(data[key]) for key in ("columns", "published") if key in data}
@@ -67,33 +64,30 @@ def options_from_data(data: Mapping[str, Any]) -> TableOptions:
         raise InputError(f"the table was printed by another version ({error})") from error
 
 
-GROUPINGS = ("base", "method", "iteration")
-
-
 @dataclass(frozen=True, slots=True)
 class ColumnKey:
-    """One column of a table under construction."""
+    """A column of a table under construction."""
 
     name: str
     group: Group | None
-    """None: what a contestant is on whatever benchmark."""
+    """None for facts about a contestant that are the same on every benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contestant:
-    """One line of a table under construction: a row in some of the groups."""
+    """A row of a table under construction: one contestant's rows by group."""
 
     rows: Mapping[Group, Row]
 
     @property
     def first_row(self) -> Row:
-        """The row that says who it is."""
+        """The row that identifies the contestant."""
         return next(iter(self.rows.values()))
 
 
 @dataclass
 class TableBuilder:
-    """Makes tables of rows as a user has chosen."""
+    """Builds tables from rows by a user's options."""
 
     options: TableOptions
     reader: ItemsReader = field(default_factory=ItemsReader)
@@ -102,7 +96,7 @@ class TableBuilder:
         """Return a table for each benchmark and judge, or a wide one.
 
         Raises:
-            ConfigError: no row fits the choice; it names what there is.
+            ConfigError: no row fits the options; the message lists what exists.
             StoreError: a result's items are damaged.
         """
         rows = seeds.pool_seeds(rows, self.reader) if self.options.pool else rows
@@ -129,7 +123,7 @@ class TableBuilder:
                 f"cannot group by {options.group!r}{suggest(options.group, GROUPINGS)}"
             )
         if options.differences and not options.baseline:
-            raise ConfigError("differences from whom? Name a method with --baseline")
+            raise ConfigError("differences need a baseline: name a method with --baseline")
         labels = {row.label for row in rows if row.document is None}
         if options.baseline and options.baseline not in labels:
             raise ConfigError(
@@ -189,7 +183,7 @@ class TableBuilder:
     def _sort(
         self, contestants: Iterable[Contestant], column_keys: Sequence[ColumnKey]
     ) -> list[Contestant]:
-        """Return lines by the column asked for, or else by their figures from the first on."""
+        """Return contestants by the requested column, or else by all metrics in order."""
         name = self.options.sort.removeprefix("-")
         sort_columns = [
             p for p in column_keys if p.group and p.name in columns.metric_names(p.group.rows)
@@ -217,7 +211,7 @@ class TableBuilder:
     def _sections(
         self, contestants: Sequence[Contestant]
     ) -> dict[tuple[str, bool], list[Contestant]]:
-        """Return lines by section: the measured ones first, then a section a document."""
+        """Return contestants by section: measured ones first, then a section for each document."""
         sections: dict[tuple[str, bool], list[Contestant]] = {}
         for contestant in sorted(
             contestants,
@@ -240,7 +234,7 @@ def _sort_key(value: float | str | None) -> tuple[float, str]:
 
 
 def gather_contestants(groups: Sequence[Group]) -> list[Contestant]:
-    """Return everybody in the groups, each with the rows in those where it is."""
+    """Return the contestants of groups, each with its rows by group."""
     rows_by_contestant: dict[tuple[str, str, str, str], dict[Group, Row]] = {}
     for group in groups:
         for row in group.rows:
@@ -292,11 +286,11 @@ def _cell(row: Row | None, name: str, mark: SignificanceMarks) -> Cell:
 
 
 def build_tables(workspace: Path, options: TableOptions) -> tuple[list[Table], tuple[str, ...]]:
-    """Return the tables that a user asks for, and what must be told of results left out.
+    """Return the tables of a workspace, and messages about results that are left out.
 
     Raises:
-        StoreError: there are no results, or one is damaged.
-        ConfigError: nothing there fits the choice.
+        StoreError: there are no results, or a file is damaged.
+        ConfigError: no row fits the options.
     """
     measured_rows = read_rows(workspace, required=not (options.paper or options.published))
     if options.paper:
@@ -306,11 +300,11 @@ def build_tables(workspace: Path, options: TableOptions) -> tuple[list[Table], t
 
 
 def check_paper(path: Path, workspace: Path) -> CheckSummary:
-    """Make every number again that a paper holds of this workspace's tables, and compare.
+    """Rebuild a workspace's tables in a paper, and compare every number.
 
     Raises:
         InputError: the file cannot be read, or holds no such table.
-        CheckError: a number is not what the results give.
+        CheckError: a number differs from the results.
     """
 
     def rebuild(data: Any) -> list[Table]:

@@ -1,8 +1,8 @@
-"""Every number of a table that was printed for a paper, made again from the results.
+"""Checks every number of a paper's printed tables against the results.
 
-The block of comments that `latex` writes says what was asked for. The tables are made again and
-compared, line by line: a line of the paper is known by its first cell, and must hold the numbers
-that stand there now. Lines that were taken out, comments, and changes of layout are no matter.
+The comments that `latex` writes hold the options of each table. The tables are rebuilt and compared
+line by line: a line of the paper is identified by its first cell, and must hold the numbers of the
+rebuilt one. Deleted lines, comments, and changes of layout do not matter.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ LAYOUT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PrintedBlock:
-    """A block of a paper that was printed by the leaderboard."""
+    """A block of a paper that the leaderboard printed."""
 
     options: Any
     lines: tuple[tuple[int, str], ...]
-    """The lines of tables, each with its number in the file."""
+    """The lines of tables, each with its line number in the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class CheckSummary:
-    """How much was compared."""
+    """The numbers of compared tables and numbers."""
 
     tables: int
     numbers: int
 
 
 def check_numbers(path: Path, rebuild: Callable[[Any], Sequence[Table]]) -> CheckSummary:
-    """Compare every number with what is made of the results now.
+    """Compare every printed number with the results.
 
     Args:
         path: The paper, or a file that it inputs.
-        make: Makes tables again from what was asked for.
+        rebuild: Builds tables from a block's options.
 
     Raises:
-        InputError: the file cannot be read, or holds nothing that was printed by the leaderboard.
-        CheckError: a number is not what the results give, or belongs to nobody.
+        InputError: the file cannot be read, or holds no table printed by the leaderboard.
+        CheckError: a number differs from the results, or its line is not in them.
     """
     blocks, numbers, mismatches = list(_blocks(path)), 0, list[str]()
     for block in blocks:
@@ -62,7 +62,7 @@ def check_numbers(path: Path, rebuild: Callable[[Any], Sequence[Table]]) -> Chec
             mismatches += _mismatches(f"{path}:{line_number}", name, printed, current.get(name, []))
     if mismatches:
         more = f" and {len(mismatches) - 3} more" if len(mismatches) > 3 else ""
-        raise CheckError(f"not what the results give: {'; '.join(mismatches[:3])}{more}")
+        raise CheckError(f"differs from the results: {'; '.join(mismatches[:3])}{more}")
     return CheckSummary(len(blocks), numbers)
 
 
@@ -95,7 +95,7 @@ def _blocks(path: Path) -> Iterator[PrintedBlock]:
     if not starts:
         raise InputError(
             f"{path} holds no table that `harness leaderboard --format latex` has printed, or its "
-            "comments were taken out: print it again"
+            "comments were removed: print it again"
         )
     for start in starts:
         end = next((i for i in range(start, len(lines)) if lines[i] == END), None)
@@ -124,7 +124,7 @@ def _numbers_by_name(lines: Sequence[str]) -> dict[str, list[list[str]]]:
 
 
 def _parse_line(line: str) -> tuple[str, list[str]]:
-    """Return a line's first cell and the numbers of the others."""
+    """Return a line's first cell and the numbers of its other cells."""
     first, *rest = re.split(r"(?<!\\)&", line.rstrip().removesuffix(r"\\"))
     texts = [re.sub(r"[{}]", "", LAYOUT.sub(" ", cell)) for cell in (first, *rest)]
     name = " ".join(texts[0].split())

@@ -1,4 +1,4 @@
-"""The columns that a table can have: what they are called, what stands in them, how they sort."""
+"""The columns that a table can have: their headings, cells and sort keys."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from leaderboard.rows import Row
 DASH = "–"
 ALL = "all"
 HARNESS, COMMIT = "preference-harness", "commit"
-"""Names among a result's versions."""
+"""Keys of a result's versions."""
 COMMIT_DIGITS = 10
-"""Digits of a commit that are shown."""
+"""Shown digits of a commit."""
 
 METRICS = {
     "win_rate": ("win rate %", 1),
@@ -28,20 +28,20 @@ METRICS = {
     "creative_writing_style_controlled_win_rate": ("creative writing, style-controlled %", 1),
     "score": ("rating", 2),
 }
-"""Metrics that have a column unless others are asked for: its heading and decimals, in order."""
+"""The metrics with a column by default: heading and decimals, in order."""
 RATINGS = ("score", "turn_1", "turn_2")
 DIFFERENCE = "_difference"
-"""How the name of a metric ends that is a difference from a named contestant."""
+"""The suffix of a metric that is a difference from the baseline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A column that is no figure of the benchmark's."""
+    """A column that is not a metric of the benchmark."""
 
     heading: str
     text: Callable[[Row], str]
     sort_value: Callable[[Row], float | str | None]
-    """What a row sorts by; None comes last."""
+    """The sort key; None comes last."""
     is_numeric: bool = False
 
 
@@ -50,18 +50,18 @@ def _number(value: float | None, digits: int = 1, scale: float = 1.0) -> str:
 
 
 def _length(value: float | None, row: Row) -> str:
-    """Return a mean length; documents print whole numbers."""
+    """Return a mean length; documents print integers."""
     return _number(value, digits=0 if row.document else 1)
 
 
 def _hours(value: float | None) -> str:
-    """Return hours with two digits that say something: few are not rounded to none."""
+    """Return hours with two significant digits below 1, so that few are not rounded to 0."""
     extra_digits = 0 if not value or value >= 1 else -math.floor(math.log10(value))
     return _number(value, digits=1 + extra_digits)
 
 
 def _commit(row: Row) -> str:
-    """Return a commit's first digits, and whether the checkout had been changed."""
+    """Return a commit's first digits, with a mark where the checkout was dirty."""
     name, mark, rest = row.versions.get(COMMIT, "").partition("+")
     return f"{name[:COMMIT_DIGITS]}{mark}{rest}"
 
@@ -77,13 +77,8 @@ def _judged(row: Row) -> str:
     return DASH if row.judged_count is None else f"{row.judged_count} of {row.prompt_count}"
 
 
-def _seeds(row: Row) -> list[int]:
-    """Return the seeds of a row's runs, as far as they are known."""
-    return [repeat.seed for repeat in row.repeats or (row,) if repeat.seed is not None]
-
-
 def _method(row: Row) -> str:
-    """Return a label; with a document's also what else tells its rows apart."""
+    """Return a label; for a document's row with the iteration and base that distinguish it."""
     if row.document is None:
         return row.label
     iteration = f", iteration {row.iteration}" if row.iteration else ""
@@ -102,13 +97,13 @@ CONTESTANT_FACTS = {
     ),
     "seeds": Fact(
         "seeds",
-        lambda row: ", ".join(map(str, _seeds(row))) or DASH,
-        lambda row: len(_seeds(row)) or None,
+        lambda row: ", ".join(map(str, row.seeds)) or DASH,
+        lambda row: len(row.seeds) or None,
         is_numeric=True,
     ),
     "run": Fact("run", lambda row: row.run or DASH, lambda row: row.run or None),
 }
-"""What a contestant is, on whatever benchmark."""
+"""Columns about a contestant, the same on every benchmark."""
 
 RESULT_FACTS = {
     "length": Fact(
@@ -131,8 +126,8 @@ RESULT_FACTS = {
     "gpu-hours": Fact(
         "GPU hours", lambda row: _hours(row.gpu_hours), lambda row: row.gpu_hours, is_numeric=True
     ),
-    "processor-hours": Fact(
-        "processor hours",
+    "cpu-hours": Fact(
+        "CPU hours",
         lambda row: _hours(row.cpu_hours),
         lambda row: row.cpu_hours,
         is_numeric=True,
@@ -146,13 +141,13 @@ RESULT_FACTS = {
     "versions": Fact("versions", lambda row: _versions(row) or DASH, lambda row: _versions(row)),
     "source": Fact("source", lambda row: row.source, lambda row: row.source),
 }
-"""What is known of a contestant on one benchmark beside the figures."""
+"""Columns about a contestant on one benchmark, beside the metrics."""
 NARROW_FACTS, WIDE_FACTS = ("length", "judged"), ("length",)
-"""The facts in a table of one benchmark, and in one across benchmarks, unless asked for."""
+"""The default facts in a table of one benchmark, and in one across benchmarks."""
 
 
 def metric_names(rows: Sequence[Row]) -> list[str]:
-    """Return the metrics of rows: those with a column by default first."""
+    """Return the metrics of rows, those with a column by default first."""
     present = {name: None for row in rows for name in row.estimates}
     base_metrics = [name for name in present if not name.endswith(DIFFERENCE)]
     ordered = [name for name in METRICS if name in base_metrics] + [
@@ -162,7 +157,7 @@ def metric_names(rows: Sequence[Row]) -> list[str]:
 
 
 def difference_name(metric: str) -> str:
-    """Return what a metric's difference from a named contestant is called."""
+    """Return the name of a metric's difference from the baseline."""
     return f"{metric}{DIFFERENCE}"
 
 
@@ -171,7 +166,7 @@ def _base_metric(name: str) -> str:
 
 
 def column_names(rows: Sequence[Row]) -> list[str]:
-    """Return every name that a column of these rows can be asked for by."""
+    """Return the names of all columns that these rows can fill."""
     return [*CONTESTANT_FACTS, *metric_names(rows), *RESULT_FACTS]
 
 
@@ -179,7 +174,7 @@ def check_columns(requested: Sequence[str], rows: Sequence[Row]) -> None:
     """Refuse a column that no row could fill.
 
     Raises:
-        ConfigError: there is no such column; it names those that there are.
+        ConfigError: there is no such column; the message lists those that exist.
     """
     for name in requested:
         if name not in (ALL, *METRICS, *column_names(rows)):
@@ -192,9 +187,9 @@ def choose_columns(
     """Return the names of the columns for rows of one protocol, in order.
 
     Args:
-        asked: By the user; nothing: the metrics that have a column by default, and `facts`.
-        rows: All that will stand in the table.
-        facts: Beside the figures.
+        requested: By the user; empty: the metrics with a column by default, and `facts`.
+        rows: All rows of the table.
+        facts: Names of columns beside the metrics.
     """
     present = metric_names(rows)
     if ALL in requested:
@@ -209,7 +204,7 @@ def choose_columns(
 
 
 def column_heading(name: str) -> str:
-    """Return what stands above a column."""
+    """Return the heading of a column."""
     if name.endswith(DIFFERENCE):
         return f"Δ {column_heading(_base_metric(name))}"
     if name in METRICS:
@@ -219,21 +214,21 @@ def column_heading(name: str) -> str:
 
 
 def metric_digits(name: str, row: Row) -> int:
-    """Return the decimals of a figure: as published, or the metric's own."""
+    """Return the decimals of a metric: as published, or the metric's default."""
     name = _base_metric(name)
     default = 2 if name in RATINGS else METRICS.get(name, ("", 1))[1]
     return row.digits.get(name, default)
 
 
 def sort_value(name: str, row: Row) -> float | str | None:
-    """Return what a row sorts by in a column; None comes last."""
+    """Return a row's sort key in a column; None comes last."""
     if fact := CONTESTANT_FACTS.get(name) or RESULT_FACTS.get(name):
         return fact.sort_value(row)
     return row.estimates[name].value if name in row.estimates else None
 
 
 def format_interval(estimate: Estimate | None, digits: int = 1) -> str:
-    """Return a figure with its interval, or a dash."""
+    """Return an estimate with its interval, or a dash."""
     if estimate is None:
         return DASH
     if estimate.low is None or estimate.high is None:

@@ -1,7 +1,4 @@
-"""Tables as text for a terminal, for Markdown, for a spreadsheet, and as data.
-
-Tables as one HTML page that needs nothing from elsewhere and runs nothing.
-"""
+"""Tables for a terminal, as Markdown, CSV, SVG and HTML, and as plain data."""
 
 from __future__ import annotations
 
@@ -9,13 +6,12 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from html import escape
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
 from harness.core.terminal import printable
+from leaderboard.html import render_html_template
 from leaderboard.rows import Row
-from leaderboard.table import DAGGER, Cell, Column, Section, Table, TableRow
+from leaderboard.table import DAGGER, Cell, Section, Table, TableRow, estimate_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,13 +19,13 @@ if TYPE_CHECKING:
 
 
 MIN_WIDTH, NAME_WIDTH = 110, 32
-"""Characters of a line at least, and of the first column before it is wrapped."""
+"""Minimum characters of a line, and of the first column before it is wrapped."""
 STAR = "*"
-"""Sets the top group apart where there is no bold."""
+"""Marks the top group where there is no bold."""
 
 
 def render_rich(tables: Sequence[Table], *, color: bool = False, width: int | None = None) -> str:
-    """Draw tables for a terminal; published lines are in italics and the top group in bold."""
+    """Return tables for a terminal; published rows are in italics, the top group is bold."""
     from rich.console import Console
 
     out = io.StringIO()
@@ -44,7 +40,7 @@ def render_rich(tables: Sequence[Table], *, color: bool = False, width: int | No
 
 
 def render_svg(tables: Sequence[Table]) -> str:
-    """Draw tables as a picture that needs no font from elsewhere."""
+    """Return tables as a picture that loads no fonts."""
     from rich._export_format import CONSOLE_SVG_FORMAT
     from rich.console import Console
 
@@ -80,7 +76,7 @@ def _print_tables(tables: Sequence[Table], console: Console) -> None:
 
 
 def _min_column_width(table: Table, i: int) -> int:
-    """Return how wide a column must be to cut no word of its head and nothing below."""
+    """Return the width at which a column breaks no word of its heading and no cell."""
     words = f"{table.columns[i].group} {table.columns[i].heading}".split()
     texts = [_marked_text(row.cells[i]) for s in table.sections for row in s.rows]
     widest = max(map(len, texts), default=0)
@@ -88,7 +84,7 @@ def _min_column_width(table: Table, i: int) -> int:
 
 
 def _min_table_width(tables: Sequence[Table]) -> int:
-    """Return the width that the widest table needs."""
+    """Return the width of the widest table."""
     widths = [sum(_min_column_width(t, i) + 3 for i in range(len(t.columns))) + 1 for t in tables]
     return max([MIN_WIDTH, *widths])
 
@@ -119,7 +115,7 @@ def _marked_text(cell: Cell) -> str:
 
 
 def render_markdown(tables: Sequence[Table]) -> str:
-    """Write tables as GitHub's Markdown."""
+    """Return tables as GitHub's Markdown."""
     return "\n".join(_markdown_table(table) for table in tables)
 
 
@@ -157,15 +153,15 @@ def _markdown_row(cells: Sequence[str]) -> str:
 
 
 def escape_markdown(text: str, unescaped: str = "") -> str:
-    """Return text that Markdown prints as it is."""
+    """Return text that Markdown prints verbatim."""
     special = "".join(c for c in r"\\`*_{}\[\]<>#|~" if c not in unescaped)
     return re.sub(rf"([{special}])", r"\\\1", printable(text)).strip()
 
 
 def render_csv(tables: Sequence[Table]) -> str:
-    """Write tables as CSV: a figure, its bounds and its marks in columns of their own.
+    """Return tables as CSV: estimates, their bounds and their marks have separate columns.
 
-    A text that a spreadsheet would take for a formula is quoted.
+    A text that a spreadsheet would run as a formula is quoted.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -210,7 +206,7 @@ def _escape_formula(cell: str) -> str:
 
 
 def table_data(tables: Sequence[Table]) -> list[dict[str, Any]]:
-    """Return tables as plain data; figures in full, with their bounds and marks."""
+    """Return tables as plain data; estimates at full precision, with bounds and marks."""
     return [
         {
             "title": table.title,
@@ -233,107 +229,31 @@ def _row_data(table: Table, section: Section, row: TableRow) -> dict[str, Any]:
 
 
 def _provenance(row: Row) -> dict[str, Any]:
-    """Return where a row is from: all that was told but hours, which are never the same twice."""
+    """Return a row's provenance without its hours, which differ between identical runs."""
     names = ("source", "benchmark", "judge", "baseline", "protocol", "scoring", "run", "base")
     rest = ("iteration", "judge_settings", "versions", "notes")
     fields = {name: getattr(row, name) for name in (*names, *rest)}
-    seeds = [repeat.seed for repeat in row.repeats or (row,) if repeat.seed is not None]
-    fields |= {"seeds": seeds, "setting": row.setting}
+    fields |= {"seeds": row.seeds, "setting": row.setting}
     return {name: value for name, value in fields.items() if value not in ("", None, {}, (), [])}
 
 
 def _cell_data(cell: Cell) -> Any:
     if cell.estimate is None:
         return cell.text
-    parts = {name: getattr(cell.estimate, name) for name in ("value", "low", "high")}
     error = {"standard_error": cell.estimate.standard_error}
-    return {**parts, **error, "text": cell.text, "top": cell.top, "differs": cell.differs}
+    return {
+        **estimate_data(cell.estimate),
+        **error,
+        "text": cell.text,
+        "top": cell.top,
+        "differs": cell.differs,
+    }
 
 
 def _section_rows(table: Table) -> Iterator[tuple[Section, TableRow]]:
     return ((section, row) for section in table.sections for row in section.rows)
 
 
-HTML_HEAD = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>harness leaderboard</title>
-<style>
-:root { color-scheme: light dark; }
-body { font: 1rem/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 75rem; }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-caption { font-weight: 600; padding: .5rem 0; text-align: left; }
-th, td { padding: .25rem .75rem; text-align: left; vertical-align: bottom; }
-thead, tbody + tbody { border-top: 1px solid; }
-tbody { border-bottom: 1px solid; border-top: 1px solid; }
-.number { text-align: right; white-space: nowrap; }
-.published { font-style: italic; }
-.notes { font-size: .875rem; margin: .5rem 0 2rem; }
-</style>
-</head>
-<body>
-"""
-HTML_FOOT = "</body>\n</html>\n"
-
-
 def render_html(tables: Sequence[Table]) -> str:
-    """Write tables as a page."""
-    return HTML_HEAD + "".join(_html_table(table) for table in tables) + HTML_FOOT
-
-
-def _html_table(table: Table) -> str:
-    caption = f"<caption>{_html_text(table.title)}</caption>\n" if table.title else ""
-    sections = "".join(_html_section(section, table.columns) for section in table.sections)
-    notes = "<br>\n".join(_html_text(note) for note in table.annotated_notes("bold"))
-    return (
-        f'<div class="scroll"><table>\n{caption}<thead>\n{_html_heads(table.columns)}</thead>\n'
-        f'{sections}</table></div>\n<p class="notes">{notes}</p>\n'
-    )
-
-
-def _html_heads(columns: Sequence[Column]) -> str:
-    headings = "".join(
-        f'<th scope="col"{_html_class(column)}>{_html_text(column.heading)}</th>'
-        for column in columns
-    )
-    spans = ""
-    if any(column.group for column in columns):
-        groups = [
-            (name, len(list(members))) for name, members in groupby(columns, lambda c: c.group)
-        ]
-        heads = (
-            f'<th scope="colgroup" colspan="{n}">{_html_text(name)}</th>' for name, n in groups
-        )
-        spans = f"<tr>{''.join(heads)}</tr>\n"
-    return f"{spans}<tr>{headings}</tr>\n"
-
-
-def _html_section(section: Section, columns: Sequence[Column]) -> str:
-    title = ""
-    if section.title:
-        span = f'<th scope="rowgroup" colspan="{len(columns)}">{_html_text(section.title)}</th>'
-        title = f"<tr>{span}</tr>\n"
-    lines = "".join(
-        f"<tr>{''.join(_html_cell(*pair) for pair in zip(row.cells, columns, strict=True))}</tr>\n"
-        for row in section.rows
-    )
-    kind = ' class="published"' if section.is_published else ""
-    return f"<tbody{kind}>\n{title}{lines}</tbody>\n"
-
-
-def _html_cell(cell: Cell, column: Column) -> str:
-    text = _html_text(cell.text)
-    shown = f"<b>{text}</b>" if cell.top else text
-    return f"<td{_html_class(column)}>{shown}{DAGGER * cell.differs}</td>"
-
-
-def _html_class(column: Column) -> str:
-    return ' class="number"' if column.is_numeric else ""
-
-
-def _html_text(text: str) -> str:
-    return escape(printable(text))
+    """Return tables as one HTML page that loads nothing and runs no script."""
+    return render_html_template("tables.html", tables=tables)

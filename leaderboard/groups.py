@@ -1,7 +1,7 @@
-"""What may share a column: one benchmark, judge, way of asking it, baseline, and protocol version.
+"""Groups of rows that may share a column: one benchmark, judge with its settings, and protocol.
 
-A result that does not tell what its judge was asked with (verdicts from a file) joins the others
-where those were all asked alike; a note under the table names it.
+A result whose judge settings are not known (verdicts from a file) joins the others if those all
+have the same settings; a note under the table names it.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from harness.core.seeds import canonical_json
 from leaderboard.rows import Row
 
 GroupKey = tuple[str, str, str, str, str, str]
-"""Benchmark, judge, baseline, digest of the protocol's texts, whose way of scoring, and what the
-judge was asked with as canonical JSON; empty where that is not told."""
+"""Benchmark, judge, baseline, digest of the protocol's texts, scoring, and the judge's settings as
+canonical JSON; empty where they are not known."""
 SETTINGS_INDEX = 5
-"""The place of the last of them."""
+"""The index of the last of them."""
 PUBLISHED = "as published"
-"""Stands for the digest where others asked."""
+"""Instead of the digest, for published rows."""
 DIGEST_DIGITS = 8
-"""Digits of a digest that are shown."""
+"""Shown digits of a digest."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Group:
-    """Rows that may share a column, and what they have in common."""
+    """Rows that may share a column, with their title, benchmark and judge."""
 
     title: str
     benchmark: str
@@ -39,8 +39,8 @@ class Group:
 def group_rows(rows: Sequence[Row]) -> list[Group]:
     """Return the rows in groups, measured ones first.
 
-    A published row joins the measured ones only where it is plain which: there is just one group
-    of its benchmark and judge, and its baseline is the same as far as both are told.
+    A published row joins measured ones only if there is exactly one group of its benchmark and
+    judge, and the baselines are the same as far as both are known.
     """
     rows_by_key: dict[GroupKey, list[Row]] = {}
     measured_keys = {group_key(row): None for row in rows if row.document is None}
@@ -60,20 +60,20 @@ def group_rows(rows: Sequence[Row]) -> list[Group]:
 
 
 def group_key(row: Row) -> GroupKey:
-    """Return what rows must have in common to share a column."""
+    """Return the key that rows of a group share."""
     settings = canonical_json(_normalize_numbers(row.judge_settings)) if row.judge_settings else ""
     return (row.benchmark, row.judge, row.baseline, row.protocol, row.scoring, settings)
 
 
 def _normalize_numbers(data: Any) -> Any:
-    """Return plain data in which 1.0 is 1."""
+    """Return plain data with 1 instead of 1.0."""
     if isinstance(data, Mapping):
         return {name: _normalize_numbers(value) for name, value in data.items()}
     return int(data) if isinstance(data, float) and data.is_integer() else data
 
 
 def _resolve_key(key: GroupKey, keys: Sequence[GroupKey]) -> GroupKey:
-    """Return the key that one joins which does not tell what the judge was asked with."""
+    """Return the key of the group that a row joins if its judge's settings are not known."""
     matches = [
         other
         for other in keys
@@ -92,7 +92,7 @@ def _published_key(row: Row, keys: Sequence[GroupKey]) -> GroupKey:
 
 
 def _titles(keys: Sequence[GroupKey]) -> dict[GroupKey, str]:
-    """Return what each group is called: no more than tells it from the others."""
+    """Return each group's title, with no more than distinguishes it from the others."""
     judge_counts = Counter(key[:2] for key in {key[:SETTINGS_INDEX] for key in keys})
     baseline_counts = Counter((*key[:3], key[4]) for key in {key[:SETTINGS_INDEX] for key in keys})
     titles = {}
@@ -105,7 +105,7 @@ def _titles(keys: Sequence[GroupKey]) -> dict[GroupKey, str]:
             data_label = (
                 f"protocol data {protocol[:DIGEST_DIGITS]}"
                 if protocol
-                else "protocol data not told"
+                else "protocol data not known"
             )
             title += f", {PUBLISHED if protocol == PUBLISHED else data_label}"
         title += f", scored as {scoring}" if scoring else ""
@@ -114,18 +114,16 @@ def _titles(keys: Sequence[GroupKey]) -> dict[GroupKey, str]:
             for k in keys
             if k[:SETTINGS_INDEX] == key[:SETTINGS_INDEX] and k is not key
         ]
-        titles[key] = (
-            f"{title}, asked with {_differing_settings(settings, others)}" if others else title
-        )
+        titles[key] = f"{title}, {_differing_settings(settings, others)}" if others else title
     return titles
 
 
 def _differing_settings(settings: str, others: Sequence[str]) -> str:
-    """Return which of a judge's settings are not those of the others."""
+    """Return those of a judge's settings that differ from the others'."""
     if not settings:
-        return "what is not told"
+        return "with unknown judge settings"
     own, rest = json.loads(settings), [json.loads(other) for other in others if other]
     names = sorted({name for candidate in (own, *rest) for name in candidate})
     differing = [n for n in names if any(candidate.get(n) != own.get(n) for candidate in rest)]
     parts = [f"{n} {canonical_json(own[n])}" if n in own else f"no {n}" for n in differing]
-    return ", ".join(parts) or "what is told"
+    return f"judge settings: {', '.join(parts)}" if parts else "with known judge settings"

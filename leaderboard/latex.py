@@ -1,8 +1,8 @@
 r"""Tables as LaTeX with booktabs and siunitx: a file that compiles, and that a paper can `\input`.
 
-Every figure takes two columns, the number (aligned by siunitx) and its interval. Every text is
-escaped; a character that pdflatex has no glyph for is written as its code point. A line of comment
-in front of each block holds what was asked for, so that `--check` can make the figures again.
+Every estimate takes two columns, the number (aligned by siunitx) and its interval. Every text is
+escaped; a character without a glyph in pdflatex is written as its code point. A comment before each
+block holds the table's options, so that `--check` can rebuild the numbers.
 """
 
 from __future__ import annotations
@@ -54,14 +54,15 @@ SPECIAL = {
     "·": r"\textperiodcentered{}",
 }
 LATIN1_CODES = range(0xC0, 0x100)
-"""The accented letters of Latin-1, for which T1 fonts have glyphs."""
+"""The accented letters of Latin-1: T1 fonts have glyphs for them."""
 
 
 def escape_latex(text: str) -> str:
-    """Return text that LaTeX prints as it is, whatever it holds.
+    """Return any text as LaTeX that prints it verbatim.
 
-    A bracket or star at its beginning is put in braces, or the end of the line before takes it for
-    its own; so is what would join the same character before it to a dash or a quotation mark.
+    A bracket or star at the beginning is put in braces, or the preceding line end would take it as
+    its argument; braces also keep repeated hyphens and quotes from becoming dashes and quotation
+    marks.
     """
     cleaned = printable(text).strip()
     parts = [
@@ -81,11 +82,11 @@ def _character(c: str) -> str:
 
 
 def render_latex(tables: Sequence[Table], options: Any) -> str:
-    """Write tables as LaTeX.
+    """Return tables as LaTeX.
 
     Args:
-        tables: What to write.
-        asked: Plain data from which the same tables can be made again.
+        tables: The tables to print.
+        options: Plain data from which the same tables can be rebuilt.
     """
     header = BEGIN + json.dumps(options, sort_keys=True) + "\n"
     return PREAMBLE + header + "\n".join(_table(table) for table in tables) + END + "\n" + CLOSING

@@ -1,4 +1,4 @@
-"""What a reader of a table must know of its figures."""
+"""The notes under a table: intervals, tests, hours, published figures, flagged answers."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from leaderboard.rows import Row
 from leaderboard.significance import SignificanceMarks
 
 HOURS_NOTE = (
-    "hours: of training and answering, the judge left out; a stage that methods share counts in "
+    "hours: of training and answering, without the judge; a stage that methods share counts in "
     "full for each of them"
 )
-MISSING_SCORES = "fewer than two results tell what each prompt adds to the figure"
+MISSING_SCORES = "fewer than two results have per-prompt values of the figure"
 FLAG = "flagged"
-"""How a result's note begins that says that the answers may play the judge."""
+"""The beginning of a result's note that its answers may game the judge."""
 
 MAX_LABELS = 8
-"""How many of the contestants that a note is about it names."""
+"""Contestants that a note names at most."""
 
 
 def row_notes(rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
-    """Say what stands in brackets, which unit lengths have, and whose answers are flagged."""
+    """Return the notes on intervals, units, seeds, published figures, hours and flagged answers."""
     measured = [row for row in rows if row.document is None]
     has_bounds = any(
         e.low is not None for r in measured for n, e in r.estimates.items() if n in names
@@ -31,9 +31,7 @@ def row_notes(rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
     phrases = ["in brackets: 95 % bootstrap intervals over prompts"] if has_bounds else []
     phrases += ["mean length in characters"] if "length" in names else []
     if any(name.endswith(columns.DIFFERENCE) for name in names):
-        phrases += [
-            "Δ: paired differences from the baseline over shared prompts, 95 % intervals by t"
-        ]
+        phrases += ["Δ: paired differences from the baseline over shared prompts, 95 % t intervals"]
     first = ("; ".join(phrases),) if phrases else ()
     others = (
         *_seed_notes(measured, names),
@@ -45,7 +43,7 @@ def row_notes(rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
 
 
 def top_note(tested: Sequence[tuple[str, SignificanceMarks]]) -> str:
-    """Say what the group at the top is, and which differences the data can tell at all."""
+    """Return the note on the top group, with the minimum detectable difference of each column."""
     marked = [(heading, marks) for heading, marks in tested if marks.top]
     if not marked:
         return ""
@@ -54,19 +52,16 @@ def top_note(tested: Sequence[tuple[str, SignificanceMarks]]) -> str:
         for heading, marks in marked
         if marks.detectable is not None
     ]
-    smallest = (
-        f"; the smallest difference that one such test finds four times in five: {', '.join(detectable)}"
-        if detectable
-        else ""
-    )
+    smallest = f"; minimum detectable difference (80 % power): {', '.join(detectable)}"
+    prompts = _shared_prompts([marks for _, marks in marked])
     return (
-        f"not told from the highest by paired tests over {_shared_prompts([m for _, m in marked])} shared "
-        f"prompts (5 %, Holm over all pairs){smallest}"
+        f"not significantly different from the best by paired tests over {prompts} shared prompts "
+        f"(5 %, Holm over all pairs){smallest if detectable else ''}"
     )
 
 
 def differs_note(baseline: str, tested: Sequence[SignificanceMarks]) -> str:
-    """Say what a dagger means; nothing where nobody was named."""
+    """Return the note on the dagger; empty without a baseline."""
     if not baseline or not any(marks.top for marks in tested):
         return ""
     return f"differs from {baseline} by paired tests over shared prompts (5 %, Holm)"
@@ -75,7 +70,7 @@ def differs_note(baseline: str, tested: Sequence[SignificanceMarks]) -> str:
 def untested_notes(
     rows: Sequence[Row], tested: Sequence[tuple[str, SignificanceMarks]]
 ) -> tuple[str, ...]:
-    """Say why nothing is set apart where nothing is, in a column or in the whole table."""
+    """Return the reason why a column, or the whole table, has no paired tests."""
     measured = [row for row in rows if row.document is None]
     unmarked = [heading for heading, marks in tested if not marks.top]
     if not measured or not unmarked:
@@ -83,7 +78,7 @@ def untested_notes(
     if len(unmarked) < len(tested):
         return (f"no paired tests of {', '.join(unmarked)}: {MISSING_SCORES}",)
     if len({row.label for row in measured}) < 2:
-        return ("one method alone: there is nothing to compare it with",)
+        return ("only one method: there is nothing to compare it with",)
     return (f"no paired tests: {MISSING_SCORES}",)
 
 
@@ -95,13 +90,15 @@ def _shared_prompts(tested: Sequence[SignificanceMarks]) -> str:
 def _published_notes(rows: Sequence[Row]) -> tuple[str, ...]:
     if all(row.document is None for row in rows):
         return ()
-    return ("published figures are as printed there, answers made by others' settings",)
+    return (
+        "published figures are as printed there; their answers were generated with other settings",
+    )
 
 
 def _unknown_settings_notes(measured: Sequence[Row]) -> tuple[str, ...]:
-    """Name who shares a column without telling what the judge was asked with.
+    """Name the rows that share a column although their judge's settings are not known.
 
-    The baseline itself is not named: nothing is asked about equal answers.
+    The baseline itself is left out: identical answers are not judged.
     """
     known_keys = {group_key(row)[:SETTINGS_INDEX] for row in measured if row.judge_settings}
     judged = [row for row in measured if row.label != row.baseline]
@@ -112,12 +109,12 @@ def _unknown_settings_notes(measured: Sequence[Row]) -> tuple[str, ...]:
     ]
     if not labels:
         return ()
-    return (f"not told what the judge was asked with (temperature, ...): {_list_labels(labels)}",)
+    return (f"the judge's settings (temperature, ...) are not known for: {_list_labels(labels)}",)
 
 
 def _hours_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
-    """Say what hours count, of which accelerators they are, and why some are missing."""
-    if not {"gpu-hours", "processor-hours"} & set(names):
+    """Return the note on what hours count, their devices, and why some are missing."""
+    if not {"gpu-hours", "cpu-hours"} & set(names):
         return ()
     labels_by_device: dict[str, list[str]] = {}
     for row in measured:
@@ -126,7 +123,7 @@ def _hours_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ..
     cpu_only = [r.label for r in measured if r.hours is not None and r.gpu_hours is None]
     gpus = [device for device in labels_by_device if device not in ("not known", CPU)]
     phrases = [f"on {device}: {_list_labels(labels_by_device[device])}" for device in gpus]
-    phrases += [f"on processors alone, no GPU hours: {_list_labels(cpu_only)}"] if cpu_only else []
+    phrases += [f"on CPUs alone, no GPU hours: {_list_labels(cpu_only)}"] if cpu_only else []
     phrases += (
         [f"not known: {_list_labels(labels_by_device['not known'])}"]
         if "not known" in labels_by_device
@@ -136,12 +133,12 @@ def _hours_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ..
 
 
 def _seed_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
-    """Tell every seed's figures, where rows are means over seeds."""
+    """Return every seed's figures, where rows are means over seeds."""
     phrases = []
     for row in (row for row in measured if row.repeats):
         seeds = ", ".join(str(repeat.seed) for repeat in row.repeats)
         figures = [
-            f"{columns.column_heading(name)} {' / '.join(_format_figure(repeat, name) for repeat in row.repeats)}"
+            f"{columns.column_heading(name)} {_seed_figures(row, name)}"
             for name in row.estimates
             if name in names
         ]
@@ -151,6 +148,10 @@ def _seed_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...
         if phrases
         else ()
     )
+
+
+def _seed_figures(row: Row, name: str) -> str:
+    return " / ".join(_format_figure(repeat, name) for repeat in row.repeats)
 
 
 def _format_figure(row: Row, name: str) -> str:

@@ -1,15 +1,14 @@
-"""Rows of what others have published: one CSV a document, a line a figure.
+"""Published figures: a CSV for each document, and each paper's own tables beside measured figures.
 
-Every line names the document, its version, the table and the day on which it was read. Where a
-document does not say who judged or against whom, the protocol's own judge and baseline stand there
-(AlpacaEval 2.0 and Arena-Hard v0.1: gpt-4-1106-preview; MT-Bench: gpt-4), or `not stated` where the
+A line of a CSV is one figure with its document, version, table and the date on which it was copied.
+Where a document does not state its judge or baseline, the protocol's own are assumed (AlpacaEval
+2.0 and Arena-Hard v0.1: gpt-4-1106-preview; MT-Bench: gpt-4), or `not stated` is written where the
 document uses several. Figures are printed as published, with two decimals at most.
 
-A paper's own tables, each figure beside what has been measured here; empty where nothing has.
-
-A measured row stands beside a published one where the benchmark is the same and the label is the
-published one, or the one that the method has here (`ours` in the CSV). What another judge measured,
-or the same one asked otherwise, has columns of its own, which say so.
+In a paper's tables, a measured row is put beside a published one if the benchmark is the same and
+the label is the published one, or the method's label here (`ours` in the CSV). Figures of another
+judge, or of the same judge with other settings, have their own columns, with a heading that says
+so.
 """
 
 from __future__ import annotations
@@ -30,11 +29,17 @@ from leaderboard.table import Cell, Column, Section, Table, TableRow, estimate_c
 FOLDER = Path(__file__).parent / "published"
 ALL = "all"
 MAX_DIGITS = 2
+NOTE = "published figures are as printed in the paper; an empty cell has not been measured here"
+
 CsvRow = dict[str, str]
+PaperColumn = tuple[str, str, str]
+"""Benchmark, metric, and judge."""
+MeasuredColumns = Mapping[str, Sequence[Row]]
+"""By the heading of a column: its measured rows."""
 
 
 def document_names() -> list[str]:
-    """Return the names by which documents can be asked for."""
+    """Return the names of the documents."""
     return sorted(path.stem for path in FOLDER.glob("*.csv"))
 
 
@@ -104,16 +109,6 @@ def _digits(text: str) -> int:
     return min(MAX_DIGITS, len(text.partition(".")[2]))
 
 
-NOTE = (
-    "published figures are as printed in the paper; measured ones are made here, an empty cell has "
-    "not been measured"
-)
-PaperColumn = tuple[str, str, str]
-"""Benchmark, metric, and the judge."""
-MeasuredColumns = Mapping[str, Sequence[Row]]
-"""By the head of a column: the measured rows that may stand in it."""
-
-
 def paper_tables(name: str, measured: Sequence[Row]) -> list[Table]:
     """Return the tables of a document.
 
@@ -170,7 +165,7 @@ def _is_counterpart(measured: Row, published: Row) -> bool:
 
 
 def _measured_columns(paper_column: PaperColumn, groups: Sequence[Group]) -> MeasuredColumns:
-    """Return who measured the same, by the head of their column: as in the paper first, always."""
+    """Return measured rows by the heading of their column; the paper's own judge comes first."""
     benchmark, metric, judge = paper_column
     candidates = [g for g in groups if g.benchmark == benchmark]
     measuring = [g for g in candidates if any(metric in row.estimates for row in g.rows)]

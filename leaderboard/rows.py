@@ -1,4 +1,4 @@
-"""Rows: what is known of one contestant on one benchmark under one judge."""
+"""Rows: the figures and facts of one contestant on one benchmark under one judge."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from harness.types import Estimate
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Where a published figure stands."""
+    """The source of a published figure."""
 
     name: str
     """An arXiv id, or a repository."""
     version: str
     table: str
     accessed: str
-    """The day on which the figure was taken from it."""
+    """The date on which the figure was copied."""
 
     @property
     def citation(self) -> str:
-        """Name the place in one phrase."""
+        """The source in one phrase."""
         table = f"table {self.table}" if self.table.isdigit() else self.table
         return f"{self.name} ({self.version}), {table}, read {self.accessed}"
 
@@ -37,22 +37,22 @@ class Row:
     """The method, or the policy's name."""
     benchmark: str
     judge: str
-    """The model that the judge's server says it served; empty where nobody judges."""
+    """The model that the judge's server reports; empty without a judge."""
     estimates: Mapping[str, Estimate]
     """By metric; win rates in percent."""
     prompt_count: int | None
-    """Prompts of the benchmark, those without an answer included; None where not told."""
+    """Prompts of the benchmark, those without an answer included; None where not known."""
     judged_count: int | None
     mean_length: float | None
     """Characters an answer; None where not known."""
     source: str
     """The result's file, from the results' folder on, or the document."""
     baseline: str = ""
-    """Whom the answers were compared with; empty where nobody or not told."""
+    """The contestant that the answers were compared with; empty without one or where not known."""
     protocol: str = ""
-    """A digest of the protocol's texts; empty where not told."""
+    """A digest of the protocol's texts; empty where not known."""
     scoring: str = ""
-    """`upstream` where the figures were made with the published code's quirks."""
+    """`upstream` where the figures have the quirks of the published code."""
     tokens: float | None = None
     """Tokens an answer, by the benchmark's own tokenizer or else the policy's."""
     truncated: float | None = None
@@ -60,41 +60,46 @@ class Row:
     dollars: float | None = None
     """What the verdicts have cost; None where no price is known."""
     hours: Mapping[str, float] | None = None
-    """Of training and answering, by what was computed on: an accelerator's name, or `processor`
-    (see `harness.core.hours`); None where that is not known."""
+    """Of training and answering, by device: an accelerator's name, or `CPU` (see
+    `harness.core.hours`); None where they are not known."""
     base: str = ""
     """The policy that training began with; empty where not known."""
     method: str = ""
     iteration: int | None = None
     run: str = ""
-    """The run that made the policy; empty for answers from elsewhere."""
+    """The run that trained the policy; empty for external answers."""
     seed: int | None = None
-    """The run's; None where not known."""
+    """The run's seed; None where not known."""
     setting: str = ""
     """A digest of the run's configuration without its seed; empty where not known."""
     repeats: tuple[Row, ...] = ()
-    """The rows of several seeds that this one is the mean of; none where it is one itself."""
+    """The rows of several seeds that this row is the mean of; empty for a single run."""
     judge_settings: Mapping[str, Any] = field(default_factory=dict)
-    """What the judge was asked with besides the texts; empty where not told."""
+    """The judge's sampling settings; empty where not known."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the packages, and the `commit` where a checkout was run."""
     notes: tuple[str, ...] = ()
     items: Path | None = None
-    """The file with one row a prompt; None where there is none."""
+    """The file of per-prompt values; None where there is none."""
     document: Document | None = None
-    """None for what was measured here."""
+    """The source of a published row; None for a measured one."""
     measured_as: str = ""
-    """For a published row: what its method's measured row is called here."""
+    """For a published row: the label of its method's measured rows."""
     digits: Mapping[str, int] = field(default_factory=dict)
-    """Decimals by metric, where a document has printed them."""
+    """Decimals by metric, as a document prints them."""
+
+    @property
+    def seeds(self) -> list[int]:
+        """The known seeds of the row's runs."""
+        return [row.seed for row in self.repeats or (self,) if row.seed is not None]
 
     @property
     def gpu_hours(self) -> float | None:
-        """Hours of all accelerators; None where none was used, or that is not known."""
+        """Hours of all accelerators; None where none was used, or where they are not known."""
         accelerator_hours = [hours for kind, hours in (self.hours or {}).items() if kind != CPU]
         return sum(accelerator_hours) if accelerator_hours else None
 
     @property
     def cpu_hours(self) -> float | None:
-        """Hours of what took no accelerator; None where that is not known."""
+        """Hours without an accelerator; None where they are not known."""
         return None if self.hours is None else self.hours.get(CPU, 0.0)

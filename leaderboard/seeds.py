@@ -1,7 +1,7 @@
-"""One row for the runs of one setting that differ in their seed alone.
+"""Pools the runs of a setting that differ in their seed only into one row.
 
 Its figures are means over the seeds, with intervals over prompts and seeds (see
-`harness.statistics.seeds`); what was spent is the sum.
+`harness.statistics.seeds`); costs are sums.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ N = TypeVar("N", int, float)
 
 
 def pool_seeds(rows: Sequence[Row], reader: ItemsReader) -> list[Row]:
-    """Return rows with those of several seeds as one, where the first of them stood.
+    """Return rows with the seeds of each setting pooled, in the order of their first row.
 
     Raises:
         StoreError: a result's items are damaged.
@@ -66,7 +66,7 @@ def _label(row: Row) -> str:
 
 
 def _sum(rows: Sequence[Row], value_of: Callable[[Row], N | None]) -> N | None:
-    """Return what the rows have together; None where one is not known."""
+    """Return the rows' sum; None where a value is not known."""
     total: N | None = None
     for row in rows:
         if (value := value_of(row)) is None:
@@ -76,19 +76,19 @@ def _sum(rows: Sequence[Row], value_of: Callable[[Row], N | None]) -> N | None:
 
 
 def _mean(rows: Sequence[Row], value_of: Callable[[Row], float | None]) -> float | None:
-    """Return the rows' mean; None where one is not known."""
+    """Return the rows' mean; None where a value is not known."""
     total = _sum(rows, value_of)
     return None if total is None else total / len(rows)
 
 
 def _estimates(rows: Sequence[Row], reader: ItemsReader) -> dict[str, Estimate]:
-    """Return the metrics that every seed has."""
+    """Return the mean of each metric that every seed has."""
     names = [name for name in rows[0].estimates if all(name in r.estimates for r in rows)]
     return {name: _estimate(rows, name, reader) for name in names}
 
 
 def _estimate(rows: Sequence[Row], name: str, reader: ItemsReader) -> Estimate:
-    """Return a figure's mean; without an interval where the prompts' part is not known."""
+    """Return a metric's mean; without an interval where there are no per-prompt values."""
     from harness.statistics import seeds
 
     figures = [row.estimates[name].value for row in rows]
@@ -99,7 +99,7 @@ def _estimate(rows: Sequence[Row], name: str, reader: ItemsReader) -> Estimate:
 
 
 def _error(values: PromptScores) -> float:
-    """Return the standard error of a ratio of sums over prompts, by its linear part."""
+    """Return the standard error of a ratio of sums over prompts, by linearization."""
     n = len(values)
     top, bottom = (sum(pair[side] for pair in values.values()) for side in (0, 1))
     parts = [(points - top / bottom * weight) * n / bottom for points, weight in values.values()]

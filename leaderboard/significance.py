@@ -1,10 +1,8 @@
-"""Who is not told from the best, and who differs from a named baseline, by paired tests.
+"""Paired tests between methods: the top group, differences from a baseline, and their intervals.
 
-The tests run on per-prompt values from each result's items, over the prompts that two contestants
-share; see `harness.statistics.paired`. A figure of a regression (length and style controlled) has
-what each prompt contributes to it; where a result does not tell that, it has no marks.
-
-Each contestant's difference from a named one as a figure of its own, with a paired interval.
+The tests run on the per-prompt values of each result, over the prompts that two contestants share;
+see `harness.statistics.paired`. For a figure of a regression (length and style control) these are
+each prompt's contributions; a result without them has no tests.
 """
 
 from __future__ import annotations
@@ -29,31 +27,32 @@ PromptScores = Mapping[str, tuple[float, float]]
 """By prompt: points in the metric's unit, and what they weigh."""
 
 ROUNDS, SEED = 1000, 0
-RATING_METRICS = ("score", "turn_1", "turn_2")
 CATEGORY_METRIC = "{}_win_rate"
 
 
 @dataclass(frozen=True, slots=True)
 class SignificanceMarks:
-    """What the paired tests of one metric say; rows are known by their source."""
+    """The outcome of the paired tests of one metric; rows are known by their source."""
 
     top: frozenset[str] = frozenset()
+    """Not significantly different from the best."""
     differing: frozenset[str] = frozenset()
+    """Significantly different from the baseline."""
     detectable: float | None = None
-    """The median over pairs of the difference that is found four times in five."""
+    """The minimum detectable difference at 80 % power, median over pairs."""
     fewest_prompts: int = 0
-    """Prompts that a pair shares; so is `most`."""
+    """Fewest prompts that a pair shares; `most_prompts` likewise."""
     most_prompts: int = 0
 
 
 @dataclass
 class ItemsReader:
-    """Reads items, every file once."""
+    """Reads per-prompt values, each file once."""
 
     cache: dict[Path, Items] = field(default_factory=dict)
 
     def scores(self, row: Row, metric: str) -> PromptScores:
-        """Return the points and weights of a row's prompts; none where it has no file.
+        """Return the points and weights of a row's prompts; empty where it has no file.
 
         Raises:
             StoreError: the file is damaged.
@@ -73,13 +72,13 @@ class ItemsReader:
 def compare_rows(
     rows: Sequence[Row], metric: str, baseline: str | None, reader: ItemsReader
 ) -> SignificanceMarks:
-    """Compare contestants of one benchmark and judge; fewer than two are not compared.
+    """Test all pairs of rows; fewer than two with per-prompt values have no marks.
 
     Args:
-        rows: Of one protocol and judge, measured.
-        metric: Which of their estimates.
-        baseline: The label that others are said to differ from; None: nobody.
-        reader: Of the rows' items.
+        rows: Measured rows of one protocol and judge.
+        metric: The name of one of their estimates.
+        baseline: The label that the others are compared with; None: no baseline.
+        reader: Reads the rows' per-prompt values.
     """
     scored = [(row, reader.scores(row, metric)) for row in rows if metric in row.estimates]
     scored = [(row, scores) for row, scores in scored if scores]
@@ -91,7 +90,7 @@ def compare_rows(
 
 
 def prompt_scores(items: Items, metric: str) -> PromptScores:
-    """Return every prompt's points and weight; nothing where the metric is no sum over prompts."""
+    """Return each prompt's points and weight; empty where the items do not hold the metric."""
     scores: dict[str, tuple[float, float]] = {}
     for item in items:
         points, weight = _points(item, metric)
@@ -103,7 +102,7 @@ def prompt_scores(items: Items, metric: str) -> PromptScores:
 
 
 def average_scores(scores_by_seed: Sequence[PromptScores]) -> PromptScores:
-    """Return every prompt's points and weight in the mean over seeds; none where one has none."""
+    """Return each prompt's mean points and weight over seeds; empty where a seed has none."""
     if not all(scores_by_seed):
         return {}
     pairs_by_prompt: dict[str, list[tuple[float, float]]] = {}
@@ -118,7 +117,7 @@ def average_scores(scores_by_seed: Sequence[PromptScores]) -> PromptScores:
 
 def _points(item: Mapping[str, Any], metric: str) -> tuple[float, float]:
     match item:
-        case {"rating": rating, "turn": turn} if metric in RATING_METRICS:
+        case {"rating": rating, "turn": turn} if metric in columns.RATINGS:
             is_rated = rating is not None and metric in ("score", f"turn_{turn}")
             return (rating, 1.0) if is_rated else (0.0, 0.0)
         case _ if item.get(metric) is not None:
@@ -164,7 +163,7 @@ def _test_pairs(
 def paired_differences(
     rows: Sequence[Row], scores_by_row: Sequence[PromptScores], metric: str
 ) -> Differences:
-    """Compare everybody with everybody over shared prompts, and over seeds where there are some."""
+    """Return the differences of all pairs over shared prompts, and over seeds if there are any."""
     from harness.statistics import paired
     from harness.statistics.seeds import SeedVariance
 
@@ -175,9 +174,9 @@ def paired_differences(
 
 
 def with_differences(group: Group, baseline: str, reader: ItemsReader) -> Group:
-    """Return a group whose measured rows tell how far they lie from the baseline's.
+    """Return a group whose measured rows hold their differences from the baseline as estimates.
 
-    A metric that no prompt adds to has no difference; nor has the baseline itself.
+    A metric without per-prompt values has no difference; nor has the baseline itself.
 
     Raises:
         StoreError: a result's items are damaged.
@@ -202,7 +201,7 @@ def _add_differences(row: Row, other: Row, reader: ItemsReader) -> Row:
 
 
 def _difference(row: Row, other: Row, metric: str, reader: ItemsReader) -> Estimate | None:
-    """Return the first less the second over the prompts that both have; None: not known."""
+    """Return the first minus the second over shared prompts; None where that is not known."""
     from harness.statistics.intervals import t_critical
 
     rows: Sequence[Row] = (row, other)

@@ -1,13 +1,19 @@
-"""Tables as they are written: cells under headings, in sections, with what a reader must know."""
+"""Tables of a leaderboard: cells under headings, in sections, with notes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 from harness.types import Estimate
-from leaderboard.columns import format_interval
+from leaderboard.columns import DASH, format_interval
+from leaderboard.html import render_html_template
 from leaderboard.rows import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DAGGER = "†"
 
@@ -17,15 +23,15 @@ EstimateData = dict[str, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What stands in one place; a figure is written from its estimate, anything else as text."""
+    """One cell: an estimate with its text, or a text alone."""
 
     text: str
     estimate: Estimate | None = None
     digits: int = 1
     top: bool = False
-    """Whether it is not told from the best."""
+    """Whether it is not significantly different from the best."""
     differs: bool = False
-    """Whether it is told from the named baseline."""
+    """Whether it is significantly different from the baseline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +40,14 @@ class Column:
 
     heading: str
     group: str = ""
-    """What it shares with its neighbours; written above them."""
+    """A heading above this one, shared with neighbouring columns."""
     is_numeric: bool = False
     holds_estimates: bool = False
-    """Whether estimates stand in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """The cells of one contestant, and where they are from."""
+    """The cells of one contestant, and the rows that they are taken from."""
 
     cells: tuple[Cell, ...]
     sources: tuple[Row, ...] = ()
@@ -50,7 +55,7 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Lines that belong together; published ones are never in a section with measured ones."""
+    """Rows under a title; published rows are never in a section with measured ones."""
 
     title: str
     rows: tuple[TableRow, ...]
@@ -66,25 +71,73 @@ class Table:
     sections: tuple[Section, ...]
     notes: tuple[str, ...] = ()
     top_note: str = ""
-    """What a figure that is set apart has; empty where none is."""
+    """What bold means; empty where nothing is bold."""
     differs_note: str = ""
+    """What a dagger means; empty without a baseline."""
 
     @property
     def headings(self) -> tuple[str, ...]:
-        """The heads in one line each."""
+        """The headings in one line each."""
         return tuple(f"{c.group}: {c.heading}" if c.group else c.heading for c in self.columns)
 
     @property
+    def column_groups(self) -> list[tuple[str, int]]:
+        """The headings above the columns, each with its width; empty where there are none."""
+        if not any(column.group for column in self.columns):
+            return []
+        groups = groupby(self.columns, lambda column: column.group)
+        return [(name, len(list(members))) for name, members in groups]
+
+    @property
     def cells(self) -> tuple[tuple[str, ...], ...]:
-        """The texts of all lines."""
+        """The texts of all rows."""
         rows = (row for section in self.sections for row in section.rows)
         return tuple(tuple(cell.text for cell in row.cells) for row in rows)
 
     def annotated_notes(self, top_mark: str) -> list[str]:
-        """Return the notes, given how the top group is set apart (`bold`)."""
+        """Return the notes; `top_mark` says how the top group is marked (`bold`)."""
         top_notes = [f"{top_mark}: {self.top_note}"] if self.top_note else []
         differs_notes = [f"{DAGGER}: {self.differs_note}"] if self.differs_note else []
         return [*self.notes, *top_notes, *differs_notes]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row a contestant, at full precision; needs pandas.
+
+        An estimate has three columns: its heading, and the same with `, low` and `, high` for the
+        ends of its 95 % interval. `section` is there where the table has titled sections. Whatever
+        is not known is missing.
+        """
+        import pandas as pd
+
+        records = []
+        for section in self.sections:
+            for row in section.rows:
+                record: dict[str, Any] = {"section": section.title}
+                for column, heading, cell in zip(
+                    self.columns, self.headings, row.cells, strict=True
+                ):
+                    record |= _frame_values(column, heading, cell)
+                records.append(record)
+        frame = pd.DataFrame.from_records(records)
+        has_sections = any(section.title for section in self.sections)
+        return frame if has_sections or frame.empty else frame.drop(columns="section")
+
+    def _repr_html_(self) -> str:
+        return render_html_template("table.html", table=self)
+
+
+def _frame_values(column: Column, heading: str, cell: Cell) -> dict[str, Any]:
+    if column.holds_estimates:
+        names = (heading, f"{heading}, low", f"{heading}, high")
+        estimate = cell.estimate
+        ends = (estimate.value, estimate.low, estimate.high) if estimate else (None, None, None)
+        return dict(zip(names, ends, strict=True))
+    if not column.is_numeric:
+        return {heading: cell.text}
+    try:
+        return {heading: float(cell.text)}
+    except ValueError:
+        return {heading: None if cell.text in ("", DASH) else cell.text}
 
 
 def estimate_data(estimate: Estimate) -> EstimateData:
@@ -93,7 +146,7 @@ def estimate_data(estimate: Estimate) -> EstimateData:
 
 
 def estimate_cell(estimate: Estimate | None, digits: int, *, top: bool, differs: bool) -> Cell:
-    """Return the cell of a figure, or a dash."""
+    """Return the cell of an estimate, or a dash."""
     if estimate is None:
         return Cell(format_interval(None))
     return Cell(format_interval(estimate, digits), estimate, digits, top, differs)

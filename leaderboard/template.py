@@ -1,9 +1,9 @@
-"""Tables through a template of the user's own: Jinja, in a sandbox, with nothing to load.
+"""Tables through a user's own template: Jinja in a sandbox that loads no other files.
 
-A template sees `tables` (see `render.data`) and `asked`. Whatever it prints is escaped for the kind
-of file that its name says: LaTeX (`table.tex`, `table.tex.j2`), HTML, or Markdown; any other name:
-control characters are taken out. In LaTeX, where braces are taken, tags are `<< value >>` and
-`<% for ... %>`. `value | safe` prints text as it is.
+A template sees `tables` (see `formats.table_data`) and `options`. Its output is escaped by the
+ending of its name: LaTeX (`table.tex`, `table.tex.j2`), HTML, or Markdown; for any other name,
+control characters are removed. LaTeX uses braces itself, so there tags are `<< value >>` and
+`<% for ... %>`. `value | safe` prints text unescaped.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ ENDINGS = (".j2", ".jinja", ".jinja2")
 
 
 class SafeText(str):
-    """Text that a template prints as it is."""
+    """Text that a template prints unescaped."""
 
 
 def render_template(path: Path, tables: Sequence[Table], options: Any) -> str:
-    """Return what a template makes of the tables.
+    """Return a template filled with tables.
 
     Raises:
-        InputError: it cannot be read, does not fit, or reaches for what the sandbox withholds.
+        InputError: it cannot be read, does not fit, or does something that the sandbox forbids.
     """
-    from jinja2 import StrictUndefined, TemplateError
+    from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     kind = _kind(path)
@@ -57,9 +57,9 @@ def render_template(path: Path, tables: Sequence[Table], options: Any) -> str:
     sandbox.filters["safe"] = SafeText
     try:
         text = path.read_text(encoding="utf-8")
-        return sandbox.from_string(text).render(tables=formats.table_data(tables), asked=options)
+        return sandbox.from_string(text).render(tables=formats.table_data(tables), options=options)
     except TemplateError as error:
-        line = getattr(error, "lineno", None)
+        line = error.lineno if isinstance(error, TemplateSyntaxError) else None
         raise InputError(f"{path}{f', line {line}' if line else ''}: {error}") from error
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
         raise InputError(f"{path} does not fit the tables: {error}") from error
@@ -73,7 +73,7 @@ def _kind(path: Path) -> str:
 
 
 def _escape_for(kind: str) -> Callable[[Any], str]:
-    """Return what is done to everything that a template of a kind prints."""
+    """Return the function that escapes the output of a kind of template."""
     by_kind: dict[str, Callable[[str], str]] = {
         ".tex": escape_latex,
         ".html": lambda text: escape(printable(text)),

@@ -193,7 +193,7 @@ def shared_texts(texts: SharedTexts) -> dict[str, Any]:
 def compact_comparison(
     comparison: PromptComparison, texts: SharedTexts, shared: SharedTexts, disagreed: set[str]
 ) -> dict[str, Any]:
-    """Return a comparison under short keys, since there are thousands; shared texts are left out."""
+    """Return a comparison under short keys (there are thousands), without shared texts."""
     flags = {
         "disagree": comparison.prompt_id in disagreed,
         "inconsistent": comparison.is_inconsistent,

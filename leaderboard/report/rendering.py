@@ -1,10 +1,8 @@
-"""The report as one HTML file: nothing is fetched, and only the page's own script may run.
+"""The report as one HTML file that loads nothing, and in which only its own script may run.
 
-What a result holds stands in data blocks, which no browser runs, and the script sets it as text,
-never as markup. The content security policy names the script and the style by their digests, so
-that neither a block that is broken out of nor a careless line could run anything else.
-
-The files of a report.
+Results are in data blocks, which no browser runs, and the script sets them as text, never as
+markup. The content security policy names the script and the style by their digests, so that neither
+markup that breaks out of a block nor a bug could run anything else.
 """
 
 from __future__ import annotations
@@ -12,17 +10,15 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
-import html
 import json
-import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.core.io import write_atomically
+from leaderboard.html import render_html_template
 from leaderboard.report.content import Content
 from leaderboard.report.figures import draw_figures
-from leaderboard.report.site import publish_site as publish_site
+from leaderboard.report.site import publish_site
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = (
@@ -41,31 +37,25 @@ SCRIPTS = (
 )
 TITLE = "Preference optimisation: report"
 GZIP_LEVEL = 6
-"""Of gzip: higher ones take twice the time for a hundredth of the size."""
+"""Higher levels take twice the time to save a hundredth of the size."""
 
 
 def render_page(content: Content, title: str = TITLE) -> str:
     """Return the whole page."""
     style, script = _asset("style.css"), _script()
-    texts = (_text_block(index, data) for index, data in enumerate(content.texts))
-    parts = {
-        "title": html.escape(title),
-        "policy": security_policy(style, script),
-        "style": style,
-        "script": script,
-        "figures": json_block(content.figures),
-        "texts": "\n".join(texts),
-    }
-    return fill_template(_asset("page.html"), parts)
-
-
-def fill_template(template: str, parts: Mapping[str, str]) -> str:
-    """Put each part in its place, in one pass: what looks like a place within a part stays."""
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], template)
+    return render_html_template(
+        "report.html",
+        title=title,
+        policy=security_policy(style, script),
+        style=style,
+        script=script,
+        figures=json_block(content.figures),
+        texts=[pack(data) for data in content.texts],
+    )
 
 
 def security_policy(style: str, script: str) -> str:
-    """Return a content security policy that allows this style and this script and nothing else."""
+    """Return a content security policy that allows this style and this script only."""
     return "; ".join(
         (
             "default-src 'none'",
@@ -81,19 +71,15 @@ def security_policy(style: str, script: str) -> str:
 
 
 def json_block(data: Any) -> str:
-    """Return plain data as JSON that cannot end the element that it stands in."""
+    """Return plain data as JSON that cannot end the element around it."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
 def pack(data: Any) -> str:
-    """Return plain data as packed JSON (gzip, base64), the same bytes every time."""
+    """Return plain data as compressed JSON (gzip, base64), the same bytes every time."""
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode(), GZIP_LEVEL, mtime=0)).decode()
-
-
-def _text_block(index: int, data: Any) -> str:
-    return f'<script type="text/plain" id="texts-{index}">{pack(data)}</script>'
 
 
 def _script() -> str:
@@ -116,10 +102,10 @@ def write_report(
     figures_folder: Path | None,
     site_folder: Path | None,
 ) -> list[Path]:
-    """Write what was asked for; the figures are all drawn before the first is written.
+    """Write the page, the figures and the site as requested, once all figures are drawn.
 
     Raises:
-        MissingDependencyError: figures are wanted and matplotlib is not installed.
+        MissingDependencyError: figures need matplotlib, which is not installed.
         StoreError: a folder cannot be written.
     """
     drawings = list(draw_figures(content.figures)) if figures_folder else []

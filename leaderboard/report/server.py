@@ -1,4 +1,4 @@
-"""The report over HTTP, for this machine alone."""
+"""Serves the report over HTTP, to this host only."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ PAGE_PATHS = ("/", "/index.html")
 
 
 def create_server(page: str, port: int) -> ThreadingHTTPServer:
-    """Return a server of one page that listens; 0: any free port.
+    """Return a listening server of one page; port 0: any free port.
 
     Raises:
-        ConfigError: the port is taken or not allowed.
+        ConfigError: the port is in use or not allowed.
     """
     try:
         return ThreadingHTTPServer((HOST, port), partial(PageHandler, page.encode()))
@@ -29,14 +29,14 @@ def create_server(page: str, port: int) -> ThreadingHTTPServer:
 
 
 class PageHandler(BaseHTTPRequestHandler):
-    """Answers with the page, to requests that name this machine."""
+    """Serves the page to requests that name this host."""
 
     def __init__(self, page: bytes, *rest: Any) -> None:
         self.page = page
         super().__init__(*rest)
 
     def do_GET(self) -> None:
-        """Send the page; to another site's name (DNS rebinding) or for another path nothing."""
+        """Send the page; refuse another host name (DNS rebinding) and any other path."""
         if self._host() not in HOST_NAMES:
             self.send_error(403)
         elif self.path.partition("?")[0] not in PAGE_PATHS:
@@ -61,4 +61,4 @@ class PageHandler(BaseHTTPRequestHandler):
         return self.headers.get("Host", "").rpartition(":")[0] or self.headers.get("Host", "")
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing of requests."""
+        """Log nothing."""

@@ -1,17 +1,15 @@
-"""What goes to a model's own page on the hub: text for its card, and its evaluation results.
-
-Results are YAML in the model repository's folder `.eval_results`, as the hub's documentation has it
-(docs/hub/eval-results and eval_results.yaml of huggingface/hub-docs): data set, task, value, notes.
-A task is a leaderboard there, so that its name holds the judge: figures of different judges never
-meet. The hub shows those whose data set is registered as a benchmark with such a task in its
-eval.yaml, and keeps the others; none of these four data sets was known to be when this was written.
-
-A folder that GitHub Pages or a Space serves as it stands.
+"""A static site of the report, with each model's card and evaluation results for the hub.
 
 DIR/index.html                              the report
-DIR/README.md  .nojekyll                    what a Space and GitHub Pages want to find
+DIR/README.md  .nojekyll                    for a Space and for GitHub Pages
 DIR/models/<label>/README.md                text for the model's card
 DIR/models/<label>/.eval_results/*.yaml     its results, for the model's repository on the hub
+
+Results are YAML as the hub's documentation defines it (docs/hub/eval-results and eval_results.yaml
+of huggingface/hub-docs): data set, task, value, notes. A task is a leaderboard there, so that its
+name holds the judge: figures of different judges never share one. The hub shows results whose data
+set is registered as a benchmark with such a task in its eval.yaml, and stores the others; none of
+these four data sets was known to be registered when this was written.
 """
 
 from __future__ import annotations
@@ -38,7 +36,8 @@ DATASETS = {
     "arena-hard-v2": "lmarena-ai/arena-hard-auto",
     "mt-bench": "HuggingFaceH4/mt_bench_prompts",
 }
-"""By benchmark: the data set on the hub that holds its questions."""
+"""By benchmark: the data set on the hub with its questions."""
+MAX_NAME_LENGTH = 120
 
 RowData = Mapping[str, Any]
 
@@ -46,7 +45,7 @@ RowData = Mapping[str, Any]
 def group_by_label(
     groups: Sequence[Mapping[str, Any]],
 ) -> dict[str, list[tuple[Mapping[str, Any], RowData]]]:
-    """Return (group, row) of every contestant, in the order of first sight."""
+    """Return (group, row) pairs by contestant, in the order of first appearance."""
     rows_by_label: dict[str, list[tuple[Mapping[str, Any], RowData]]] = {}
     for group in groups:
         for row in group["rows"]:
@@ -55,7 +54,7 @@ def group_by_label(
 
 
 def model_card(label: str, rows: Sequence[tuple[Mapping[str, Any], RowData]]) -> str:
-    """Return the section of a model's card that tells its figures and what they rest on."""
+    """Return the section of a model's card with its figures, judges and baselines."""
     lines = [
         f"## Evaluation of {escape_markdown(label)}",
         "",
@@ -92,22 +91,25 @@ def hub_results(rows: Sequence[tuple[Mapping[str, Any], RowData]]) -> Iterator[t
 
 
 def _result(dataset: str, group: Mapping[str, Any], row: RowData, name: str) -> dict[str, Any]:
-    judged = f"judged by {group['judge']} against {row['baseline'] or 'nobody'}"
-    notes = f"{column_heading(name)}: {_format_value(row, name)}, 95 % interval; {judged}; {row['judged']} of "
+    against = f" against {row['baseline']}" if row["baseline"] else ""
+    value = f"{column_heading(name)}: {_format_value(row, name)}, 95 % interval"
+    notes = (
+        f"{value}; judged by {group['judge']}{against}; {row['judged']} of {row['asked']} judged"
+    )
     return {
         "dataset": {"id": dataset, "task_id": _task(name, group["judge"])},
         "value": round(row["figures"][name]["value"], 2),
-        "notes": printable(f"{notes}{row['asked']} judged"),
+        "notes": printable(notes),
     }
 
 
 def _task(metric: str, judge: str) -> str:
-    """Return a task's name: letters, digits and what stands in names of models."""
+    """Return a task's name of letters, digits, dots, hyphens and underscores."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", f"{metric}_by_{judge}" if judge else metric)
 
 
 def _shown_metrics(row: RowData) -> list[str]:
-    """Return a row's metrics: those that a table shows."""
+    """Return a row's metrics that have a column by default."""
     return [name for name in row["figures"] if name in METRICS]
 
 
@@ -116,9 +118,6 @@ def _format_value(row: RowData, name: str) -> str:
     return format_interval(
         Estimate(figure["value"], figure["low"], figure["high"]), METRICS[name][1]
     )
-
-
-MAX_NAME_LENGTH = 120
 
 
 def publish_site(content: Content, page: str, folder: Path) -> list[Path]:
@@ -146,7 +145,7 @@ def site_files(content: Content) -> Iterator[tuple[str, str]]:
 
 
 def folder_name(label: str) -> str:
-    """Return a name for a contestant's folder: percent-encoded, so that none leaves the site."""
+    """Return a contestant's folder name, percent-encoded so that none leaves the site."""
     name = file_name(label)
     if len(name) > MAX_NAME_LENGTH or not name.strip():
         return f"{name[:MAX_NAME_LENGTH].strip()}-{hashlib.sha256(_bytes(label)).hexdigest()[:12]}"

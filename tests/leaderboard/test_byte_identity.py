@@ -32,25 +32,25 @@ def filed(file, tmp_path: Path) -> Path:
     """Twelve methods, not all with the same prompts, some with hours and a run."""
     rng = random.Random(0)
     for i in range(12):
-        told = {} if i % 3 else {"hours": {"training": {"H100": 1.5 / (i + 1)}, "answering": {}}}
+        process = {} if i % 3 else {"hours": {"training": {"H100": 1.5 / (i + 1)}, "answering": {}}}
         run = {"name": f"r{i}", "method": "m", "iteration": i, "base": "b"} if i % 2 else None
         values = [min(1.0, rng.random() + i / 80) for _ in range(300 - i % 4)]
-        file(f"method {i}", values, run=run, **told)
+        file(f"method {i}", values, run=run, **process)
     return tmp_path
 
 
 def printed(folder: Path, form: str, python: str = sys.executable, **environment: str) -> bytes:
     """Return what an interpreter prints; the results' folder is where it runs."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "LC_"))}
-    told = subprocess.run(
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "LC_"))}
+    process = subprocess.run(
         (python, "-m", "harness", "leaderboard", "--format", form, *ASKED),
         cwd=folder,
-        env={**kept, "PYTHONPATH": str(ROOT), **environment},
+        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         timeout=120,
     )
-    assert told.returncode == 0, told.stderr.decode()
-    return told.stdout
+    assert process.returncode == 0, process.stderr.decode()
+    return process.stdout
 
 
 def test_another_machine_prints_the_same_bytes(filed):

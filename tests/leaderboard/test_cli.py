@@ -38,11 +38,11 @@ def twenty(file, tmp_path) -> Path:
 
 
 def test_twenty_results_are_a_table_in_a_second_and_a_half(twenty):
-    begun = os.times()
+    started = os.times()
     assert "method 19" in leaderboard(twenty).stdout
     ended = os.times()
     # the processor's time: others may be at work here
-    assert sum(ended[2:4]) - sum(begun[2:4]) < 1.5
+    assert sum(ended[2:4]) - sum(started[2:4]) < 1.5
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -55,8 +55,10 @@ def test_every_format_is_the_same_to_the_byte(twenty, form):
 
 
 def test_a_table_is_written_whole_printed_and_checked(twenty):
-    told = leaderboard(twenty, "--format", "latex", "--sort", "-win_rate", "--to", "out/table.tex")
-    assert (told.returncode, told.stdout) == (0, "")
+    process = leaderboard(
+        twenty, "--format", "latex", "--sort", "-win_rate", "--to", "out/table.tex"
+    )
+    assert (process.returncode, process.stdout) == (0, "")
     checked = leaderboard(twenty, "--check", "out/table.tex", "--json")
     # 20 lines: a figure with its bounds, a mean length, n judged of n asked
     assert json.loads(checked.stdout) == {"tables": 1, "numbers": 20 * 6}
@@ -82,10 +84,10 @@ def test_a_table_is_written_whole_printed_and_checked(twenty):
 def test_what_does_not_fit_is_one_line_and_writes_nothing(file, tmp_path, arguments, kind, message):
     file()
     before = sorted(tmp_path.rglob("*"))
-    told = leaderboard(tmp_path, *arguments)
-    assert told.returncode == kind.exit_code, told.stderr
-    assert told.stdout == ""
-    (line,) = told.stderr.splitlines()
+    process = leaderboard(tmp_path, *arguments)
+    assert process.returncode == kind.exit_code, process.stderr
+    assert process.stdout == ""
+    (line,) = process.stderr.splitlines()
     assert message in line
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -93,15 +95,15 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(file, tmp_path, argume
 def test_a_result_without_verdicts_is_told_of_beside_the_table(file, tmp_path):
     file("good")
     file("empty", score={"estimates": {}, "counts": {}, "items": [], "notes": []})
-    told = leaderboard(tmp_path)
-    assert "good" in told.stdout
-    assert told.stderr == "toy/empty.json holds no verdicts and is left out\n"
+    process = leaderboard(tmp_path)
+    assert "good" in process.stdout
+    assert process.stderr == "toy/empty.json holds no verdicts and is left out\n"
 
 
 def test_the_paper_is_printed_without_any_result(tmp_path):
-    told = leaderboard(tmp_path, "--paper", "inpo")
-    assert told.returncode == 0
-    assert "42.6" in told.stdout
+    process = leaderboard(tmp_path, "--paper", "inpo")
+    assert process.returncode == 0
+    assert "42.6" in process.stdout
     assert not (tmp_path / "runs").exists()
 
 
@@ -109,7 +111,7 @@ def test_two_hundred_results_with_published_ones_take_seconds(file, tmp_path):
     rng = random.Random(1)
     for i in range(200):
         file(f"method {i:03}", [rng.random() for _ in range(805 - i % 3)])
-    begun = time.perf_counter()
-    told = leaderboard(tmp_path, "--published", "all", "--format", "csv")
-    assert told.stdout.count("method ") == 200
-    assert time.perf_counter() - begun < 20  # 10 s on 2 cores of our own
+    started = time.perf_counter()
+    process = leaderboard(tmp_path, "--published", "all", "--format", "csv")
+    assert process.stdout.count("method ") == 200
+    assert time.perf_counter() - started < 20  # 10 s on 2 cores of our own

@@ -22,13 +22,13 @@ def test_by_hand(file, runs):
     file("start", [0.0] * 50 + [1.0] * 50)
     file("INPO", [1.0] * 40 + [0.0] * 10 + [0.0] * 10 + [1.0] * 40)
     table, rows = lines(runs)
-    told = rows["INPO"].estimates["win_rate_difference"]
-    assert told.value == pytest.approx(30)
+    difference = rows["INPO"].estimates["win_rate_difference"]
+    assert difference.value == pytest.approx(30)
     # the spread of 100 differences of 100 (40 times), -100 (10), 0 (50): sqrt(41.4) = 6.43
     error = ((40 * 70**2 + 10 * 130**2 + 50 * 30**2) / 99 / 100) ** 0.5
-    assert told.standard_error == pytest.approx(error, rel=0.05)
-    reach = scipy.stats.t.ppf(0.975, 99) * told.standard_error
-    assert (told.low, told.high) == pytest.approx((30 - reach, 30 + reach))
+    assert difference.standard_error == pytest.approx(error, rel=0.05)
+    reach = scipy.stats.t.ppf(0.975, 99) * difference.standard_error
+    assert (difference.low, difference.high) == pytest.approx((30 - reach, 30 + reach))
     assert "win_rate_difference" not in rows["start"].estimates
     text = render_markdown([table])
     assert "Δ win rate %" in text
@@ -38,8 +38,8 @@ def test_by_hand(file, runs):
 def test_a_constant_shift_is_certain(file, runs):
     file("start", [0.25, 0.5, 0.75])
     file("INPO", [0.5, 0.75, 1.0])
-    told = lines(runs)[1]["INPO"].estimates["win_rate_difference"]
-    assert (told.low, told.value, told.high) == pytest.approx((25, 25, 25))
+    difference = lines(runs)[1]["INPO"].estimates["win_rate_difference"]
+    assert (difference.low, difference.value, difference.high) == pytest.approx((25, 25, 25))
 
 
 def test_only_shared_prompts_count(file, runs):
@@ -51,7 +51,7 @@ def test_only_shared_prompts_count(file, runs):
 
 def test_from_whom_must_be_said(file, runs):
     file("start", [0.0, 1.0])
-    with pytest.raises(ConfigError, match="differences from whom"):
+    with pytest.raises(ConfigError, match="differences need a baseline"):
         build_tables(runs, TableOptions(differences=True))
 
 

@@ -26,7 +26,7 @@ def compiled(folder: Path, name: str) -> str:
     """Compile as a journal would, with no shell and reading nothing from elsewhere."""
     if not shutil.which("pdflatex"):
         pytest.skip("needs pdflatex (texlive-latex-extra and texlive-science)")
-    told = subprocess.run(
+    text = subprocess.run(
         ("pdflatex", "-no-shell-escape", "-halt-on-error", "-interaction=nonstopmode", name),
         cwd=folder,
         env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "openin_any": "p", "openout_any": "p"},
@@ -35,7 +35,7 @@ def compiled(folder: Path, name: str) -> str:
         errors="replace",
         timeout=300,
     )
-    assert told.returncode == 0, told.stdout[-1500:]
+    assert text.returncode == 0, text.stdout[-1500:]
     return (folder / name).with_suffix(".log").read_text(errors="replace")
 
 
@@ -88,9 +88,9 @@ def paper(file, runs, tmp_path) -> Path:
 
 
 def test_a_printed_table_is_what_the_results_give(paper, runs):
-    found = check_paper(paper, runs)
+    summary = check_paper(paper, runs)
     # two lines with a figure, its bounds and the tokens; the heads have no number
-    assert (found.tables, found.numbers) == (1, 8)
+    assert (summary.tables, summary.numbers) == (1, 8)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +115,8 @@ def test_a_result_that_has_changed_since_is_named(paper, runs, file):
 
 def test_layout_may_change_and_lines_may_go(paper, runs):
     lines = paper.read_text().replace(r"\scriptsize ", r"\scriptsize{}").splitlines()
-    kept = [line for line in lines if not line.startswith("DPO")]
-    paper.write_text("\n".join(f"{line}  " if line.endswith(r"\\") else line for line in kept))
+    remaining = [line for line in lines if not line.startswith("DPO")]
+    paper.write_text("\n".join(f"{line}  " if line.endswith(r"\\") else line for line in remaining))
     assert check_paper(paper, runs).numbers == 4
 
 
@@ -136,6 +136,6 @@ def test_a_file_without_a_whole_table_is_refused(paper, runs, edit, message):
 
 
 def test_a_name_cannot_leave_the_line_that_tells_what_was_asked(runs, file):
-    told = render_latex([], {"bench": "x\n\\input{y}\n% harness leaderboard ends"})
-    line = next(t for t in told.splitlines() if t.startswith("% harness leaderboard {"))
+    text = render_latex([], {"bench": "x\n\\input{y}\n% harness leaderboard ends"})
+    line = next(t for t in text.splitlines() if t.startswith("% harness leaderboard {"))
     assert json.loads(line.removeprefix("% harness leaderboard "))["bench"].startswith("x\n")

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from harness.core.hardware import CPU
+from harness.core.workspace import results
 from harness.errors import StoreError
 from leaderboard.builder import TableOptions, build_tables
 from leaderboard.measurements import read_rows
@@ -59,8 +60,8 @@ def test_runs_tell_base_method_and_iteration(file, runs):
     (runs / "train" / "toy" / "inpo" / "run.json").write_text(record)
     for label in ("INPO", "INPO (iteration 1)", "sft", "elsewhere"):
         file(label)
-    found = {row.label: (row.base, row.iteration, row.run) for row in read_rows(runs).rows}
-    assert found == {
+    rows = {row.label: (row.base, row.iteration, row.run) for row in read_rows(runs).rows}
+    assert rows == {
         "INPO": ("sft", 2, "toy/inpo"),
         "INPO (iteration 1)": ("sft", 1, "toy/inpo"),
         "sft": ("sft", 0, ""),
@@ -107,32 +108,33 @@ def test_a_result_of_the_first_schema_is_read_with_what_it_tells(file, runs):
 
 
 def test_a_result_of_the_third_schema_is_read_by_its_old_keys(file, runs):
-    path = file(hours={"training": {"processor": 0.25, "H100": 1.0}}, schema=3)
+    hours = {"training": {"processor": 0.25, "H100": 1.0}}
+    settings = {"temperature": 0}
+    path = file(hours=hours, judge_settings=settings, usage=usage(1.5), schema=3)
     data = json.loads(path.read_text())
-    data["asked"] = data.pop("new_requests")
-    data["answered"] = data.pop("generation")
-    data["judged_with"] = {**data.pop("judge_settings"), "temperature": 0}
-    data["bill"] = {**usage(1.5), "unread": 0}
-    del data["bill"]["unparsed"]
-    data["score"]["counts"]["unread"] = data["score"]["counts"].pop("unparsed")
+    for old, new in results.RENAMED_KEYS.items():
+        data[old] = data.pop(new)
+    for old, new in results.RENAMED_COUNTS.items():
+        for counts in (data["bill"], data["score"]["counts"]):
+            counts[old] = counts.pop(new)
     path.write_text(json.dumps(data))
     (row,) = read_rows(runs).rows
-    assert (row.tokens, row.dollars, row.judge_settings) == (10.0, 1.5, {"temperature": 0})
-    # what was computed without an accelerator is no GPU's
+    assert (row.tokens, row.dollars, row.judge_settings) == (10.0, 1.5, settings)
+    # hours without an accelerator are not GPU hours
     assert (row.gpu_hours, row.cpu_hours) == (1.0, 0.25)
 
 
-@pytest.mark.parametrize(("schema", "kept"), [(2, False), (3, True)])
-def test_style_controlled_figures_of_an_older_version_share_no_column(file, runs, schema, kept):
+@pytest.mark.parametrize(("schema", "is_kept"), [(2, False), (3, True)])
+def test_style_controlled_figures_of_an_older_version_share_no_column(file, runs, schema, is_kept):
     path = file(schema=schema)
-    told = json.loads(path.read_text())
-    told["score"]["estimates"]["hard_prompt_style_controlled_win_rate"] = {"value": 50.0}
-    path.write_text(json.dumps(told))
-    found = read_rows(runs)
-    assert ("hard_prompt_style_controlled_win_rate" in found.rows[0].estimates) is kept
-    assert found.rows[0].estimates["win_rate"].value == pytest.approx(60)
-    assert [line.partition(" ")[0] for line in found.messages] == (
-        [] if kept else ["toy/INPO.json"]
+    data = json.loads(path.read_text())
+    data["score"]["estimates"]["hard_prompt_style_controlled_win_rate"] = {"value": 50.0}
+    path.write_text(json.dumps(data))
+    measured = read_rows(runs)
+    assert ("hard_prompt_style_controlled_win_rate" in measured.rows[0].estimates) is is_kept
+    assert measured.rows[0].estimates["win_rate"].value == pytest.approx(60)
+    assert [line.partition(" ")[0] for line in measured.messages] == (
+        [] if is_kept else ["toy/INPO.json"]
     )
 
 
@@ -146,9 +148,9 @@ def test_a_result_without_verdicts_is_left_out_and_told_of(file, runs):
     file("good")
     score = {"estimates": {}, "counts": {}, "items": [], "notes": []}
     file("empty", score=score)
-    found = read_rows(runs)
-    assert [row.label for row in found.rows] == ["good"]
-    assert found.messages == ("toy/empty.json holds no verdicts and is left out",)
+    measured = read_rows(runs)
+    assert [row.label for row in measured.rows] == ["good"]
+    assert measured.messages == ("toy/empty.json holds no verdicts and is left out",)
 
 
 def test_two_results_of_one_name_are_both_named(file, runs):

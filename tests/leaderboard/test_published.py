@@ -15,11 +15,11 @@ from leaderboard.rows import Row
 
 
 def lines() -> list[dict[str, str]]:
-    found = []
+    rows = []
     for path in sorted(FOLDER.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
-            found += list(csv.DictReader(file))
-    return found
+            rows += list(csv.DictReader(file))
+    return rows
 
 
 def test_every_figure_has_document_version_table_and_day():
@@ -38,10 +38,10 @@ def test_no_figure_stands_there_twice():
 
 
 def test_the_papers_headline_is_there():
-    found = [
+    rows = [
         r for r in read_publications(["inpo"]) if r.label == "INPO (PM)" and r.document.table == "1"
     ]
-    figures = {(r.benchmark, m): e.value for r in found for m, e in r.estimates.items()}
+    figures = {(r.benchmark, m): e.value for r in rows for m, e in r.estimates.items()}
     assert figures == {
         ("alpaca-eval", "length_controlled_win_rate"): 42.6,
         ("arena-hard", "win_rate"): 37.8,
@@ -98,8 +98,8 @@ def measured(label: str = "INPO", **changes) -> Row:
 
 
 def test_a_papers_tables_stand_beside_what_was_measured_with_empty_cells_where_nothing_was():
-    found = publications.paper_tables("inpo", [measured()])
-    assert [t.title.partition("), ")[2].partition(",")[0] for t in found] == [
+    tables = publications.paper_tables("inpo", [measured()])
+    assert [t.title.partition("), ")[2].partition(",")[0] for t in tables] == [
         "table 1",
         "table 2",
         "table 3",
@@ -107,18 +107,18 @@ def test_a_papers_tables_stand_beside_what_was_measured_with_empty_cells_where_n
         "table 5",
         "abstract",
     ]
-    first = {cells[0]: cells[1:] for cells in found[0].cells}
+    first = {cells[0]: cells[1:] for cells in tables[0].cells}
     assert first["INPO (PM)"] == ("42.6", "41.0 [38.0, 44.0]", "37.8", "", "8.43", "")
     assert first["SPPO (PM)"] == ("32.8", "", "29.2", "", "8.26", "")
     assert first["GPT-4 Turbo (04/09)"] == ("55.0", "", "82.6", "", "", "")
-    assert all(column.group for column in found[0].columns[1:])
+    assert all(column.group for column in tables[0].columns[1:])
 
 
 def test_every_row_of_the_papers_tables_that_is_trained_has_its_recipe():
     from harness.core.config import load, names
 
     recipes = [load("train", name) for name in names("train") if "/" not in name]
-    ours = {(one["method"], one["policy"].get("name")) for one in recipes}
+    ours = {(recipe["method"], recipe["policy"].get("name")) for recipe in recipes}
     ours |= {(base, base) for _, base in ours}  # where training starts from
     rows = [row for row in read_publications(["inpo"]) if row.base and "ICLR" in row.source]
     assert len({(row.source, row.label) for row in rows}) == 6 + 4 + 4 + 4 + 4
@@ -127,8 +127,8 @@ def test_every_row_of_the_papers_tables_that_is_trained_has_its_recipe():
         cells = publications.paper_tables(
             "inpo", [measured(row.measured_as or row.label, base=row.base)]
         )
-        found = {line[0] for t in cells for line in t.cells if "41.0 [38.0, 44.0]" in line}
-        assert row.benchmark != "alpaca-eval" or row.label in found
+        labels = {line[0] for t in cells for line in t.cells if "41.0 [38.0, 44.0]" in line}
+        assert row.benchmark != "alpaca-eval" or row.label in labels
 
 
 def test_what_another_judge_measured_never_stands_in_the_papers_column():
@@ -147,8 +147,8 @@ def test_the_papers_judge_asked_in_two_ways_has_two_columns():
     assert [c.heading for c in table.columns[1:5]] == [
         "published",
         "measured",
-        "measured, judged by gpt-4-1106-preview, asked with temperature 0",
-        "measured, judged by gpt-4-1106-preview, asked with temperature 1",
+        "measured, judged by gpt-4-1106-preview, judge settings: temperature 0",
+        "measured, judged by gpt-4-1106-preview, judge settings: temperature 1",
     ]
     assert all(cells[2] == "" for cells in table.cells)
 
@@ -160,7 +160,7 @@ def test_another_base_benchmark_or_name_is_not_the_papers(changes):
 
 
 def test_a_workspace_without_results_still_prints_the_paper(tmp_path):
-    tables, told = build_tables(tmp_path, TableOptions(paper="inpo"))
+    tables, messages = build_tables(tmp_path, TableOptions(paper="inpo"))
     assert len(tables) == 6
-    assert told == ()
+    assert messages == ()
     assert build_tables(tmp_path, TableOptions(published=("simpo",)))[0]

@@ -60,12 +60,12 @@ def test_markdown_runs_nothing(hostile):
 class Elements(HTMLParser):
     def __init__(self, text: str):
         super().__init__()
-        self.found: list[tuple[str, list]] = []
+        self.tags: list[tuple[str, list]] = []
         self.cells: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag, attrs):
-        self.found.append((tag, attrs))
+        self.tags.append((tag, attrs))
 
     def handle_data(self, data):
         self.cells.append(data)
@@ -73,11 +73,11 @@ class Elements(HTMLParser):
 
 def test_the_page_runs_nothing_and_asks_for_nothing(hostile):
     text = formats.render_html(tables(*hostile))
-    found = Elements(text)
-    assert not {tag for tag, _ in found.found} & {"a", "form", "iframe", "img", "link", "script"}
-    attributes = {name for _, attrs in found.found for name, _ in attrs}
+    elements = Elements(text)
+    assert not {tag for tag, _ in elements.tags} & {"a", "form", "iframe", "img", "link", "script"}
+    attributes = {name for _, attrs in elements.tags for name, _ in attrs}
     assert not {a for a in attributes if a.startswith("on") or a in ("src", "href")}
-    assert "<script>alert(1)</script>" in found.cells
+    assert "<script>alert(1)</script>" in elements.cells
     assert "default-src 'none'" in text
 
 
@@ -96,8 +96,8 @@ def test_a_spreadsheet_has_every_number_in_a_column_of_its_own():
 
 
 def test_machines_get_figures_in_full():
-    (told,) = json.loads(json.dumps(formats.table_data(tables("INPO"))))
-    assert told["rows"][0]["cells"]["win rate %"] == {
+    (data,) = json.loads(json.dumps(formats.table_data(tables("INPO"))))
+    assert data["rows"][0]["cells"]["win rate %"] == {
         "value": 60.0,
         "low": 58.0,
         "high": 62.0,
@@ -106,7 +106,7 @@ def test_machines_get_figures_in_full():
         "top": False,
         "differs": False,
     }
-    assert told["rows"][0]["from"] == [{"source": "0.json", "benchmark": "toy", "judge": "judge-1"}]
+    assert data["rows"][0]["from"] == [{"source": "0.json", "benchmark": "toy", "judge": "judge-1"}]
 
 
 def test_the_picture_needs_nothing_from_elsewhere():
@@ -138,9 +138,9 @@ def test_published_rows_look_different_in_every_format():
         "x",
         document=paper,
     )
-    found = TableBuilder(TableOptions()).build([*rows("ours"), theirs])
-    assert "| *theirs* | *9.0* |" in formats.render_markdown(found)
-    assert '<tbody class="published">' in formats.render_html(found)
-    assert "published: arXiv 1 (v1), table 1" in formats.render_csv(found)
-    assert formats.table_data(found)[0]["rows"][1]["published"]
-    assert "\x1b[3m" in formats.render_rich(found, color=True)
+    tables = TableBuilder(TableOptions()).build([*rows("ours"), theirs])
+    assert "| *theirs* | *9.0* |" in formats.render_markdown(tables)
+    assert '<tbody class="published">' in formats.render_html(tables)
+    assert "published: arXiv 1 (v1), table 1" in formats.render_csv(tables)
+    assert formats.table_data(tables)[0]["rows"][1]["published"]
+    assert "\x1b[3m" in formats.render_rich(tables, color=True)

@@ -34,9 +34,9 @@ def seeded(file, runs) -> Path:
 
 def test_a_setting_is_one_row_with_the_mean_of_its_seeds(seeded):
     rows = pool_seeds(read_rows(seeded).rows, ItemsReader())
-    told = {row.label: row for row in rows}
-    assert set(told) == {"INPO", "DPO"}
-    row = told["INPO"]
+    by_label = {row.label: row for row in rows}
+    assert set(by_label) == {"INPO", "DPO"}
+    row = by_label["INPO"]
     assert row.estimates["win_rate"].value == pytest.approx(70)
     assert (row.judged_count, row.prompt_count) == (300, 300)
     assert row.hours == {"H100": 6.0}

@@ -45,8 +45,8 @@ def test_rows_are_ordered_by_win_rate_and_show_interval_length_and_counts():
 
 
 def test_other_judges_and_benchmarks_never_share_a_table():
-    found = tables(row(), row(judge="judge-2"), row(benchmark="other"))
-    assert [t.title for t in found] == [
+    result = tables(row(), row(judge="judge-2"), row(benchmark="other"))
+    assert [t.title for t in result] == [
         "toy, judged by judge-1",
         "toy, judged by judge-2",
         "other, judged by judge-1",
@@ -54,21 +54,21 @@ def test_other_judges_and_benchmarks_never_share_a_table():
 
 
 def test_other_baselines_and_protocol_versions_never_share_a_table_and_say_so():
-    found = tables(row(baseline="x"), row(baseline="y"))
-    assert [t.title for t in found] == [
+    result = tables(row(baseline="x"), row(baseline="y"))
+    assert [t.title for t in result] == [
         "toy, judged by judge-1, against x",
         "toy, judged by judge-1, against y",
     ]
-    found = tables(row(protocol="a" * 64), row(protocol="b" * 64))
-    assert [t.title.partition("judge-1, ")[2] for t in found] == [
+    result = tables(row(protocol="a" * 64), row(protocol="b" * 64))
+    assert [t.title.partition("judge-1, ")[2] for t in result] == [
         "protocol data aaaaaaaa",
         "protocol data bbbbbbbb",
     ]
 
 
 def test_figures_made_with_upstreams_quirks_have_a_table_of_their_own():
-    found = tables(row(), row("other", scoring="upstream"))
-    assert [t.title for t in found] == [
+    result = tables(row(), row("other", scoring="upstream"))
+    assert [t.title for t in result] == [
         "toy, judged by judge-1",
         "toy, judged by judge-1, scored as upstream",
     ]
@@ -78,14 +78,14 @@ COLD, WARM = {"temperature": 0, "max_tokens": 64}, {"temperature": 0.7, "max_tok
 
 
 def test_a_judge_that_was_asked_otherwise_has_a_table_of_its_own_that_says_how():
-    found = tables(row("a", judge_settings=COLD), row("b", judge_settings=WARM))
-    assert [(t.title, t.cells[0][0]) for t in found] == [
-        ("toy, judged by judge-1, asked with temperature 0", "a"),
-        ("toy, judged by judge-1, asked with temperature 0.7", "b"),
+    result = tables(row("a", judge_settings=COLD), row("b", judge_settings=WARM))
+    assert [(t.title, t.cells[0][0]) for t in result] == [
+        ("toy, judged by judge-1, judge settings: temperature 0", "a"),
+        ("toy, judged by judge-1, judge settings: temperature 0.7", "b"),
     ]
     more = {**COLD, "reasoning_effort": "low"}
-    found = tables(row("a", judge_settings=COLD), row("b", judge_settings=more))
-    assert [t.title.partition(" with ")[2] for t in found] == [
+    result = tables(row("a", judge_settings=COLD), row("b", judge_settings=more))
+    assert [t.title.partition("settings: ")[2] for t in result] == [
         "no reasoning_effort",
         'reasoning_effort "low"',
     ]
@@ -100,25 +100,25 @@ def test_a_whole_number_is_the_same_setting_as_its_fraction():
 
 def test_who_does_not_tell_how_the_judge_was_asked_joins_the_others_and_is_named():
     (table,) = tables(row("a", judge_settings=COLD), row("from a file", 50.0))
-    assert "not told what the judge was asked with (temperature, ...): from a file" in table.notes
+    assert "the judge's settings (temperature, ...) are not known for: from a file" in table.notes
     (table,) = tables(row("a"), row("from a file", 50.0))
-    assert not any("not told" in note for note in table.notes)
+    assert not any("not known for" in note for note in table.notes)
     against = {"baseline": "start"}  # nothing is asked about answers that are its own
     (table,) = tables(row("a", judge_settings=COLD, **against), row("start", 50.0, **against))
-    assert not any("not told" in note for note in table.notes)
+    assert not any("not known for" in note for note in table.notes)
 
 
 def test_who_does_not_tell_it_joins_none_of_several():
-    found = tables(row("a", judge_settings=COLD), row("b", judge_settings=WARM), row("c"))
-    assert [t.cells[0][0] for t in found] == ["a", "b", "c"]
-    assert found[2].title.endswith("asked with what is not told")
+    result = tables(row("a", judge_settings=COLD), row("b", judge_settings=WARM), row("c"))
+    assert [t.cells[0][0] for t in result] == ["a", "b", "c"]
+    assert result[2].title.endswith("with unknown judge settings")
 
 
 def test_the_protocols_titles_do_not_count_ways_of_asking():
-    found = tables(
+    result = tables(
         row("a", judge_settings=COLD, baseline="x"), row("b", judge_settings=WARM, baseline="x")
     )
-    assert not any("against" in table.title or "protocol data" in table.title for table in found)
+    assert not any("against" in table.title or "protocol data" in table.title for table in result)
 
 
 def test_a_wide_table_gives_every_benchmark_and_judge_columns_of_its_own():
@@ -157,14 +157,14 @@ def test_columns_are_chosen_and_ordered():
     assert {"win rate %", "judge", "source", "base"} <= set(everything.headings)
 
 
-def test_gpu_hours_are_shown_with_what_they_count_and_never_as_a_false_nought():
+def test_gpu_hours_are_shown_with_what_they_count_and_never_as_a_false_zero():
     rows = (
         row("a", 70.0, hours={"H100": 12.34, "CPU": 0.2}),
         row("b", 60.0, hours={"H100": 0.0042}),
         row("c", 50.0, hours={"CPU": 0.031}),
         row("d", 40.0),
     )
-    (table,) = tables(*rows, columns=("gpu-hours", "processor-hours"))
+    (table,) = tables(*rows, columns=("gpu-hours", "cpu-hours"))
     assert [cells[1:] for cells in table.cells] == [
         ("12.3", "0.20"),
         ("0.0042", "0.0"),
@@ -174,7 +174,7 @@ def test_gpu_hours_are_shown_with_what_they_count_and_never_as_a_false_nought():
     (note,) = [note for note in table.notes if note.startswith("hours: ")]
     assert note.endswith(
         "a stage that methods share counts in full for each of them; on H100: a, b; "
-        "on processors alone, no GPU hours: c; not known: d"
+        "on CPUs alone, no GPU hours: c; not known: d"
     )
     assert not any(n.startswith("hours") for n in tables(*rows)[0].notes)
 
@@ -186,8 +186,8 @@ def test_a_row_tells_its_run_iteration_version_commit_and_packages():
     assert table.cells[0][1:] == (
         *("toy/inpo", "3", "0.1.0", "a" * 10 + "+dirty", "python 3.11.7", "judge-1"),
     )
-    (told,) = table_data([table])[0]["rows"][0]["from"]
-    assert (told["run"], told["iteration"], told["versions"]) == ("toy/inpo", 3, versions)
+    (data,) = table_data([table])[0]["rows"][0]["from"]
+    assert (data["run"], data["iteration"], data["versions"]) == ("toy/inpo", 3, versions)
     (bare,) = tables(row(), columns=("commit", "versions"))
     assert bare.cells[0][1:] == ("–", "–")
 
@@ -260,12 +260,12 @@ def test_the_top_group_is_set_apart_and_daggers_mark_who_differs(file, runs):
     marks = {line.cells[0].text: line.cells[1] for line in table.sections[0].rows}
     assert {name for name, cell in marks.items() if cell.top} == {"best", "as good"}
     assert {name for name, cell in marks.items() if cell.differs} == {"best", "as good"}
-    told = table.annotated_notes("bold")
-    assert any(note.startswith("bold: not told from the highest") for note in told)
-    assert any("over 300 shared prompts" in note for note in told)
+    data = table.annotated_notes("bold")
+    assert any(note.startswith("bold: not significantly different from the best") for note in data)
+    assert any("over 300 shared prompts" in note for note in data)
     # a difference of two uniforms on ±0.1: sd √2 × 0.1 / √3; × 100 / √300 × 2.80 = 1.3 points
     assert float(table.top_note.split()[-1]) == pytest.approx(1.3, abs=0.11)
-    assert told[-1] == "†: differs from DPO by paired tests over shared prompts (5 %, Holm)"
+    assert data[-1] == "†: differs from DPO by paired tests over shared prompts (5 %, Holm)"
 
 
 def test_results_on_other_prompts_are_compared_over_the_shared_ones(file, runs):
@@ -281,7 +281,7 @@ def test_one_method_alone_and_results_without_items_are_said_to_be_untested(file
     path = file("a")
     (table,), _ = build_tables(runs, TableOptions())
     assert table.top_note == ""
-    assert "one method alone: there is nothing to compare it with" in table.notes
+    assert "only one method: there is nothing to compare it with" in table.notes
     (path.with_suffix("") / "items.json").unlink()
     file("b")
     (table,), _ = build_tables(runs, TableOptions())
@@ -296,9 +296,9 @@ def with_held(path: Path, parts: list[float]) -> None:
     beside = path.with_suffix("") / "items.json"
     items = [{**i, HELD: p} for i, p in zip(json.loads(beside.read_text()), parts, strict=True)]
     beside.write_text(json.dumps(items))
-    told = json.loads(path.read_text())
-    told["score"]["estimates"][HELD] = {"value": float(np.mean(parts))}
-    path.write_text(json.dumps(told))
+    data = json.loads(path.read_text())
+    data["score"]["estimates"][HELD] = {"value": float(np.mean(parts))}
+    path.write_text(json.dumps(data))
 
 
 def test_style_controlled_figures_are_tested_by_what_each_prompt_adds(file, runs):
@@ -317,9 +317,9 @@ def test_style_controlled_figures_are_tested_by_what_each_prompt_adds(file, runs
 def test_a_column_without_tests_is_named(file, runs):
     for label in ("a", "b"):
         path = file(label)
-        told = json.loads(path.read_text())
-        told["score"]["estimates"][HELD] = {"value": 50.0}
-        path.write_text(json.dumps(told))
+        data = json.loads(path.read_text())
+        data["score"]["estimates"][HELD] = {"value": 50.0}
+        path.write_text(json.dumps(data))
     (table,), _ = build_tables(runs, TableOptions())
     (note,) = [note for note in table.notes if note.startswith("no paired tests")]
     assert note.startswith("no paired tests of hard prompts, style-controlled %: fewer than two")

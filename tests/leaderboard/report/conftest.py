@@ -40,9 +40,9 @@ def benchmark():
 
 
 def verdict(prompt: str, game: int, label: str | None, judge: str) -> Verdict:
-    told = "I cannot tell." if label is None else f"I weighed both. My verdict is [[{label}]]."
-    reading = None if label is None else ParsedVerdict(WORTH[label], label)
-    return Verdict(f"{prompt}#{game + 1}", reading, judge, told)
+    reply = "I cannot tell." if label is None else f"I weighed both. My verdict is [[{label}]]."
+    parsed = None if label is None else ParsedVerdict(WORTH[label], label)
+    return Verdict(f"{prompt}#{game + 1}", parsed, judge, reply)
 
 
 def graded(
@@ -57,20 +57,24 @@ def graded(
     """A contestant; None for games: equal answers, which are not asked."""
     ids = [f"p{i}" for i in range(len(games))]
     texts = list(prompts) or [f"What is {i} and {i}?" for i in range(len(games))]
-    said = list(answers) or [f"It is {2 * i} of course." for i in range(len(games))]
-    theirs = [said[i] if found is None else f"It is {2 * i}." for i, found in enumerate(games)]
+    own_texts = list(answers) or [f"It is {2 * i} of course." for i in range(len(games))]
+    baseline_texts = [
+        own_texts[i] if labels is None else f"It is {2 * i}." for i, labels in enumerate(games)
+    ]
     ends = ["length" if i in length else "stop" for i in range(len(games))]
     verdicts = [
-        verdict(ids[i], game, found[game], judge)
-        for i, found in enumerate(games)
-        if found is not None
+        verdict(ids[i], game, labels[game], judge)
+        for i, labels in enumerate(games)
+        if labels is not None
         for game in (0, 1)
     ]
     return Graded(
         label=label,
         judge=judge,
-        answers=tuple(Answer(*row) for row in zip(ids, said, ends, strict=True)),
-        baseline=tuple(Answer(i, text, "stop") for i, text in zip(ids, theirs, strict=True)),
+        answers=tuple(Answer(*row) for row in zip(ids, own_texts, ends, strict=True)),
+        baseline=tuple(
+            Answer(i, text, "stop") for i, text in zip(ids, baseline_texts, strict=True)
+        ),
         verdicts=tuple(verdicts),
         prompts=tuple(
             Prompt(i, (Message("user", text),)) for i, text in zip(ids, texts, strict=True)
@@ -83,15 +87,20 @@ def graded(
 def bridge() -> dict[str, Any]:
     """What `harness judge bridge` files of one model."""
 
-    def told(value: float, reach: float) -> dict[str, float]:
-        return {"value": value, "low": value - reach, "high": value + reach, "standard_error": 1.0}
+    def estimate(value: float, half_width: float) -> dict[str, float]:
+        return {
+            "value": value,
+            "low": value - half_width,
+            "high": value + half_width,
+            "standard_error": 1.0,
+        }
 
     model = {
         "label": "a model",
         "unparsed": 1,
-        "win_rate": {"old": told(45, 2), "new": told(40, 2)},
+        "win_rate": {"old": estimate(45, 2), "new": estimate(40, 2)},
     }
-    again = {"requests": 20, "mean_difference": told(0.1, 0.05)}
+    again = {"requests": 20, "mean_difference": estimate(0.1, 0.05)}
     return {
         "from": "judge-1",
         "to": "judge-2",
@@ -99,13 +108,13 @@ def bridge() -> dict[str, Any]:
         "prompts": 30,
         "verdicts": 60,
         "models": [model],
-        "rank_correlation": told(0.8, 0.1),
-        "bias": told(0.05, 0.01),
+        "rank_correlation": estimate(0.8, 0.1),
+        "bias": estimate(0.05, 0.01),
         "kappa": {"value": 0.5, "low": 0.4, "high": 0.6, "standard_error": None},
-        "same_verdict": told(0.75, 0.1),
-        "first_slot": {"old": told(0.5, 0.1), "new": told(0.7, 0.1)},
-        "self_consistency": again | {"same_verdict": told(0.9, 0.05)},
-        "order_consistency": again | {"same_verdict": told(0.8, 0.05)},
+        "same_verdict": estimate(0.75, 0.1),
+        "first_slot": {"old": estimate(0.5, 0.1), "new": estimate(0.7, 0.1)},
+        "self_consistency": again | {"same_verdict": estimate(0.9, 0.05)},
+        "order_consistency": again | {"same_verdict": estimate(0.8, 0.05)},
         "cost": {"calls": 60, "prompt_tokens": 600, "completion_tokens": 60, "dollars": 1.25},
     }
 
@@ -118,10 +127,11 @@ def play(benchmark, workspace: Workspace) -> Play:
     """File a contestant's games; return the result's path."""
 
     def filed(label: str, games: Sequence[Any], **changes: Any) -> Path:
-        one = graded(label, games, **changes)
-        (score,) = benchmark.score([one])
-        result = run.build_result(benchmark, one, annotate_score(score, one))
-        return write_result(workspace, result, one, benchmark.files(one))
+        contestant = graded(label, games, **changes)
+        (score,) = benchmark.score([contestant])
+        annotated = annotate_score(score, contestant)
+        result = run.build_result(benchmark.name, benchmark.sources(), contestant, annotated)
+        return write_result(workspace, result, contestant, benchmark.files(contestant))
 
     return filed
 
@@ -155,9 +165,9 @@ def browser() -> Iterator[Any]:
         pytest.skip("needs Chromium: apt-get install chromium")
     playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
     with playwright.sync_playwright() as driver:
-        found = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield found
-        found.close()
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield chromium
+        chromium.close()
 
 
 Look = Callable[..., Watched]
@@ -168,7 +178,7 @@ def look(browser) -> Iterator[Look]:
     """Open a page; when the test ends, nothing may have left it and nothing have gone wrong."""
     opened: list[tuple[Watched, str]] = []
 
-    def seen(path: Path | str, address: str = "", **settings: Any) -> Watched:
+    def open_page(path: Path | str, address: str = "", **settings: Any) -> Watched:
         url = path.as_uri() if isinstance(path, Path) else path
         watched = Watched(browser.new_context(**settings).new_page()).listen()
         opened.append((watched, url))
@@ -176,7 +186,7 @@ def look(browser) -> Iterator[Look]:
         watched.page.wait_for_selector("html[data-ready]")
         return watched
 
-    yield seen
+    yield open_page
     for watched, url in opened:
         watched.page.context.close()
         assert watched.complaints == []

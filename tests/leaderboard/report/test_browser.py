@@ -23,7 +23,7 @@ PHONE = {"viewport": {"width": 390, "height": 800}}
 
 @pytest.fixture
 def toy(play, report) -> Path:
-    """Three methods on twelve prompts; `weak` has one unread game and one answer cut off."""
+    """Three methods on twelve prompts; `weak` has one unparsed game and one answer cut off."""
     play("strong", [WON] * 9 + [DRAWN, FIRST, None])
     play("middling", [WON] * 5 + [LOST] * 5 + [DRAWN, None])
     play("weak", [WON, FIRST, ("A>B", None)] + [LOST] * 9, length=[4])
@@ -206,11 +206,11 @@ def test_iterations_costs_and_bridges_have_sections_where_they_are_known(
         "win rate % against dollars for judging",
     ]
     assert "Not known of INPO" in watched.page.locator("#iterations").inner_text()
-    told = watched.page.locator("#bridges").inner_text()
-    assert "judge-1 → judge-2" in told
-    assert "45.0 [43.0, 47.0]\t40.0 [38.0, 42.0]\t−5.0\t1" in told
-    assert "0.50 [0.40, 0.60]" in told
-    assert "$ 1.25, 60 calls, 600 prompt tokens, 60 completion tokens" in told
+    text = watched.page.locator("#bridges").inner_text()
+    assert "judge-1 → judge-2" in text
+    assert "45.0 [43.0, 47.0]\t40.0 [38.0, 42.0]\t−5.0\t1" in text
+    assert "0.50 [0.40, 0.60]" in text
+    assert "$ 1.25, 60 calls, 600 prompt tokens, 60 completion tokens" in text
 
 
 def test_judges_that_disagree_are_told_with_their_agreement(play, report, look):
@@ -232,18 +232,18 @@ def test_judges_that_disagree_are_told_with_their_agreement(play, report, look):
 def recorded(shared, tmp_path_factory) -> tuple[Path, float]:
     """Ten contestants on AlpacaEval's prompts: nine recorded ones, the last of them twice."""
     root = tmp_path_factory.mktemp("recorded")
-    given = ["scoring.rounds=20", "scoring.C=0.3594"]
-    bench = build({**load("bench", "alpaca-eval", given), "assets": str(shared / "assets")})
+    settings = ["scoring.rounds=20", "scoring.C=0.3594"]
+    bench = build({**load("bench", "alpaca-eval", settings), "assets": str(shared / "assets")})
     for path in sorted((shared / "assets/alpaca_eval/annotations").glob("*.json.gz")):
         import_file(bench, path, Workspace(root))
     folder = root / "results/alpaca-eval"
     again = (folder / "vicuna-7b-v1.5.json").read_text().replace('"vicuna-7b-v1.5"', '"again"')
     (folder / "again.json").write_text(again)
     (folder / "again").symlink_to(folder / "vicuna-7b-v1.5")
-    begun = time.perf_counter()
+    started = time.perf_counter()
     path = root / "report.html"
     path.write_text(render_page(build_content(root)), encoding="utf-8")
-    return path, time.perf_counter() - begun
+    return path, time.perf_counter() - started
 
 
 def test_ten_contestants_on_805_prompts_open_at_once_and_scroll_without_stutter(recorded, look):
@@ -251,10 +251,10 @@ def test_ten_contestants_on_805_prompts_open_at_once_and_scroll_without_stutter(
     assert made_in < 10
     opening = []
     for _ in range(3):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         watched = look(path)
         assert watched.page.locator("#count").inner_text() == "805 of 805 comparisons"
-        opening.append(time.perf_counter() - begun)
+        opening.append(time.perf_counter() - started)
     assert min(opening) < 2
     assert len(methods(watched)) == 10
     scroll = """() => {
@@ -282,8 +282,8 @@ def test_the_recorded_judge_is_looked_at(recorded, look):
     parts = watched.texts("#parts summary")
     assert len(parts) == 1
     watched.page.locator("#parts summary").click()
-    named = watched.texts("#parts tbody th")
-    assert named == [
+    parts = watched.texts("#parts tbody th")
+    assert parts == [
         "helpful_base (129)",
         "koala (156)",
         "oasst (188)",

@@ -14,8 +14,8 @@ import pytest
 
 from harness.errors import StoreError
 from leaderboard.report.analysis import breakdowns, compare_pairs
-from leaderboard.report.content import build_content, replace_nonfinite
-from leaderboard.report.rendering import fill_template, json_block, render_page
+from leaderboard.report.content import Content, build_content, replace_nonfinite
+from leaderboard.report.rendering import json_block, render_page
 from leaderboard.report.results import load_results
 from tests.leaderboard.conftest import run_record, usage
 from tests.leaderboard.report.conftest import DRAWN, LOST, WON
@@ -25,14 +25,14 @@ def test_differences_are_paired_over_shared_prompts(play, workspace):
     play("strong", [WON] * 8 + [DRAWN] * 2)
     play("weak", [WON] * 2 + [LOST] * 6 + [DRAWN] * 2)
     results = load_results(workspace.root).results
-    told = compare_pairs(results, "win_rate")
+    shown = compare_pairs(results, "win_rate")
     # 9 of 10 points less 3 of 10
-    assert told["value"][0][1] == pytest.approx(60.0)
-    assert told["value"][1][0] == pytest.approx(-60.0)
-    assert told["shared"] == [[10, 10], [10, 10]]
-    assert told["p"][0][1] < 0.01
-    assert told["top"] == [0]
-    assert told["half_width"][0][1] > 0
+    assert shown["value"][0][1] == pytest.approx(60.0)
+    assert shown["value"][1][0] == pytest.approx(-60.0)
+    assert shown["shared"] == [[10, 10], [10, 10]]
+    assert shown["p"][0][1] < 0.01
+    assert shown["top"] == [0]
+    assert shown["half_width"][0][1] > 0
     assert compare_pairs(results, "length_controlled_win_rate") is None
     assert compare_pairs(results[:1], "win_rate") is None
 
@@ -46,10 +46,10 @@ def test_parts_have_their_own_figures_and_few_prompts_no_interval(play, workspac
         {"prompt_id": f"p{i}", "preference": p, "dataset": s}
         for i, (p, s) in enumerate(zip(preferences, sets, strict=True))
     ]
-    (told,) = breakdowns([replace(loaded, items=items)], "win_rate")
-    assert told["by"] == "source"
-    assert told["parts"] == [{"name": "koala", "n": 6}, {"name": "vicuna", "n": 2}]
-    ((koala, vicuna),) = told["cells"]
+    (shown,) = breakdowns([replace(loaded, items=items)], "win_rate")
+    assert shown["by"] == "source"
+    assert shown["parts"] == [{"name": "koala", "n": 6}, {"name": "vicuna", "n": 2}]
+    ((koala, vicuna),) = shown["cells"]
     assert koala["value"] == 50.0
     assert koala["low"] < 50.0 < koala["high"]
     assert vicuna == {"value": 75.0, "low": None, "high": None, "n": 2}
@@ -88,8 +88,8 @@ def test_costs_are_read_beside_the_results(play, workspace):
     path = play("one", [WON, LOST])
     data = json.loads(path.read_text())
     path.write_text(json.dumps(data | {"usage": usage(1.5)}))
-    found = build_content(workspace.root).figures
-    assert found["groups"][0]["rows"][0]["dollars"] == 1.5
+    content = build_content(workspace.root).figures
+    assert content["groups"][0]["rows"][0]["dollars"] == 1.5
 
 
 def test_one_method_alone_has_a_report(play, workspace):
@@ -102,10 +102,10 @@ def test_one_method_alone_has_a_report(play, workspace):
 def test_a_result_without_its_graded_file_is_told_and_has_figures(play, workspace):
     path = play("bare", [WON, LOST])
     (path.with_suffix("") / "graded.json").unlink()
-    found = build_content(workspace.root)
-    assert found.figures["groups"][0]["rows"][0]["texts"] is None
-    (told,) = found.messages
-    assert "1 of 1 results have no graded.json (toy-labels/bare.json)" in told
+    content = build_content(workspace.root)
+    assert content.figures["groups"][0]["rows"][0]["texts"] is None
+    (shown,) = content.messages
+    assert "1 of 1 results have no graded.json (toy-labels/bare.json)" in shown
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"prompts": []}', "\x00"])
@@ -119,11 +119,11 @@ def test_a_damaged_graded_file_is_named(play, workspace, damage):
 def test_verdicts_that_do_not_fit_and_damaged_items_are_named(play, workspace):
     path = play("bad", [WON, LOST])
     graded = path.with_suffix("") / "graded.json"
-    whole = graded.read_text()
-    graded.write_text(whole.replace('"request_id"', '"other"'))
+    text = graded.read_text()
+    graded.write_text(text.replace('"request_id"', '"other"'))
     with pytest.raises(StoreError, match=r"graded\.json is damaged"):
         build_content(workspace.root)
-    graded.write_text(whole)
+    graded.write_text(text)
     (path.with_suffix("") / "items.json").write_text("[1]")
     with pytest.raises(StoreError, match=r"items\.json is damaged"):
         build_content(workspace.root)
@@ -138,20 +138,20 @@ def test_prompts_and_answers_stay_out_where_that_is_asked_for(play, workspace):
     without = build_content(workspace.root, include_comparisons=False)
     assert without.texts == ()
     assert "secret" not in render_page(without)
-    told = build_content(workspace.root).texts
-    assert "a secret answer" in json.dumps(told)
+    shown = build_content(workspace.root).texts
+    assert "a secret answer" in json.dumps(shown)
 
 
 def test_texts_that_results_share_are_kept_once(play, workspace):
     play("one", [WON] * 3)
     play("two", [WON] * 2 + [None])
-    found = build_content(workspace.root)
-    (group,) = found.figures["groups"]
-    shared = found.texts[group["texts"]]
+    content = build_content(workspace.root)
+    (group,) = content.figures["groups"]
+    shared = content.texts[group["texts"]]
     assert shared["baseline"] == {"p0": "It is 0.", "p1": "It is 2.", "p2": "It is 4."}
-    two = found.texts[next(r["texts"] for r in group["rows"] if r["label"] == "two")]
+    two = content.texts[next(r["texts"] for r in group["rows"] if r["label"] == "two")]
     # in the game that was not asked the baseline said what we said: told beside it
-    assert ["b" in one for one in two] == [False, False, True]
+    assert ["b" in entry for entry in two] == [False, False, True]
 
 
 def test_the_page_is_the_same_bytes_every_time_and_its_policy_fits_it(play, workspace):
@@ -166,14 +166,15 @@ def test_the_page_is_the_same_bytes_every_time_and_its_policy_fits_it(play, work
         assert f"'sha256-{digest}'" in text
     assert "unsafe" not in text.partition("</head>")[0]
     packed = re.findall(r'id="texts-\d+">([^<]*)<', text)
-    told = [json.loads(gzip.decompress(base64.b64decode(one))) for one in packed]
-    assert any("</script>" in json.dumps(one) for one in told)
+    shown = [json.loads(gzip.decompress(base64.b64decode(entry))) for entry in packed]
+    assert any("</script>" in json.dumps(entry) for entry in shown)
 
 
 def test_data_cannot_end_its_element_and_parts_are_put_in_once():
     assert "<" not in json_block({"a": "</script><!--"})
     assert json.loads(json_block({"a": "</script>&"})) == {"a": "</script>&"}
-    assert fill_template("{{a}} {{b}}", {"a": "{{b}}", "b": "2"}) == "{{b}} 2"
+    title = "{{ script }} {% raw %} {{figures}}"
+    assert f"<title>{title}</title>" in render_page(Content({}, (), ()), title)
 
 
 def test_the_scripts_of_the_page_are_all_in_the_package():

@@ -22,12 +22,12 @@ GONE = object()
 FORMS = (None, 3, "x", [], {"a": 1}, [1], GONE)
 
 
-def places(data: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+def paths(data: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the way to every value; of a list only to the first."""
     yield at
     if isinstance(data, dict | list):
         for key, value in data.items() if isinstance(data, dict) else enumerate(data[:1]):
-            yield from places(value, (*at, key))
+            yield from paths(value, (*at, key))
 
 
 def changed(data: Any, at: tuple[Any, ...], form: Any) -> Any:
@@ -50,17 +50,17 @@ def test_whatever_form_a_field_has_the_report_stands_or_says_so(play, workspace,
     result: Path = play("one", [WON, LOST, FIRST, None])
     path = result if name == "result" else result.with_suffix("") / name
     data, refused = json.loads(path.read_text()), []
-    for at in places(data):
+    for at in paths(data):
         for form in FORMS if at else FORMS[:-1]:
             path.write_text(json.dumps(changed(data, at, form)))
             try:
-                found = build_content(workspace.root)
-                assert render_page(found)
-                assert list(site_files(found))
+                content = build_content(workspace.root)
+                assert render_page(content)
+                assert list(site_files(content))
             except StoreError as error:
                 refused.append(str(error))
     assert len(refused) > 10
-    assert all("toy-labels/one" in told for told in refused)
+    assert all("toy-labels/one" in message for message in refused)
 
 
 def test_whatever_form_a_run_or_a_bridge_has_the_report_stands(play, workspace, bridge):
@@ -82,10 +82,10 @@ def test_whatever_form_a_run_or_a_bridge_has_the_report_stands(play, workspace, 
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(data))
     for path, data in files.items():
-        for at in places(data):
+        for at in paths(data):
             for form in FORMS if at else FORMS[:-1]:
                 path.write_text(json.dumps(changed(data, at, form)))
-                found = build_content(workspace.root, include_comparisons=False)
-                assert render_page(found)
-                assert all("bridge/old--new.json" in told for told in found.messages)
+                content = build_content(workspace.root, include_comparisons=False)
+                assert render_page(content)
+                assert all("bridge/old--new.json" in message for message in content.messages)
         path.write_text(json.dumps(data))

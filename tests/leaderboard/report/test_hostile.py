@@ -48,8 +48,10 @@ def test_nothing_that_a_result_holds_runs_or_becomes_markup(play, report, look, 
     watched.page.get_by_text(f"{len(texts)} of {len(texts)} comparisons").wait_for()
     watched.page.locator("#comparisons").focus()
     for text in texts:
-        said = watched.page.evaluate("document.querySelector('#comparison .text').textContent")
-        assert said == text
+        shown_text = watched.page.evaluate(
+            "document.querySelector('#comparison .text').textContent"
+        )
+        assert shown_text == text
         watched.page.keyboard.press("j")
     assert watched.page.evaluate("globalThis.owned") is None
     assert watched.page.locator(FOREIGN).count() == 0
@@ -72,15 +74,15 @@ def test_no_name_of_a_run_a_logged_figure_or_a_bridge_runs(
         (run / "run.json").write_text(run_record(str(at), text, ["start", str(stage)]))
     models = [{**bridge["models"][0], "label": text} for text in texts]
     for at, text in enumerate(BREAKING):
-        told = bridge | {"from": text, "to": text[::-1], "benchmark": text, "models": models}
-        told["cost"] = bridge["cost"] | {"price": text}
-        (root / f"results/bridge/{at}.json").write_text(json.dumps(told))
+        bridge_data = bridge | {"from": text, "to": text[::-1], "benchmark": text, "models": models}
+        bridge_data["cost"] = bridge["cost"] | {"price": text}
+        (root / f"results/bridge/{at}.json").write_text(json.dumps(bridge_data))
     watched = look(report())
     watched.page.locator("#logged summary").first.click()
     shown = "[...document.querySelectorAll('#bridges tbody bdi')].map((name) => name.textContent)"
     assert set(texts) <= set(watched.page.evaluate(shown))
-    named = "[...document.querySelectorAll('#iterations .legend bdi')].map((n) => n.textContent)"
-    assert set(texts) <= set(watched.page.evaluate(named))
+    legends = "[...document.querySelectorAll('#iterations .legend bdi')].map((n) => n.textContent)"
+    assert set(texts) <= set(watched.page.evaluate(legends))
     assert watched.page.evaluate("globalThis.owned") is None
     assert watched.page.locator(FOREIGN).count() == 0
 
@@ -93,7 +95,9 @@ def test_the_policy_stops_what_is_written_into_the_page(play, report, look):
     watched = look(path)
     watched.page.click("#in")
     assert watched.page.evaluate("globalThis.owned") is None
-    stopped = [said for said in watched.complaints if "Content Security Policy" in said]
+    stopped = [
+        shown_text for shown_text in watched.complaints if "Content Security Policy" in shown_text
+    ]
     assert len(stopped) >= 3
     watched.complaints.clear()
 

@@ -27,11 +27,11 @@ def run(*args: str):
 def test_the_page_goes_into_the_workspace_or_where_it_is_asked_for(play, workspace, tmp_path):
     play("one", [WON, LOST])
     root = str(workspace.root)
-    told = run("--workspace", root)
-    assert told.exit_code == 0, told.output
+    result = run("--workspace", root)
+    assert result.exit_code == 0, result.output
     assert (workspace.root / "report.html").read_text().startswith("<!doctype html>")
-    told = run("--workspace", root, "--out", str(tmp_path / "a/b.html"), "--json")
-    assert json.loads(told.stdout) == {"files": [str(tmp_path / "a/b.html")]}
+    result = run("--workspace", root, "--out", str(tmp_path / "a/b.html"), "--json")
+    assert json.loads(result.stdout) == {"files": [str(tmp_path / "a/b.html")]}
 
 
 def test_an_error_leaves_the_page_that_stood(play, workspace, tmp_path):
@@ -39,32 +39,32 @@ def test_an_error_leaves_the_page_that_stood(play, workspace, tmp_path):
     out = tmp_path / "report.html"
     out.write_text("as it was")
     (path.with_suffix("") / "graded.json").write_text("{")
-    told = run("--workspace", str(workspace.root), "--out", str(out))
-    assert isinstance(told.exception, StoreError)
+    result = run("--workspace", str(workspace.root), "--out", str(out))
+    assert isinstance(result.exception, StoreError)
     assert out.read_text() == "as it was"
     assert [p.name for p in tmp_path.glob("*report*")] == ["report.html"]
 
 
 @pytest.mark.parametrize(
-    ("changed", "told"),
+    ("changed", "message"),
     [
         ({"schema": 99}, "was written by a newer version (schema 99"),
         ({"label": "two"}, "two results are called 'two'"),
     ],
 )
-def test_newer_schemas_and_names_that_are_taken_are_told(play, workspace, changed, told):
+def test_newer_schemas_and_names_that_are_taken_are_told(play, workspace, changed, message):
     path = play("one", [WON, LOST])
     play("two", [WON, DRAWN])
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
     result = run("--workspace", str(workspace.root))
     assert isinstance(result.exception, StoreError)
-    assert told in str(result.exception)
+    assert message in str(result.exception)
     assert not (workspace.root / "report.html").exists()
 
 
 def test_no_results_say_what_to_run(tmp_path):
-    told = run("--workspace", str(tmp_path))
-    assert "run `harness demo` or `harness eval` first" in str(told.exception)
+    result = run("--workspace", str(tmp_path))
+    assert "run `harness demo` or `harness eval` first" in str(result.exception)
 
 
 def test_the_figures_for_print_are_the_same_bytes_every_time(play, workspace):
@@ -85,8 +85,8 @@ def test_the_figures_for_print_are_the_same_bytes_every_time(play, workspace):
 
 def test_a_site_has_the_page_and_each_models_card(play, workspace, tmp_path):
     play("a|b", [WON, LOST, DRAWN])
-    told = run("--workspace", str(workspace.root), "--publish", str(tmp_path / "site"))
-    assert told.exit_code == 0, told.output
+    result = run("--workspace", str(workspace.root), "--publish", str(tmp_path / "site"))
+    assert result.exit_code == 0, result.output
     names = {p.relative_to(tmp_path / "site").as_posix() for p in (tmp_path / "site").rglob("*")}
     assert {"index.html", "README.md", ".nojekyll", "models/a%7Cb/README.md"} <= names
     space = (tmp_path / "site/README.md").read_text().split("---")[1]
@@ -109,12 +109,12 @@ def test_results_for_the_hub_name_the_data_set_the_judge_and_the_interval():
     }
     group = {"benchmark": "alpaca-eval", "judge": "gpt-4-1106-preview"}
     ((name, text),) = hub_results([(group, row)])
-    (told,) = yaml.safe_load(text)
+    (result,) = yaml.safe_load(text)
     assert name == "alpaca-eval.yaml"
     task = "win_rate_by_gpt-4-1106-preview"
-    assert told["dataset"] == {"id": "tatsu-lab/alpaca_eval", "task_id": task}
-    assert told["value"] == 42.64
-    assert "42.6 [40.0, 45.0], 95 % interval; judged by gpt-4-1106-preview" in told["notes"]
+    assert result["dataset"] == {"id": "tatsu-lab/alpaca_eval", "task_id": task}
+    assert result["value"] == 42.64
+    assert "42.6 [40.0, 45.0], 95 % interval; judged by gpt-4-1106-preview" in result["notes"]
     assert r"- a \*note\*" in model_card("INPO", [(group, row)])
 
 
@@ -130,12 +130,12 @@ def test_the_hubs_own_reader_reads_the_results_and_judges_are_kept_apart():
     groups = [{"benchmark": "arena-hard", "judge": judge} for judge in ("gpt-4", "a, b", "")]
     files = list(hub_results([(group, row) for group in groups]))
     assert [name for name, _ in files] == [f"arena-hard{n}.yaml" for n in ("", "-2", "-3")]
-    told = [entry for _, text in files for entry in yaml.safe_load(text)]
-    entries = parse_eval_result_entries(told)
+    result = [entry for _, text in files for entry in yaml.safe_load(text)]
+    entries = parse_eval_result_entries(result)
     assert [e.task_id for e in entries] == ["win_rate_by_gpt-4", "win_rate_by_a_b", "win_rate"]
     assert {e.dataset_id for e in entries} == {"lmarena-ai/arena-hard-auto-v0.1"}
     # nothing is lost on the way, and nothing is there that the format does not have
-    assert eval_result_entries_to_yaml(entries) == told
+    assert eval_result_entries_to_yaml(entries) == result
 
 
 @pytest.fixture

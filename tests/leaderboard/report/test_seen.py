@@ -25,44 +25,47 @@ from leaderboard.report.content import build_content
 from tests.leaderboard.report.conftest import DRAWN, FIRST, LOST, WON
 
 
-def seen(*games: tuple[str, float | None]) -> PromptComparison:
+def comparison(*games: tuple[str, float | None]) -> PromptComparison:
     """Games as (whose answer came first, what it wins)."""
-    told = []
-    for place, first in games:
-        ours = None if first is None else first if place == "ours" else 1 - first
-        told.append(ComparisonGame(place, first, ours, "", "", "judge"))
-    return PromptComparison("p", 0.5, None, tuple(told), "text", False)
+    data = []
+    for first_answer, first in games:
+        ours = None if first is None else first if first_answer == "ours" else 1 - first
+        data.append(ComparisonGame(first_answer, first, ours, "", "", "judge"))
+    return PromptComparison("p", 0.5, None, tuple(data), "text", False)
 
 
 def test_two_games_are_consistent_where_they_give_the_same_winner():
-    assert not seen(("baseline", 0.0), ("ours", 1.0)).is_inconsistent
-    assert seen(("baseline", 1.0), ("ours", 1.0)).is_inconsistent
-    assert seen(("baseline", 0.5), ("ours", 1.0)).is_inconsistent
-    assert not seen(("baseline", 0.5), ("ours", 0.5)).is_inconsistent
-    half_read = seen(("baseline", None), ("ours", 1.0))
+    assert not comparison(("baseline", 0.0), ("ours", 1.0)).is_inconsistent
+    assert comparison(("baseline", 1.0), ("ours", 1.0)).is_inconsistent
+    assert comparison(("baseline", 0.5), ("ours", 1.0)).is_inconsistent
+    assert not comparison(("baseline", 0.5), ("ours", 0.5)).is_inconsistent
+    half_read = comparison(("baseline", None), ("ours", 1.0))
     assert half_read.is_unparsed
     assert not half_read.is_swapped
     assert not half_read.is_inconsistent
 
 
 def test_what_the_first_answer_wins_and_how_often_a_swap_changes_nothing():
-    pairs = [seen(("baseline", 1.0), ("ours", 1.0)), seen(("baseline", 0.0), ("ours", 1.0))]
-    told = position_bias(pairs)
+    pairs = [
+        comparison(("baseline", 1.0), ("ours", 1.0)),
+        comparison(("baseline", 0.0), ("ours", 1.0)),
+    ]
+    data = position_bias(pairs)
     # the first answers win 1, 1, 0, 1 of four games; one pair of two has the same winner
-    assert told["first"]["value"] == 75.0
-    assert told["first"]["n"] == 4
+    assert data["first"]["value"] == 75.0
+    assert data["first"]["n"] == 4
     # s^2 = (3 * 0.25^2 + 0.75^2) / 3 = 0.25; 1.96 * sqrt(0.25 / 4) = 0.49
-    assert told["first"]["low"] == pytest.approx(100 * (0.75 - 1.959964 * 0.25))
-    assert told["first"]["high"] == 100.0
-    assert told["consistent"]["value"] == 50.0
-    assert position_bias([seen()]) is None
+    assert data["first"]["low"] == pytest.approx(100 * (0.75 - 1.959964 * 0.25))
+    assert data["first"]["high"] == 100.0
+    assert data["consistent"]["value"] == 50.0
+    assert position_bias([comparison()]) is None
 
 
 def test_wilson_is_newcombes_example():
     # Newcombe, Statistics in Medicine 17 (1998), 857: 81 of 263 is 0.2553 to 0.3662
-    told = wilson_share(81, 263)
-    assert told["low"] == pytest.approx(25.53, abs=0.01)
-    assert told["high"] == pytest.approx(36.62, abs=0.01)
+    data = wilson_share(81, 263)
+    assert data["low"] == pytest.approx(25.53, abs=0.01)
+    assert data["high"] == pytest.approx(36.62, abs=0.01)
     assert wilson_share(5, 5)["high"] == 100.0
 
 
@@ -96,12 +99,19 @@ def test_kappa_is_agreement_beyond_chance():
 
 def test_flags_and_outcomes_come_from_real_results(play, workspace):
     play("one", [WON, LOST, DRAWN, FIRST, ("A>B", None), None], length=[1])
-    found = build_content(workspace.root)
-    (group,) = found.figures["groups"]
-    told = found.texts[group["rows"][0]["texts"]]
-    assert [one["o"] for one in told] == [1.0, 0.0, 0.5, 0.5, 0.0, 0.5]
-    assert [one["f"] for one in told] == [[], ["truncated"], [], ["inconsistent"], ["unparsed"], []]
-    assert told[0]["g"][0] == ["baseline", 1.0, "B>A", told[0]["g"][0][3], "judge-1"]
-    assert told[5]["g"] == []
+    content = build_content(workspace.root)
+    (group,) = content.figures["groups"]
+    data = content.texts[group["rows"][0]["texts"]]
+    assert [entry["o"] for entry in data] == [1.0, 0.0, 0.5, 0.5, 0.0, 0.5]
+    assert [entry["f"] for entry in data] == [
+        [],
+        ["truncated"],
+        [],
+        ["inconsistent"],
+        ["unparsed"],
+        [],
+    ]
+    assert data[0]["g"][0] == ["baseline", 1.0, "B>A", data[0]["g"][0][3], "judge-1"]
+    assert data[5]["g"] == []
     # wins, ties, losses of the prompts: p4 has one game left, which is lost
     assert group["rows"][0]["outcomes"] == [1, 3, 2]

@@ -21,12 +21,12 @@ Scores = Sequence[tuple[float, float]]
 
 def stage(folder: Path, digest: str, inputs: dict[str, Path | str], *, lines: Sequence[Any] = ()):
     """A stage; what goes in is named by another one's folder, or by a digest alone."""
-    told = {
-        name: {"path": str(one), "digest": content(one) if isinstance(one, Path) else one}
-        for name, one in inputs.items()
+    data = {
+        name: {"path": str(line), "digest": content(line) if isinstance(line, Path) else line}
+        for name, line in inputs.items()
     }
     folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"digest": digest, "inputs": told}))
+    (folder / "manifest.json").write_text(json.dumps({"digest": digest, "inputs": data}))
     (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return folder
 
@@ -36,12 +36,12 @@ def content(folder: Path) -> str:
 
 
 def anchor(folder: Path, policy: Path | str, scores: Scores) -> Path:
-    found = stage(folder, folder.name, {"policy": policy})
+    path = stage(folder, folder.name, {"policy": policy})
     columns = {
         name: [pair[at] for pair in scores] for at, name in enumerate(("chosen", "rejected"))
     }
-    pyarrow.parquet.write_table(pyarrow.table(columns), found / "logps.parquet")
-    return found
+    pyarrow.parquet.write_table(pyarrow.table(columns), path / "logps.parquet")
+    return path
 
 
 Train = Callable[..., Path]
@@ -51,7 +51,7 @@ Train = Callable[..., Path]
 def train(tmp_path) -> Train:
     """Two iterations of a method from `start`; the second one's pairs are scored as told."""
 
-    def made(
+    def train_run(
         name: str = "inpo",
         method: str = "INPO",
         *,
@@ -60,26 +60,26 @@ def train(tmp_path) -> Train:
         of: str = "start",
         figures: Sequence[dict[str, float]] = ({}, {}),
     ) -> Path:
-        place = tmp_path / "stages" / name
-        both = anchor(place / "anchor-1", "start", [(-1.0, -1.0)])
+        folder = tmp_path / "stages" / name
+        both = anchor(folder / "anchor-1", "start", [(-1.0, -1.0)])
         inputs = {"policy": "start", "previous": both}
         inputs |= {"reference": both} if reference else {}
-        log = [[{"step": 1, "learning_rate": 0.1, **one}] for one in figures]
-        one = stage(place / "optimise-1", f"{name}-1", inputs, lines=log[0])
-        inputs = {"policy": one, "previous": anchor(place / "anchor-2", one, live)}
+        log = [[{"step": 1, "learning_rate": 0.1, **line}] for line in figures]
+        line = stage(folder / "optimise-1", f"{name}-1", inputs, lines=log[0])
+        inputs = {"policy": line, "previous": anchor(folder / "anchor-2", line, live)}
         if reference:
-            inputs["reference"] = anchor(place / "anchor-3", of, reference)
-        two = stage(place / "optimise-2", f"{name}-2", inputs, lines=log[1])
+            inputs["reference"] = anchor(folder / "anchor-3", of, reference)
+        two = stage(folder / "optimise-2", f"{name}-2", inputs, lines=log[1])
         path = tmp_path / "train" / name / "run.json"
         path.parent.mkdir(parents=True)
-        path.write_text(run_record(name, method, ["hub/start", str(one), str(two)]))
+        path.write_text(run_record(name, method, ["hub/start", str(line), str(two)]))
         return path
 
-    return made
+    return train_run
 
 
 def curve(workspace: Path, name: str) -> dict[str, Any]:
-    return next(one for one in training_curves(Workspace(workspace)) if one["name"] == name)
+    return next(line for line in training_curves(Workspace(workspace)) if line["name"] == name)
 
 
 def test_kl_to_the_reference_is_of_each_policys_own_samples(train, tmp_path):
@@ -97,21 +97,21 @@ def test_kl_to_the_reference_is_of_each_policys_own_samples(train, tmp_path):
 def test_where_no_anchor_is_of_the_start_the_kl_is_not_known_and_it_is_told(train, tmp_path):
     train("sppo", "SPPO", reference=None)
     train("moving", "INPO, moving", of="another")
-    told = curve(tmp_path, "kl_to_reference")
-    assert told["series"] == []
-    (note,) = told["notes"]
+    data = curve(tmp_path, "kl_to_reference")
+    assert data["series"] == []
+    (note,) = data["notes"]
     assert note.startswith("Not known of INPO, moving, SPPO:")
     train()
-    told = curve(tmp_path, "kl_to_reference")
-    assert [one["label"] for one in told["series"]] == ["INPO"]
-    assert len(told["notes"]) == 2
+    data = curve(tmp_path, "kl_to_reference")
+    assert [line["label"] for line in data["series"]] == ["INPO"]
+    assert len(data["notes"]) == 2
 
 
 def test_methods_that_share_a_policys_content_share_its_samples(train, tmp_path):
     record = json.loads(train().read_text())
     # another stage with the same content, which the anchors do not name
-    place = tmp_path / "stages/twin"
-    twin = stage(place / "optimise-1", "inpo-1", {"policy": "start"})
+    folder = tmp_path / "stages/twin"
+    twin = stage(folder / "optimise-1", "inpo-1", {"policy": "start"})
     policies = ["hub/start", str(twin), record["policies"][2]]
     (tmp_path / "train/twin").mkdir()
     (tmp_path / "train/twin/run.json").write_text(run_record("twin", "twin", policies))
@@ -137,34 +137,34 @@ def test_logged_figures_are_means_of_the_last_steps(tmp_path):
 def test_curves_come_in_the_order_of_what_matters_with_what_their_samples_are(train, tmp_path):
     figures = {"margin": 1.5, "kl_previous": 0.25, "kl_reference": -0.25, "loss": 2.0}
     train(figures=[figures, {**figures, "kl_previous": 0.5}])
-    told = training_curves(Workspace(tmp_path))
-    assert [(one["name"], one["first"]) for one in told] == [
+    data = training_curves(Workspace(tmp_path))
+    assert [(line["name"], line["first"]) for line in data] == [
         ("kl_to_reference", True),
         ("kl_previous", True),
         ("margin", True),
         ("loss", False),
         ("reference_drift", False),
     ]
-    points = told[1]["series"][0]["points"]
-    assert [(i, one["value"]) for i, one in points] == [(1, 0.25), (2, 0.5)]
+    points = data[1]["series"][0]["points"]
+    assert [(i, line["value"]) for i, line in points] == [(1, 0.25), (2, 0.5)]
     # the log's `kl_reference` is of the samples of the policy before: what is logged as it is
-    # less than nought cannot be a divergence
-    assert told[4]["series"][0]["points"][0][1]["value"] == -0.25
-    assert "not an estimate of KL" in told[4]["notes"][0]
+    # less than zero cannot be a divergence
+    assert data[4]["series"][0]["points"][0][1]["value"] == -0.25
+    assert "not an estimate of KL" in data[4]["notes"][0]
 
 
 def test_runs_of_one_method_go_by_their_own_names(train, tmp_path):
     for name in ("a", "b"):
         train(name, "INPO", figures=[{"loss": 1.0}] * 2)
-    labels = [one["label"] for one in curve(tmp_path, "loss")["series"]]
+    labels = [line["label"] for line in curve(tmp_path, "loss")["series"]]
     assert labels == ["INPO, a", "INPO, b"]
 
 
 def test_a_workspace_that_has_moved_finds_its_stages(train, tmp_path):
     path = train(figures=[{"loss": 1.0}] * 2)
-    told = json.loads(path.read_text())
-    told["policies"] = [f"/elsewhere/{Path(p).name}" for p in told["policies"]]
-    path.write_text(json.dumps(told))
+    data = json.loads(path.read_text())
+    data["policies"] = [f"/elsewhere/{Path(p).name}" for p in data["policies"]]
+    path.write_text(json.dumps(data))
     for folder in (tmp_path / "stages/inpo").iterdir():
         folder.rename(tmp_path / "stages" / folder.name)
     assert len(curve(tmp_path, "loss")["series"][0]["points"]) == 2
