@@ -66,7 +66,7 @@ class Spelling(Component):
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
         """Return the win rate; what could not be read is counted and left out."""
-        return [self._score(one) for one in graded]
+        return [self._score(submission) for submission in graded]
 
     def sources(self) -> Mapping[str, str]:
         """Return nothing: the words stand above."""

@@ -46,8 +46,8 @@ EVERY = [*ANCHORED, SimPO(beta=2.0, gamma=0.5)]
 BATCH = drawn(7)
 
 
-def same(one: Objective, other: Objective, batch: PairBatch = BATCH) -> None:
-    torch.testing.assert_close(one(batch), other(batch), rtol=1e-12, atol=1e-12)
+def same(first: Objective, second: Objective, batch: PairBatch = BATCH) -> None:
+    torch.testing.assert_close(first(batch), second(batch), rtol=1e-12, atol=1e-12)
 
 
 def anchored(**names: str) -> PairBatch:
@@ -100,8 +100,8 @@ def test_inpo_is_ipo_where_the_previous_policy_is_the_reference(tau):
 
 
 def test_inpo_without_kl_is_ipo_against_the_previous_policy():
-    one = INPO(eta=0.2, tau=0.0)(BATCH)
-    torch.testing.assert_close(one, IPO(tau=0.2)(anchored(reference="previous")))
+    first = INPO(eta=0.2, tau=0.0)(BATCH)
+    torch.testing.assert_close(first, IPO(tau=0.2)(anchored(reference="previous")))
 
 
 def test_inpo_with_tau_equal_to_eta_is_ipo_against_the_reference():
@@ -139,8 +139,8 @@ def test_cdpo_is_dpo_in_expectation_over_flipped_labels():
 
 
 def test_sppo_with_certain_win_rates_is_the_hard_one():
-    ones, zeros = torch.ones(7, dtype=torch.float64), torch.zeros(7, dtype=torch.float64)
-    same(SPPO(eta=3.0), SPPOHard(eta=3.0), replace(BATCH, win_rates=Logps(ones, zeros)))
+    always, never = torch.ones(7, dtype=torch.float64), torch.zeros(7, dtype=torch.float64)
+    same(SPPO(eta=3.0), SPPOHard(eta=3.0), replace(BATCH, win_rates=Logps(always, never)))
 
 
 def test_dno_is_cdpo_against_the_previous_policy_with_the_labels_that_win_rates_give():

@@ -38,7 +38,7 @@ def trl_dpo(batch: PairBatch, loss: list[str], anchor: str, **settings: float) -
     mask[:, 0] = False  # the prompt, of one token
     spread = torch.where(mask[:, 1:], (logps / lengths)[:, None], 0.0)
     tokens = torch.zeros_like(mask, dtype=torch.long)
-    told = SimpleNamespace(
+    expected = SimpleNamespace(
         log_probs=spread,
         entropy=torch.zeros_like(spread),
         mean_logits=torch.zeros_like(spread),
@@ -69,7 +69,7 @@ def trl_dpo(batch: PairBatch, loss: list[str], anchor: str, **settings: float) -
         "ref_chosen_logps": batch.anchors[anchor].chosen,
         "ref_rejected_logps": batch.anchors[anchor].rejected,
     }
-    return DPOTrainer._compute_loss(shell, lambda **_: told, inputs, False).item()
+    return DPOTrainer._compute_loss(shell, lambda **_: expected, inputs, False).item()
 
 
 @pytest.mark.parametrize(
@@ -82,35 +82,35 @@ def trl_dpo(batch: PairBatch, loss: list[str], anchor: str, **settings: float) -
     ids=["dpo", "robust", "ipo"],
 )
 def test_losses_with_a_reference(objective, loss, settings):
-    told = trl_dpo(BATCH, loss, "reference", **settings)
-    assert objective(BATCH).mean().item() == pytest.approx(told, rel=1e-6)
+    expected = trl_dpo(BATCH, loss, "reference", **settings)
+    assert objective(BATCH).mean().item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_summed_ipo_is_trls_for_responses_of_one_token():
-    ones = torch.ones(5, dtype=torch.float64)
-    batch = replace(BATCH, lengths=Logps(ones, ones))
-    told = trl_dpo(batch, ["ipo"], "reference", beta=0.3)
-    assert IPO(tau=0.3)(batch).mean().item() == pytest.approx(told, rel=1e-6)
+    one_token = torch.ones(5, dtype=torch.float64)
+    batch = replace(BATCH, lengths=Logps(one_token, one_token))
+    expected = trl_dpo(batch, ["ipo"], "reference", beta=0.3)
+    assert IPO(tau=0.3)(batch).mean().item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_sppo_hard_is_half_of_trls():
-    told = trl_dpo(BATCH, ["sppo_hard"], "previous", beta=0.25)
-    assert SPPOHard(eta=4.0)(BATCH).mean().item() == pytest.approx(told / 2, rel=1e-6)
+    expected = trl_dpo(BATCH, ["sppo_hard"], "previous", beta=0.25)
+    assert SPPOHard(eta=4.0)(BATCH).mean().item() == pytest.approx(expected / 2, rel=1e-6)
 
 
 def test_rpo_is_trls_where_chosen_responses_are_equally_long():
     fours = torch.full((5,), 4.0, dtype=torch.float64)
     batch = replace(BATCH, lengths=Logps(fours, fours))
-    told = trl_dpo(batch, ["sigmoid", "sft"], "reference", beta=0.3, alpha=0.7)
-    assert RPO(beta=0.3, alpha=0.7)(batch).mean().item() == pytest.approx(told, rel=1e-6)
+    expected = trl_dpo(batch, ["sigmoid", "sft"], "reference", beta=0.3, alpha=0.7)
+    assert RPO(beta=0.3, alpha=0.7)(batch).mean().item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_kto_with_its_reference_point_at_zero_is_trls_unpaired_loss():
     # apo_zero is KTO with z = 0; z is 0 where the responses became less likely
     policy = Logps(BATCH.policy.chosen - 9, BATCH.policy.rejected - 9)
     batch = replace(BATCH, policy=policy)
-    told = trl_dpo(batch, ["apo_zero"], "reference", beta=0.3)
-    assert KTO(beta=0.3)(batch).mean().item() == pytest.approx(told, rel=1e-6)
+    expected = trl_dpo(batch, ["apo_zero"], "reference", beta=0.3)
+    assert KTO(beta=0.3)(batch).mean().item() == pytest.approx(expected, rel=1e-6)
 
 
 def trl_cpo(logps: Logps, loss: str, beta: float, **settings: float) -> torch.Tensor:
@@ -128,11 +128,11 @@ def trl_cpo(logps: Logps, loss: str, beta: float, **settings: float) -> torch.Te
 
 
 def test_simpo():
-    told = trl_cpo(BATCH.policy / BATCH.lengths, "simpo", beta=2.0, gamma=0.6)
-    torch.testing.assert_close(SimPO(beta=2.0, gamma=0.6)(BATCH), told)
+    expected = trl_cpo(BATCH.policy / BATCH.lengths, "simpo", beta=2.0, gamma=0.6)
+    torch.testing.assert_close(SimPO(beta=2.0, gamma=0.6)(BATCH), expected)
 
 
 def test_cdpo_is_trls_smoothed_loss_of_log_ratios():
     ratios = BATCH.policy - BATCH.anchors["reference"]
-    told = trl_cpo(ratios, "sigmoid", beta=0.3, epsilon=0.1)
-    torch.testing.assert_close(CDPO(beta=0.3, epsilon=0.1)(BATCH), told)
+    expected = trl_cpo(ratios, "sigmoid", beta=0.3, epsilon=0.1)
+    torch.testing.assert_close(CDPO(beta=0.3, epsilon=0.1)(BATCH), expected)

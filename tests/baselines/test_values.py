@@ -91,8 +91,8 @@ def test_onpo():
 def test_kto():
     # z = max(0, (1 - 0.5) / 2) = 0.25; beta = 2: sigmoid(1.5) = 0.817574 for both
     # 1.5 * (1 - 0.817574) + 1 * (1 - 0.817574) = 2.5 * 0.182426 = 0.456064
-    told = value(KTO(beta=2.0, desirable=1.5, undesirable=1.0))
-    assert told == pytest.approx(0.456064, abs=1e-6)
+    loss = value(KTO(beta=2.0, desirable=1.5, undesirable=1.0))
+    assert loss == pytest.approx(0.456064, abs=1e-6)
 
 
 def test_mnpo():

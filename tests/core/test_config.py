@@ -111,9 +111,9 @@ def test_identity_leaves_out_what_does_not_change_results():
 
 
 def test_identity_names_the_class_and_defaults():
-    told = config.identity(Sized(rate=1))
-    assert told["use"].endswith(":Sized")
-    assert told["sampling"]["temperature"] == 1.0
+    data = config.identity(Sized(rate=1))
+    assert data["use"].endswith(":Sized")
+    assert data["sampling"]["temperature"] == 1.0
 
 
 def test_an_object_without_identity_is_refused():

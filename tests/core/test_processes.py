@@ -48,11 +48,11 @@ def run_linger(root: Path) -> None:
 def test_the_process_ends_with_its_parent_however_that_ends(tmp_path):
     parent = multiprocessing.get_context("spawn").Process(target=run_linger, args=(tmp_path / "s",))
     parent.start()
-    told = tmp_path / "pid"
-    wait_for(lambda: told.exists() and told.read_text())
+    events = tmp_path / "pid"
+    wait_for(lambda: events.exists() and events.read_text())
     os.kill(parent.pid, signal.SIGKILL)
     parent.join()
-    wait_for(lambda: not running(int(told.read_text())))
+    wait_for(lambda: not running(int(events.read_text())))
 
 
 def running(process: int) -> bool:
@@ -84,16 +84,16 @@ def test_only_device_stages_have_a_process_of_their_own(tmp_path):
 
 
 def test_progress_is_told_across_the_processes(tmp_path):
-    told: list[object] = []
+    events: list[object] = []
 
     @contextmanager
     def track(label: str, total: int) -> Iterator[object]:
-        told.append((label, total))
-        yield told.append
-        told.append("closed")
+        events.append((label, total))
+        yield events.append
+        events.append("closed")
 
     StageStore(tmp_path, track, isolate=True).materialize(stage(write))
-    assert told == [("counting", 2), 1, 1, "closed"]
+    assert events == [("counting", 2), 1, 1, "closed"]
 
 
 @pytest.mark.parametrize(

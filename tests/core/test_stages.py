@@ -80,11 +80,11 @@ def test_a_plan_shows_what_stands_and_makes_nothing(tmp_path):
 def test_the_manifest_tells_what_went_in_and_what_came_out(tmp_path):
     store = StageStore(tmp_path)
     artifact = store.materialize(stage("b", "y", first=stage("a", "x")))
-    told = read_manifest(Path(artifact.path))
-    assert told["config"] == {"text": "y"}
-    assert told["files"]["text"]["bytes"] == 2
-    assert told["inputs"]["first"]["digest"] == store.materialize(stage("a", "x")).digest
-    assert {"python", "torch"} <= told["versions"].keys()
+    manifest = read_manifest(Path(artifact.path))
+    assert manifest["config"] == {"text": "y"}
+    assert manifest["files"]["text"]["bytes"] == 2
+    assert manifest["inputs"]["first"]["digest"] == store.materialize(stage("a", "x")).digest
+    assert {"python", "torch"} <= manifest["versions"].keys()
 
 
 def test_a_stage_that_fails_leaves_nothing(tmp_path):
@@ -119,21 +119,21 @@ def test_a_stage_that_lost_bytes_is_not_used(tmp_path):
         StageStore(tmp_path).materialize(stage("a", "text"))
 
 
-def slow(root: Path, begun: str) -> None:
+def slow(root: Path, started: str) -> None:
     def make(out, inputs, track):
         (out / "text").write_text("half")
-        Path(begun).write_text("")
+        Path(started).write_text("")
         time.sleep(60)
 
     StageStore(root).materialize(Stage("a", 1, {"text": "x"}, {}, make))
 
 
 def test_what_a_killed_process_left_is_cleared_and_its_lock_is_free(tmp_path):
-    begun = tmp_path / "begun"
+    started = tmp_path / "begun"
     root = tmp_path / "stages"
-    process = multiprocessing.get_context("fork").Process(target=slow, args=(root, str(begun)))
+    process = multiprocessing.get_context("fork").Process(target=slow, args=(root, str(started)))
     process.start()
-    while not begun.exists():
+    while not started.exists():
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.join()

@@ -11,8 +11,8 @@ from harness.core.versions import commit
 
 
 def git(root: Path, *arguments: str) -> str:
-    told = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(root))
-    return subprocess.run((*told, *arguments), check=True, capture_output=True, text=True).stdout
+    command = ("git", "-c", "user.name=a", "-c", "user.email=a@example.org", "-C", str(root))
+    return subprocess.run((*command, *arguments), check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture

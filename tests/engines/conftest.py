@@ -111,8 +111,10 @@ class Handler(BaseHTTPRequestHandler):
             self.server.bodies.append(body)
             self.server.keys.append(self.headers["Authorization"])
             status = self.server.failures.pop(0) if self.server.failures else 200
-        told = answer(self.server.engine, body) if status == 200 else {"error": {"message": "no"}}
-        data = json.dumps(told).encode()
+        payload = (
+            answer(self.server.engine, body) if status == 200 else {"error": {"message": "no"}}
+        )
+        data = json.dumps(payload).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -128,13 +130,13 @@ def answer(engine: CannedEngine, body: dict[str, Any]) -> dict[str, Any]:
     messages = tuple(Message(m["role"], m["content"]) for m in body["messages"])
     request = Request(Prompt("", messages), 1, body["seed"])
     sampling = Sampling(**{key: body[key] for key in ("temperature", "top_p", "max_tokens")})
-    (said,) = engine.generate(Policy("", ""), [request], sampling, lambda _: None)
+    (completion,) = engine.generate(Policy("", ""), [request], sampling, lambda _: None)
     choice: dict[str, Any] = {
         "index": 0,
-        "message": {"role": "assistant", "content": said.text},
-        "finish_reason": said.finish_reason,
+        "message": {"role": "assistant", "content": completion.text},
+        "finish_reason": completion.finish_reason,
     }
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "id": "1",
         "object": "chat.completion",
         "created": 0,
@@ -142,9 +144,9 @@ def answer(engine: CannedEngine, body: dict[str, Any]) -> dict[str, Any]:
         "choices": [choice],
     }
     if body.get("return_token_ids"):
-        choice["token_ids"] = said.token_ids
-        told["prompt_token_ids"] = said.prompt_token_ids
-    return told
+        choice["token_ids"] = completion.token_ids
+        payload["prompt_token_ids"] = completion.prompt_token_ids
+    return payload
 
 
 @pytest.fixture(scope="session")

@@ -30,5 +30,9 @@ def test_samples_take_the_variants_in_turn_from_the_seed_on(ask: Ask) -> None:
 
 
 def test_a_character_that_is_cut_is_left_out_of_the_text(ask: Ask) -> None:
-    (found,) = generate(CannedEngine(text="aé"), ask("w1"), Sampling(max_tokens=2))
-    assert (found.text, found.token_ids, found.finish_reason) == ("a", (0x61, 0xC3), "length")
+    (completion,) = generate(CannedEngine(text="aé"), ask("w1"), Sampling(max_tokens=2))
+    assert (completion.text, completion.token_ids, completion.finish_reason) == (
+        "a",
+        (0x61, 0xC3),
+        "length",
+    )

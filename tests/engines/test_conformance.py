@@ -44,7 +44,7 @@ class Runs:
 
 
 @contextmanager
-def made(name: str, serve: Callable[..., str]) -> Iterator[GenerationEngine]:
+def create_engine(name: str, serve: Callable[..., str]) -> Iterator[GenerationEngine]:
     canned = CannedEngine(text="w3 w1 w4", variants=VARIANTS)
     match name:
         case "canned":
@@ -71,7 +71,7 @@ def runs(
     asked, advanced = [first, second, third, other, reseeded], []
     tokenizer = load_tokenizer(policy)
     local = request.param in ("transformers", "vllm")
-    with made(request.param, serve) as engine:
+    with create_engine(request.param, serve) as engine:
 
         def run(requests: list[Request], sampling: Sampling) -> list[Completion]:
             return engine.generate(policy, requests, sampling, advanced.append)
@@ -95,11 +95,11 @@ def runs(
 def in_parts(engine: GenerationEngine, policy: Policy, requests: list[Request]) -> list[Completion]:
     if not isinstance(engine, KeepsPolicy):
         return []
-    told: list[int] = []
+    progress: list[int] = []
     with engine.resident(policy, requests, Sampling(max_tokens=12)) as answer:
-        found = answer([2], told.append) + answer([0, 1], told.append)
-    assert told == [1, 1, 1]
-    return found
+        completions = answer([2], progress.append) + answer([0, 1], progress.append)
+    assert progress == [1, 1, 1]
+    return completions
 
 
 def test_a_resident_engine_answers_in_parts_as_it_does_at_once(runs: Runs) -> None:

@@ -27,8 +27,8 @@ def generate(url: str, requests: list[Request], **fields: Any) -> list[Completio
 
 def test_every_sample_is_a_request_with_its_own_seed(servers: Callable[..., Any], ask: Ask) -> None:
     server = servers(ANSWER)
-    found = generate(server.url, [ask("w1", 3, seed=7)], body={"top_k": 5})
-    assert [c.token_ids for c in found] == [()] * 3
+    completions = generate(server.url, [ask("w1", 3, seed=7)], body={"top_k": 5})
+    assert [c.token_ids for c in completions] == [()] * 3
     assert {body["seed"] for body in server.bodies} == {derive(7, i) for i in range(3)}
     assert all(body["model"] == "named" and body["top_k"] == 5 for body in server.bodies)
     assert all("n" not in body for body in server.bodies)
@@ -43,8 +43,8 @@ def test_it_works_inside_a_running_event_loop(servers: Callable[..., Any], ask: 
 
 def test_a_failure_that_passes_is_tried_again(servers: Callable[..., Any], ask: Ask) -> None:
     server = servers(ANSWER, [429, 503, 500])
-    (found,) = generate(server.url, [ask("w1")])
-    assert found.text in ("yes", "yes!")
+    (completions,) = generate(server.url, [ask("w1")])
+    assert completions.text in ("yes", "yes!")
     assert len(server.bodies) == 4
 
 

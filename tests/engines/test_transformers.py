@@ -38,14 +38,14 @@ def distribution(
     with torch.inference_mode():
         logits = model(torch.tensor([ids])).logits[0, -1].double()
     probabilities = (logits / temperature).softmax(-1)
-    kept, mass = [], 0.0
+    nucleus_tokens, mass = [], 0.0
     for token in probabilities.argsort(descending=True).tolist():
         if mass >= top_p:
             break
-        kept.append(token)
+        nucleus_tokens.append(token)
         mass += float(probabilities[token])
     nucleus = torch.zeros_like(probabilities)
-    nucleus[kept] = probabilities[kept]
+    nucleus[nucleus_tokens] = probabilities[nucleus_tokens]
     return nucleus / nucleus.sum()
 
 
@@ -55,14 +55,16 @@ def test_tokens_come_as_often_as_the_softmax_says(
 ) -> None:
     n = 4000
     sampling = Sampling(temperature=temperature, top_p=top_p, max_tokens=1)
-    found = generate(policy, [ask("w1 w2", n, seed=3)], sampling, batch_size=n)
-    expected = distribution(policy, found[0].prompt_token_ids, temperature, top_p) * n
-    counts = Counter(c.token_ids[0] for c in found)
+    completions = generate(policy, [ask("w1 w2", n, seed=3)], sampling, batch_size=n)
+    expected = distribution(policy, completions[0].prompt_token_ids, temperature, top_p) * n
+    counts = Counter(c.token_ids[0] for c in completions)
     assert all(expected[token] > 0 for token in counts)
     common = [token for token in range(len(expected)) if expected[token] >= 5]
     rest = n - sum(counts[t] for t in common), n - sum(float(expected[t]) for t in common)
     pairs = [(counts[t], float(expected[t])) for t in common] + ([rest] if rest[1] > 1e-6 else [])
-    chi_square = sum((seen - due) ** 2 / due for seen, due in pairs)
+    chi_square = sum(
+        (observed - expected_count) ** 2 / expected_count for observed, expected_count in pairs
+    )
     assert chi_square < stats.chi2.ppf(0.999, len(pairs) - 1)
 
 
@@ -91,23 +93,23 @@ def test_the_batch_size_changes_nothing(policy: Policy, ask: Ask, batch_size: in
 
 
 def test_greedy_is_what_the_library_gives(policy: Policy, ask: Ask) -> None:
-    found = generate(
+    completions = generate(
         policy, [ask("w1"), ask("w2 w3 w4 w5")], Sampling(temperature=0, max_tokens=20)
     )
     model = LlamaForCausalLM.from_pretrained(policy.path).eval()
-    for completion in found:
+    for completion in completions:
         prompt = torch.tensor([completion.prompt_token_ids])
-        told = model.generate(prompt, do_sample=False, max_new_tokens=20)
-        assert completion.token_ids == tuple(told[0, prompt.shape[1] :].tolist())
+        generated = model.generate(prompt, do_sample=False, max_new_tokens=20)
+        assert completion.token_ids == tuple(generated[0, prompt.shape[1] :].tolist())
 
 
 def test_what_the_folder_recommends_is_not_followed(
     policy: Policy, ask: Ask, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(policy.path, tmp_path / "model")
-    told = json.loads((folder / "generation_config.json").read_text())
-    told |= {"repetition_penalty": 5.0, "temperature": 0.1, "do_sample": True, "top_k": 1}
-    (folder / "generation_config.json").write_text(json.dumps(told))
+    generated = json.loads((folder / "generation_config.json").read_text())
+    generated |= {"repetition_penalty": 5.0, "temperature": 0.1, "do_sample": True, "top_k": 1}
+    (folder / "generation_config.json").write_text(json.dumps(generated))
     requests, sampling = [ask("w1 w2", 4, 1)], Sampling(max_tokens=12)
     recommending = Policy("recommending", str(folder))
     assert generate(recommending, requests, sampling) == generate(policy, requests, sampling)
@@ -118,9 +120,9 @@ def test_a_response_ends_where_the_context_does(policy: Policy, ask: Ask) -> Non
         ask("w1", 8, 2),
         ask(" ".join(["w1"] * 52), 8, 2),
     )  # 54 of 64 tokens with its roles
-    found = generate(policy, [short, long], Sampling(max_tokens=30))
-    assert {len(c.token_ids) for c in found[8:] if c.finish_reason == "length"} == {10}
-    assert max(len(c.token_ids) for c in found[:8]) > 10
+    completions = generate(policy, [short, long], Sampling(max_tokens=30))
+    assert {len(c.token_ids) for c in completions[8:] if c.finish_reason == "length"} == {10}
+    assert max(len(c.token_ids) for c in completions[:8]) > 10
 
 
 def test_a_prompt_that_fills_the_context_is_an_error(policy: Policy, ask: Ask) -> None:
@@ -144,11 +146,12 @@ def test_nothing_asked_is_nothing_answered(policy: Policy, ask: Ask) -> None:
 
 def test_the_prompt_is_rendered_once_and_for_all(policy: Policy, ask: Ask) -> None:
     request = ask("w1 w2")
-    (found,) = generate(policy, [request], Sampling(max_tokens=1))
+    (completions,) = generate(policy, [request], Sampling(max_tokens=1))
     tokenizer = load_tokenizer(policy)
-    assert tokenizer.decode(found.prompt_token_ids) == "<user> w1 w2 <assistant>"
+    assert tokenizer.decode(completions.prompt_token_ids) == "<user> w1 w2 <assistant>"
     assert (
-        found.prompt_token_ids == render_conversation(tokenizer, request.prompt.messages).token_ids
+        completions.prompt_token_ids
+        == render_conversation(tokenizer, request.prompt.messages).token_ids
     )
 
 

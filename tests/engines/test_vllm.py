@@ -85,8 +85,12 @@ def test_a_worker_that_stops_early_is_an_error(
     python = interpreter(f"echo '{line}' >> $3/results.jsonl")
     with pytest.raises(EngineError, match="answered 1 of 2 requests"):
         generate(VLLMEngine(python=python), policy, [ask("w1"), ask("w2")])
-    (found,) = generate(VLLMEngine(python=python), policy, [ask("w1")])
-    assert (found.text, found.finish_reason, found.token_ids) == ("w1", "stop", (5, 1))
+    (completion,) = generate(VLLMEngine(python=python), policy, [ask("w1")])
+    assert (completion.text, completion.finish_reason, completion.token_ids) == (
+        "w1",
+        "stop",
+        (5, 1),
+    )
     assert len(list(scratch.iterdir())) == 1  # the failure's, for its log
 
 
@@ -119,16 +123,16 @@ def test_a_policy_that_is_not_there_is_told_before_anything_starts(ask: Ask) -> 
 def test_a_worker_dies_with_its_parent(tmp_path: Path) -> None:
     (tmp_path / "stub" / "vllm").mkdir(parents=True)
     (tmp_path / "stub" / "vllm" / "__init__.py").write_text(STUB)
-    told = tmp_path / "pid"
+    pid_file = tmp_path / "pid"
     environment = {
         **os.environ,
         "PYTHONPATH": f"{tmp_path / 'stub'}{os.pathsep}{Path(__file__).parents[2]}",
-        "STUB_PID": str(told),
+        "STUB_PID": str(pid_file),
     }
     command = [sys.executable, "-c", PARENT, str(tmp_path)]
     with subprocess.Popen(command, env=environment) as parent:
         try:
-            worker = int(waited(lambda: told.exists() and told.read_text()))
+            worker = int(waited(lambda: pid_file.exists() and pid_file.read_text()))
             assert not gone(worker)
         finally:
             parent.send_signal(signal.SIGKILL)
@@ -139,8 +143,8 @@ def waited(look: Callable[[], object], seconds: float = 20) -> str:
     """What `look` sees as soon as it is something."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
-        if seen := look():
-            return str(seen)
+        if result := look():
+            return str(result)
         time.sleep(0.05)
     raise AssertionError(f"nothing for {seconds} seconds")
 

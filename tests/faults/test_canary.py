@@ -32,10 +32,12 @@ NEEDLE = SECRET.encode()
 def leaks(folder, *texts):
     """Return where the key is: in the bytes of which files, of which of the texts."""
     files = [path for path in Path(folder).rglob("*") if path.is_file()]
-    found = {path: path.read_bytes() for path in files}
-    found |= {f"{p} unpacked": gzip.decompress(d) for p, d in found.items() if p.suffix == ".gz"}
-    found |= {f"text {i}": text for i, text in enumerate(texts)}
-    return [str(name) for name, data in found.items() if NEEDLE in data]
+    contents = {path: path.read_bytes() for path in files}
+    contents |= {
+        f"{p} unpacked": gzip.decompress(d) for p, d in contents.items() if p.suffix == ".gz"
+    }
+    contents |= {f"text {i}": text for i, text in enumerate(texts)}
+    return [str(name) for name, data in contents.items() if NEEDLE in data]
 
 
 def spelt(authorization):
@@ -54,15 +56,15 @@ class Echo(BaseHTTPRequestHandler):
         pass
 
     @property
-    def told(self):
+    def echoed(self):
         return spelt(self.headers["authorization"] or "")
 
     def do_GET(self):
         self.server.heard[self.headers["authorization"]] += 1
         mode = self.path.split("/")[1]
-        row = {"id": "j", "object": "model", "shutdown_date": self.told, "owned_by": self.told}
-        body = {"object": "list", "data": [row, {"id": self.told}]}
-        self.send(401 if mode == "401" else 200, error(self.told) if mode == "401" else body)
+        row = {"id": "j", "object": "model", "shutdown_date": self.echoed, "owned_by": self.echoed}
+        body = {"object": "list", "data": [row, {"id": self.echoed}]}
+        self.send(401 if mode == "401" else 200, error(self.echoed) if mode == "401" else body)
 
     def do_POST(self):
         self.server.heard[self.headers["authorization"]] += 1
@@ -79,50 +81,54 @@ class Echo(BaseHTTPRequestHandler):
 
     def answer(self, body, model=None, content=None):
         top = {"token": "m", "logprob": -0.1, "bytes": None}
-        content = f"m {self.told}" if content is None else content
+        content = f"m {self.echoed}" if content is None else content
         choice = {"index": 0, "finish_reason": "stop", "message": {"content": content}}
         choice["logprobs"] = {"content": [{**top, "top_logprobs": [top]}]} if content else None
         usage = {"prompt_tokens": 25, "completion_tokens": 1, "total_tokens": 26}
-        reply = {"id": self.told, "model": model or body["model"], "system_fingerprint": self.told}
+        reply = {
+            "id": self.echoed,
+            "model": model or body["model"],
+            "system_fingerprint": self.echoed,
+        }
         self.send(200, {**reply, "choices": [choice], "usage": usage})
 
     def do_empty(self, body):
         self.answer(body, content="")
 
     def do_strange(self, body):
-        self.answer(body, model=f"k {self.told}")
+        self.answer(body, model=f"k {self.echoed}")
 
     def do_escaped(self, body):
         self.answer(body, content="m ESCAPED")
 
     def do_429(self, body):
-        self.send(429, error(self.told, "rate_limit_exceeded"), {"retry-after": "0.01"})
+        self.send(429, error(self.echoed, "rate_limit_exceeded"), {"retry-after": "0.01"})
 
     def do_500(self, body):
-        self.send(500, error(self.told))
+        self.send(500, error(self.echoed))
 
     def do_503(self, body):
-        self.send(503, self.told.encode())
+        self.send(503, self.echoed.encode())
 
     def do_400(self, body):
-        self.send(400, error(self.told, "unsupported_parameter"))
+        self.send(400, error(self.echoed, "unsupported_parameter"))
 
     def do_long(self, body):
         odd = len(body["messages"][-1]["content"]) % 2
-        told = error(self.told, "context_length_exceeded")
-        self.send(400, told) if odd else self.answer(body)
+        refusal = error(self.echoed, "context_length_exceeded")
+        self.send(400, refusal) if odd else self.answer(body)
 
     def do_401(self, body):
-        self.send(401, error(f"Incorrect API key provided: {self.told}", "invalid_api_key"))
+        self.send(401, error(f"Incorrect API key provided: {self.echoed}", "invalid_api_key"))
 
     def do_403(self, body):
-        self.send(403, error(self.told, self.told))
+        self.send(403, error(self.echoed, self.echoed))
 
     def do_404(self, body):
-        self.send(404, f"<html>{self.told}</html>".encode())
+        self.send(404, f"<html>{self.echoed}</html>".encode())
 
     def do_quota(self, body):
-        self.send(429, error(self.told, "insufficient_quota"))
+        self.send(429, error(self.echoed, "insufficient_quota"))
 
     def do_hang(self, body):
         time.sleep(0.6)
@@ -132,14 +138,14 @@ class Echo(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def do_cut(self, body):
-        self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n" + self.told.encode())
+        self.wfile.write(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n" + self.echoed.encode())
         self.close_connection = True
 
     def do_garbage(self, body):
-        self.send(200, f"<html>{self.told}</html>".encode())
+        self.send(200, f"<html>{self.echoed}</html>".encode())
 
     def do_header(self, body):
-        self.wfile.write(f"HTTP/1.1 200 OK\r\nno header {self.told}\r\n\r\n".encode())
+        self.wfile.write(f"HTTP/1.1 200 OK\r\nno header {self.echoed}\r\n\r\n".encode())
         self.close_connection = True
 
     def do_redirect(self, body):
@@ -148,7 +154,7 @@ class Echo(BaseHTTPRequestHandler):
         self.send(307, b"", {"location": at})
 
     def do_circle(self, body):
-        self.send(307, b"", {"location": f"{self.path}?{quote(self.told)}"[:400]})
+        self.send(307, b"", {"location": f"{self.path}?{quote(self.echoed)}"[:400]})
 
     def send(self, status, body, headers=()):
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -156,10 +162,10 @@ class Echo(BaseHTTPRequestHandler):
         if b"ESCAPED" in data and key:
             data = data.replace(b"ESCAPED", "".join(f"\\u{ord(c):04x}" for c in key).encode())
         self.send_response(status, f"reason {key}")
-        told = {"content-type": "application/json", "content-length": str(len(data))}
+        headers_of_body = {"content-type": "application/json", "content-length": str(len(data))}
         for name, value in {
-            **told,
-            "x-echo": self.told,
+            **headers_of_body,
+            "x-echo": self.echoed,
             "x-request-id": key,
             **dict(headers),
         }.items():
@@ -233,7 +239,7 @@ def requests(count):
     return [JudgeRequest(str(i), (Message("user", "x" * 99 + str(i)),), {"max_tokens": 1})
             for i in range(count)]
 
-def told(error):
+def print_locals(error):
     # as the hook of an application might: every frame's variables, of the causes too
     while error is not None:
         lines = traceback.TracebackException.from_exception(error, capture_locals=True).format()
@@ -256,17 +262,17 @@ def judged(url, mode, path, count, **terms):
         print([(v.parsed, v.model, v.text, v.refusal) for v in found], judge, client, asked)
     except BaseException as error:
         print(mode, type(error).__name__, error)
-        told(error)
+        print_locals(error)
     for say in (judge.usage, judge.estimate_cost):
         try:
             print(say(requests(count), Reader()))
         except Exception as error:
-            told(error)
+            print_locals(error)
     try:
         print(maintenance.summary(path), maintenance.verify(path))
         print(maintenance.export(path, path.with_suffix(".gz")))
     except Exception as error:
-        told(error)
+        print_locals(error)
 
 if __name__ == "__main__":
     url, folder, count, *modes = sys.argv[1:]
@@ -289,21 +295,21 @@ def started(echo, folder, count, *modes, limit=None):
     options = ("-X", "faulthandler", "-X", "dev", "-W", "ignore")
     command = [sys.executable, *options, "-c", JUDGE, echo.url, str(folder), str(count), *modes]
     # into files: processes that wait for each other must not wait for a reader of pipes as well
-    said = Path(folder) / "said"
-    said.mkdir(exist_ok=True)
-    number = len(list(said.iterdir()))
-    out, err = (said / f"{number}.{name}" for name in ("out", "err"))
+    folder_of_outputs = Path(folder) / "output"
+    folder_of_outputs.mkdir(exist_ok=True)
+    number = len(list(folder_of_outputs.iterdir()))
+    out, err = (folder_of_outputs / f"{number}.{name}" for name in ("out", "err"))
     with open(out, "wb") as first, open(err, "wb") as second:
-        told = {"stdout": first, "stderr": second, "env": environment()}
-        process = subprocess.Popen(command, **told, preexec_fn=limited)
-    process.said = out, err
+        streams = {"stdout": first, "stderr": second, "env": environment()}
+        process = subprocess.Popen(command, **streams, preexec_fn=limited)
+    process.outputs = out, err
     return process
 
 
-def said(process):
+def wait_for(process):
     """Return what a program has said, when it has ended."""
     process.wait(300)
-    return tuple(path.read_bytes() for path in process.said)
+    return tuple(path.read_bytes() for path in process.outputs)
 
 
 def environment():
@@ -311,7 +317,7 @@ def environment():
 
 
 def judged(echo, folder, count, *modes, limit=None):
-    return said(started(echo, folder, count, *modes, limit=limit))
+    return wait_for(started(echo, folder, count, *modes, limit=limit))
 
 
 def test_a_leak_would_be_found(tmp_path):
@@ -319,9 +325,9 @@ def test_a_leak_would_be_found(tmp_path):
         (tmp_path / str(i)).write_text(text)
     with gzip.open(tmp_path / "packed.gz", "wt") as file:
         file.write(KEY)
-    found = leaks(tmp_path, b"nothing", KEY.encode())
+    contents = leaks(tmp_path, b"nothing", KEY.encode())
     plain = {str(path) for path in tmp_path.iterdir()} - {str(tmp_path / "packed.gz")}
-    assert set(found) == plain | {"text 1", f"{tmp_path / 'packed.gz'} unpacked"}
+    assert set(contents) == plain | {"text 1", f"{tmp_path / 'packed.gz'} unpacked"}
 
 
 def test_whatever_a_server_does_with_the_key_it_is_nowhere(echo, tmp_path):
@@ -350,7 +356,7 @@ def test_kills_and_damage_and_many_processes(echo, tmp_path, kills):
     rng = random.Random(3)
     for _ in range(kills):
         process = started(echo, tmp_path, 40, "slow")
-        while not process.said[0].read_bytes():
+        while not process.outputs[0].read_bytes():
             time.sleep(0.02)
         time.sleep(rng.uniform(0.1, 0.5))
         process.send_signal(signal.SIGABRT if rng.random() < 0.5 else signal.SIGKILL)
@@ -381,8 +387,8 @@ def test_a_full_disk(echo, tmp_path, limit):
 
 def command(*line, code=0, **more):
     """Run a command with the key; return what it says."""
-    told = [sys.executable, "-X", "faulthandler", "-m", "harness", *map(str, line)]
-    done = subprocess.run(told, capture_output=True, timeout=300, env=environment(), **more)
+    arguments = [sys.executable, "-X", "faulthandler", "-m", "harness", *map(str, line)]
+    done = subprocess.run(arguments, capture_output=True, timeout=300, env=environment(), **more)
     assert code is None or done.returncode == code, done.stderr[-2000:]
     assert b"Traceback" not in done.stderr or b"DEBUG" in done.stderr
     return done.stdout, done.stderr
@@ -393,9 +399,9 @@ def evaluation(shared, tmp_path):
     """Return the options of an evaluation of twenty answers."""
     with gzip.open(shared / "replay/alpaca_eval/answers/gemma-7b-it.json.gz", "rt") as file:
         (tmp_path / "answers.json").write_text(json.dumps(json.load(file)[:20]))
-    told = ["--answers", tmp_path / "answers.json", "--assets", shared / "assets"]
-    told += ["--bench", "alpaca-eval", "--allow-missing", "--workspace", tmp_path / "runs"]
-    return [*told, "--set", "judge.timeout=1", "--set", "judge.patience=2"]
+    arguments = ["--answers", tmp_path / "answers.json", "--assets", shared / "assets"]
+    arguments += ["--bench", "alpaca-eval", "--allow-missing", "--workspace", tmp_path / "runs"]
+    return [*arguments, "--set", "judge.timeout=1", "--set", "judge.patience=2"]
 
 
 def test_the_commands_from_the_doctor_to_the_report(echo, shared, tmp_path, evaluation):
@@ -428,8 +434,10 @@ def test_the_command_with_every_fault(echo, tmp_path, evaluation, mode):
 def test_the_doctor_and_the_bridge(echo, shared, tmp_path, mode):
     url = ("--base-url", f"{echo.url}/{mode}/v1", "--assets", shared / "assets")
     texts = command("judge", "doctor", "compatible", "--set", "model=j", *url, "--json", code=None)
-    told = ("--to", "compatible", "--set", "judge.model=j", "--prompts", "3", "--again", "2")
-    texts += command("judge", "bridge", *told, *url, "--workspace", tmp_path / "runs", code=None)
+    arguments = ("--to", "compatible", "--set", "judge.model=j", "--prompts", "3", "--again", "2")
+    texts += command(
+        "judge", "bridge", *arguments, *url, "--workspace", tmp_path / "runs", code=None
+    )
     texts += command("report", "--workspace", tmp_path / "runs", code=None)
     assert leaks(tmp_path, *texts) == []
 

@@ -22,9 +22,9 @@ def pairs(
     **anchors: tuple[float, float],
 ) -> PairBatch:
     """One pair; an underscore in an anchor's name stands for a hyphen."""
-    named = {name.replace("_", "-"): both(*values) for name, values in anchors.items()}
-    one = torch.ones(1, dtype=torch.float64)
-    return PairBatch(both(*policy), named, both(*lengths), one, both(*win_rates))
+    by_name = {name.replace("_", "-"): both(*values) for name, values in anchors.items()}
+    certain = torch.ones(1, dtype=torch.float64)
+    return PairBatch(both(*policy), by_name, both(*lengths), certain, both(*win_rates))
 
 
 def drawn(count: int, seed: int = 0) -> PairBatch:

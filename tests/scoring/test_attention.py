@@ -21,16 +21,16 @@ def documented(top_left: bool):
     def attend(query, key, value, q, k, most_q, most_k, *, scale, window_size, enable_gqa):
         assert window_size[1] == 0  # causal
         assert (most_q, most_k) == (int(q.diff().max()), int(k.diff().max()))
-        told = []
+        outputs = []
         for i in range(len(q) - 1):
             rows = [x.transpose(0, 1) for x in (query[q[i] : q[i + 1]], key[k[i] : k[i + 1]])]
             values = value[k[i] : k[i + 1]].transpose(0, 1)
             new, all_ = rows[0].shape[1], values.shape[1]
-            seen = torch.ones(new, all_).tril(0 if top_left else all_ - new).bool()
-            told.append(
-                F.scaled_dot_product_attention(*rows, values, seen, scale=scale, enable_gqa=True)
+            visible = torch.ones(new, all_).tril(0 if top_left else all_ - new).bool()
+            outputs.append(
+                F.scaled_dot_product_attention(*rows, values, visible, scale=scale, enable_gqa=True)
             )
-        return torch.cat(told, 1).transpose(0, 1)
+        return torch.cat(outputs, 1).transpose(0, 1)
 
     return attend
 

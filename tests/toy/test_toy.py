@@ -45,7 +45,7 @@ def test_drawn_answers_are_right_as_often_as_asked():
 
 
 def test_an_unknown_instruction_is_an_error():
-    with pytest.raises(ValueError, match="no instruction of the toy world"):
+    with pytest.raises(ValueError, match="not an instruction of the toy world"):
         world.solution("paint it black")
 
 
