@@ -15,7 +15,7 @@ T = TypeVar("T")
 def run_coroutine(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine in an event loop of its own, and return its result.
 
-    Where this thread runs a loop already, the coroutine runs in a worker thread, with a copy of this
+    If this thread runs a loop already, the coroutine runs in a worker thread, with a copy of this
     thread's context variables, while this thread waits. A KeyboardInterrupt cancels the coroutine,
     waits for it to clean up, and is raised again.
     """

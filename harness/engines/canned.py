@@ -1,4 +1,4 @@
-"""An engine without a model: it answers from a table, for tests and for trying a configuration."""
+"""An engine without a model: it answers from a table, for tests and for trial configurations."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ END = 256
 
 
 class CannedEngine(Component):
-    """Says what it is told to; tokens are UTF-8 bytes, and 256 ends a turn."""
+    """Gives fixed answers; tokens are UTF-8 bytes, and 256 ends a turn."""
 
     accelerators: ClassVar[int] = 0
     text: str = "This is a canned answer."
-    """The answer to every prompt that `answers` does not have."""
+    """The answer to every prompt that is not in `answers`."""
     answers: Mapping[str, str] = Field(default_factory=dict)
-    """Answers by the text of a prompt's last turn."""
+    """Answers by the text of the prompt's last turn."""
     variants: tuple[str, ...] = Field(("",), min_length=1)
-    """Endings that samples take in turn, from the request's seed on; greedy takes the first."""
+    """Endings that samples take in turn, starting at the request's seed; greedy takes the first."""
 
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance

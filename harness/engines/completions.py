@@ -1,4 +1,4 @@
-"""What the engines that hold the weights share: the prompts as token ids, tokens as completions."""
+"""What local engines share: prompts as token ids, and token ids as completions."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GenerationJob:
-    """Requests as token ids: what a model needs to know of them."""
+    """Requests as token ids, with the limits of the policy."""
 
     tokenizer: PreTrainedTokenizerBase
     requests: Sequence[Request]
     prompts: Sequence[tuple[int, ...]]
-    """One rendered conversation a request."""
+    """One rendered conversation per request."""
     ends: tuple[int, ...]
     """The tokens that end a turn."""
     context_length: int | None
-    """How many tokens the policy can see, prompt included; None where it does not say."""
+    """The policy's context in tokens, prompt included; None if its configuration has none."""
 
     def response_limit(self, position: int, max_tokens: int) -> int:
-        """Return how many tokens a request's responses may have; the context may leave fewer."""
+        """Return the most tokens of a response: `max_tokens`, or what the context leaves."""
         remaining = (
             max_tokens
             if self.context_length is None
@@ -52,11 +52,11 @@ class GenerationJob:
 
 
 def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = None) -> GenerationJob:
-    """Render the requests for a policy whose context `limit` (tokens) may narrow.
+    """Render the requests for a policy; `limit` shortens its context (tokens).
 
     Raises:
         PolicyError: the policy has no usable configuration, tokenizer or chat template.
-        EngineError: a prompt fills the context, so that no response fits behind it.
+        EngineError: a prompt fills the context, so that there is no room for a response.
     """
     tokenizer = load_tokenizer(policy)
     prompts = [
@@ -66,8 +66,9 @@ def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = Non
     for request, prompt in zip(requests, prompts, strict=True):
         if context is not None and len(prompt) >= context:
             raise EngineError(
-                f"prompt {request.prompt.id!r} has {len(prompt)} tokens and {policy.name} sees "
-                f"{context}: no room for a response; leave it out or take a longer context"
+                f"prompt {request.prompt.id!r} has {len(prompt)} tokens and the context of "
+                f"{policy.name} has {context}: no room for a response; drop the prompt, or choose a "
+                "longer context"
             )
     return GenerationJob(
         tokenizer, requests, prompts, end_token_ids(tokenizer, policy.path), context
@@ -75,7 +76,11 @@ def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = Non
 
 
 def configured_context_length(policy: Policy) -> int | None:
-    """Return the context that the policy's configuration states, in tokens."""
+    """Return the context length in the policy's configuration, in tokens; None if it has none.
+
+    Raises:
+        PolicyError: there is no configuration.
+    """
     from transformers import AutoConfig
 
     check_policy_path(policy)
@@ -88,5 +93,5 @@ def configured_context_length(policy: Policy) -> int | None:
 
 
 def shortest(lengths: Iterable[int | None]) -> int | None:
-    """Return the smallest length that is told, or None."""
+    """Return the smallest known length, or None."""
     return min((length for length in lengths if length is not None), default=None)

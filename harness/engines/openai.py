@@ -1,7 +1,7 @@
-"""Any server that speaks the OpenAI protocol: one chat completion a sample.
+"""Generation with any server that speaks the OpenAI protocol, one chat completion per sample.
 
-Servers differ in what `n` and a seed do together, so every sample is a request of its own, with a
-seed of its own. How far a seed is kept is the server's matter.
+Servers differ in what `n` and a seed do together, so every sample is a separate request with its
+own seed. How reproducible a seed is depends on the server.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ BACKOFF = Backoff(first=1.0, longest=60.0)
 
 
 class OpenAIEngine(Component):
-    """Samples from a server; token ids only where it tells them."""
+    """Samples from a server; completions have token ids only if the server reports them."""
 
     accelerators: ClassVar[int] = 0
-    """The server's are not ours."""
+    """The server's accelerators are not counted."""
     base_url: str
-    """Up to and with `/v1`."""
+    """The address up to and including `/v1`."""
     model: str | None = None
-    """What the server calls the model; None: the policy's name."""
+    """The server's name of the model; None: the policy's name."""
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable with the key; a server on this machine needs none."""
     body: Mapping[str, Any] = Field(default_factory=dict)
-    """Further keys of every request; `return_token_ids: true` has vLLM tell the tokens."""
+    """Further keys of every request; with `return_token_ids: true` vLLM reports the tokens."""
     concurrency: int = Field(32, gt=0, exclude=True)
-    """Requests under way at once."""
+    """The most requests in flight."""
     attempts: int = Field(6, gt=0, exclude=True)
-    """How often a request is made before a failure that may pass counts as one that stays."""
+    """Attempts per request before a transient failure counts as permanent."""
     timeout: float = Field(600.0, gt=0, exclude=True)
-    """Seconds that one request may take."""
+    """The most seconds that a request may take."""
     selection_reason: str = Field("", exclude=True)
-    """Why this engine was chosen, where another one might have been."""
+    """Why `engine: auto` selected it; empty if the user named it."""
 
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
@@ -57,7 +57,7 @@ class OpenAIEngine(Component):
         """Answer every request, in order: n completions each.
 
         Raises:
-            EngineError: there is no key, or the server cannot be reached or refuses for good.
+            EngineError: there is no key, or the server cannot be reached or refuses permanently.
         """
         return run_coroutine(self._generate(policy, requests, sampling, advance))
 
@@ -126,7 +126,7 @@ class OpenAIEngine(Component):
 
     def _completion(self, request: Request, index: int, reply: Any) -> Completion:
         choice = reply.choices[0]
-        # A filter's end is an end: the protocol knows of no third reason.
+        # a content filter ends a response too: the protocol has no third reason
         reason: FinishReason = "length" if choice.finish_reason == "length" else "stop"
         return Completion(
             prompt_id=request.prompt.id,
@@ -150,9 +150,9 @@ class OpenAIEngine(Component):
     def _engine_error(self, error: APIError, attempts: int) -> EngineError:
         status = getattr(error, "status_code", None)
         remedy = {
-            None: "see that the server runs and engine.base_url is right",
-            401: f"see that {self.api_key_env} holds its key",
-            403: f"see that {self.api_key_env} holds a key for this model",
+            None: "check that the server runs and engine.base_url is right",
+            401: f"check that {self.api_key_env} holds its key",
+            403: f"check that {self.api_key_env} holds a key for this model",
             404: "name a model that it serves with --set engine.model=NAME",
             429: "wait, or lower engine.concurrency",
         }.get(status, "see the server's log")

@@ -1,19 +1,12 @@
-"""Counter-based random numbers: each a function of (seed, index, step), none of its neighbours.
+"""Generation in this process, with transformers' batched `generate`.
 
-splitmix64 (Steele, Lea & Flood 2014): the stream's state is a mix of seed and index, and step t
-reads the mix of state + t·γ. One vectorised hash for all rows: a generator object a row would cost
-more than a small model's forward pass.
+The library samples a whole batch from one generator, so that a sample depends on its neighbours.
+Here every sample has its own uniform numbers, one per step, each a hash of (request seed, index,
+step), and takes the token at which the cumulative distribution passes that number.
 
-Batched decoding with transformers, where every row draws from a stream of its own.
-
-`generate` runs in segments: between two of them the rows that have ended leave the batch, so that
-one long response does not hold up two hundred short ones. A prompt is read once for all its rows.
-
-The embedded engine: transformers' batched `generate`, with a stream of randomness a sample.
-
-The library draws a whole batch from one generator, so a sample there depends on its neighbours.
-Here every sample has its own uniform numbers, one a step, each a hash of (request seed, index,
-step); a token is where the cumulative distribution passes that number.
+`generate` runs in segments, between which the rows that have ended leave the batch, so that one
+long response does not hold up two hundred short ones. A prompt's forward pass is shared by its
+samples.
 """
 
 from __future__ import annotations
@@ -40,14 +33,20 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-
 GAMMA = np.uint64(0x9E3779B97F4A7C15)
 FIRST_MULTIPLIER = np.uint64(0xBF58476D1CE4E5B9)
 SECOND_MULTIPLIER = np.uint64(0x94D049BB133111EB)
+SEGMENT = 8
+"""Tokens that are decoded before finished rows leave the batch."""
 
 
 def uniforms(seeds: Sequence[int], indices: Sequence[int], steps: int) -> npt.NDArray[np.float64]:
-    """Return numbers in [0, 1) of shape (rows, steps): row r is the stream (seed r, index r)."""
+    """Return numbers in [0, 1), shape (rows, steps): row r is the stream of (seed r, index r).
+
+    The generator is splitmix64 (Steele, Lea & Flood 2014): the state is a hash of seed and index,
+    and step t is the hash of state + t·γ. One hash serves all rows; a generator object per row
+    would cost more than a small model's forward pass.
+    """
     seed = np.array([value & 0xFFFFFFFFFFFFFFFF for value in seeds], dtype=np.uint64)
     state = mix(mix(seed) + np.array(indices, dtype=np.uint64))
     counter = np.arange(1, steps + 1, dtype=np.uint64) * GAMMA
@@ -56,18 +55,15 @@ def uniforms(seeds: Sequence[int], indices: Sequence[int], steps: int) -> npt.ND
 
 
 def mix(value: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Return splitmix64's finaliser of every number: a bijection of 64 bits."""
+    """Return splitmix64's finalizer of every number, a bijection of 64 bits."""
     value = (value ^ (value >> np.uint64(30))) * FIRST_MULTIPLIER
     value = (value ^ (value >> np.uint64(27))) * SECOND_MULTIPLIER
     return value ^ (value >> np.uint64(31))
 
 
-SEGMENT = 8
-
-
 @dataclass(frozen=True, slots=True)
 class SampleRow:
-    """One sequence of a batch: a sample of the request at `position`."""
+    """One sequence of a batch: sample `index` of the request at `position`."""
 
     position: int
     index: int
@@ -75,22 +71,22 @@ class SampleRow:
 
 @dataclass
 class DecodingBatch:
-    """The rows that have not ended: the first dimension of every tensor."""
+    """The rows that have not ended; they are the first dimension of every tensor."""
 
     rows: Tensor
-    """Where each stands in the whole batch."""
+    """The index of each row in the whole batch."""
     ids: Tensor
     """Prompt, padded on the left, and response so far, shape (rows, width + tokens)."""
     mask: Tensor
     response_limits: Tensor
-    """How many tokens each response may have."""
+    """The most tokens of each response."""
     numbers: Tensor
     """Uniform numbers, shape (rows, max_tokens), float64."""
     cache: Any
     """The keys and values of all tokens but the last."""
 
     def select(self, keep: Tensor) -> DecodingBatch:
-        """Return the batch of the rows at `keep`; the cache is cut in place."""
+        """Return the batch of the rows at `keep`; the cache is reduced in place."""
         self.cache.reorder_cache(keep)
         return DecodingBatch(
             self.rows[keep],
@@ -105,7 +101,7 @@ class DecodingBatch:
 def decode_rows(
     model: PreTrainedModel, job: GenerationJob, rows: Sequence[SampleRow], sampling: Sampling
 ) -> list[list[int]]:
-    """Return the response tokens of every row, each up to and with its end token."""
+    """Return the response tokens of every row, up to and including its end token."""
     import torch
 
     responses: list[list[int]] = [[] for _ in rows]
@@ -131,7 +127,7 @@ def decode_rows(
 def start_batch(
     model: PreTrainedModel, job: GenerationJob, rows: Sequence[SampleRow], sampling: Sampling
 ) -> DecodingBatch:
-    """Read the prompts, each once, and lay out a row a sample."""
+    """Run one forward pass per prompt, and return a batch with a row per sample."""
     import torch
 
     positions = list(dict.fromkeys(row.position for row in rows))
@@ -177,12 +173,12 @@ def prefill(model: PreTrainedModel, ids: Tensor, mask: Tensor) -> Any:
 def decode_segment(
     model: PreTrainedModel, job: GenerationJob, batch: DecodingBatch, sampling: Sampling, width: int
 ) -> None:
-    """Decode a segment: in place, `ids`, `mask` and `cache` grow by as many tokens."""
+    """Decode a segment, which extends `ids`, `mask` and `cache` of the batch in place."""
     from torch.nn.functional import pad
     from transformers import GenerationConfig
 
     remaining = int(batch.response_limits.max()) - (batch.ids.shape[1] - width)
-    # What the policy's folder recommends (a temperature, a penalty) is not what was asked for.
+    # the settings that a policy's directory recommends (a temperature, a penalty) are not used
     model.generation_config = GenerationConfig()
     batch.ids = model.generate(
         batch.ids,
@@ -201,10 +197,10 @@ def decode_segment(
 
 
 class InverseCDFSampler:
-    """A logits processor that leaves one token a row: the one that the row's own number picks.
+    """A logits processor that leaves one token per row, selected by the row's own number.
 
-    `generate` then takes the largest, which is it. In float64, so that a row's token is the same
-    whatever the batch: only a number within rounding of a boundary could tell.
+    `generate`, which is greedy, then takes that token. The distribution is computed in float64, so
+    that the batch changes a token only if a number lies within rounding of a boundary.
     """
 
     def __init__(self, sampling: Sampling, numbers: Tensor, width: int) -> None:
@@ -217,7 +213,7 @@ class InverseCDFSampler:
             self.warpers.append(TopPLogitsWarper(sampling.top_p))
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        """Return scores of shape (rows, vocabulary): 0 for the token drawn, -inf elsewhere."""
+        """Return scores, shape (rows, vocabulary): 0 for the sampled token, -inf elsewhere."""
         import torch
 
         warped = scores.double()
@@ -233,27 +229,27 @@ class InverseCDFSampler:
 
 
 class TransformersEngine(Component):
-    """Samples with transformers, on a processor or one GPU."""
+    """Samples with transformers, on the CPU or one GPU."""
 
     gpus: ClassVar[int] = 1
     python: ClassVar[str | None] = None
     """lm-eval runs in the current interpreter."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: float32 on a processor, bfloat16 on a GPU."""
+    """auto: float32 on the CPU, bfloat16 on a GPU."""
     batch_size: int = Field(256, gt=0, exclude=True)
-    """Sequences in memory at once."""
+    """Sequences per batch."""
     device: str = Field("auto", exclude=True)
-    """auto: the GPU where there is one."""
+    """auto: the GPU if there is one."""
     selection_reason: str = Field("", exclude=True)
-    """Why this engine was chosen, where another one might have been."""
+    """Why `engine: auto` selected it; empty if the user named it."""
 
     @property
     def accelerators(self) -> int:
-        """How many GPUs it takes."""
+        """The number of GPUs it uses."""
         return int(self.device != "cpu")
 
     def lm_eval(self, policy: Policy) -> dict[str, Any]:
-        """Return which of lm-eval's models this one is there, and what that is made with."""
+        """Return lm-eval's name of this engine, its arguments and its environment."""
         device = self.device if self.device != "auto" else default_device()
         arguments = {
             "pretrained": policy.path,
@@ -280,9 +276,11 @@ class TransformersEngine(Component):
     def resident(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling
     ) -> Iterator[AnswerRequests]:
-        """Keep the model loaded while some of the requests are answered, then others.
+        """Load the model; the yielded function answers any of the requests.
 
-        Raises: as `generate`.
+        Raises:
+            PolicyError: as `generate`.
+            EngineError: as `generate`.
         """
         import torch
 
@@ -315,7 +313,7 @@ class TransformersEngine(Component):
                 raise EngineError(
                     f"{len(batch)} sequences at once do not fit in the GPU's memory; "
                     f"lower it with --set engine.batch_size={max(1, len(batch) // 4)} "
-                    "(engine.fallback.batch_size where the engine is auto)"
+                    "(engine.fallback.batch_size if the engine is auto)"
                 ) from error
             for row, token_ids in zip(batch, responses, strict=True):
                 completions[row] = job.completion(row.position, row.index, token_ids)
@@ -330,7 +328,7 @@ class TransformersEngine(Component):
 
 
 def sample_rows(job: GenerationJob, positions: Sequence[int]) -> list[SampleRow]:
-    """Return every sample of the requests at some positions, in their order."""
+    """Return the samples of the requests at some positions, in order."""
     return [
         SampleRow(position, i) for position in positions for i in range(job.requests[position].n)
     ]
@@ -339,7 +337,7 @@ def sample_rows(job: GenerationJob, positions: Sequence[int]) -> list[SampleRow]
 def batches(
     job: GenerationJob, all_rows: Sequence[SampleRow], size: int
 ) -> Iterator[list[SampleRow]]:
-    """Yield the rows `size` at a time, prompts of like length together, which saves padding."""
+    """Yield batches of `size` rows; prompts of similar length share one, which saves padding."""
     ordered = sorted(all_rows, key=lambda row: len(job.prompts[row.position]))
     for start in range(0, len(ordered), size):
         yield ordered[start : start + size]

@@ -1,8 +1,8 @@
-"""vLLM, in a process of its own: its interpreter, its packages and its memory are not ours.
+"""Generation with vLLM in a child process, which may have another interpreter and packages.
 
-The worker (`vllm_worker`) is run by path; it is told what to answer in lines, and answers in a
-file. A sample depends on its request
-as far as vLLM promises it: the same version, on the same hardware, at the same batch shapes.
+The worker (`vllm_worker`) is run by path; it reads positions of requests as lines, and appends its
+answers to a file. A sample depends on its own request only as far as vLLM guarantees it: for the
+same version, hardware and batch shapes.
 """
 
 from __future__ import annotations
@@ -35,40 +35,40 @@ from harness.types import Completion, Policy, Request
 WORKER = Path(__file__).with_name("vllm_worker.py")
 POLL_SECONDS = 0.1
 IN_PROCESS_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
-"""The environment in which vLLM keeps to the worker's process."""
+"""Variables that keep vLLM in the worker's process."""
 
 
 class VLLMEngine(Component):
-    """Samples with vLLM, on GPUs or (slowly to start) on a processor."""
+    """Samples with vLLM, on GPUs or (with a slow start) on the CPU."""
 
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """auto: float32 on a processor, bfloat16 on a GPU."""
+    """auto: float32 on the CPU, bfloat16 on a GPU."""
     max_model_len: int | None = Field(None, gt=0)
-    """Prompt and response together, in tokens; None: what the policy can see."""
+    """The most tokens of prompt and response together; None: the policy's context."""
     python: str | None = Field(None, exclude=True)
-    """The interpreter that has vLLM; None: this one."""
+    """The interpreter that has vLLM; None: the current one."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, exclude=True)
-    """The share of a GPU's memory that weights and cache may take."""
+    """The share of a GPU's memory for weights and cache."""
     tensor_parallel_size: int = Field(1, gt=0, exclude=True)
-    """GPUs that share one copy of the weights, where one GPU is too small."""
+    """GPUs that share one copy of the weights, if one GPU is too small."""
     enforce_eager: bool = Field(False, exclude=True)
-    """True: no compiled graphs; starts sooner, generates slower. A processor never has them."""
+    """True: no compiled graphs, for a faster start and slower generation; always so on the CPU."""
     max_num_seqs: int | None = Field(None, gt=0, exclude=True)
-    """Sequences in memory at once; None: vLLM's own choice."""
+    """The most sequences per batch; None: vLLM's default."""
     cpu_cache_gib: int = Field(1, gt=0, exclude=True)
-    """Memory for keys and values on a processor, in GiB."""
+    """Memory for keys and values on the CPU, in GiB."""
     patience: float = Field(1800.0, gt=0, exclude=True)
-    """Seconds without a result or a line of log after which the worker counts as hung."""
+    """Seconds without a result or log output after which the worker counts as hung."""
     selection_reason: str = Field("", exclude=True)
-    """Why this engine was chosen, where another one might have been."""
+    """Why `engine: auto` selected it; empty if the user named it."""
 
     @property
     def accelerators(self) -> int:
-        """How many GPUs it takes."""
+        """The number of GPUs it uses."""
         return self.tensor_parallel_size
 
     def lm_eval(self, policy: Policy) -> dict[str, Any]:
-        """Return which of lm-eval's models this one is there, and what that is made with."""
+        """Return lm-eval's name of this engine, its arguments and its environment."""
         devices = self._device_arguments()
         device_arguments = devices["gpu" if has_nvidia_device() else "cpu"]
         arguments = {
@@ -93,7 +93,7 @@ class VLLMEngine(Component):
         """Answer every request, in order: n completions each, with their tokens.
 
         Raises:
-            MissingDependencyError: the interpreter is not there, or has no vLLM.
+            MissingDependencyError: the interpreter does not exist, or has no vLLM.
             PolicyError: the tokenizer or the chat template cannot be used.
             EngineError: a prompt leaves no room for a response; the worker failed or hung.
         """
@@ -104,9 +104,12 @@ class VLLMEngine(Component):
     def resident(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling
     ) -> Iterator[AnswerRequests]:
-        """Keep the worker at hand while some of the requests are answered, then others.
+        """Start a worker; the yielded function answers any of the requests.
 
-        Raises: as `generate`.
+        Raises:
+            MissingDependencyError: as `generate`.
+            PolicyError: as `generate`.
+            EngineError: as `generate`.
         """
         check_installed(self.python)
         job = prepare(policy, requests, self.max_model_len)
@@ -131,11 +134,11 @@ class VLLMEngine(Component):
 
     @property
     def gpus(self) -> int:
-        """How many GPUs hold one copy of the weights."""
+        """The number of GPUs that hold one copy of the weights."""
         return self.tensor_parallel_size
 
     def _job_data(self, policy: Policy, job: GenerationJob, sampling: Sampling) -> dict[str, Any]:
-        """Return what the worker reads: plain data in vLLM's own words."""
+        """Return the worker's input: plain data in vLLM's terms."""
         all_requests = [
             request_data(job, position, sampling) for position in range(len(job.requests))
         ]
@@ -157,9 +160,9 @@ class VLLMEngine(Component):
         }
 
     def _engine_arguments(self) -> dict[str, Any]:
-        """Return what vLLM is told on whatever device."""
+        """Return vLLM's arguments that do not depend on the device."""
         return {
-            "generation_config": "vllm",  # what the folder recommends is not what was asked
+            "generation_config": "vllm",  # ignore the settings that the directory recommends
             "load_format": "safetensors",
             "enable_prefix_caching": True,
             "seed": 0,
@@ -167,7 +170,7 @@ class VLLMEngine(Component):
         }
 
     def _device_arguments(self) -> dict[str, dict[str, Any]]:
-        """Return what vLLM is told on a GPU and on a processor."""
+        """Return vLLM's arguments on a GPU and on the CPU, and its environment on the CPU."""
         return {
             "gpu": {
                 "dtype": "bfloat16" if self.dtype == "auto" else self.dtype,
@@ -187,11 +190,11 @@ class VLLMEngine(Component):
 
 
 def request_data(job: GenerationJob, position: int, sampling: Sampling) -> dict[str, Any]:
-    """Return what the worker reads of one request."""
+    """Return one request as the worker reads it."""
     original = job.requests[position]
     return {
         "prompt_token_ids": list(job.prompts[position]),
-        "n": original.n if sampling.temperature else 1,  # vLLM refuses to be greedy n times
+        "n": original.n if sampling.temperature else 1,  # vLLM refuses n > 1 in greedy decoding
         "seed": original.seed,
         "max_tokens": job.response_limit(position, sampling.max_tokens),
     }
@@ -200,14 +203,18 @@ def request_data(job: GenerationJob, position: int, sampling: Sampling) -> dict[
 def request_completions(
     job: GenerationJob, position: int, samples: list[list[int]]
 ) -> list[Completion]:
-    """Return a request's completions; what greedy decoding gave stands for all."""
+    """Return a request's completions; one greedy sample is repeated n times."""
     n = job.requests[position].n
     all_samples = samples * n if len(samples) == 1 else samples
     return [job.completion(position, index, ids) for index, ids in enumerate(all_samples)]
 
 
 def check_installed(python: str | None) -> None:
-    """Say early that the interpreter is not there, or that this one has no vLLM."""
+    """Check that the interpreter exists, or that the current one has vLLM.
+
+    Raises:
+        MissingDependencyError: it does not.
+    """
     if python is not None and shutil.which(python) is None:
         raise MissingDependencyError(
             f"no interpreter {python!r}; name one that has vLLM with --set engine.python=PATH"
@@ -217,7 +224,7 @@ def check_installed(python: str | None) -> None:
 
 
 def not_installed_error(where: str) -> MissingDependencyError:
-    """Return the error that says how to come by vLLM."""
+    """Return the error that says how to install vLLM."""
     return MissingDependencyError(
         f"vLLM is not installed in {where}; install it with `make vllm`, or name an interpreter "
         "that has it with --set engine.python=PATH"
@@ -226,7 +233,7 @@ def not_installed_error(where: str) -> MissingDependencyError:
 
 @contextmanager
 def temporary_directory() -> Iterator[Path]:
-    """Lend a folder that goes afterwards, unless an error names the log in it."""
+    """Yield a directory that is removed afterwards, unless an error names the log in it."""
     folder = Path(tempfile.mkdtemp(prefix="harness-vllm-"))
     keep = False
     try:
@@ -241,20 +248,20 @@ def temporary_directory() -> Iterator[Path]:
 
 @dataclass(frozen=True)
 class WorkerProcess:
-    """A worker that has a job."""
+    """A running worker."""
 
     process: subprocess.Popen[bytes]
     python: str
     folder: Path
     results: TextIO
-    """What it has written and nobody has read yet."""
+    """The file with its results, read up to the last call."""
 
 
 @contextmanager
 def start_worker(python: str, folder: Path) -> Iterator[WorkerProcess]:
-    """Start a worker on a folder's job, in a process group which does not outlive the block."""
+    """Start a worker on a directory's job, in a process group that is killed after the block."""
     (folder / "results.jsonl").touch()
-    # -P: without it the worker's folder, which has a transformers.py, would be searched first.
+    # -P: otherwise imports would find the transformers.py beside the worker
     command = [python, "-P", str(WORKER), str(folder)]
     with open(log_path(folder), "wb") as log:
         process = subprocess.Popen(
@@ -273,7 +280,7 @@ def start_worker(python: str, folder: Path) -> Iterator[WorkerProcess]:
 def stream_answers(
     worker_process: WorkerProcess, positions: Sequence[int], patience: float
 ) -> Iterator[tuple[int, list[list[int]]]]:
-    """Have some requests answered; yield each one's position and token ids as they come.
+    """Yield the position and the token ids of each request, in the order of completion.
 
     Raises:
         EngineError: the worker failed, or gave no sign of life for `patience` seconds.
@@ -282,9 +289,8 @@ def stream_answers(
     unanswered, partial, last_sign, size = set(positions), "", time.monotonic(), -1
     send_positions(worker_process.process, positions)
     while unanswered:
-        code = (
-            worker_process.process.poll()
-        )  # before the last look, so that nothing written is missed
+        # polled before the last read, so that nothing that was written is missed
+        code = worker_process.process.poll()
         *lines, partial = (partial + worker_process.results.read()).split("\n")
         for line in lines:
             result = json.loads(line)
@@ -303,7 +309,7 @@ def stream_answers(
 
 
 def send_positions(process: subprocess.Popen[bytes], positions: Sequence[int]) -> None:
-    """Tell a worker what to answer next; one that has ended is noticed by who listens."""
+    """Send positions to a worker; the reader of its results notices a worker that has ended."""
     if process.stdin:
         with suppress(BrokenPipeError):
             process.stdin.write(json.dumps(list(positions)).encode() + b"\n")
@@ -311,7 +317,7 @@ def send_positions(process: subprocess.Popen[bytes], positions: Sequence[int]) -
 
 
 def exit_error(worker_process: WorkerProcess, code: int, answered: int, total: int) -> HarnessError:
-    """Return the error of a worker that ended before it had answered."""
+    """Return the error of a worker that ended before it answered all requests."""
     if code and "No module named 'vllm'" in log_tail(log_path(worker_process.folder)):
         return not_installed_error(worker_process.python)
     if code:
@@ -320,16 +326,16 @@ def exit_error(worker_process: WorkerProcess, code: int, answered: int, total: i
 
 
 def output_size(folder: Path) -> int:
-    """Return what grows as long as a worker works: how much it has written, in bytes."""
+    """Return the bytes that a worker has written, which grow as long as it works."""
     return (folder / "results.jsonl").stat().st_size + log_path(folder).stat().st_size
 
 
 def log_path(folder: Path) -> Path:
-    """Return where everything goes that the worker prints."""
+    """Return the file of everything that the worker prints."""
     return folder / "log.txt"
 
 
 def worker_error(folder: Path, problem: str) -> EngineError:
-    """Return the error that tells how a worker ended, the last that it said, and its log."""
+    """Return an error with the end of the worker's log and its path."""
     tail = log_tail(log_path(folder))
     return EngineError(f"the vLLM worker {problem}: {tail}; its log: {log_path(folder)}")

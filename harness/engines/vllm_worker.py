@@ -1,8 +1,8 @@
-"""Generates with vLLM in a process of its own: `python -P vllm_worker.py FOLDER`.
+"""The child process that generates with vLLM: `python -P vllm_worker.py DIRECTORY`.
 
-Reads FOLDER/job.json, then from standard input which of its requests to answer, a line of
-positions at a time, and appends to FOLDER/results.jsonl, one line a finished request. Its
-interpreter may be another environment than the harness's, so it imports nothing of the harness.
+It reads DIRECTORY/job.json, then from standard input lines with the positions of the requests to
+answer, and appends one line per finished request to DIRECTORY/results.jsonl. Its interpreter may
+not have the harness, so it imports nothing of it.
 """
 
 import ctypes
@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main(folder: Path) -> None:
-    """Answer requests of the job until no more are asked for."""
+    """Answer requests of the job until standard input ends."""
     job = json.loads((folder / "job.json").read_text("utf-8"))
     die_with_parent(job["parent"])
     os.environ.update({"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"})
@@ -40,7 +40,7 @@ def answer(engine: Any, job: dict[str, Any], positions: list[int], results: Text
 
 
 def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, even by SIGKILL (Linux only)."""
+    """Ask the kernel to kill this process when its parent ends, even by SIGKILL (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
@@ -48,7 +48,7 @@ def die_with_parent(parent: int) -> None:
 
 
 def start_engine(job: dict[str, Any]) -> Any:
-    """Return vLLM's engine on whatever device there is."""
+    """Return vLLM's engine on the GPU, or on the CPU without one."""
     from vllm import EngineArgs, LLMEngine
     from vllm.platforms import current_platform
 
@@ -76,7 +76,7 @@ def sampling_parameters(job: dict[str, Any], request: dict[str, Any]) -> Any:
 
 
 def write_result(results: TextIO, output: Any) -> None:
-    """Append a finished request: its position and its samples in the order of their index."""
+    """Append a finished request: its position and its samples, ordered by index."""
     samples = sorted(output.outputs, key=lambda sample: sample.index)
     result = {"position": int(output.request_id), "token_ids": [list(s.token_ids) for s in samples]}
     results.write(json.dumps(result) + "\n")
@@ -86,4 +86,4 @@ def write_result(results: TextIO, output: Any) -> None:
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
     sys.stdout.flush()
-    os._exit(0)  # all is written: vLLM would take seconds to take itself apart
+    os._exit(0)  # everything is written, and vLLM would take seconds to shut down

@@ -126,7 +126,7 @@ def test_a_response_ends_where_the_context_does(policy: Policy, ask: Ask) -> Non
 
 
 def test_a_prompt_that_fills_the_context_is_an_error(policy: Policy, ask: Ask) -> None:
-    with pytest.raises(EngineError, match="has 72 tokens and tiny sees 64: no room"):
+    with pytest.raises(EngineError, match="has 72 tokens and the context of tiny has 64: no room"):
         generate(policy, [ask(" ".join(["w1"] * 70))], Sampling())
 
 
