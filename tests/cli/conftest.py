@@ -76,19 +76,17 @@ def quick_demo(session_directory: Path) -> DemoRun:
 
 @pytest.fixture(scope="session")
 def short_run(session_directory: Path) -> Path:
-    """A directory in which `harness train toy/inpo` was run with QUICK. Copy it."""
-    directory = session_directory / "short-run"
+    """A directory in which `harness train toy/inpo` was run with QUICK, once a session.
+
+    A run's record holds absolute paths: a copy can be trained in, but not evaluated.
+    """
+    directory, done = session_directory / "short-run", session_directory / "short-run.done"
     with locked(session_directory / "short-run.lock"):
-        if not directory.exists():
-            partial = session_directory / "short-run.partial"
-            partial.mkdir(exist_ok=True)
-            subprocess.run(
-                (*HARNESS, "train", "toy/inpo", *QUICK),
-                cwd=partial,
-                capture_output=True,
-                check=True,
-            )
-            partial.rename(directory)
+        if not done.exists():
+            directory.mkdir(exist_ok=True)
+            train = (*HARNESS, "train", "toy/inpo", *QUICK)
+            subprocess.run(train, cwd=directory, capture_output=True, check=True)
+            done.touch()
     return directory
 
 
