@@ -12,6 +12,7 @@ import pytest
 
 from harness.core import config
 from harness.core.stages import scratch_directory
+from harness.errors import CheckError
 from harness.launchers.local import LocalLauncher
 from harness.training import records, reference_logps
 from harness.training.sources import Pretrained
@@ -121,3 +122,17 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
     assert sum(totals[1:]) == 700
     assert (directory / "shard-00000").stat().st_ctime_ns == written
     assert (Path(out) / records.LOGPS).read_bytes() == alone
+
+
+def pair_of(prompt: int, chosen: int, rejected: int) -> Pair:
+    """A pair of so many tokens."""
+    return Pair("p", (1,) * prompt, (2,) * chosen, (3,) * rejected, 0.9)
+
+
+def test_a_pair_longer_than_the_context_is_refused_with_the_remedy():
+    reference_logps.check_context([pair_of(4, 5, 6)], 10)  # 4 + 6 fits just so
+    with pytest.raises(
+        CheckError, match=r"'p' has 11 tokens, the model.s context is 10: .*max_length=10"
+    ):
+        reference_logps.check_context([pair_of(4, 5, 6), pair_of(4, 7, 1)], 10)
+    reference_logps.check_context([pair_of(4, 7, 1)], None)

@@ -49,6 +49,13 @@ def stages(workspace: Workspace, name: str, method: str = "toy/inpo") -> list[tu
     return [s for s in schedule.plan(spec(method), workspace) if s[0].name == name]
 
 
+def copied(workspace: Workspace, folder: Path, isolate: bool = False) -> Workspace:
+    """A workspace with the same stages, for a test that removes or adds some."""
+    copy = Workspace(folder / "copy", isolate=isolate)
+    shutil.copytree(workspace.root, copy.root)
+    return copy
+
+
 def test_a_run_makes_a_policy_an_iteration(trained):
     _, runs = trained
     for run in runs.values():
@@ -178,8 +185,7 @@ def test_the_same_run_again_makes_nothing(trained):
 
 def test_a_lost_stage_is_made_again_and_comes_out_the_same(trained, tmp_path):
     workspace, runs = trained
-    copy = Workspace(tmp_path / "copy")
-    shutil.copytree(workspace.root, copy.root)
+    copy = copied(workspace, tmp_path)
     _, path = stages(copy, "optimise")[1]
     before = read_manifest(path)["digest"]
     shutil.rmtree(path)
@@ -195,7 +201,7 @@ def test_a_name_that_another_configuration_took_is_refused(trained):
 
 def test_a_run_that_has_not_ended_says_how_far_it_came():
     unfinished = Run("r", "INPO", {}, ["a", "b"], False, {})
-    with pytest.raises(StoreError, match="1 iterations stand"):
+    with pytest.raises(StoreError, match="1 iterations are done"):
         unfinished.policy(None)
     assert unfinished.policy(1) == "b"
     with pytest.raises(StoreError, match="iterations 0 to 1"):
@@ -204,8 +210,7 @@ def test_a_run_that_has_not_ended_says_how_far_it_came():
 
 def test_anchors_of_other_weights_stop_the_run(trained, tmp_path):
     workspace, _ = trained
-    copy = Workspace(tmp_path / "copy")
-    shutil.copytree(workspace.root, copy.root)
+    copy = copied(workspace, tmp_path)
     _, path = stages(copy, "optimise")[0]
     shutil.rmtree(path)
     _, anchor = stages(copy, "anchor")[0]
@@ -221,9 +226,12 @@ def test_anchors_of_other_weights_stop_the_run(trained, tmp_path):
 
 
 def test_processes_of_their_own_make_the_same_policies(trained, tmp_path):
-    _, runs = trained
-    own = Workspace(tmp_path / "own", isolate=True)
-    run = schedule.train(spec("toy/inpo", "iterations=1"), own, "own")
+    # sampling and optimising in processes of their own; the stages between are cached
+    workspace, runs = trained
+    copy = copied(workspace, tmp_path, isolate=True)
+    for path in [stages(copy, name)[0][1] for name in ("generate", "optimise")]:
+        shutil.rmtree(path)
+    run = schedule.train(spec("toy/inpo", "iterations=1"), copy, "isolated")
     same = [read_manifest(Path(path))["digest"] for path in runs["toy/inpo"].policies[:2]]
     assert [read_manifest(Path(path))["digest"] for path in run.policies] == same
 
@@ -250,9 +258,9 @@ def test_the_other_seed_samples_otherwise(trained, tmp_path):
     assert cached == {"fine-tune", "prompts"}
 
 
-def test_bfloat16_begins_at_the_stored_policy_as_exactly_as_float32(tmp_path):
-    # live and stored come from the same packs: the check holds to 1e-4 nats in bfloat16 too
-    workspace = Workspace(tmp_path / "runs")
+def test_bfloat16_begins_at_the_stored_policy_as_exactly_as_float32(trained, tmp_path):
+    # live and stored come from the same packs: the check holds to 1e-6 nats in bfloat16 too
+    workspace = copied(trained[0], tmp_path)
     low = spec("toy/inpo", "dtype=bfloat16", "tolerance=1e-6", "iterations=1")
     assert schedule.train(low, workspace, "low").complete
 
@@ -260,8 +268,7 @@ def test_bfloat16_begins_at_the_stored_policy_as_exactly_as_float32(tmp_path):
 def test_two_processes_train_what_one_does(trained, tmp_path):
     # one iteration on the standing samples: 24 prompts, steps of 8 pairs at most, uneven shares
     workspace, runs = trained
-    copy = Workspace(tmp_path / "copy")
-    shutil.copytree(workspace.root, copy.root)
+    copy = copied(workspace, tmp_path)
     alone, path = stages(copy, "optimise")[0]
     shutil.rmtree(path)
     settings = ("optimiser.processes=2", "optimiser.micro_tokens=64", "iterations=1")
@@ -279,15 +286,14 @@ def test_two_processes_train_what_one_does(trained, tmp_path):
 
 def test_a_workers_error_comes_back_as_it_was(trained, tmp_path):
     workspace, _ = trained
-    copy = Workspace(tmp_path / "copy")
-    shutil.copytree(workspace.root, copy.root)
+    copy = copied(workspace, tmp_path)
     settings = ("optimiser.processes=2", "optimiser.learning_rate=1e30", "iterations=1")
     with pytest.raises(CheckError, match="at step 2 is not finite.*lower optimiser.learning_rate"):
         schedule.train(spec("toy/inpo", *settings), copy, "two")
 
 
-def test_held_out_pairs_are_looked_at_and_not_trained_on(tmp_path):
-    workspace = Workspace(tmp_path / "runs")
+def test_held_out_pairs_are_looked_at_and_not_trained_on(trained, tmp_path):
+    workspace = copied(trained[0], tmp_path)
     method = spec("toy/inpo", "iterations=1", "optimiser.held_out=0.25", "optimiser.epochs=8")
     run = schedule.train(method, workspace, "held-out")
     rows = tracking.read_log(Path(run.policies[1]) / tracking.LOG)

@@ -1,4 +1,4 @@
-"""The loop: the schedule's shape, a step's mean however it is packed, and what stops it."""
+"""The loop: the batch order, the rate, a step's mean however it is packed, and what stops it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from harness.errors import CheckError, HarnessError
+from harness.training import trainer
 from harness.training.checkpoints import Checkpoints
 from harness.training.optimisers import OptimiserSettings, learning_rate_factor, set_learning_rate
 from harness.training.trainer import BatchPlan, Trainer
@@ -125,9 +126,9 @@ def test_the_last_good_checkpoint_outlives_a_loss_that_is_not_finite(tmp_path):
 
     checkpoints = Checkpoints(tmp_path, {}, minutes=0, max_kept=2)
     plan = BatchPlan(STEPS, (10,) * 10, lambda i: f"item {i}")
-    trainer = Trainer(model, settings(), plan, loss, Rows(), checkpoints)
+    training = Trainer(model, settings(), plan, loss, Rows(), checkpoints)
     with pytest.raises(CheckError, match=r"item 5 at step 2 .*the checkpoint of step 1 is kept"):
-        trainer.run(lambda _: None)
+        training.run(lambda _: None)
     assert checkpoints.latest_step() == 1
 
 
@@ -185,3 +186,24 @@ def test_a_closer_look_is_taken_ten_times():
         lambda _: None
     )
     assert [row["step"] for row in record.rows if "look" in row] == list(range(1, 41, 4))
+
+
+def test_an_epoch_visits_every_item_once_and_differently_each_time():
+    first, second = (list(trainer.shuffle_epoch(10, 4, seed=3, epoch=e)) for e in (0, 1))
+    assert [len(step) for step in first] == [4, 4, 2]
+    assert sorted(i for step in first for i in step) == list(range(10))
+    assert first != second
+    assert first == list(trainer.shuffle_epoch(10, 4, seed=3, epoch=0))
+    assert trainer.batch_order(10, 4, seed=3, epochs=2) == first + second
+
+
+def test_held_out_items_are_a_share_that_the_seed_decides():
+    training, held_out = trainer.split_held_out(10, 0.3, seed=1)
+    assert (len(training), len(held_out)) == (7, 3)
+    assert sorted(training + held_out) == list(range(10))
+    assert (
+        (training, held_out)
+        == trainer.split_held_out(10, 0.3, seed=1)
+        != trainer.split_held_out(10, 0.3, seed=2)
+    )
+    assert trainer.split_held_out(4, 0.0, seed=1) == ([0, 1, 2, 3], [])
