@@ -67,7 +67,7 @@ def test_a_contestant_whose_answers_are_all_equal_is_a_control(play, workspace):
     }
 
 
-def test_the_start_is_iteration_nought_of_every_method(play, workspace):
+def test_the_start_is_iteration_zero_of_every_method(play, workspace):
     for label in ("start", "INPO (iteration 1)", "INPO (iteration 2)"):
         play(label, [WON] * 3)
     folder = workspace.root / "train/a"

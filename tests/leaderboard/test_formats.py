@@ -144,3 +144,25 @@ def test_published_rows_look_different_in_every_format():
     assert "published: arXiv 1 (v1), table 1" in formats.render_csv(tables)
     assert formats.table_data(tables)[0]["rows"][1]["published"]
     assert "\x1b[3m" in formats.render_rich(tables, color=True)
+
+
+def test_a_frame_has_estimates_in_numbers_and_sections_where_there_are_some():
+    (table,) = tables("INPO")
+    frame = table.to_frame()
+    assert list(frame.columns[:4]) == [
+        "method",
+        "win rate %",
+        "win rate %, low",
+        "win rate %, high",
+    ]
+    assert frame.iloc[0, :4].tolist() == ["INPO", 60.0, 58.0, 62.0]
+    assert frame["mean length"].dtype == float
+    assert frame["n judged"].tolist() == [table.cells[0][-1]]
+
+
+def test_a_notebook_shows_a_table_escaped_and_without_control_characters():
+    (table,) = tables("<script>alert(1)</script>\x1b[31m")
+    text = table._repr_html_()
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; [31m" in text
+    assert "<script>" not in text
+    assert "\x1b" not in text
