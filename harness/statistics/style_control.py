@@ -89,7 +89,8 @@ def fit_exact(rows: StyleGames, *, seed: int = 0, rounds: int = 0) -> StyleContr
     fitted = fit(features, rows.points, rows.weight[None, :])
     if not fitted.converged[0]:
         raise CheckError(
-            "wins follow the style of the answers without an exception: style cannot be controlled for"
+            "wins follow the style of the answers without an exception: "
+            "style cannot be controlled for"
         )
     resamples = _resamples(rows, seed, rounds) if rounds else None
     beta = np.zeros(len(varies))
