@@ -25,7 +25,7 @@ def alone(tmp_path_factory, tiny_policy) -> Workspace:
 
 @pytest.fixture(scope="session")
 def by_one(tmp_path_factory, tiny_policy) -> Path:
-    """The workspace in which one process of one thread trained the method of 30 steps."""
+    """The workspace in which one process of one thread trained the method of 15 steps."""
     directory = tmp_path_factory.mktemp("by-one")
     path = small_runs.write_method(directory, tiny_policy, {"ref": "launcher/local"})
     threads = torch.get_num_threads()

@@ -30,7 +30,7 @@ SIZES = {
     "iterations": 1,
     "optimiser": {
         "learning_rate": 2e-3,
-        "epochs": 10,
+        "epochs": 5,
         "batch": 8,
         "micro_tokens": 64,
         "checkpoint_minutes": 0,
@@ -51,7 +51,7 @@ def pretrained(policy: str) -> dict[str, str]:
 
 
 def write_method(directory: Path, policy: str, launcher: dict, **changes: object) -> Path:
-    """Write a method of 30 steps that starts from the policy in a directory."""
+    """Write a method of 15 steps that starts from the policy in a directory."""
     path = directory / "method.yaml"
     data = config.merge({**SIZES, "policy": pretrained(policy), "launcher": launcher}, changes)
     path.write_text(json.dumps(data))

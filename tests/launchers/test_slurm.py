@@ -154,7 +154,7 @@ def test_a_real_job_queued_again_and_left_by_its_command_goes_on(tmp_path, tiny_
     directory.mkdir()
     with slurm_cluster.cluster(directory) as environment:
         first = small_runs.start_command(path, workspace, environment)
-        small_runs.wait_for_step(workspace, 8, [first])
+        small_runs.wait_for_step(workspace, 4, [first])
         subprocess.run(["scancel", "--signal=USR2", "--user=root"], env=environment, check=True)
         first.kill()
         before, _ = first.communicate()
