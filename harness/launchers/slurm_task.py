@@ -54,12 +54,12 @@ class SlurmTask:
         from submitit.helpers import TorchDistributedEnvironment
 
         task = TorchDistributedEnvironment()
-        host, port = self._host(task.master_addr), task.master_port
         directory = Path(self.directory)
-        os.environ.update(QUIET_VARIABLES)
-        os.environ["RAY_ADDRESS"] = f"{host}:{port}"
+        os.environ.update(QUIET_VARIABLES)  # these before Ray is imported, which reads them then
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(directory / TOKEN_FILE)
+        host, port = self._host(task.master_addr), task.master_port
+        os.environ["RAY_ADDRESS"] = f"{host}:{port}"
         if task.rank:
             self._lend(host, port, directory)
             return

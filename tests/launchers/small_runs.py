@@ -16,8 +16,8 @@ from safetensors.torch import load_file
 
 from harness.core import config
 from harness.core.stages import PROVENANCE, TIMING, read_manifest
-from harness.core.workspace import Workspace
-from harness.training import schedule, tracking
+from harness.core.workspace import Workspace, read_log
+from harness.training import schedule
 from harness.training.spec import TrainSpec
 from tests.launchers import killed_workers
 
@@ -105,7 +105,7 @@ def wait_for_step(workspace: Path, step: int, processes: Sequence[subprocess.Pop
 
 def steps_done(workspace: Path) -> int:
     paths = workspace.glob("stages/.scratch/optimise-*/log.jsonl")
-    return max((row["step"] for path in paths for row in tracking.read_rows(path)), default=0)
+    return max((row["step"] for path in paths for row in read_log(path)), default=0)
 
 
 def digests(workspace: Workspace, spec: TrainSpec) -> dict[str, str]:
