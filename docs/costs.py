@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.cli import factory
+from harness.api import components
 from harness.core.config import build, construct, load, names
 from harness.core.hub import assets_directory
 from harness.core.seeds import digest
@@ -206,8 +206,8 @@ def bills() -> str:
 
 def bill(bench: str, judge: str) -> CostEstimate:
     """Return the estimated bill of a judge, as `harness judge doctor` computes it."""
-    benchmark = factory.build_judged_benchmark(bench, [], None, None)
-    client = factory.build_component("judge", judge, [])
+    benchmark = components.build_judged_benchmark(bench, [], None, None)
+    client = components.build_component("judge", judge, [])
     requests = typical_requests(benchmark) or published_requests(benchmark)
     return CachedJudge(client=client, store=Path("nowhere")).estimate_cost(requests, benchmark)
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.core import config
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,6 +28,8 @@ SCORE_PREFIX = "score."
 
 def select_overrides(overrides: Overrides, kind: str | None) -> dict[str, Any]:
     """Return the overrides of the judge or the engine, without that prefix, or else the rest."""
+    from harness.core import config
+
     flat = config.parse_overrides(overrides)
     if kind:
         prefix = f"{kind}."
@@ -58,6 +59,8 @@ def build_component(
     Raises:
         ConfigError: there is no such configuration, or a key does not fit.
     """
+    from harness.core import config
+
     selected = select_overrides(overrides, kind if kind in COMPONENT_KINDS else None)
     given = {key: value for key, value in (options or {}).items() if value is not None}
     if not isinstance(source, str | Path | Mapping):
@@ -91,6 +94,8 @@ def build_benchmark(
     Raises:
         ConfigError: there is no such benchmark, or a key does not fit.
     """
+    from harness.core import config
+
     use_assets(assets)
     extra = {f"{SCORE_PREFIX}compat": compat} if compat else {}
     return build_component("bench", source, {**config.parse_overrides(overrides), **extra})
@@ -120,6 +125,7 @@ def build_judged_benchmark(
 
 def judged_benchmarks(assets: str | Path | None = None) -> dict[str, Any]:
     """Build every benchmark of configs/bench whose answers a judge grades, by name."""
+    from harness.core import config
     from harness.protocols import TaskSuite
 
     benchmarks = {name: build_benchmark(name, (), assets) for name in config.names("bench")}
@@ -132,6 +138,7 @@ def judged_benchmarks(assets: str | Path | None = None) -> dict[str, Any]:
 
 def build_policy(source: Source) -> PolicySource:
     """Return a policy by its configuration's name, its path or hub id, or as it is."""
+    from harness.core import config
     from harness.training.sources import Pretrained
 
     match source:
@@ -171,6 +178,7 @@ def find_run(workspace: Workspace, name: str) -> Run:
     Raises:
         ConfigError: there is no such run; the message names those that exist.
     """
+    from harness.core import config
     from harness.core.workspace import read_run, run_names
 
     record = read_run(workspace, name)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from harness.core.workspace import Result, Workspace
+    from harness.evaluation.run import Evaluation
+    from harness.evaluation.tasks import TaskRun
 
 
 @dataclass(frozen=True)
@@ -122,48 +124,68 @@ def evaluate(
         CheckError: the audit stops the evaluation, or no verdict can be parsed.
     """
     from harness.core.workspace import result_path
-    from harness.protocols import TaskSuite
 
     opened = open_workspace(workspace)
-    name, candidate = resolve_policy(opened, policy, run)
     benchmark = build_benchmark(bench, overrides, assets, compat)
-    if isinstance(benchmark, TaskSuite):
-        if judge is not None or answers is not None:
-            raise ConfigError(f"{benchmark.name} has known answers: leave out judge and answers")
-        result = _run_tasks(benchmark, candidate, engine, overrides, label or name, opened)
-    else:
-        from harness.evaluation.run import Evaluation
-        from harness.evaluation.run import evaluate as run_evaluation
-
-        needs_engine = candidate is not None or benchmark.baseline is not None
-        with _answers_file(answers) as path:
-            evaluation = Evaluation(
-                benchmark=benchmark,
-                judge=bind_judge(judge or benchmark.default_judge, opened, overrides),
-                answers=path,
-                policy=candidate,
-                engine=build_component("engine", engine, overrides) if needs_engine else None,
-                label=label or name,
-                seed=seed,
-                allow_missing=allow_missing,
-                accept_input=accept_input,
-            )
-            result = run_evaluation(evaluation, opened)
+    who: dict[str, Any] = {"policy": policy, "run": run, "judge": judge, "engine": engine}
+    how: dict[str, Any] = {"label": label, "overrides": overrides, "seed": seed}
+    how |= {"allow_missing": allow_missing, "accept_input": accept_input}
+    with _answers_file(answers) as path:
+        prepared = prepare(benchmark, opened, answers=path, **who, **how)
+        result = _carry_out(prepared, opened)
     return EvaluationResult(result, result_path(opened, result.benchmark, result.label))
 
 
-def _run_tasks(
+def prepare(
     benchmark: Any,
-    candidate: Any,
-    engine: Source,
-    overrides: Overrides,
-    label: str | None,
     workspace: Workspace,
-) -> Result:
-    from harness.evaluation.tasks import TaskRun, run_tasks
+    *,
+    answers: Path | None = None,
+    policy: Source | None = None,
+    run: str | None = None,
+    judge: Source | None = None,
+    engine: Source = "auto",
+    label: str | None = None,
+    overrides: Overrides = (),
+    seed: int = 0,
+    allow_missing: bool = False,
+    accept_input: bool = False,
+) -> Evaluation | TaskRun:
+    """Return what an evaluation, or a suite of tasks, needs to run; see `evaluate`.
 
-    built = build_component("engine", engine, overrides)
-    return run_tasks(TaskRun(benchmark, candidate, built, label), workspace)
+    Raises:
+        ConfigError: a name or a key does not fit, or a suite of tasks is given answers or a judge.
+    """
+    from harness.evaluation.run import Evaluation
+    from harness.evaluation.tasks import TaskRun
+    from harness.protocols import TaskSuite
+
+    name, candidate = resolve_policy(workspace, policy, run)
+    if isinstance(benchmark, TaskSuite):
+        if judge is not None or answers is not None:
+            raise ConfigError(f"{benchmark.name} has known answers: leave out judge and answers")
+        built = build_component("engine", engine, overrides)
+        return TaskRun(benchmark, candidate, built, label or name)
+    needs_engine = candidate is not None or benchmark.baseline is not None
+    return Evaluation(
+        benchmark=benchmark,
+        judge=bind_judge(judge or benchmark.default_judge, workspace, overrides),
+        answers=answers,
+        policy=candidate,
+        engine=build_component("engine", engine, overrides) if needs_engine else None,
+        label=label or name,
+        seed=seed,
+        allow_missing=allow_missing,
+        accept_input=accept_input,
+    )
+
+
+def _carry_out(prepared: Evaluation | TaskRun, workspace: Workspace) -> Result:
+    from harness.evaluation import run, tasks
+
+    if isinstance(prepared, tasks.TaskRun):
+        return tasks.run_tasks(prepared, workspace)
+    return run.evaluate(prepared, workspace)
 
 
 @contextmanager

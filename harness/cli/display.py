@@ -19,7 +19,7 @@ import typer
 
 if TYPE_CHECKING:
     from harness.core.stages import Artifact, Stage
-    from harness.core.workspace import Result
+    from harness.core.workspace import Result, Workspace
     from harness.errors import HarnessError
     from harness.evaluation.run import EvaluationPlan
     from harness.evaluation.verdict_files import ScoredSubmission
@@ -76,11 +76,6 @@ def track(label: str, total: int) -> Iterator[Advance]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(label, total=total or None)
         yield lambda count: progress.advance(task, count)
-
-
-def default_run_name(name: str) -> str:
-    """Return the default name of a run: the name of its method, or the stem of its YAML file."""
-    return Path(name).stem if name.endswith((".yaml", ".yml")) else name
 
 
 def describe_engine(engine: object) -> str:
@@ -337,3 +332,10 @@ def print_paths(paths: Sequence[Path], as_json: bool) -> None:
         return
     for path in paths:
         typer.echo(str(path))
+
+
+def open_workspace(root: Path) -> Workspace:
+    """Return a workspace whose stages are reported and tracked on standard error."""
+    from harness.core.workspace import Workspace
+
+    return Workspace(root.absolute(), track, report_stage)

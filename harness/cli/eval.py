@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import display, factory, options
+from harness.api import components
+from harness.cli import display, options
 from harness.cli.options import RUNS
 
 if TYPE_CHECKING:
+    from harness.api.judging import ConfiguredJudge
     from harness.core.workspace import Workspace
     from harness.evaluation.run import Evaluation
     from harness.evaluation.tasks import TaskRun
@@ -53,35 +55,49 @@ def command(
     override the judge and the engine, `--set score.KEY=VALUE` the scoring, and `--set KEY=VALUE`
     the benchmark.
     """
-    from harness.evaluation.run import Evaluation
+    from harness.api.evaluation import prepare
     from harness.evaluation.tasks import TaskRun
+
+    workspace, override_list = display.open_workspace(root), overrides or []
+    benchmark = components.build_benchmark(bench, override_list, assets, compat)
+    judging = (judge, base_url, accept_judge, budget, batch, resume, answers)
+    configured = configure_judge(benchmark, judging, override_list)
+    who: dict[str, Any] = {"answers": answers, "policy": policy, "run": run, "judge": configured}
+    how: dict[str, Any] = {"engine": engine, "label": label, "overrides": override_list}
+    how |= {"allow_missing": allow_missing, "accept_input": accept_input}
+    prepared = prepare(benchmark, workspace, **who, **how)
+    if prepared.engine is not None:
+        display.notify(display.describe_engine(prepared.engine))
+    if isinstance(prepared, TaskRun):
+        run_task_suite(prepared, workspace, dry_run=dry_run, as_json=as_json)
+    else:
+        run_evaluation(prepared, workspace, dry_run=dry_run, as_json=as_json)
+
+
+def configure_judge(
+    benchmark: Any, values: Sequence[Any], overrides: Sequence[str]
+) -> ConfiguredJudge | None:
+    """Return the judge that the values of JUDGE_OPTIONS describe; None for a suite of tasks.
+
+    Raises:
+        ConfigError: a suite of tasks is given one of these options, or there is no such judge.
+    """
+    from harness.api.judging import judge
     from harness.protocols import TaskSuite
 
-    workspace, override_list = factory.open_workspace(root), overrides or []
-    name, candidate = factory.resolve_policy(workspace, policy, run)
-    benchmark = factory.build_benchmark(bench, override_list, assets, compat)
     if isinstance(benchmark, TaskSuite):
-        judge_values = (judge, base_url, accept_judge, budget, batch, resume, answers)
-        refuse_judge_options(benchmark.name, judge_values)
-        task_engine = factory.build_engine(engine, override_list)
-        task_run = TaskRun(benchmark, candidate, task_engine, label or name)
-        run_task_suite(task_run, workspace, dry_run=dry_run, as_json=as_json)
-        return
-    settings = {"budget": budget, "accepted": accept_judge, "batch": batch, "resume": resume}
-    needs_engine = candidate is not None or benchmark.baseline is not None
-    evaluation = Evaluation(
-        benchmark=benchmark,
-        judge=factory.build_judge(
-            judge or benchmark.default_judge, override_list, base_url, workspace, settings
-        ),
-        answers=answers,
-        policy=candidate,
-        engine=factory.build_engine(engine, override_list) if needs_engine else None,
-        label=label or name,
-        allow_missing=allow_missing,
-        accept_input=accept_input,
+        refuse_judge_options(benchmark.name, values)
+        return None
+    name, base_url, accepted, budget, batch, resume, _ = values
+    return judge(
+        name or benchmark.default_judge,
+        base_url=base_url,
+        accept_models=accepted or (),
+        budget=budget,
+        batch=batch,
+        resume=resume,
+        overrides=components.select_overrides(overrides, "judge"),
     )
-    run_evaluation(evaluation, workspace, dry_run=dry_run, as_json=as_json)
 
 
 def run_evaluation(

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import display, factory, options
+from harness.api import components
+from harness.cli import display, options
 from harness.cli.options import RUNS
 
 IMPORT = "Example: harness import alpaca-eval annotations.json"
@@ -31,8 +32,8 @@ def import_results(
     """Score the verdicts of a file and add the results to the workspace."""
     from harness.evaluation.verdict_files import import_file
 
-    benchmark = factory.build_judged_benchmark(bench, overrides or [], assets, compat)
-    display.print_paths(import_file(benchmark, path, factory.open_workspace(root), label), as_json)
+    benchmark = components.build_judged_benchmark(bench, overrides or [], assets, compat)
+    display.print_paths(import_file(benchmark, path, display.open_workspace(root), label), as_json)
 
 
 def export_results(
@@ -46,5 +47,5 @@ def export_results(
     """Write a result's answers and verdicts in the formats of the protocol's own tool."""
     from harness.evaluation.verdict_files import export
 
-    benchmark = factory.build_judged_benchmark(bench, [], assets, None)
-    display.print_paths(export(benchmark, factory.open_workspace(root), label, folder), as_json)
+    benchmark = components.build_judged_benchmark(bench, [], assets, None)
+    display.print_paths(export(benchmark, display.open_workspace(root), label, folder), as_json)

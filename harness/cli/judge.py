@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import display, factory, options
+from harness.api import components
+from harness.cli import display, options
 from harness.cli.display import format_dollars, print_price
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def doctor(
     from harness.judges import doctor
 
     judge_overrides = [f"judge.{override}" for override in overrides or ()]
-    judge = factory.build_component("judge", name, judge_overrides, {"base_url": base_url})
+    judge = components.build_component("judge", name, judge_overrides, {"base_url": base_url})
     findings = doctor.examine(judge)
     estimates = estimate_costs(judge, assets)
     if as_json:
@@ -70,7 +71,7 @@ def estimate_costs(judge: Any, assets: Path | None) -> dict[str, CostEstimate]:
     from harness.judges.cached import CachedJudge
 
     estimates = {}
-    for name, benchmark in factory.judged_benchmarks(assets).items():
+    for name, benchmark in components.judged_benchmarks(assets).items():
         if requests := typical_requests(benchmark):
             cached_judge = CachedJudge(client=judge, store=Path("nowhere"))
             estimates[name] = cached_judge.estimate_cost(requests, benchmark)
@@ -111,12 +112,19 @@ def bridge(
     the preference for the first answer, self-consistency and the cost, with intervals.
     `harness report` shows it.
     """
+    from harness.api.judging import judge as configure_judge
     from harness.evaluation.judge_bridge import JudgeBridge, run_bridge
 
-    workspace, override_list = factory.open_workspace(root), overrides or []
-    benchmark = factory.build_judged_benchmark(bench, override_list, assets, None)
-    settings = {"budget": budget, "accepted": accept_judge}
-    judge = factory.build_judge(to, override_list, base_url, workspace, settings)
+    workspace, override_list = display.open_workspace(root), overrides or []
+    benchmark = components.build_judged_benchmark(bench, override_list, assets, None)
+    configured = configure_judge(
+        to,
+        budget=budget,
+        base_url=base_url,
+        accept_models=accept_judge or (),
+        overrides=components.select_overrides(override_list, "judge"),
+    )
+    judge = configured.bind(workspace)
     paths = verdicts or published_verdicts(benchmark, bench, old, assets)
     contestants = [graded for path in paths for graded in benchmark.read_verdicts(path)]
     comparison = run_bridge(

@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import print_json
-from harness.cli.factory import open_workspace
+from harness.cli.display import open_workspace, print_json
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 
 EXAMPLE = "Example: harness ls train"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -97,9 +96,3 @@ SetOption = Annotated[
 ]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-
-def with_launcher(launcher: str | None, overrides: list[str] | None) -> list[str]:
-    """Return a method's overrides, with the launcher ahead of those that change its keys."""
-    reference = [f"launcher={json.dumps({'ref': f'launcher/{launcher}'})}"] if launcher else []
-    return [*reference, *(overrides or ())]

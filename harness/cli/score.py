@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import display, factory, options
+from harness.api import components
+from harness.cli import display, options
 
 EXAMPLE = "Example: harness score alpaca-eval annotations.json --set score.C=0.3594 --json"
 
@@ -34,7 +35,7 @@ def command(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from harness.evaluation.verdict_files import score_file, select_submissions
 
-    benchmark = factory.build_judged_benchmark(bench, overrides or [], assets, compat)
+    benchmark = components.build_judged_benchmark(bench, overrides or [], assets, compat)
     submissions = select_submissions(path, score_file(benchmark, path), label)
     if as_json:
         display.print_json([display.submission_data(benchmark.name, s) for s in submissions])

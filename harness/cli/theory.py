@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import display, factory, options
+from harness.cli import display, options
 
 if TYPE_CHECKING:
     from harness.theory.results import ExperimentResult
@@ -47,6 +47,7 @@ def run(
     as_json: options.JsonOption = False,
 ) -> None:
     """Run an experiment, print its tables, and write its figures to the workspace."""
+    from harness.api.training import default_run_name
     from harness.core import config
     from harness.errors import MissingDependencyError
     from harness.theory import results
@@ -58,7 +59,7 @@ def run(
     else:
         display.print_tables(report.tables)
     try:
-        for path in results.write_figures(report, root / "theory" / display.default_run_name(name)):
+        for path in results.write_figures(report, root / "theory" / default_run_name(name)):
             display.notify(str(path))
     except MissingDependencyError as error:
         display.notify(f"no figures: {error}")
@@ -98,7 +99,7 @@ def play(
     from harness.training.reference_logps import frozen_logps
     from harness.types import Policy
 
-    workspace = factory.open_workspace(root)
+    workspace = display.open_workspace(root)
     record = read_run(workspace, name)
     if record is None:
         raise ConfigError(f"no run called {name!r}{suggest(name, run_names(workspace))}")

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.display import notify, print_json
-from harness.cli.factory import open_workspace
+from harness.cli.display import notify, open_workspace, print_json
 from harness.cli.options import (
     RUNS,
     DryRunOption,
@@ -18,12 +17,10 @@ from harness.cli.options import (
     SetOption,
     WorkspaceOption,
     completer,
-    with_launcher,
 )
 
 if TYPE_CHECKING:
-    from harness.core.workspace import Run, Workspace
-    from harness.training.spec import TrainSpec
+    pass
 
 EXAMPLE = "Example: harness train toy/inpo --set objective.eta=0.1 --name toy/inpo-eta-0.1"
 
@@ -53,12 +50,13 @@ def command(
 
     The same command continues an interrupted run; cached stages are not run again.
     """
+    from harness.api.components import find_run
+    from harness.api.training import build_spec, default_run_name, launch
     from harness.cli import display
-    from harness.core.config import build, construct, load
+    from harness.core.config import build, load
     from harness.training import estimate, schedule
-    from harness.training.spec import TrainSpec
 
-    spec = construct(TrainSpec, load("train", name, with_launcher(launcher, overrides)))
+    spec = build_spec(name, overrides or (), launcher)
     workspace = open_workspace(root)
     notify(f"{spec.method} · {display.describe_engine(spec.engine)}")
     if dry_run:
@@ -70,28 +68,14 @@ def command(
             display.print_stages(stages)
             display.print_cost(cost)
         return
-    record = launch_training(spec, workspace, run_name or display.default_run_name(name))
-    if record is None:
-        return
+    run_name = run_name or default_run_name(name)
+    launch(spec, workspace, run_name, train_in_process, notify)
+    record = find_run(workspace, run_name)
     if as_json:
         print_json(vars(record))
     else:
         notify(f"run {record.name!r}: {record.policies[-1]}")
         notify(f"next: harness eval --bench BENCH --run {record.name}")
-
-
-def launch_training(spec: TrainSpec, workspace: Workspace, name: str) -> Run | None:
-    """Train where the launcher decides; return the run's record."""
-    from harness.core.workspace import read_run
-    from harness.protocols import RunLauncher
-
-    payload = {"spec": spec, "root": workspace.root, "name": name}
-    match spec.launcher:
-        case RunLauncher() as launcher:
-            launcher.launch(train_in_process, payload, notify)
-        case _:
-            train_in_process(payload)
-    return read_run(workspace, name)
 
 
 def train_in_process(payload: Mapping[str, Any]) -> None:

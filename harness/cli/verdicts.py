@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import format_dollars, notify, print_json
-from harness.cli.factory import open_workspace
+from harness.cli.display import format_dollars, notify, open_workspace, print_json
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 
 EXAMPLE = "Example: harness verdicts verify --workspace runs"

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import display, factory, options
+from harness.api import components
+from harness.cli import display, options
 
 if TYPE_CHECKING:
     from harness.types import PublishedFigure
@@ -32,9 +33,9 @@ def command(
 
     by_benchmark: dict[str, list[PublishedFigure]] = {}
     benchmarks = (
-        {bench: factory.build_judged_benchmark(bench, [], assets, None)}
+        {bench: components.build_judged_benchmark(bench, [], assets, None)}
         if bench
-        else factory.judged_benchmarks(assets)
+        else components.judged_benchmarks(assets)
     )
     for name, benchmark in benchmarks.items():
         if isinstance(benchmark, PublishedScores):

@@ -7,17 +7,14 @@ import sys
 
 import pytest
 
-from harness.cli.options import with_launcher
-from harness.core import config
+from harness.api.training import build_spec
 from harness.errors import ConfigError
 from harness.launchers.local import LocalLauncher
 from harness.launchers.ray import RayLauncher
-from harness.training.spec import TrainSpec
 
 
 def launcher(name: str | None, *overrides: str):
-    data = config.load("train", "toy/inpo", with_launcher(name, list(overrides)))
-    return config.construct(TrainSpec, data).launcher
+    return build_spec("toy/inpo", overrides, name).launcher
 
 
 def test_the_launcher_is_the_named_one_and_its_keys_can_be_set():

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import factory
+from harness.api import components
 from harness.cli.main import app
 from harness.errors import CheckError, ConfigError, InputError
 
@@ -74,10 +74,10 @@ def test_everything_published_is_verified(run):
 def test_a_benchmark_without_protocol_data_does_not_mind_a_folder_with_some(shared, monkeypatch):
     monkeypatch.setenv("HARNESS_ASSETS", "elsewhere")  # so that it is as before afterwards
     assert (
-        factory.build_judged_benchmark("toy-labels", [], shared / "assets", None).name
+        components.build_judged_benchmark("toy-labels", [], shared / "assets", None).name
         == "toy-labels"
     )
-    benchmark = factory.build_judged_benchmark("mt-bench", [], shared / "assets", None)
+    benchmark = components.build_judged_benchmark("mt-bench", [], shared / "assets", None)
     assert len(benchmark.prompts()) == 80
 
 

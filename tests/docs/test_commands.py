@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from harness.cli import factory
+from harness.api import components
 from harness.cli.main import app
 from harness.core import config
 from harness.errors import ConfigError
@@ -53,7 +53,7 @@ def check(name: str, options: Mapping[str, Any]) -> None:
         config.construct(TrainSpec, config.load("train", options["name"], overrides))
         config.build(config.load("gpu", options["gpu"]))
     elif name == "judge doctor":
-        factory.build_component(
+        components.build_component(
             "judge", options["name"], [f"judge.{override}" for override in overrides]
         )
     elif name == "config show":
@@ -73,16 +73,16 @@ def build(options: Mapping[str, Any], overrides: Sequence[str]) -> None:
     """Build the benchmark, judge, engine and policy that a command names."""
     judge = options.get("judge") or options.get("to")
     if bench := options.get("bench"):
-        benchmark = factory.build_benchmark(bench, overrides, None, options.get("compat"))
+        benchmark = components.build_benchmark(bench, overrides, None, options.get("compat"))
         judge = judge or getattr(benchmark, "default_judge", None)  # tasks have no judge
     if judge:
         cached_judge(
-            factory.build_component("judge", judge, overrides), Path("nowhere"), JudgeOptions()
+            components.build_component("judge", judge, overrides), Path("nowhere"), JudgeOptions()
         )
     if engine := options.get("engine"):
-        factory.build_component("engine", engine, overrides)
+        components.build_component("engine", engine, overrides)
     if policy := options.get("policy"):
-        factory.policy_source(policy)
+        components.build_policy(policy)
     if run := options.get("run"):
         assert run.partition("@")[0] in RUNS
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from harness.cli import factory
+from harness.api import components
 from harness.cli.main import app
 from harness.errors import AssetError, ConfigError, InputError, JudgeError
 from harness.judges.toy_server import serving
@@ -123,9 +123,13 @@ def test_what_does_not_fit_is_told(run, shared, options, error, message):
 
 def test_overrides_go_to_the_judge_the_engine_or_the_benchmark():
     overrides = ["judge.timeout=1", "engine.batch=2", "seed=3", "judges=4", "score.C=1"]
-    assert factory.select_overrides(overrides, "judge") == ["timeout=1"]
-    assert factory.select_overrides(overrides, "engine") == ["batch=2"]
-    assert factory.select_overrides(overrides, None) == ["seed=3", "judges=4", "scoring.C=1"]
+    assert components.select_overrides(overrides, "judge") == {"timeout": 1}
+    assert components.select_overrides(overrides, "engine") == {"batch": 2}
+    assert components.select_overrides(overrides, None) == {
+        "seed": 3,
+        "judges": 4,
+        "scoring.C": 1,
+    }
 
 
 def test_assets_are_listed(run, shared, tmp_path):
