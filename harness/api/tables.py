@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from harness.api.components import open_workspace
 from harness.api.frames import load_pandas
@@ -31,7 +31,7 @@ class Leaderboard:
     def to_frame(self) -> pd.DataFrame:
         """Return one row a table and method; estimates have columns for the value and its ends."""
         pandas = load_pandas()
-        parts = {table.title: cast(Any, table).to_frame() for table in self.tables}
+        parts = {table.title: table.to_frame() for table in self.tables}
         frame: pd.DataFrame = pandas.concat(parts, names=["table", None])
         return frame
 
@@ -48,7 +48,7 @@ class Leaderboard:
         return render_markdown(self.tables)
 
     def _repr_html_(self) -> str:
-        return "".join(cast(Any, table)._repr_html_() for table in self.tables)
+        return "".join(table._repr_html_() for table in self.tables)
 
 
 def leaderboard(
