@@ -33,7 +33,7 @@ def cdpo_loss(batch: PairBatch, *, beta: float, epsilon: float) -> Tensor:
 
 
 class CDPO(Component):
-    """The objective with its two constants."""
+    """The loss with its two constants."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference"})
     win_rates: ClassVar[bool] = False

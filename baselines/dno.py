@@ -37,7 +37,7 @@ def dno_loss(batch: PairBatch, *, eta: float) -> Tensor:
 
 
 class DNO(Component):
-    """The objective with its constant."""
+    """The loss with its constant."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"previous"})
     win_rates: ClassVar[bool] = True

@@ -29,7 +29,7 @@ def dpo_loss(batch: PairBatch, *, beta: float) -> Tensor:
 
 
 class DPO(Component):
-    """The objective with its temperature."""
+    """The loss with its temperature."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference"})
     win_rates: ClassVar[bool] = False

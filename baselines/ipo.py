@@ -16,7 +16,7 @@ from harness.types import PairBatch
 
 
 def ipo_margin(batch: PairBatch, *, per_token: bool) -> Tensor:
-    """Return the contrast of log-ratios to the reference, in nats (a token), shape (batch,)."""
+    """Return the contrast of log-ratios to the reference, in nats (per token), shape (batch,)."""
     ratios = batch.policy - batch.anchors["reference"]
     return (ratios / batch.lengths if per_token else ratios).contrast()
 
@@ -27,14 +27,14 @@ def ipo_loss(batch: PairBatch, *, tau: float, per_token: bool = False) -> Tensor
     Args:
         batch: log-probabilities summed over the response, in nats.
         tau: τ, the strength of the KL pull; the target is 1/(2τ) nats.
-        per_token: divide each log-ratio by its response's length, as TRL and Online-RLHF do on its
-            authors' word; the paper's equation has the sum.
+        per_token: divide each log-ratio by its response's length, as TRL and Online-RLHF do on the
+            advice of the paper's authors; the paper's equation has the sum.
     """
     return (ipo_margin(batch, per_token=per_token) - 1 / (2 * tau)) ** 2
 
 
 class IPO(Component):
-    """The objective with its constant."""
+    """The loss with its constant."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference"})
     win_rates: ClassVar[bool] = False
@@ -43,7 +43,7 @@ class IPO(Component):
 
     @property
     def target(self) -> float:
-        """Where the margin is drawn to, in nats."""
+        """The value that the loss pulls the margin to, in nats."""
         return 1 / (2 * self.tau)
 
     def __call__(self, batch: PairBatch) -> Tensor:

@@ -44,7 +44,7 @@ def kto_loss(
 
 
 class KTO(Component):
-    """The objective with its three constants."""
+    """The loss with its three constants."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference"})
     win_rates: ClassVar[bool] = False

@@ -1,9 +1,9 @@
 """MNPO: multiplayer Nash preference optimisation, time-dependent (arXiv 2509.23102).
 
-INPO against several previous policies: the one that the samples came from and those before it.
+INPO against several previous policies: the one that generated the samples and those before it.
 Differs from the official code: that averages log-probabilities over tokens (`per_token: true`), so
-that its target of 1/(2η) nats is never near; the equation has the sum. Its weights are read from a
-key that its trainer does not know, so that it always takes the plain mean; here they count.
+that its margin never comes near the target of 1/(2η) nats; the equation has the sum. Its weights are read from a
+key that its trainer ignores, so that it always takes the plain mean; here they are used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def mnpo_margin(
     """Return h_t, the contrast to the reference and the previous policies, shape (batch,).
 
     h = Δπ − (τ/η) Δπ_ref − (1 − τ/η) Σ_j λ_j Δπ_{t−j}, where Δp = log p(y_w)/p(y_l) and λ are the
-    weights of those previous policies that there are, made to sum to 1. It is written as a mean
+    weights of the available previous policies, normalised to sum to 1. It is written as a mean
     over j, so that it is exactly 0 where all policies agree.
     """
     available = {
@@ -54,7 +54,7 @@ def mnpo_loss(
         batch: log-probabilities summed over the response, in nats.
         eta: η, the inverse step size; the target is 1/(2η) nats.
         tau: τ, the strength of the KL pull towards the reference.
-        weights: λ, one a previous policy, from the newest (π_t) back; one of them is INPO.
+        weights: λ, one per previous policy, newest (π_t) first; with a single one it is INPO.
         per_token: divide log-probabilities by the response's length, as the official code does.
     """
     margin = mnpo_margin(batch, eta=eta, tau=tau, weights=weights, per_token=per_token)
@@ -90,7 +90,7 @@ class MNPO(Component):
 
     @property
     def target(self) -> float:
-        """Where the margin is drawn to, in nats."""
+        """The value that the loss pulls the margin to, in nats."""
         return 1 / (2 * self.eta)
 
     def __call__(self, batch: PairBatch) -> Tensor:

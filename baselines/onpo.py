@@ -1,6 +1,6 @@
 """ONPO: optimistic Nash policy optimisation (arXiv 2502.16852).
 
-Two fits a round on the same pairs: the first takes the auxiliary policy π'_t to π'_{t+1}, the
+Two fits per round on the same pairs: the first takes the auxiliary policy π'_t to π'_{t+1}, the
 second takes that to π_{t+1}. Each is this loss, whose anchor is where the fit begins; the schedule
 has both: `configs/train/onpo.yaml`.
 """
@@ -33,7 +33,7 @@ def onpo_loss(batch: PairBatch, *, eta: float) -> Tensor:
 
 
 class ONPO(Component):
-    """The objective with its step size."""
+    """The loss with its step size."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"previous"})
     win_rates: ClassVar[bool] = False
@@ -41,7 +41,7 @@ class ONPO(Component):
 
     @property
     def target(self) -> float:
-        """Where the margin is drawn to, in nats."""
+        """The value that the loss pulls the margin to, in nats."""
         return self.eta / 2
 
     def __call__(self, batch: PairBatch) -> Tensor:

@@ -34,7 +34,7 @@ def robust_dpo_loss(batch: PairBatch, *, beta: float, epsilon: float) -> Tensor:
 
 
 class RobustDPO(Component):
-    """The objective with its two constants."""
+    """The loss with its two constants."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference"})
     win_rates: ClassVar[bool] = False

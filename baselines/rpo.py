@@ -14,7 +14,7 @@ from harness.types import PairBatch
 
 
 def rpo_loss(batch: PairBatch, *, beta: float, alpha: float) -> Tensor:
-    """Return DPO's loss plus α times −log π(y_w) a token, shape (batch,).
+    """Return DPO's loss plus α times −log π(y_w) per token, shape (batch,).
 
     Args:
         batch: log-probabilities summed over the response, in nats.
@@ -29,7 +29,7 @@ def rpo_loss(batch: PairBatch, *, beta: float, alpha: float) -> Tensor:
 
 
 class RPO(Component):
-    """The objective with its two constants."""
+    """The loss with its two constants."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference"})
     win_rates: ClassVar[bool] = False

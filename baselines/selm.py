@@ -1,6 +1,6 @@
 """SELM: self-exploring language models (arXiv 2405.19332, as its official code has the loss).
 
-DPO with an optimism term on a response that the policy itself gave. Differs from the official code:
+DPO with an optimism term on a response of the policy itself. Differs from the official code:
 there it is one fresh sample beside two responses of a data set; here both of a pair are the
 policy's samples, and the term is their mean.
 """
@@ -31,7 +31,7 @@ def selm_loss(batch: PairBatch, *, beta: float, alpha: float) -> Tensor:
 
 
 class SELM(Component):
-    """The objective with its two constants."""
+    """The loss with its two constants."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"reference"})
     win_rates: ClassVar[bool] = False

@@ -14,9 +14,9 @@ from harness.types import PairBatch
 
 
 def simpo_margin(batch: PairBatch, *, beta: float, gamma: float) -> Tensor:
-    """Return β times the contrast of log-probabilities a token, less γ, shape (batch,).
+    """Return β times the contrast of log-probabilities per token, less γ, shape (batch,).
 
-    There is no anchor in it: it is not 0 where training begins.
+    It has no anchor, so that it is not 0 where training begins.
     """
     return beta * (batch.policy / batch.lengths).contrast() - gamma
 
@@ -28,13 +28,13 @@ def simpo_loss(batch: PairBatch, *, beta: float, gamma: float) -> Tensor:
         batch: log-probabilities summed over the response, in nats, and lengths in tokens.
         beta: β, the scale of the reward.
         gamma: γ, by how much the chosen reward should exceed the rejected one (the official code
-            is told γ/β).
+            takes γ/β).
     """
     return -F.logsigmoid(simpo_margin(batch, beta=beta, gamma=gamma))
 
 
 class SimPO(Component):
-    """The objective with its two constants."""
+    """The loss with its two constants."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset()
     win_rates: ClassVar[bool] = False

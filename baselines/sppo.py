@@ -38,7 +38,7 @@ def squared_distance(batch: PairBatch, win_rates: Logps, *, eta: float) -> Tenso
 
 
 class SPPO(Component):
-    """The objective with its step size."""
+    """The loss with its step size."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"previous"})
     win_rates: ClassVar[bool] = True

@@ -28,7 +28,7 @@ def sppo_hard_loss(batch: PairBatch, *, eta: float) -> Tensor:
 
 
 class SPPOHard(Component):
-    """The objective with its step size."""
+    """The loss with its step size."""
 
     anchors: ClassVar[frozenset[Anchor]] = frozenset({"previous"})
     win_rates: ClassVar[bool] = False

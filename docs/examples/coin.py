@@ -1,4 +1,4 @@
-"""A judge without a server: whoever answers the questions, the verdicts are kept all the same."""
+"""A judge without a server: the harness stores the verdicts of any client."""
 
 import json
 
@@ -21,7 +21,7 @@ class Coin(Component):
     label: str = "A=B"
 
     def body(self, request: JudgeRequest) -> Body:
-        """Return the whole request: what a verdict is kept under."""
+        """Return the whole request, under which its verdict is stored."""
         return chat_format.body_of(self.model, request)
 
     def ask(self, queue: RequestQueue) -> None:

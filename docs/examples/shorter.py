@@ -13,7 +13,7 @@ class Shorter(Component):
     transitive: bool = True
 
     def compare(self, comparisons: Sequence[Comparison], advance: Advance) -> list[float]:
-        """Return one probability a comparison."""
+        """Return one probability per comparison."""
         advance(len(comparisons))
         return [self._prefers(c) for c in comparisons]
 

@@ -1,4 +1,4 @@
-"""A benchmark of three prompts: who spells more of the word as it is spelt."""
+"""A benchmark of three prompts: which answer spells the word more correctly."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ WORDS = ("rhythm", "separate", "occurrence")
 
 
 class Spelling(Component):
-    """Two answers a word, a label from the judge; the baseline is a policy."""
+    """Two answers per word, compared by the judge; the baseline is a policy."""
 
     name: ClassVar[str] = "spelling"
     default_judge: ClassVar[str] = "mine"
@@ -49,27 +49,27 @@ class Spelling(Component):
         return None
 
     def requests(self, answers: Sequence[Answer], baseline: Sequence[Answer]) -> list[JudgeRequest]:
-        """Ask once a word."""
+        """Return one request per word."""
         return [
             JudgeRequest(ours.prompt_id, (Message("user", f"{ours.text}\n{theirs.text}"),), {})
             for ours, theirs in zip(answers, baseline, strict=True)
         ]
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Read a label."""
+        """Return the verdict of a label."""
         value = {"[[A>B]]": 1.0, "[[A=B]]": 0.5, "[[B>A]]": 0.0}.get(replies[-1].content)
         return None if value is None else ParsedVerdict(value)
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
-        """Ask again."""
+        """Return the same request again."""
         return request
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
-        """Return the win rate; what could not be read is counted and left out."""
+        """Return the win rate; unparsed verdicts are counted and left out."""
         return [self._score(submission) for submission in graded]
 
     def sources(self) -> Mapping[str, str]:
-        """Return nothing: the words stand above."""
+        """Return nothing: the words are in this file."""
         return {}
 
     def read_answers(self, path: Path) -> list[Answers]:

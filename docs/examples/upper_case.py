@@ -1,4 +1,4 @@
-"""An engine that shouts the prompt back: any code that turns requests into completions will do."""
+"""An engine that repeats the prompt in capitals."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class UpperCase(Component):
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
     ) -> list[Completion]:
-        """Return n completions a request, in order."""
+        """Return n completions per request, in order."""
         advance(len(requests))
         return [
             Completion(r.prompt.id, i, r.prompt.text.upper(), (), (), "stop", r.seed)

@@ -67,8 +67,8 @@ def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = Non
         if context is not None and len(prompt) >= context:
             raise EngineError(
                 f"prompt {request.prompt.id!r} has {len(prompt)} tokens and the context of "
-                f"{policy.name} has {context}: no room for a response; drop the prompt, or choose a "
-                "longer context"
+                f"{policy.name} has {context}: no room for a response; drop the prompt, or "
+                "choose a longer context"
             )
     return GenerationJob(
         tokenizer, requests, prompts, end_token_ids(tokenizer, policy.path), context

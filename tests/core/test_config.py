@@ -1,4 +1,4 @@
-"""Configuration: what is said when a name, a key or a type does not fit, and what identity is."""
+"""Configuration: the errors about names, keys and types, and the identity of components."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_an_unknown_name_lists_the_known_ones():
         ("oracle={ref: oracle/none}", "no oracle called 'none' Known: .*toy"),
         (
             "oracle={use: 'harness.toy.preference:ToyPreference'}",
-            "oracle: 'harness.toy.preference:ToyPreference' is now 'harness.toy.world:ToyPreference'",
+            "oracle: 'harness.toy.preference:ToyPreference' is now 'harness.toy.world:ToyPref",
         ),
         ("contest_prompts=3", "^'contest_prompts' is now 'head_to_head_prompts'$"),
         ("launcher={ref: launcher/local, piece: 8}", "launcher: 'piece' is now 'shard_size'"),

@@ -1,4 +1,4 @@
-"""What a stage would compute on: read from the system's files, hidden devices left out."""
+"""The device of a stage, from the system's files; hidden devices do not count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A device stage in a process of its own: its progress, its errors and its death are told."""
+"""A device stage in a child process: its progress, its errors and its death are reported."""
 
 from __future__ import annotations
 

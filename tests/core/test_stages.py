@@ -1,4 +1,4 @@
-"""The stage store: made once, whole or not at all, and named by what goes in."""
+"""The stage store: a result is computed once, is whole or absent, and is named by its inputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commit that results tell of: of a checkout alone, and marked where it was changed."""
+"""The commit in results: only of a checkout, and marked if the code was changed."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ FAMILIES = {
     "gemma3, window": (transformers.Gemma3TextConfig, {"sliding_window": 7}),
 }
 GRADIENT_ERROR = 400 * torch.finfo(torch.float32).eps
-"""Of a whole gradient, relative; it passes through a few hundred roundings. A wrong mask gives 1."""
+"""Relative, of a whole gradient, after a few hundred roundings; a wrong mask gives about 1."""
 
 
 def model_of(family: str, own: str = "eager", **changes) -> transformers.PreTrainedModel:
@@ -61,7 +61,7 @@ def drawn(count: int, longest: int, seed: int = 0, vocabulary: int = 50) -> list
 
 
 def alone(model, rows: list[packing.Row]) -> tuple[torch.nn.Module, torch.Tensor]:
-    """The model in float64 and Σ over the response of log softmax(logits at the position before)[token]."""
+    """The model in float64, and the sum of log softmax(logits)[token] over each response."""
     exact = copy.deepcopy(model).double()
     sums = []
     for prompt, responses in rows:
