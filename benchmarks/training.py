@@ -45,7 +45,7 @@ MODELS = {
 PROMPT, RESPONSE = 200, 275
 CONTESTANTS = ("harness", "trl", "trl compact")
 PASSED = ("device", "pairs", "batch", "epochs", "micro_tokens", "dtype", "masters", "algorithm")
-"""What a contestant's process is told besides its name and model."""
+"""The options of a contestant's process, besides its name and model."""
 TARGETS = {  # what must be reached and what is aimed at; of time at least, of memory at most
     ("body", "step"): (1.4, 1.6),
     ("vocabulary-heavy", "step"): (3.5, 4.7),

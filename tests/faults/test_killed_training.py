@@ -1,4 +1,4 @@
-"""kill -9 at random moments of a training: it goes on, and ends in the very same weights.
+"""kill -9 at random moments of a training: it resumes, and ends in the same weights.
 
 Three kills in `make test`; HARNESS_FAULTS=1 makes it twenty.
 """
@@ -44,7 +44,7 @@ def optimise_stage() -> Stage:
 
 
 def make(root: str) -> None:
-    """What a killed process runs."""
+    """The training that is killed."""
     import torch
 
     torch.set_num_threads(1)
@@ -52,7 +52,7 @@ def make(root: str) -> None:
 
 
 def killed_at(root: Path, step: int, delay: float) -> bool:
-    """Begin the training in a process, kill it a while after a step; False where it had ended."""
+    """Start the training in a process and kill it after a step; False if it had ended."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     process = context.Process(target=make, args=(str(root),))

@@ -37,7 +37,7 @@ SETTINGS = OptimiserSettings(learning_rate=1e-3, batch=7, micro_tokens=60, sched
 
 
 class Nowhere:
-    """A record of nothing."""
+    """A log that records nothing."""
 
     def rewind(self, step: int) -> None:
         pass
@@ -111,7 +111,7 @@ def keep(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
 
 
 def begin(folder: Path) -> None:
-    """Train by two processes."""
+    """Train in this group."""
     for name, tied, *settings in SHARDED:
         sharded = scorer(tied, "bfloat16" if name == "low" else "float32")
         shard(sharded, *settings)
@@ -123,7 +123,7 @@ def begin(folder: Path) -> None:
 
 
 def go_on(folder: Path) -> None:
-    """Go on from the checkpoints of two processes by another number."""
+    """Resume from the checkpoints of two processes with another number."""
     sharded = scorer()
     shard(sharded)
     trained(sharded, folder / "flat", resume=True)

@@ -1,4 +1,4 @@
-"""Checkpoints: written aside, the last few kept, another configuration refused."""
+"""Checkpoints: written atomically, the latest kept, another configuration refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a plan says that a method costs, against arithmetic."""
+"""The estimated cost of a method, against arithmetic by hand."""
 
 from __future__ import annotations
 

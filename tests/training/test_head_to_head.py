@@ -1,4 +1,4 @@
-"""What an iteration made plays what went before, on prompts that it was not trained on."""
+"""Each iteration's policy against the one before, on prompts that it was not trained on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def spec(*overrides: str, **keys) -> TrainSpec:
 
 
 class ConstantEngine(Component):
-    """An engine whose every response is the same."""
+    """An engine that gives the same response to every prompt."""
 
     text: str
 
@@ -65,7 +65,7 @@ class Silent(Component):
 
 
 class Longer(Component):
-    """An oracle that likes what is longer."""
+    """An oracle that prefers the longer response."""
 
     transitive: bool = True
 
@@ -106,7 +106,7 @@ def test_two_workers_hold_the_contest_that_one_process_holds(trained, tmp_path):
     path = stages((copy, spec()), "head-to-head")[0]
     before = (path / RESULT_FILE).read_bytes()
     shutil.rmtree(path)
-    two = spec("launcher.workers=2", "launcher.shard_size=3")  # 8 prompts: pieces of 3, 3 and 2
+    two = spec("launcher.workers=2", "launcher.shard_size=3")  # 8 prompts: shards of 3, 3 and 2
     schedule.train(two, copy, "inpo")
     assert (path / RESULT_FILE).read_bytes() == before
     assert json.loads((path / PROVENANCE / TIMING).read_text())["seconds"] > 0
@@ -129,12 +129,12 @@ def test_a_contest_goes_on_from_its_finished_pieces(tmp_path):
     silent = spec("prompts.count=40", "launcher.shard_size=3", engine=Silent(), oracle=Longer())
     run_head_to_head(
         silent, 1, out, inputs, lambda *_: nullcontext(done.append)
-    )  # samples nothing again
+    )  # nothing is sampled again
     assert (out / RESULT_FILE).read_text() == before
 
 
 def test_the_hours_of_a_contest_are_each_ones_gpus_times_its_seconds(tmp_path):
-    method = spec(engine=VLLMEngine(tensor_parallel_size=4))  # and a rule, which takes none
+    method = spec(engine=VLLMEngine(tensor_parallel_size=4))  # and a rule, which needs no GPU
     works = [
         ShardedJob(nullcontext, {}, (1, 1), tmp_path / name) for name in ("sampled", "compared")
     ]
@@ -161,7 +161,7 @@ def test_no_policy_depends_on_a_contest_and_nothing_is_asked_where_none_is_wante
 
 
 def write_inputs(tmp_path, before: str, count: int = 40) -> dict[str, str]:
-    """Prompts and what the policy before has said to them."""
+    """Prompts and the previous policy's responses to them."""
     prompts = [Prompt(f"p{i}", (Turn("user", f"{i}"),)) for i in range(count)]
     completions = [Completion(p.id, 0, before, (1,), (2,), "stop", 0) for p in prompts]
     records.write_prompts(tmp_path, prompts)

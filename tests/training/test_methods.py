@@ -1,4 +1,4 @@
-"""Every method of the toy world, from samples to a policy, on the tiny one."""
+"""Every method of the toy world, from samples to a policy, with the tiny model."""
 
 from __future__ import annotations
 

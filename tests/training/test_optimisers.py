@@ -1,4 +1,4 @@
-"""8-bit AdamW: near AdamW, in a quarter of the memory, resumed to the bit, and sharded."""
+"""8-bit AdamW: close to AdamW, in a quarter of the memory, resumed bit for bit, and sharded."""
 
 from __future__ import annotations
 

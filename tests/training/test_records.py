@@ -1,4 +1,4 @@
-"""What is written is read again, all of it or some prompts' part."""
+"""Records are read back as they were written, all of them or some prompts'."""
 
 from __future__ import annotations
 

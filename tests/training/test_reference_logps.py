@@ -1,4 +1,4 @@
-"""An anchor in pieces, by two workers of whom one is killed, or begun again: it stays the same."""
+"""An anchor in shards gives the same values if a worker is killed or the stage is resumed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def spec(policy: str) -> TrainSpec:
 
 
 def made_up(count: int) -> list[Pair]:
-    """So many pairs of 45 to 60 tokens."""
+    """`count` pairs of 45 to 60 tokens."""
     draw = Random(0)
 
     def tokens(count: int) -> tuple[int, ...]:
@@ -87,7 +87,7 @@ def test_two_workers_of_whom_one_is_killed_score_what_one_process_does(
     launcher.map_shards(replace(work, open=killed_once_scoring, payload=payload), counts.append)
     assert (tmp_path / "killed").exists()
     shares = shards_by_process(tmp_path).values()
-    assert sum("2" in share for share in shares) == 2  # by the dead one, and by another
+    assert sum("2" in share for share in shares) == 2  # by the killed worker, and by another
     assert sum(counts) == 700  # pairs
     records.join_logps_shards(work.shard_paths(), tmp_path)
     assert (tmp_path / records.LOGPS).read_bytes() == alone
@@ -101,7 +101,7 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
 
     def stop(count: int) -> None:
         counts.append(count)
-        if sum(counts) > first:  # in the second piece
+        if sum(counts) > first:  # in the second shard
             raise InterruptedError
 
     counts: list[int] = []
@@ -118,14 +118,14 @@ def test_a_stage_that_was_stopped_goes_on_from_its_finished_pieces(pairs, inputs
         yield totals.append
 
     reference_logps.anchor(method, "anchor", out, inputs, track)
-    assert totals[:2] == [700, first]  # what stood is told at once
+    assert totals[:2] == [700, first]  # finished shards are reported at once
     assert sum(totals[1:]) == 700
     assert (directory / "shard-00000").stat().st_ctime_ns == written
     assert (Path(out) / records.LOGPS).read_bytes() == alone
 
 
 def pair_of(prompt: int, chosen: int, rejected: int) -> Pair:
-    """A pair of so many tokens."""
+    """A pair with these numbers of tokens."""
     return Pair("p", (1,) * prompt, (2,) * chosen, (3,) * rejected, 0.9)
 
 

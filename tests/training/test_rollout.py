@@ -7,7 +7,7 @@ from harness.types import Pair
 
 
 def pair(prompt: int, chosen: int, rejected: int) -> Pair:
-    """A pair of so many tokens."""
+    """A pair with these numbers of tokens."""
     return Pair("p", (1,) * prompt, (2,) * chosen, (3,) * rejected, 0.9)
 
 

@@ -1,4 +1,4 @@
-"""Whole runs of a tiny policy: what is shared, what is checked, what an interrupted run does."""
+"""Complete runs of a tiny policy: shared stages, checks, and resumption."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_another_seed_is_another_label_of_the_same_setting(trained):
 
 def test_the_start_has_no_run_of_its_own(trained):
     _, runs = trained
-    assert not hasattr(trained_policy(runs["toy/inpo"], 0), "run")  # the start is everybody's
+    assert not hasattr(trained_policy(runs["toy/inpo"], 0), "run")  # all runs share the start
 
 
 def test_every_stage_tells_what_it_was_computed_on_and_fits_their_processes(trained):
@@ -266,7 +266,7 @@ def test_bfloat16_begins_at_the_stored_policy_as_exactly_as_float32(trained, tmp
 
 
 def test_two_processes_train_what_one_does(trained, tmp_path):
-    # one iteration on the standing samples: 24 prompts, steps of 8 pairs at most, uneven shares
+    # one iteration on the cached samples: 24 prompts, steps of 8 pairs at most, uneven shares
     workspace, runs = trained
     copy = copied(workspace, tmp_path)
     alone, path = stages(copy, "optimise")[0]

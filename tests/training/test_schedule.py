@@ -1,4 +1,4 @@
-"""Which policies an iteration fits, from where, and against which anchors: nothing is trained."""
+"""The policies that an iteration fits, where each fit starts, and its anchors; nothing is trained."""
 
 from __future__ import annotations
 
@@ -124,12 +124,12 @@ def test_what_is_changed_holds_from_its_iteration_on():
         (s.config["optimiser"]["learning_rate"], s.config["objective"]["eta"]) for s in stages
     ]
     assert configured == [(2e-4, 0.2), (1e-5, 0.2), (1e-5, 0.4), (1e-5, 0.4)]
-    # what makes a stage is told the same
+    # the function that runs a stage gets the same settings
     executed = [
         (s.run.args[0].optimiser.learning_rate, s.run.args[0].objective.eta) for s in stages
     ]
     assert executed == configured
-    # a process that is handed the specification as plain data comes to the same
+    # plain data restores the same specification in another process
     again = config.from_data(config.to_data(spec(*CHANGED)))
     assert again.for_iteration(3).objective == spec(*CHANGED).for_iteration(3).objective
 

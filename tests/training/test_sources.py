@@ -1,4 +1,4 @@
-"""Where training starts: prompts from files and datasets, weights from folders and hub ids."""
+"""Prompts from files and datasets, weights from directories and hub ids."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ class Failing(MemoryTracker):
         raise ConnectionError("no route to host")
 
     def finish(self) -> None:
-        raise AssertionError("told although it has failed")
+        raise AssertionError("called although it has failed")
 
 
 def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, caplog):

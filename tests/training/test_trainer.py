@@ -19,7 +19,7 @@ def settings(**changes) -> OptimiserSettings:
 
 
 class Rows:
-    """A record in memory."""
+    """A log in memory."""
 
     def __init__(self) -> None:
         self.rows: list[dict] = []
@@ -143,7 +143,7 @@ def test_a_gradient_that_is_not_finite_stops_the_run():
 
 
 def full(limit: int, sizes: list[int]):
-    """A loss that finds no memory for more than `limit` tokens."""
+    """A loss that runs out of memory above `limit` tokens."""
     model = torch.nn.Linear(1, 1)
 
     def loss(items):
