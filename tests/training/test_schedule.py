@@ -1,4 +1,4 @@
-"""The policies that an iteration fits, where each fit starts, and its anchors; nothing is trained."""
+"""The policies that an iteration fits, where a fit starts, and its anchors; nothing is trained."""
 
 from __future__ import annotations
 
