@@ -85,18 +85,18 @@ def timed(program, url, *numbers):
         done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         sys.exit(done.stderr)
-    told = json.loads(done.stdout.splitlines()[-1])
-    return told["answers"] / told["seconds"]
+    rates = json.loads(done.stdout.splitlines()[-1])
+    return rates["answers"] / rates["seconds"]
 
 
-def measured(given):
+def measured(options):
     """Return both rates in answers a second, and how much of its own ideal each one is."""
-    with server(given.latency) as url:
-        ours = timed(OURS, url, given.requests, given.concurrency)
-        theirs = timed(THEIRS, url, given.theirs)
+    with server(options.latency) as url:
+        ours = timed(OURS, url, options.requests, options.concurrency)
+        theirs = timed(THEIRS, url, options.theirs)
     return {
-        "preference-harness": beside(ours, given.concurrency / given.latency),
-        "alpaca-eval 0.6.6": beside(theirs, THREADS / given.latency),
+        "preference-harness": beside(ours, options.concurrency / options.latency),
+        "alpaca-eval 0.6.6": beside(theirs, THREADS / options.latency),
     }
 
 
@@ -112,15 +112,15 @@ def main(arguments=None):
     parser.add_argument("--latency", type=float, default=1.0)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--json", type=Path, help="write the figures here")
-    given = parser.parse_args(arguments)
-    told = measured(given)
-    for name, one in told.items():
-        print(f"{name:19} {one['answers_a_second']:6.1f} a second, ", end="")
-        print(f"{one['share_of_ideal']:.0%} of {one['ideal']:g}")
-    ours, theirs = (one["answers_a_second"] for one in told.values())
+    options = parser.parse_args(arguments)
+    rates = measured(options)
+    for name, rate in rates.items():
+        print(f"{name:19} {rate['answers_a_second']:6.1f} a second, ", end="")
+        print(f"{rate['share_of_ideal']:.0%} of {rate['ideal']:g}")
+    ours, theirs = (rate["answers_a_second"] for rate in rates.values())
     print(f"ratio               {ours / theirs:6.1f}")
-    if given.json:
-        given.json.write_text(json.dumps(told, indent=1) + "\n")
+    if options.json:
+        options.json.write_text(json.dumps(rates, indent=1) + "\n")
 
 
 if __name__ == "__main__":

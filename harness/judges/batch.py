@@ -1,9 +1,7 @@
-"""A judge that is asked in batches: half the price, within a day, from as many processes as needed.
+"""Judges that are asked through a Batch API: half the price, within a day.
 
-`submit` uploads what is not stored, and ends. `resume`, now or from another process, waits,
-fetches, sends again what is missing and nothing else, and waits for that.
-
-The judge that a configuration describes, with its memory.
+`submit` uploads the pending requests and ends. `resume`, in any process, waits for the replies,
+stores them, submits again what came back without a reply, and waits for that.
 """
 
 from __future__ import annotations
@@ -32,13 +30,13 @@ from harness.protocols import RequestQueue, VerdictParser
 from harness.types import Advance, Body, CostEstimate, JudgeRequest, Reply, Usage, Verdict
 
 LARGEST_LINES, LARGEST_BYTES = 45_000, 150_000_000
-"""Of a batch; the API takes 50,000 lines and 200 MB."""
+"""The largest batch; the API accepts 50,000 lines and 200 MB."""
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 60.0
-"""Seconds between two looks at a batch that is under way."""
+"""Seconds between two polls of a batch."""
 MAX_SUBMISSIONS = 4
-"""How often a request is sent that comes back without a reply."""
+"""How often a request is submitted while it comes back without a reply."""
 REPLIES_PER_TRANSACTION = 200
-"""Replies that are kept in one transaction."""
+"""Replies stored in one transaction."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +138,10 @@ class BatchJudge:
 
 
 def submit(judge: OpenAIClient, store: VerdictStore, batch: JudgeBatch) -> JudgeBatch:
-    """Bring a batch that was meant to the judge; what was done of it is not done again.
+    """Upload and submit a planned batch; steps that are done are not repeated.
 
     Raises:
-        JudgeError: it cannot be done now.
+        JudgeError: the server refuses or does not reply.
     """
     api = BatchAPI(judge)
     if batch.file_id is None:
@@ -165,12 +163,12 @@ def fetch(
     tracker: CostTracker,
     accepted_names: frozenset[str],
 ) -> None:
-    """Wait for a batch, keep its replies, and close it.
+    """Wait for a batch, store its replies, and close it.
 
     Raises:
-        JudgeIdentityError: another model answered; its replies are in quarantine.
-        JudgeRefusedError: the batch or a request of it was refused for good.
-        JudgeError: the judge gives no answer.
+        JudgeIdentityError: another model replied; its replies are quarantined.
+        JudgeRefusedError: the batch or one of its requests was refused for good.
+        JudgeError: the judge does not reply.
     """
     api, results = BatchAPI(judge), _BatchResults(store, batch, parser, tracker, accepted_names)
     assert batch.batch_id is not None
@@ -192,27 +190,27 @@ def fetch(
 
 @dataclass
 class _BatchResults:
-    """What has come of a batch's lines."""
+    """The results of a batch's lines."""
 
     store: VerdictStore
     batch: JudgeBatch
     parser: VerdictParser
     tracker: CostTracker
     accepted_names: frozenset[str]
-    """The names under which the judge may be served."""
+    """The model names that the server may reply with."""
     answered: int = 0
     refused: dict[str, Refusal] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)
     other_models: list[str] = field(default_factory=list)
     buffer: list[BatchEntry] = field(default_factory=list)
     unanswered: dict[str, Body] = field(init=False)
-    """What has not come back, by key."""
+    """The requests without a reply, by key."""
 
     def __post_init__(self) -> None:
         self.unanswered = batches.batch_requests(self.store, self.batch, "pending")
 
     def add_row(self, row: Mapping[str, Any]) -> None:
-        """Read a line; a doubled one counts once."""
+        """Add a line; a duplicate is ignored."""
         key = row.get("custom_id")
         if not isinstance(key, str) or key not in self.unanswered:
             return
@@ -227,10 +225,10 @@ class _BatchResults:
             self._add_reply(key, text, reply)
 
     def close(self) -> None:
-        """Keep what is left, and close the batch.
+        """Store the remaining replies, and close the batch.
 
-        Requests that were refused by themselves are settled; where all were refused they have
-        failed, so that nobody sends them again.
+        Requests that were refused alone are settled; if all were refused they have failed for good,
+        and are not submitted again.
         """
         unexplained = {
             key: refusal for key, refusal in self.refused.items() if not refusal.explained
@@ -268,14 +266,14 @@ class _BatchResults:
 
 
 def refuses_all(answered: int, explained: int, unexplained: int) -> bool:
-    """Say whether a batch with so many answers and refusals shows that all would be refused."""
+    """Say whether the outcome of a batch means that everything is refused."""
     return refuses_everything(answered, explained, unexplained) or bool(
         unexplained and not answered
     )
 
 
 def split_batches(bodies: Mapping[str, Body]) -> Iterator[dict[str, Body]]:
-    """Divide requests into batches of a size that is taken."""
+    """Divide requests into batches that the API accepts."""
     chunk: dict[str, Body] = {}
     size = 0
     for key, body in bodies.items():
@@ -296,11 +294,11 @@ def _request_line(judge: OpenAIClient, key: str, body: Body) -> str:
 
 
 def _response_body(row: Mapping[str, Any]) -> str:
-    """Return the response's body that a line holds.
+    """Return the response body in a line.
 
     Raises:
-        Refusal: the server would not take the request.
-        ValueError: it holds no body, and why; `refused` where asking again is in vain.
+        Refusal: the server refused the request.
+        ValueError: there is no body; the text begins with `refused` if a retry is useless.
     """
     response = row.get("response")
     envelope = response if isinstance(response, Mapping) else {}
@@ -321,27 +319,28 @@ def _response_body(row: Mapping[str, Any]) -> str:
 
 
 def _check_submissions(judge: OpenAIClient, failures: Mapping[str, tuple[int, str]]) -> None:
-    """Refuse to send what was refused for good, or has come back too often."""
+    """Raise for a request that was refused for good or came back too often."""
     for count, reason in failures.values():
         if reason.startswith("refused"):
             raise JudgeRefusedError(
-                f"{judge.display_name} does not take a request of the batch, {reason}: name another judge; "
-                "the verdicts so far are kept"
+                f"{judge.display_name} refuses a request of the batch, {reason}: name another "
+                "judge; the verdicts so far are stored"
             )
         if count >= MAX_SUBMISSIONS:
             raise JudgeError(
-                f"{judge.display_name} has sent a request back {count} times without a reply ({reason}): "
-                "leave out --batch, or name another judge; the verdicts so far are kept"
+                f"{judge.display_name} has returned a request {count} times without a reply "
+                f"({reason}): leave out --batch, or name another judge; the verdicts so far are "
+                "stored"
             )
 
 
 def cached_judge(
     component: Any, path: Path, options: JudgeOptions
 ) -> CachedJudge | BatchJudge | PanelJudge:
-    """Return a judge, or a panel of judges, whose verdicts are kept in the store at `path`.
+    """Return the judge of a client, or of a panel of clients, with the verdict store at `path`.
 
     Raises:
-        ConfigError: this kind of judge takes no batches.
+        ConfigError: this client has no Batch API.
     """
     if isinstance(component, JudgePanel):
         return PanelJudge(

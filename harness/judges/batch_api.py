@@ -1,7 +1,7 @@
-"""OpenAI's Batch API, as little of it as is needed, so that nothing is ever submitted twice.
+"""OpenAI's Batch API, used so that nothing is ever submitted twice.
 
-Whatever makes something new is looked for before it is made: an upload by its file's name, a batch
-by its file. So a call whose answer was lost, or a process that was killed, does no harm.
+A file is looked up by its name before it is uploaded, and a batch by its file before it is created.
+A lost response or a killed process therefore does no harm.
 """
 
 from __future__ import annotations
@@ -29,38 +29,38 @@ COMPLETION_WINDOW: Final = "24h"
 FIRST_PAUSE, LONGEST_PAUSE, ATTEMPTS = 1.0, 30.0, 8
 ENDED_STATES = frozenset({"completed", "expired", "cancelled", "failed"})
 METADATA_KEY = "harness"
-"""The metadata under which a batch carries our name for it."""
+"""The key of our name in a batch's metadata."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """How far a batch is."""
+    """The progress of a batch."""
 
     state: str
     done: int
     total: int
     files: tuple[str, ...]
-    """Its output and its errors, where there are any by now."""
+    """The output file and the error file, as far as they exist."""
     errors: str = ""
-    """Why it failed as a whole."""
+    """Why the batch failed."""
 
     @property
     def has_ended(self) -> bool:
-        """Say whether nothing more will come."""
+        """Whether no further reply will come."""
         return self.state in ENDED_STATES
 
 
 @dataclass(frozen=True)
 class BatchAPI:
-    """The line to a judge's batches."""
+    """The batches of a judge."""
 
     judge: OpenAIClient
 
     def upload(self, name: str, lines: str) -> str:
-        """Return the id of the file of that name, uploaded unless it is there.
+        """Return the id of the file of a name; upload it unless it exists.
 
         Raises:
-            JudgeError: it cannot be done.
+            JudgeError: the server refuses or does not reply.
         """
 
         def find_or_upload(client: OpenAI) -> str:
@@ -73,10 +73,10 @@ class BatchAPI:
         return self._reject_secret(self._retry(find_or_upload))
 
     def create(self, name: str, file_id: str) -> str:
-        """Return the id of the batch over a file, made unless it is there.
+        """Return the id of the batch over a file; create it unless it exists.
 
         Raises:
-            JudgeError: it cannot be done.
+            JudgeError: the server refuses or does not reply.
         """
 
         def find_or_create(client: OpenAI) -> str:
@@ -97,10 +97,10 @@ class BatchAPI:
         return self._reject_secret(self._retry(find_or_create))
 
     def progress(self, batch_id: str) -> BatchProgress:
-        """Return how far a batch is.
+        """Return the progress of a batch.
 
         Raises:
-            JudgeError: the judge cannot be asked, or knows of no such batch.
+            JudgeError: the judge cannot be asked, or there is no such batch.
         """
         retrieved = self._retry(lambda client: client.batches.retrieve(batch_id))
         secret = self.judge.secret()
@@ -121,10 +121,10 @@ class BatchAPI:
         )
 
     def lines(self, file_id: str) -> Iterator[dict[str, Any]]:
-        """Yield the lines of a result; what is no object is left out, and so counts as missing.
+        """Yield the lines of a result; a line that is no JSON object is dropped, and so missing.
 
         Raises:
-            JudgeError: it cannot be had.
+            JudgeError: it cannot be downloaded.
         """
         text = self._retry(lambda client: client.files.content(file_id).text)
         secret = self.judge.secret()
@@ -137,11 +137,11 @@ class BatchAPI:
                 yield row
 
     def _retry(self, call: Callable[[OpenAI], T]) -> T:
-        """Do something until it works; from the start, so that what was made is found.
+        """Repeat a call until it succeeds; each attempt looks up what exists first.
 
         Raises:
             JudgeRefusedError: the judge refuses for good.
-            JudgeError: it gives no answer.
+            JudgeError: it does not reply.
         """
         import openai
 
@@ -160,23 +160,24 @@ class BatchAPI:
                     message = self._message(error)
                 time.sleep(Backoff(FIRST_PAUSE, LONGEST_PAUSE).pause(attempt, requested))
         raise JudgeError(
-            f"{self.judge.display_name} gives no answer about its batches ({message}): try again later; what "
-            "was submitted is known, and is not submitted again"
+            f"{self.judge.display_name} does not reply about its batches ({message}): try again "
+            "later; what was submitted is recorded, and is not submitted again"
         )
 
     def _reject_secret(self, name: str) -> str:
-        """Return a name that the judge gives, if it may be kept."""
+        """Return a name that the server gives, unless it contains the key."""
         if self.judge.secret().redact(name) != name:
             raise JudgeError(
-                f"{self.judge.display_name} calls a batch or its file by the key itself, which is kept "
-                "nowhere: leave out --batch"
+                f"{self.judge.display_name} calls a batch or its file by the key itself, which is "
+                "never stored: leave out --batch"
             )
         return name
 
     def _refusal_error(self, status: int, message: str) -> JudgeRefusedError:
         remedy = REMEDIES.get(status, "look at what the server says")
         return JudgeRefusedError(
-            f"{self.judge.display_name} refuses the batch ({status}: {message}): {remedy}; or leave out --batch"
+            f"{self.judge.display_name} refuses the batch ({status}: {message}): {remedy}; or "
+            "leave out --batch"
         )
 
     def _message(self, error: Exception) -> str:

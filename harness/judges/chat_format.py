@@ -12,20 +12,20 @@ TopLogprobs = tuple[tuple[tuple[str, float], ...], ...]
 
 
 def body_of(model: str, request: JudgeRequest) -> dict[str, Any]:
-    """Return the whole request as it is sent: what a verdict is kept under."""
+    """Return the whole request as it is sent; its digest is the key of its verdicts."""
     messages = [m.as_dict() for m in request.messages]
     return {"model": model, "messages": messages, **request.parameters}
 
 
 def messages_of(body: Body) -> tuple[Message, ...]:
-    """Read a request's messages.
+    """Parse the messages of a request.
 
     Raises:
         ValueError: there are none, or they are not text.
     """
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
-        raise ValueError("'messages' must be a list with one message at least")
+        raise ValueError("'messages' must be a list of at least one message")
     for turn in messages:
         is_message = isinstance(turn, dict) and all(
             isinstance(turn.get(key), str) for key in ("role", "content")
@@ -36,10 +36,10 @@ def messages_of(body: Body) -> tuple[Message, ...]:
 
 
 def reply_of(text: str) -> Reply:
-    """Read a response's body.
+    """Parse a response body.
 
     Raises:
-        ValueError: it is not a completion, so the judge has not answered at all.
+        ValueError: it is not a chat completion.
     """
     try:
         data = json.loads(text)
@@ -58,7 +58,7 @@ def reply_of(text: str) -> Reply:
 
 
 def completion_of(reply: Reply, body: Body) -> dict[str, Any]:
-    """Return a reply as a response's body, with as many log-probabilities as were asked for."""
+    """Return a reply as a response body, with as many log-probabilities as were requested."""
     top_count = int(body.get("top_logprobs") or 0) if body.get("logprobs") else None
     message = {"role": "assistant", "content": reply.content}
     logprobs = None
@@ -83,7 +83,7 @@ def completion_of(reply: Reply, body: Body) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Return a text field; what is null is empty."""
+    """Return a text field; null is empty."""
     if value is not None and not isinstance(value, str):
         raise TypeError(f"expected text, got {type(value).__name__}")
     return value or ""

@@ -1,7 +1,7 @@
-"""A judge behind an OpenAI-compatible server; the client asks and remembers nothing.
+"""The client of a judge behind an OpenAI-compatible server; it stores nothing.
 
-OpenAI itself, Azure OpenAI (its address ends in `/openai/v1`, a deployment's name is `called`), and
-any server that speaks the same protocol.
+It reaches OpenAI, Azure OpenAI (an address that ends in `/openai/v1`, and a `deployment`), and any
+server of the same protocol.
 """
 
 from __future__ import annotations
@@ -32,43 +32,43 @@ if TYPE_CHECKING:
 OPENAI_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS, GATHER_SECONDS, POLL_SECONDS = 5.0, 0.005, 0.05
 SECRET_IN_URL = (
-    "an address is shown and kept, so it must hold no name, password or query: put the key into "
+    "an address is shown and stored, so it must have no user, password or query: put the key into "
     "the environment (api_key_env names the variable)"
 )
 TASKS_PER_SLOT = 2
-"""How many requests may wait for their next try, as a multiple of those in flight."""
+"""The largest number of requests in flight or in a pause, as a multiple of the slots."""
 
 
 class OpenAIClient(Component):
-    """Asks a model over the Chat Completions API; where it runs does not change what it says."""
+    """Asks a model over the Chat Completions API; its address is no part of its identity."""
 
     model: str
     deployment: str | None = Field(default=None, exclude=True)
-    """What this server calls the model (a deployment's name at Azure); None: the same."""
+    """The server's name of the model (at Azure, of the deployment); None: `model`."""
     served_as: tuple[str, ...] = Field(default=(), exclude=True)
-    """Other names under which the server may serve it, e.g. the dated one behind an alias."""
+    """Other names that the server may reply with, e.g. the dated name behind an alias."""
     base_url: str | None = Field(default=None, exclude=True, repr=False)
-    """None: what OPENAI_BASE_URL says, or OpenAI itself."""
+    """None: the value of OPENAI_BASE_URL, or OpenAI."""
     api_key_env: str = Field(
         default="OPENAI_API_KEY", exclude=True, repr=False, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$"
     )
-    """The environment variable with the key; a server on this machine needs none."""
+    """The environment variable with the API key; a server on this machine needs none."""
     concurrency: int = Field(default=64, gt=0, exclude=True)
-    """The most requests in flight at a time; how many there are follows from how it goes."""
+    """The largest number of requests in flight; the actual number adapts to the server."""
     timeout: float = Field(default=120.0, gt=0, exclude=True)
-    """Seconds for one try, from its start to the last byte."""
+    """Seconds for one attempt, up to the last byte."""
     patience: float = Field(default=45.0, gt=0, exclude=True)
-    """Seconds without a single answer after which the run stops; more for one that thinks long."""
+    """Seconds without any reply after which the run stops; reasoning models need more."""
     attempts: int = Field(default=16, gt=0, exclude=True)
-    """Tries a request before a judge that answers with faults is given up."""
+    """Attempts per request."""
     unparsed_attempts: int = Field(default=5, gt=0)
-    """How often a request is asked in all whose replies cannot be read."""
+    """Replies per request while none can be parsed."""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    """What the server calls the length limit; OpenAI's newer models take the second name only."""
+    """The server's name of the length limit; OpenAI's newer models accept the second only."""
     retry_refused: bool = Field(default=False, exclude=True)
-    """Ask once more what a server has refused before: another one may take it."""
+    """Ask again what a server refused in an earlier run; another server may accept it."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
-    """Laid over the protocol's own, e.g. reasoning_effort: none; null takes one away."""
+    """Override the protocol's parameters, e.g. reasoning_effort: none; null removes one."""
 
     @field_validator("base_url")
     @classmethod
@@ -79,10 +79,10 @@ class OpenAIClient(Component):
 
     @property
     def url(self) -> str:
-        """Where the judge is asked.
+        """The server's base URL.
 
         Raises:
-            ConfigError: OPENAI_BASE_URL holds what an address must not hold.
+            ConfigError: OPENAI_BASE_URL has a user, a password or a query.
         """
         if not self.base_url and has_secrets(os.environ.get("OPENAI_BASE_URL", "")):
             raise ConfigError(f"OPENAI_BASE_URL: {SECRET_IN_URL}")
@@ -90,12 +90,12 @@ class OpenAIClient(Component):
 
     @property
     def display_name(self) -> str:
-        """The judge and its address, as errors call it."""
+        """The judge and its address, for error messages."""
         key = os.environ.get(self.api_key_env, "")
         return Secret(key).redact(f"the judge {self.model} at {self.url}")
 
     def body(self, request: JudgeRequest) -> types.Body:
-        """Return the whole request: what a verdict is kept under."""
+        """Return the whole request, whose digest is the key of its verdicts."""
         parameters = {**request.parameters, **self.parameters}
         limit = parameters.pop("max_tokens", None)
         parameters.setdefault(self.token_limit, limit)
@@ -105,14 +105,14 @@ class OpenAIClient(Component):
         )
 
     def ask(self, queue: RequestQueue) -> None:
-        """Ask what the desk gives out until it is done, as many at a time as the judge bears.
+        """Ask the requests of a queue until it is done, as many at a time as the judge accepts.
 
-        A request counts as in flight until its reply is kept: however the process ends, no more
-        than `concurrency` answers are lost.
+        A request counts as in flight until its reply is stored: however the process ends, at most
+        `concurrency` replies are lost. It works inside a running event loop.
 
         Raises:
             JudgeRefusedError: the judge refuses for good.
-            JudgeError: it cannot be reached, or gives no answer; what it said is kept.
+            JudgeError: it cannot be reached or does not reply; earlier replies are stored.
         """
         try:
             run_coroutine(self._ask(queue))
@@ -120,7 +120,7 @@ class OpenAIClient(Component):
             raise _first_error(group) from None
 
     def connect(self, on_headers: Callable[[Mapping[str, str]], None]) -> AsyncOpenAI:
-        """Return the connection; `told` is given the headers of every response.
+        """Return the connection; `on_headers` receives the headers of every response.
 
         Raises:
             JudgeError: there is no key.
@@ -135,7 +135,7 @@ class OpenAIClient(Component):
         return openai.AsyncOpenAI(
             base_url=self.url,
             api_key=self.key(),
-            max_retries=0,  # `Line` alone retries
+            max_retries=0,  # RetryingCaller does that
             timeout=openai.Timeout(self.timeout, connect=CONNECT_SECONDS),
             http_client=openai.DefaultAsyncHttpxClient(
                 trust_env=not is_loopback(self.url), event_hooks={"response": [listen]}
@@ -143,7 +143,7 @@ class OpenAIClient(Component):
         )
 
     def key(self) -> str:
-        """Return the key.
+        """Return the API key.
 
         Raises:
             JudgeError: there is none, and the server is not on this machine.
@@ -157,7 +157,7 @@ class OpenAIClient(Component):
         return key or "none"
 
     def secret(self) -> Secret:
-        """Return the key as what is kept out of everything.
+        """Return the API key for redaction.
 
         Raises:
             JudgeError: there is none, and the server is not on this machine.
@@ -192,7 +192,7 @@ class OpenAIClient(Component):
         buffer: _ReplyBuffer,
         group: asyncio.TaskGroup,
     ) -> None:
-        """Start a task for every request; return when all are answered."""
+        """Start a task per request; return when the queue is done."""
         tasks: set[asyncio.Task[None]] = set()
         max_tasks = max(PROBE_LIMIT, TASKS_PER_SLOT * self.concurrency)
         while True:
@@ -220,14 +220,14 @@ class OpenAIClient(Component):
 
 
 class _ReplyBuffer:
-    """Replies that came at about the same time, kept together: flushing a disk takes its time."""
+    """Stores replies that arrive together in one transaction, because each flush is slow."""
 
     def __init__(self, queue: RequestQueue) -> None:
         self.queue, self.replies = queue, list[RawReply]()
         self.flush_task: asyncio.Task[None] | None = None
 
     async def add(self, reply: RawReply) -> None:
-        """Return when the reply is kept."""
+        """Return when the reply is stored."""
         self.replies.append(reply)
         if self.flush_task is None or self.flush_task.done():
             self.flush_task = asyncio.create_task(self._flush_soon())
@@ -239,19 +239,18 @@ class _ReplyBuffer:
         self.flush()
 
     def flush(self) -> None:
-        """Keep what has gathered."""
+        """Store the replies in the buffer."""
         replies, self.replies = self.replies, []
         if replies:
             self.queue.keep(replies)
 
 
 def _retrieve_exception(task: asyncio.Task[None]) -> None:
-    """Take note of how a task ended, though all who waited for it may be gone."""
+    """Retrieve a task's exception, so that asyncio does not report it."""
     if not task.cancelled():
         task.exception()
 
 
 def _first_error(group: ExceptionGroup[Exception]) -> Exception:
-    """Return the first of the errors that ended the tasks."""
     error = group.exceptions[0]
     return _first_error(error) if isinstance(error, ExceptionGroup) else error

@@ -1,9 +1,9 @@
-"""How many requests a judge is sent at a time: more while all is well, fewer when it says so.
+"""Adaptive concurrency: the number of requests in flight follows the judge's rate limits.
 
-Additive increase, multiplicative decrease, decided once a window of as many answers as there are
-requests in flight. Until the first answer only a few requests knock. A decrease goes to what was
-answered, so that nothing should be refused then; if as much still is, it is taken back: those
-refusals do not come from our pace (a faulty gateway, somebody else's traffic).
+Additive increase, multiplicative decrease, decided once per window of as many responses as there
+are requests in flight. Until the first reply only a few probes are sent. A decrease goes to the
+share that was answered, so that no request should be rate-limited afterwards; if as many still are,
+it is reverted, because they have another cause (a faulty gateway, other clients).
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import dataclass
 PROBE_LIMIT, START_LIMIT = 3, 64
 SMALLEST_WINDOW = 16
 DECREASE = 0.95
-"""Of what was answered: a little less than that is asked next."""
+"""The new limit as a share of what was answered."""
 MAX_EXCUSED_SHARE = 0.5
-"""The largest share of refusals that may have another cause than our pace."""
+"""The largest share of rate-limited requests that may have another cause."""
 LONG_PAUSE = 1.0
-"""Seconds from which a pause that a server names is one for all requests."""
+"""Seconds: a pause of this length that the server asks for applies to all requests."""
 LONGEST_HOLD = 120.0
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 KINDS = ("requests", "tokens")
@@ -31,25 +31,25 @@ KINDS = ("requests", "tokens")
 
 @dataclass
 class _Window:
-    """What came back since the last decision."""
+    """The responses since the last decision."""
 
     skipped: int
-    """Answers to come that were asked for under the limit before."""
+    """Responses still to come to requests sent under the previous limit."""
     answered: int = 0
     rate_limited: int = 0
 
 
 @dataclass(frozen=True)
 class _Trial:
-    """How it was before the last decrease."""
+    """The state before the last decrease."""
 
     limit: float
     share: float
-    """Of the window that was refused."""
+    """The share of the window that was rate-limited."""
 
 
 class AdaptiveConcurrency:
-    """The seats of a judge's line; of one event loop."""
+    """A limiter whose limit adapts; belongs to one event loop."""
 
     def __init__(self, ceiling: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.ceiling, self.clock = ceiling, clock
@@ -64,7 +64,7 @@ class AdaptiveConcurrency:
 
     @asynccontextmanager
     async def slot(self) -> AsyncIterator[None]:
-        """Wait for a seat and hold it while the context is open."""
+        """Wait for a slot and hold it while the context is open."""
         await self._acquire()
         try:
             yield
@@ -73,7 +73,7 @@ class AdaptiveConcurrency:
             self._wake_waiters()
 
     def record_answer(self) -> None:
-        """Count an answer."""
+        """Count a reply."""
         if self._probing:
             self._probing = False
             self._set_limit(float(min(START_LIMIT, self.ceiling)))
@@ -81,25 +81,25 @@ class AdaptiveConcurrency:
         self._wake_waiters()
 
     def record_refusal(self) -> None:
-        """Let another request knock beside one that keeps its seat until something is answered."""
+        """Allow one more probe beside a refused one, which holds its slot until a reply."""
         if self._probing:
             self._set_limit(min(float(PROBE_LIMIT), self.limit + 1))
             self._wake_waiters()
 
     def record_rate_limit(self, pause: float | None) -> None:
-        """Count a refusal for too many requests; a long pause that it names holds for all."""
+        """Count a rate-limited request; a long pause that it asks for applies to all."""
         if pause is not None and pause >= LONG_PAUSE:
             self.hold(pause)
         if not self._probing:
             self._count(rate_limited=True)
 
     def hold(self, seconds: float) -> None:
-        """Send nothing for so long."""
+        """Send nothing for some seconds."""
         until = self.clock() + min(seconds, LONGEST_HOLD)
         self.held_until = max(self.held_until, until)
 
     def read_headers(self, headers: Mapping[str, str]) -> None:
-        """Read a server's own account of what is left; hold where that is nothing."""
+        """Read the rate-limit headers of a response; hold where nothing remains."""
         for kind in KINDS:
             if headers.get(f"x-ratelimit-remaining-{kind}", "").strip() == "0":
                 self.hold(parse_duration(headers.get(f"x-ratelimit-reset-{kind}", "")))
@@ -122,7 +122,7 @@ class AdaptiveConcurrency:
         return self.in_flight < int(self.limit) and self.clock() >= self.held_until
 
     def _wake_waiters(self) -> None:
-        """Give seats to those who wait; where all are held, look again when that ends."""
+        """Hand free slots to waiting requests; during a hold, try again when it ends."""
         while self._waiting and self._has_free_slot():
             waiter = self._waiting.popleft()
             if not waiter.done():

@@ -1,8 +1,6 @@
-"""What a judge's tokens cost, from `configs/prices/`: dated, with the source of every figure.
+"""Prices of judges' tokens, the cost of calls, budgets, and cost estimates.
 
-Money: what every call costs, what a run may spend, and what an evaluation has cost so far.
-
-What asking a judge will take: calls, tokens, dollars, minutes.
+Prices come from `configs/prices/`; each has a date and a source.
 """
 
 from __future__ import annotations
@@ -23,51 +21,51 @@ from harness.types import Body, CostEstimate, Reply, Usage
 
 MILLION = 1_000_000
 FRESH_PERIOD = datetime.timedelta(days=180)
-"""For how long a price that was looked up is believed without a word."""
+"""The age up to which a price is used without a warning."""
 
 
 class Price(Component):
-    """Dollars for a million tokens."""
+    """A price in US dollars per million tokens."""
 
     prompt: float = Field(ge=0)
     completion: float = Field(ge=0)
     batch: float = Field(default=1.0, ge=0, le=1)
-    """What a batch costs, as a share of that."""
+    """The price of a batch as a share of that."""
     since: datetime.date = Field(exclude=True)
     """The first day of the price."""
     checked: datetime.date | None = Field(default=None, exclude=True)
-    """When somebody last looked it up; None: that is not known."""
+    """The day of the last check; None: unknown."""
     source: str
-    """Where it was read."""
+    """The source of the figures."""
     page: str = Field(default="", exclude=True)
-    """Where the seller tells it: to be looked up there."""
+    """The provider's page with the price."""
 
     @property
     def description(self) -> str:
-        """The price in words, with its dates and source."""
+        """The price as text, with its dates and source."""
         checked = f", looked up {self.checked}" if self.checked else ""
         price = f"${self.prompt:g} / ${self.completion:g}"
         return f"{price} since {self.since}{checked} ({self.source})"
 
     def staleness(self, day: datetime.date | None = None) -> str:
-        """Say why the price may not hold any more on a day (today); empty: it is fresh, or free."""
+        """Return why the price may be outdated on a day (today); empty if it is recent or free."""
         free = not self.prompt and not self.completion
         if free or (self.checked and (day or today()) - self.checked <= FRESH_PERIOD):
             return ""
         age = f"{((day or today()) - self.checked).days} days ago" if self.checked else "long ago"
         return (
-            f"the price was looked up {age}: look at {self.page or 'its source'}, and put what it "
-            "says today into configs/prices/mine.yaml"
+            f"the price was looked up {age}: check {self.page or 'its source'}, and enter today's "
+            "price in configs/prices/mine.yaml"
         )
 
     def dollars(self, prompt: int, completion: int, *, batched: bool = False) -> float:
-        """Return what so many tokens cost."""
+        """Return the cost of prompt and completion tokens in US dollars."""
         total = (prompt * self.prompt + completion * self.completion) / MILLION
         return total * self.batch if batched else total
 
 
 class Prices(Component):
-    """Prices by a model's exact name; the last one that has begun counts."""
+    """Prices by a model's exact name; the latest that has begun applies."""
 
     models: dict[str, list[Price]]
 
@@ -82,20 +80,19 @@ FREE = Price(
 
 
 def _recency(price: Price) -> tuple[datetime.date, datetime.date]:
-    """Return since when a price holds, and when it was looked up: the latest counts."""
     return price.since, price.checked or datetime.date.min
 
 
 def today() -> datetime.date:
-    """Return the day it is in UTC."""
+    """Return today's date in UTC."""
     return datetime.datetime.now(datetime.UTC).date()
 
 
 def price_of(model: str, day: datetime.date | None = None) -> Price | None:
-    """Return the price of a model on a day (today); None where no file knows one.
+    """Return the price of a model on a day (today); None where no file has one.
 
     Raises:
-        ConfigError: a file of prices does not fit.
+        ConfigError: a file of prices is invalid.
     """
     day = day or today()
     known = [
@@ -108,38 +105,38 @@ def price_of(model: str, day: datetime.date | None = None) -> Price | None:
 
 
 CHARACTERS_PER_TOKEN = 4.0
-"""A token's length in English, until a judge has told better."""
+"""The length of an English token, until a server has reported token counts."""
 DEFAULT_REPLY_TOKENS = 400
-"""Tokens that a reply without a limit of its own is reckoned at, until some are known."""
+"""The assumed length of a reply without a limit, until some are known."""
 
 
 @dataclass
 class Budget:
-    """What a command may spend, on whatever judges."""
+    """What a command may spend on all its judges together."""
 
     limit: float | None = None
-    """Dollars; None: no limit."""
+    """US dollars; None: no limit."""
     spent: float = 0.0
 
 
 @dataclass
 class CostTracker:
-    """The money of one run; a budget holds back what it might not suffice for."""
+    """Tracks the cost of one run; refuses calls that might exceed the budget."""
 
     model: str
     price: Price | None
     budget: Budget = field(default_factory=Budget)
     batched: bool = False
-    """Whether calls are made in batches, which cost less."""
+    """Whether calls are batched, which costs less."""
     known_characters: int = 0
     known_tokens: int = 0
-    """Of the prompts whose tokens the judge told, with their characters: for guesses."""
+    """Characters and tokens of the prompts whose tokens were reported, for estimates."""
     reply_lengths: Counter[int] = field(default_factory=Counter)
     reserved: dict[int, float] = field(default_factory=dict)
-    """By place, what the calls in flight may cost."""
+    """By index, the likely cost of each call in flight."""
 
     def reserve(self, index: int, body: Body) -> bool:
-        """Set aside what a call may cost; False where the budget might not suffice."""
+        """Reserve the likely cost of a call; False if the budget might not suffice."""
         limit = self.budget.limit
         if limit is None or self.price is None:
             return True
@@ -153,11 +150,11 @@ class CostTracker:
         return True
 
     def release(self, index: int) -> None:
-        """Set nothing aside any more for a call that is over."""
+        """Drop the reservation of a call that has ended."""
         self.reserved.pop(index, None)
 
     def record_reply(self, body: Body, reply: Reply, outcome: str, seconds: float | None) -> Call:
-        """Return a reply's call, and count its cost."""
+        """Count the cost of a reply, and return its call."""
         is_reported = reply.prompt_tokens > 0
         prompt = reply.prompt_tokens or self.estimate_prompt_tokens(body)
         if is_reported:
@@ -167,16 +164,16 @@ class CostTracker:
         return self._call(body, outcome, prompt, reply.completion_tokens, not is_reported, seconds)
 
     def record_failure(self, body: Body, reason: str) -> Call:
-        """Return the call of a try that may be on the bill, and count its likely cost."""
+        """Count the likely cost of a failed attempt that may be billed, and return its call."""
         prompt = self.estimate_prompt_tokens(body)
         return self._call(body, reason, prompt, self.estimate_reply_tokens(body), True, None)
 
     def record_refusal(self, body: Body) -> Call:
-        """Return the call of a request that was refused: some judges bill its prompt."""
+        """Count the likely cost of a refused request (some judges bill its prompt)."""
         return self._call(body, "refused", self.estimate_prompt_tokens(body), 0, True, None)
 
     def estimate_prompt_tokens(self, body: Body) -> int:
-        """Return about how many tokens a prompt has."""
+        """Estimate the tokens of a prompt."""
         share = (
             self.known_tokens / self.known_characters
             if self.known_characters
@@ -185,7 +182,7 @@ class CostTracker:
         return max(1, round(prompt_characters(body) * share))
 
     def estimate_reply_tokens(self, body: Body) -> int:
-        """Return about how many tokens a reply will have; never more than it may."""
+        """Estimate the tokens of a reply, which has a limit."""
         limit = body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_REPLY_TOKENS
         known = sum(self.reply_lengths.values())
         mean_length = (
@@ -199,8 +196,8 @@ class CostTracker:
         """Return the error of a budget that is spent."""
         return BudgetError(
             f"the budget of ${self.budget.limit:g} is spent (${self.budget.spent:.2f} so far) and "
-            f"{open_requests} or more requests are open: the verdicts so far are kept; go on from there "
-            "with a larger --budget"
+            f"{open_requests} or more requests are pending: the verdicts so far are stored; "
+            "continue with a larger --budget"
         )
 
     def _dollars(self, prompt: int, completion: int) -> float | None:
@@ -232,7 +229,12 @@ class CostTracker:
 
 
 def total_usage(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Usage:
-    """Add up calls: outcome, tokens (prompt, completion), whether guessed, dollars, seconds."""
+    """Return the total of calls.
+
+    Args:
+        rows: outcome, prompt tokens, completion tokens, estimated, dollars, seconds of each call.
+        price: the price, for its description.
+    """
     outcomes: Counter[str] = Counter()
     prompt = completion = estimated = priced = timed = 0
     dollars = seconds = 0.0
@@ -265,16 +267,16 @@ def total_usage(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Usage:
 
 
 def prompt_characters(body: Body) -> int:
-    """Return the characters of a request's messages."""
+    """Return the number of characters in a request's messages."""
     return sum(len(message["content"]) for message in body["messages"])
 
 
 MESSAGE_TOKENS, REPLY_TOKENS = 3, 3
-"""What the Chat Completions format adds to every message, and to open the reply."""
+"""Tokens that the Chat Completions format adds to each message, and to the reply."""
 CALL_SECONDS, TOKEN_SECONDS = 1.0, 0.02
-"""A call's length until some are known: to the first token, and for every one."""
+"""The assumed duration of a call: until the first token, and for each token."""
 SAMPLE = 500
-"""How many stored replies the guesses rest on."""
+"""The number of stored replies that estimates are based on."""
 SIMILAR_CALLS = """
 SELECT call.completion_tokens, call.seconds FROM call JOIN attempt ON attempt.key = call.key
 WHERE call.model = ? AND call.outcome IN ('parsed', 'unparsed') AND coalesce(
@@ -292,13 +294,13 @@ def estimate_cost(
     *,
     batched: bool = False,
 ) -> CostEstimate:
-    """Say what asking these requests will take.
+    """Estimate the calls, tokens, dollars and minutes of requests.
 
     Raises:
         StoreError: the store cannot be read.
     """
     if not bodies:
-        return CostEstimate(0, 0, 0, 0.0 if price else None, 0.0, "nothing is to be asked")
+        return CostEstimate(0, 0, 0, 0.0 if price else None, 0.0, "no request is pending")
     count, counted_by = token_counter(str(bodies[0]["model"]))
     prompt = sum(count_prompt_tokens(body, count) for body in bodies)
     samples = _similar_calls(bodies[0], store)
@@ -325,13 +327,13 @@ def estimate_cost(
 
 
 def count_prompt_tokens(body: Body, count: TokenCounter) -> int:
-    """Return the tokens of a request as it is billed."""
+    """Return the number of tokens of a request as it is billed."""
     content_tokens = sum(count(m["content"]) + count(m["role"]) for m in body["messages"])
     return content_tokens + MESSAGE_TOKENS * len(body["messages"]) + REPLY_TOKENS
 
 
 def _similar_calls(body: Body, store: VerdictStore | None) -> list[tuple[int, float | None]]:
-    """Return tokens and seconds of stored replies to requests of the same kind."""
+    """Return tokens and seconds of stored replies to requests with the same length limit."""
     if store is None:
         return []
     parameters = (body["model"], _limit(body), SAMPLE)
@@ -353,4 +355,4 @@ def _reply_tokens(body: Body, samples: Sequence[tuple[int, float | None]]) -> tu
         return float(limit), f"replies of {limit} tokens, the most they may have"
     return float(
         DEFAULT_REPLY_TOKENS
-    ), f"replies of {DEFAULT_REPLY_TOKENS} tokens assumed: none is stored to go by"
+    ), f"replies of {DEFAULT_REPLY_TOKENS} tokens assumed: no similar reply is stored"

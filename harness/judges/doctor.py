@@ -1,4 +1,4 @@
-"""Asks a judge's server what it can do, with two or three calls of a few tokens."""
+"""Checks what a judge's server can do, with two or three calls of a few tokens."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LIMITS = ("x-ratelimit-limit-requests", "x-ratelimit-limit-tokens")
 LOGPROBS = {"logprobs": True, "top_logprobs": 5}
 OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 REPLY_TOKENS = 16
-"""Tokens that a reply may have: some servers refuse a limit of one."""
+"""The length limit: some servers refuse a limit of one token."""
 
 FindingState = Literal["ok", "note", "bad"]
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFinding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     subject: str
     state: FindingState
@@ -36,8 +36,8 @@ class ServerFinding:
 
 
 @dataclass
-class _Examination:
-    """A look at one judge, and what it has found so far."""
+class _Inspection:
+    """The findings on one judge so far."""
 
     judge: OpenAIClient
     headers: dict[str, str] = field(default_factory=dict)
@@ -50,83 +50,85 @@ class _Examination:
 
 
 def examine(judge: Any) -> list[ServerFinding]:
-    """Say what a judge's server can do; a finding that is bad makes the judge unusable.
+    """Return what a judge's server can do; a `bad` finding makes the judge unusable.
+
+    It works inside a running event loop.
 
     Raises:
-        JudgeError: the judge is of a kind that has no server of its own to ask, or has no key.
+        JudgeError: the judge is no OpenAIClient, or has no key.
     """
     if not isinstance(judge, OpenAIClient):
         raise JudgeError(
-            f"{type(judge).__name__} has no address that could be asked: name a judge that is "
-            "served somewhere (for a panel its members, one by one)"
+            f"{type(judge).__name__} has no address: name a judge that has a "
+            "server (instead of a panel its members, one at a time)"
         )
-    examination = _Examination(judge)
-    run_coroutine(_examine_server(examination))
-    return examination.findings
+    inspection = _Inspection(judge)
+    run_coroutine(_examine_server(inspection))
+    return inspection.findings
 
 
-async def _examine_server(examination: _Examination) -> None:
+async def _examine_server(inspection: _Inspection) -> None:
     import openai
 
-    judge = examination.judge
-    async with judge.connect(examination.headers.update) as client:
+    judge = inspection.judge
+    async with judge.connect(inspection.headers.update) as client:
         try:
             listing = await client.get("/models", cast_to=str)
         except openai.APIStatusError as error:
             if error.status_code in (401, 403):
-                examination.add("reachable", "ok", judge.url)
-                examination.add("key", "bad", f"{error.status_code}: set {judge.api_key_env}")
+                inspection.add("reachable", "ok", judge.url)
+                inspection.add("key", "bad", f"{error.status_code}: set {judge.api_key_env}")
                 return
             listing = "{}"
         except openai.APIConnectionError as error:
-            reason = "nobody listens there" if is_connect_failure(error) else str(error)
-            examination.add("reachable", "bad", f"{judge.url}: {reason}")
+            reason = "no server listens there" if is_connect_failure(error) else str(error)
+            inspection.add("reachable", "bad", f"{judge.url}: {reason}")
             return
-        examination.add("reachable", "ok", judge.url)
-        _check_listing(examination, listing)
-        await _check_call(examination, client)
+        inspection.add("reachable", "ok", judge.url)
+        _check_listing(inspection, listing)
+        await _check_call(inspection, client)
     limits = [
-        f"{examination.headers[name]} {name.rpartition('-')[2]}"
+        f"{inspection.headers[name]} {name.rpartition('-')[2]}"
         for name in LIMITS
-        if name in examination.headers
+        if name in inspection.headers
     ]
-    examination.add(
-        "rate limits", "note", f"{', '.join(limits)} a minute" if limits else "not told"
+    inspection.add(
+        "rate limits", "note", f"{', '.join(limits)} a minute" if limits else "not reported"
     )
 
 
-def _check_listing(examination: _Examination, listing: str) -> None:
-    """Look for the model in the server's list, and for the day on which it goes."""
-    wanted = examination.judge.deployment or examination.judge.model
+def _check_listing(inspection: _Inspection, listing: str) -> None:
+    """Look for the model in the server's list, and for its shutdown date."""
+    wanted = inspection.judge.deployment or inspection.judge.model
     try:
         rows = {row["id"]: row for row in json.loads(listing)["data"]}
     except (ValueError, LookupError, TypeError):
-        examination.add("listed", "note", "the server lists no models")
+        inspection.add("listed", "note", "the server lists no models")
         return
     if wanted not in rows:
-        examination.add("listed", "note", f"{wanted} is not among the {len(rows)} models listed")
+        inspection.add("listed", "note", f"{wanted} is not among the {len(rows)} models listed")
         return
-    examination.add("listed", "ok", wanted)
+    inspection.add("listed", "ok", wanted)
     if ends := rows[wanted].get("shutdown_date"):
-        examination.add("shutdown date", "note", _date_text(ends))
+        inspection.add("shutdown date", "note", _date_text(ends))
 
 
-async def _check_call(examination: _Examination, client: Any) -> None:
-    """Ask something small: with log-probabilities, then without, under either name of the limit."""
-    limit = examination.judge.token_limit
+async def _check_call(inspection: _Inspection, client: Any) -> None:
+    """Make a small call: with and without log-probabilities, under both names of the limit."""
+    limit = inspection.judge.token_limit
     tries = [(name, extra) for extra in (LOGPROBS, {}) for name in (limit, OTHER_LIMIT[limit])]
     reason = ""
     for name, extra in tries:
         body = {
-            **examination.judge.body(JudgeRequest("doctor", QUESTION, {**extra})),
+            **inspection.judge.body(JudgeRequest("doctor", QUESTION, {**extra})),
             name: REPLY_TOKENS,
         }
-        body["model"] = examination.judge.deployment or examination.judge.model
+        body["model"] = inspection.judge.deployment or inspection.judge.model
         text, seconds, reason = await _ask(client, body)
         if text is not None:
-            _check_answer(examination, text, name, seconds)
+            _check_answer(inspection, text, name, seconds)
             return
-    examination.add("answers", "bad", reason)
+    inspection.add("answers", "bad", reason)
 
 
 async def _ask(client: Any, body: Mapping[str, Any]) -> tuple[str | None, float, str]:
@@ -141,25 +143,31 @@ async def _ask(client: Any, body: Mapping[str, Any]) -> tuple[str | None, float,
     return text, time.monotonic() - started, ""
 
 
-def _check_answer(examination: _Examination, text: str, limit: str, seconds: float) -> None:
-    judge, reply = examination.judge, chat_format.reply_of(text)
-    examination.add("answers", "ok", f"{seconds:.2f} s a call")
+def _check_answer(inspection: _Inspection, text: str, limit: str, seconds: float) -> None:
+    judge, reply = inspection.judge, chat_format.reply_of(text)
+    inspection.add("answers", "ok", f"{seconds:.2f} s a call")
     is_expected = limit == judge.token_limit
     remedy = "" if is_expected else f": set judge.token_limit={limit}"
-    examination.add("length limit", "ok" if is_expected else "bad", f"takes {limit}{remedy}")
+    inspection.add("length limit", "ok" if is_expected else "bad", f"accepts {limit}{remedy}")
     name = model_check.served_name(reply.model)
     known = model_check.accepted_names(judge.model, judge.served_as, ())
-    detail = name if name in known else f"{name}: say --accept-judge {name} if that is the one"
-    examination.add("serves", "ok" if name in known else "bad", detail)
+    detail = (
+        name
+        if name in known
+        else f"{name}: use --accept-judge {name} if that is the model you mean"
+    )
+    inspection.add("serves", "ok" if name in known else "bad", detail)
     if model_check.is_alias(judge.model, judge.url):
-        examination.add("name", "note", "an alias, which may come to mean another model")
+        inspection.add("name", "note", "an alias, which may refer to another model later")
     has_logprobs = bool(reply.top_logprobs)
-    detail = "given" if has_logprobs else "not given: AlpacaEval's weighted judge needs them"
-    examination.add("log-probabilities", "ok" if has_logprobs else "note", detail)
+    detail = (
+        "available" if has_logprobs else "not available: AlpacaEval's weighted judge needs them"
+    )
+    inspection.add("log-probabilities", "ok" if has_logprobs else "note", detail)
 
 
 def _date_text(value: Any) -> str:
-    """Return a date that a server gives as text or as seconds since 1970."""
+    """Return a date, which servers write as text or as seconds since 1970."""
     if isinstance(value, int | float):
         return time.strftime("%Y-%m-%d", time.gmtime(value))
     return str(value)

@@ -1,4 +1,4 @@
-"""Several judges grade together: the mean of what they find, or what most of them find."""
+"""A panel of judges: the mean or the majority of their verdicts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PanelRule = Literal["majority", "mean"]
 
 
 class JudgePanel(Component):
-    """Which judges sit on a panel, and how they decide."""
+    """The clients of a panel and its rule."""
 
     members: list[JudgeClient] = Field(min_length=2)
     rule: PanelRule = "majority"
@@ -26,29 +26,29 @@ class JudgePanel(Component):
     @model_validator(mode="after")
     def _check_odd(self) -> JudgePanel:
         if self.rule == "majority" and len(self.members) % 2 == 0:
-            raise ValueError("a majority needs an odd number of members; name one more")
+            raise ValueError("a majority needs an odd number of members; add one")
         return self
 
 
 @dataclass(frozen=True)
 class PanelJudge:
-    """Implements `harness.protocols.Judge` by several; they are asked one after the other."""
+    """Implements `harness.protocols.Judge` with several judges, asked one after the other."""
 
     members: Sequence[PersistentJudge]
     rule: PanelRule
 
     @property
     def model(self) -> str:
-        """Say who sits on the panel."""
+        """The rule and the members' models."""
         return f"{self.rule} of {', '.join(member.model for member in self.members)}"
 
     def judge(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
     ) -> list[Verdict]:
-        """Return one verdict a request, in order; every member keeps its own in the store.
+        """Return one verdict a request, in order; each member stores its own.
 
         Raises:
-            JudgeError: a member cannot be asked; what the others said is kept.
+            JudgeError: a member cannot be asked; the others' verdicts are stored.
         """
         verdicts_by_member, pending_error = [], None
         for i, member in enumerate(self.members):
@@ -64,13 +64,13 @@ class PanelJudge:
         ]
 
     def count_pending(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> int:
-        """Return how many requests would have to be asked of at least one member."""
+        """Return the number of requests that at least one member has to be asked."""
         return max(member.count_pending(requests, parser) for member in self.members)
 
     def estimate_cost(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser
     ) -> CostEstimate:
-        """Say what asking all members will take."""
+        """Estimate the cost of asking all members."""
         estimates = [member.estimate_cost(requests, parser) for member in self.members]
         return CostEstimate(
             calls=sum(estimate.calls for estimate in estimates),
@@ -88,7 +88,7 @@ class PanelJudge:
         )
 
     def usage(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> Usage:
-        """Return what the verdicts of all members have cost."""
+        """Return the usage of all members together."""
         usages = [member.usage(requests, parser) for member in self.members]
         durations = [usage.seconds for usage in usages if usage.seconds is not None]
         return Usage(
@@ -106,18 +106,18 @@ class PanelJudge:
         )
 
     def request_settings(self, request: JudgeRequest) -> dict[str, Any]:
-        """Return what a request is asked with; where it differs, by member."""
+        """Return the parameters of a request; by member where they differ."""
         settings = {member.model: dict(member.request_settings(request)) for member in self.members}
         first = next(iter(settings.values()))
         return first if all(other == first for other in settings.values()) else settings
 
 
 def panel_verdict(verdicts: Sequence[Verdict], rule: PanelRule) -> Verdict:
-    """Return a panel's verdict on one request; members that could not be read have no voice.
+    """Return a panel's verdict on one request; unparsed verdicts are left out.
 
-    The mean has no label of its own. The majority is the middle reading: wherever more than half
-    agree, it is theirs. Where an even number could be read and the middle two differ, there is no
-    majority, and the verdict counts as unread.
+    The mean has no label. The majority is the median verdict, which is that of more than half of
+    the members wherever they agree. If an even number was parsed and the middle two differ, there
+    is no majority, and the verdict counts as unparsed.
     """
     parsed = [verdict.parsed for verdict in verdicts if verdict.parsed is not None]
     texts = "\n".join(f"{v.model}: {v.text}" for v in verdicts if v.model)
@@ -140,6 +140,6 @@ def _median(parsed: Sequence[ParsedVerdict]) -> ParsedVerdict | None:
 
 
 def total_if_known(amounts: Sequence[float | None]) -> float | None:
-    """Return a sum; None where a part is not known."""
+    """Return the sum; None where an amount is unknown."""
     known = [amount for amount in amounts if amount is not None]
     return sum(known) if len(known) == len(amounts) else None

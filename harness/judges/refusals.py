@@ -1,9 +1,9 @@
-"""What a server refuses: one request alone, or everything that it is asked.
+"""Refusals of a server: of one request alone, or of every request.
 
-A request that is too long, or that a filter will not have, is refused by itself: the run goes on
-and the verdict is missing. A server says so by a code or in words. What it refuses without such a
-word counts as refused by itself only if others are answered, and if it stays a rare thing: an
-unknown parameter would be refused every time.
+A request that is too long, or that a content filter rejects, is refused alone: the run continues
+and its verdict is missing. The server says so by a code or in words (an explained refusal). An
+unexplained refusal counts as one request's only if others are answered and it is rare: an
+unsupported parameter would be refused every time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 REQUEST_STATUSES = frozenset({400, 413, 422})
-"""That may be about one request."""
+"""Statuses that may be about one request."""
 REQUEST_CODES = frozenset(
     {
         "array_above_max_length",
@@ -28,7 +28,7 @@ REQUEST_CODES = frozenset(
         "string_above_max_length",
     }
 )
-"""OpenAI, Azure OpenAI and those who speak their protocol, of a prompt they will not have."""
+"""Codes of OpenAI, Azure OpenAI and compatible servers for a prompt that they reject."""
 REQUEST_PHRASES = re.compile(
     r"(maximum|max|available) (context|prompt) (length|window|size)|context (length|window|size)"
     r"|(prompt|input|inputs)\b.{0,60}\b(is|are) too (long|large)"
@@ -38,19 +38,19 @@ REQUEST_PHRASES = re.compile(
 )
 """The same in words: vLLM, llama.cpp, Text Generation Inference, Gemini, and others."""
 NEVER_PASSES = "request too large for"
-"""How OpenAI begins a rate limit that one request alone exceeds, so that it never passes."""
+"""The beginning of OpenAI's message for a single request above the rate limit."""
 RECENT_COUNT = 40
-"""Of how many answers and refusals the last are looked at."""
+"""The number of recent replies and refusals that are considered."""
 MAX_BEFORE_ANSWER = 10
-"""Refusals without a single answer from which all would be refused."""
+"""Refusals before the first reply after which everything counts as refused."""
 MAX_UNEXPLAINED = 3
-"""As many without a word of explanation: before the first answer, and of the recent ones."""
+"""The same of unexplained refusals: before the first reply, and among the recent."""
 MAX_REFUSED_SHARE = 0.75
-"""The largest share of the recent ones that may be refused."""
+"""The largest share of refusals among the recent."""
 
 
 class Refusal(Exception):
-    """A request that a server will not take."""
+    """A request that a server refuses."""
 
     def __init__(self, message: str, status: int, *, explained: bool) -> None:
         super().__init__(f"{status}: {message}")
@@ -58,9 +58,12 @@ class Refusal(Exception):
 
 
 def classify_refusal(status: int, codes: tuple[object, ...], message: str) -> Refusal | None:
-    """Return a refusal that may be about one request alone; None: it is about all.
+    """Return a refusal that may be about one request alone; None: it is about every request.
 
-    `codes` are those that the server gives (code, type), `told` is what it says.
+    Args:
+        status: the HTTP status.
+        codes: the error's code and type.
+        message: the error's message.
     """
     if status == 429:
         is_too_large = NEVER_PASSES in message.lower()
@@ -76,7 +79,7 @@ def classify_refusal(status: int, codes: tuple[object, ...], message: str) -> Re
 
 
 def refuses_everything(answered: int, explained: int, unexplained: int) -> bool:
-    """Say whether so many refusals beside so many answers mean that everything is refused."""
+    """Say whether these numbers of replies and refusals mean that everything is refused."""
     refused, total = explained + unexplained, answered + explained + unexplained
     if not answered:
         return unexplained >= MAX_UNEXPLAINED or refused >= MAX_BEFORE_ANSWER
@@ -86,25 +89,25 @@ def refuses_everything(answered: int, explained: int, unexplained: int) -> bool:
 
 @dataclass
 class RefusalTracker:
-    """What has become of a judge's requests lately; of one event loop."""
+    """The recent replies and refusals of a judge; belongs to one event loop."""
 
     recent: deque[Refusal | None] = field(default_factory=lambda: deque(maxlen=RECENT_COUNT))
     """None: answered."""
     undecided: int = 0
-    """Unexplained ones that wait for the first answer to tell what they are."""
+    """Unexplained refusals that wait for the first reply."""
     first_answer: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when something has been answered."""
+    """Set by the first reply."""
 
     def record_answer(self) -> None:
-        """Count an answer."""
+        """Count a reply."""
         self.recent.append(None)
         self.first_answer.set()
 
     async def resolve(self, refusal: Refusal) -> None:
-        """Return once a refusal is known to be about its own request alone.
+        """Return once a refusal is known to be about one request alone.
 
         Raises:
-            Refusal: it is about all.
+            Refusal: it is about every request.
         """
         self.recent.append(refusal)
         refused = [entry for entry in self.recent if entry is not None]
@@ -117,10 +120,10 @@ class RefusalTracker:
             await self.first_answer.wait()
 
     def check(self, in_flight: int) -> None:
-        """Stop where all that is under way waits for an answer that nothing will bring.
+        """Do nothing unless every request in flight waits for a first reply.
 
         Raises:
-            Refusal: that is so.
+            Refusal: no reply can come any more.
         """
         if self.undecided == in_flight and not self.first_answer.is_set():
             raise next(entry for entry in self.recent if entry is not None)

@@ -1,12 +1,9 @@
-"""One request to a judge, tried until it is answered or refused for good.
+"""Retries of a request to a judge, and the circuit breaker that stops a run without replies.
 
-Tried again, after a pause that doubles and is drawn at random, or that the server names: rate
-limits, server errors, lost connections, time-outs, bodies that are no completion. Refused for good:
-every other status, and a rate limit whose reason is that the credit is used up; but for a request
-that is refused by itself alone (see `refusals`). A request holds a seat of the pace while it is
-tried and until its reply is kept, not while it waits for its next try.
-
-Stops a run whose judge gives no answer any more, and says what it gives instead.
+Rate limits, server errors, lost connections, time-outs and bodies that are no completion are
+retried after a pause (see `harness.core.http`). Any other status, and a rate limit because the
+credit is used up, is final, unless it is about one request alone (see `refusals`). A request holds
+a slot during an attempt and until its reply is stored, not during a pause.
 """
 
 from __future__ import annotations
@@ -54,13 +51,13 @@ REMEDIES = {
 
 
 KeepReply = Callable[[RawReply], Awaitable[None]]
-"""Returns when a reply is kept."""
+"""Returns when a reply is stored."""
 ReportFailure = Callable[[int, str], None]
-"""Told of a place, and what went wrong there."""
+"""Receives the index of a request and the reason."""
 
 
 class TransientError(Exception):
-    """A try that failed, and may succeed when it is made again."""
+    """An attempt that failed and may succeed when it is repeated."""
 
     def __init__(
         self,
@@ -78,11 +75,11 @@ class TransientError(Exception):
 
 @dataclass
 class RetryingCaller:
-    """The line to a judge: what all requests of a call share."""
+    """Asks requests until each has a reply; holds what the requests of a run share."""
 
     client: AsyncOpenAI
     judge_name: str
-    """The judge and its address, as errors call it."""
+    """The judge and its address, for error messages."""
     secret: Secret
     timeout: float
     attempts: int
@@ -90,7 +87,7 @@ class RetryingCaller:
     breaker: CircuitBreaker
     refusals: RefusalTracker
     has_responded: bool = False
-    """Whether the server has ever answered."""
+    """Whether the server has ever replied."""
     jitter: random.Random = field(default_factory=random.Random)
 
     async def ask(
@@ -101,9 +98,14 @@ class RetryingCaller:
         on_failure: ReportFailure,
         on_refusal: ReportFailure,
     ) -> None:
-        """Ask until there is a reply, and have it kept, or until this request alone is refused.
+        """Repeat a request until its reply is stored, or until this request alone is refused.
 
-        `failed` is told of tries that may be on the bill all the same.
+        Args:
+            index: the index of the request.
+            body: the request.
+            keep: stores the reply.
+            on_failure: called for an attempt without a reply that may have been billed.
+            on_refusal: called if the server refuses this request alone.
 
         Raises:
             JudgeRefusedError: the judge refuses for good.
@@ -125,10 +127,10 @@ class RetryingCaller:
                 await asyncio.sleep(backoff.pause(attempt, error.pause, self.jitter))
 
     def check_refusals(self, in_flight: int) -> None:
-        """Stop where nothing is under way but refusals of which nothing will tell what they are.
+        """Abort if every request in flight was refused and none has been answered.
 
         Raises:
-            JudgeRefusedError: that is so.
+            JudgeRefusedError: the server's refusal.
         """
         try:
             self.refusals.check(in_flight)
@@ -136,7 +138,7 @@ class RetryingCaller:
             raise self._permanent_error(refusal) from None
 
     async def watch(self) -> None:
-        """Stop, sooner or later, where nothing is answered any more."""
+        """Run until cancelled; raise JudgeError once the judge has not replied for too long."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
             self.breaker.check()
@@ -191,7 +193,7 @@ class RetryingCaller:
             raise TransientError(one_line(self.secret.redact(str(error))), billed=True) from None
 
     def _classify_status(self, error: APIStatusError) -> Exception:
-        """Return a fault where it passes, what may be about one request, or an error for good."""
+        """Return a transient error, a refusal of one request, or a final error."""
         status, message = error.status_code, self._message(error)
         if refusal := refusals.classify_refusal(status, (error.code, error.type), message):
             return refusal
@@ -212,11 +214,11 @@ class RetryingCaller:
         remedy = REMEDIES.get(refusal.status, "look at what the server says")
         return JudgeRefusedError(
             f"{self.judge_name} refuses ({refusal}): {remedy}; "
-            "the verdicts so far are kept, and the same command goes on from there"
+            "the verdicts so far are stored, and the same command continues from there"
         )
 
     def _message(self, error: APIStatusError) -> str:
-        """Return what the server says: in one line, short, and without the key."""
+        """Return the server's message in one short line without the key."""
         body = error.body if isinstance(error.body, dict) else {}
         message = body.get("message") or error.body or error.response.reason_phrase
         return one_line(self.secret.redact(error_text(message, error.code)))
@@ -227,7 +229,7 @@ class RetryingCaller:
         self.breaker.record_failure(str(error), error.pause)
 
     def _check(self, error: TransientError, attempt: int) -> None:
-        """Give up on a judge that cannot be reached, or that has failed too often."""
+        """Give up if the judge cannot be reached or has failed too often."""
         if error.unreachable and not self.has_responded and attempt >= UNREACHABLE_TRIES:
             raise JudgeError(
                 f"cannot reach {self.judge_name} ({error}): start the server, "
@@ -236,27 +238,27 @@ class RetryingCaller:
         if attempt >= self.attempts:
             raise JudgeError(
                 f"{self.judge_name} failed {attempt} times in a row ({error}): "
-                "try again later; the verdicts so far are kept, and the same command goes on"
+                "try again later; the verdicts so far are stored, and the same command continues"
             )
         self.breaker.check()
 
 
 def _root_cause(error: BaseException) -> str:
-    """Return what lies at the bottom of a connection that failed."""
+    """Return the message of the innermost cause."""
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__
 
 
 EXCUSED_PAUSE = 5.0
-"""Seconds from which a pause that a server names explains its silence."""
+"""Seconds: a pause of this length that the server asks for excuses its silence."""
 LONGEST_EXCUSE = 900.0
-"""Seconds for which a server may ask to be left alone before it counts as gone."""
+"""Seconds: a server that asks for a longer pause counts as unavailable."""
 CAUSES_SHOWN = 3
 
 
 class CircuitBreaker:
-    """Knows when the judge last answered, and every failure since."""
+    """Records the last reply and the failures since; stops a run whose judge does not reply."""
 
     def __init__(
         self, judge_name: str, patience: float, clock: Callable[[], float] = time.monotonic
@@ -266,26 +268,26 @@ class CircuitBreaker:
         self.causes: Counter[str] = Counter()
 
     def reset(self) -> None:
-        """Start anew: nothing is being asked."""
+        """Restart the clock: nothing is in flight."""
         self.last_answer = self.clock()
 
     def record_answer(self) -> None:
-        """Note an answer."""
+        """Record a reply."""
         self.reset()
         self.causes.clear()
 
     def record_failure(self, reason: str, pause: float | None) -> None:
-        """Note a failure; a long pause that the server names does not count as silence."""
+        """Record a failure; a long pause that the server asks for does not count as silence."""
         self.causes[reason] += 1
         if pause and pause >= EXCUSED_PAUSE:
             until = min(self.clock() + pause, self.last_answer + LONGEST_EXCUSE)
             self.excused_until = max(self.excused_until, until)
 
     def check(self) -> None:
-        """Stop where there has been no answer for too long.
+        """Do nothing while the judge replies.
 
         Raises:
-            JudgeError: there has been none, and why.
+            JudgeError: it has not replied for too long; the message names the causes.
         """
         silent_seconds = self.clock() - max(self.last_answer, self.excused_until)
         if silent_seconds <= self.patience:
@@ -293,8 +295,8 @@ class CircuitBreaker:
         common = self.causes.most_common(CAUSES_SHOWN)
         summary = "; ".join(f"{count} x {cause}" for cause, count in common)
         raise JudgeError(
-            f"{self.judge_name} gives no answer for {self.clock() - self.last_answer:.0f} s "
-            f"({summary or 'it keeps silent'}): try again later, or give it longer with "
-            "--set judge.patience=SECONDS; the verdicts so far are kept, and the same command goes "
-            "on from there"
+            f"{self.judge_name} has not replied for {self.clock() - self.last_answer:.0f} s "
+            f"({summary or 'no response at all'}): try again later, or wait longer with "
+            "--set judge.patience=SECONDS; the verdicts so far are stored, and the same command "
+            "continues from there"
         )

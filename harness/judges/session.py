@@ -23,7 +23,7 @@ from harness.types import Advance, Body, JudgeRequest, ParsedVerdict, RawReply, 
 
 
 class ListQueue:
-    """A desk over a list of requests; replies are kept in memory, by place."""
+    """A queue over a list of requests; replies are held in memory, by index."""
 
     def __init__(self, bodies: Sequence[Body]) -> None:
         self._bodies = iter(enumerate(bodies))
@@ -37,31 +37,31 @@ class ListQueue:
         return next(self._bodies, None)
 
     def is_done(self) -> bool:
-        """Say whether every request has its reply, or is refused."""
+        """Say whether every request has a reply or was refused."""
         return len(self.replies) + len(self.refusals) == self._count
 
     def keep(self, replies: Sequence[RawReply]) -> None:
-        """Keep replies."""
+        """Hold replies."""
         self.replies |= {reply.index: reply for reply in replies}
 
     def record_failure(self, index: int, reason: str) -> None:
-        """Note what went wrong."""
+        """Record why an attempt failed."""
         self.failures.append(reason)
 
     def record_refusal(self, index: int, reason: str) -> None:
-        """Keep what was refused."""
+        """Record why a request was refused."""
         self.refusals[index] = reason
 
 
 CLAIM_SIZE = 32
-"""Requests that are looked up and claimed together."""
+"""The number of requests that are looked up and claimed together."""
 POLL_SECONDS = 0.2
-"""How often those are looked up that another process is asking."""
+"""Seconds between two looks at requests that another process is asking."""
 
 
 @dataclass
 class RequestChain:
-    """A request, the replies to it and to its follow-ups, and what is to be asked next."""
+    """A request, the replies to it and its follow-ups, and the request to ask next."""
 
     request: JudgeRequest
     client: JudgeClient
@@ -71,20 +71,20 @@ class RequestChain:
     last_reply: Reply | None = None
     """The last reply, which may have been empty."""
     refusal: str = ""
-    """Why a server would not take what was to be asked next."""
+    """Why the server refused the next request."""
     reply_count: int = 0
-    """Replies in all, empty ones included."""
+    """All replies, empty ones included."""
     replies_used: Counter[str] = field(default_factory=Counter)
-    """By key, how many of its stored attempts are among the replies."""
+    """By key, the number of stored attempts that are among the replies."""
 
     @property
     def body(self) -> Body:
-        """What is to be asked next."""
+        """The request to ask next."""
         assert self.next_request is not None
         return self.client.body(self.next_request)
 
     def add_reply(self, reply: Reply, parser: VerdictParser) -> None:
-        """Count a reply to what was asked; after an empty one the same is asked again."""
+        """Add a reply to the request asked last; after an empty one it is asked again."""
         self.replies_used[key_of(self.body)] += 1
         self.last_reply, self.reply_count = reply, self.reply_count + 1
         current, self.next_request = self.next_request, None
@@ -97,25 +97,25 @@ class RequestChain:
             )
 
     def refuse(self, reason: str) -> None:
-        """End without a reading: a server will not take what was to be asked next."""
-        self.replies_used[key_of(self.body)] += 0  # no reply, but on the trail of what was asked
+        """End without a verdict because the server refused the next request."""
+        self.replies_used[key_of(self.body)] += 0  # no reply, but one of the keys that were asked
         self.refusal, self.next_request = reason, None
 
     def verdict(self, request_id: str) -> Verdict:
-        """Return what was read, and what the judge said; without a reading, all of its replies."""
+        """Return the parsed verdict with the judge's text; the text has every reply."""
         model = model_check.served_name(self.last_reply.model) if self.last_reply else ""
         text = "\n".join(reply.content for reply in self.replies)
         return Verdict(request_id, self.parsed, model, text, self.refusal)
 
 
 def is_empty(reply: Reply) -> bool:
-    """Say whether a judge has said nothing at all: no word, and no log-probabilities."""
+    """Say whether a reply has neither text nor log-probabilities."""
     return not reply.content.strip() and not reply.top_logprobs
 
 
 @dataclass
 class JudgingSession:
-    """Implements `Desk` over a store; equal requests share a chain."""
+    """Implements `RequestQueue` over a verdict store; equal requests share a chain."""
 
     requests: Sequence[JudgeRequest]
     parser: VerdictParser
@@ -123,13 +123,13 @@ class JudgingSession:
     store: VerdictStore
     tracker: CostTracker
     models: frozenset[str]
-    """Names under which the judge may be served."""
+    """The model names that the server may reply with."""
     advance: Advance
     owner: Owner = field(default_factory=new_owner)
     stop_error: JudgeError | None = None
-    """Why no more is asked."""
+    """The reason for stopping."""
     index_by_key: dict[str, int] = field(default_factory=dict)
-    """By key, the first place that asks for it."""
+    """By key, the index of the first request with it."""
     verdicts: list[Verdict | None] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -148,7 +148,7 @@ class JudgingSession:
             (self._waiting if first == index else self._duplicates[first]).append(index)
 
     def next(self) -> tuple[int, Body] | None:
-        """Return a place and what is to be asked there, claimed; None: nothing at the moment."""
+        """Return the index of a claimed request, and the request; None: none at the moment."""
         self._fill()
         if self.stop_error is not None or not self._ready:
             return None
@@ -161,7 +161,7 @@ class JudgingSession:
         return index, chain.body
 
     def is_done(self) -> bool:
-        """Say whether nothing will be given out any more."""
+        """Say whether no further request will be returned."""
         if self._in_flight:
             return False
         return self.stop_error is not None or not (
@@ -169,7 +169,7 @@ class JudgingSession:
         )
 
     def keep(self, replies: Sequence[RawReply]) -> None:
-        """Store replies, and only then let them count."""
+        """Store replies, and then count them."""
         answers = [
             (self._in_flight[raw.index], raw, chat_format.reply_of(raw.text)) for raw in replies
         ]
@@ -192,11 +192,11 @@ class JudgingSession:
                 self._waiting.appendleft(raw.index)
 
     def record_failure(self, index: int, reason: str) -> None:
-        """Note a try without a verdict that may be on the bill all the same."""
+        """Record the cost of an attempt without a reply that may have been billed."""
         self.store.add((), [self.tracker.record_failure(self._in_flight[index].body, reason)])
 
     def record_refusal(self, index: int, reason: str) -> None:
-        """Keep that the server will not take a request: its verdict is missing, and says why."""
+        """Store that the server refused a request: its verdict is missing, with the reason."""
         chain = self._in_flight[index]
         attempt = Attempt(chain.body, reason, "", parsable=False, refused=True)
         self.store.add([attempt], [self.tracker.record_refusal(chain.body)])
@@ -206,7 +206,7 @@ class JudgingSession:
         self._settle(index, chain)
 
     def pending_indices(self) -> list[int]:
-        """Return the first places of requests that have to be asked, after a look at the store."""
+        """Return the indices of the requests that the store does not answer, equal ones once."""
         pending = []
         while self._waiting:
             indices = [self._waiting.popleft() for _ in range(min(CLAIM_SIZE, len(self._waiting)))]
@@ -219,7 +219,7 @@ class JudgingSession:
         """Return one verdict a request, in order.
 
         Raises:
-            JudgeError: why there is not.
+            JudgeError: the session was stopped.
         """
         self.store.release(self.owner)
         if self.stop_error is not None:
@@ -227,12 +227,12 @@ class JudgingSession:
         return [verdict for verdict in self.verdicts if verdict is not None]
 
     def is_cached(self) -> bool:
-        """Look until there is something to ask; say whether the store settles all there is."""
+        """Say whether the store answers every request."""
         self._fill()
         return self.stop_error is None and self.is_done()
 
     def asked_keys(self) -> Iterator[str]:
-        """Yield the key of everything that was asked, follow-ups included."""
+        """Yield the keys of all requests and follow-ups."""
         remaining = deque(self.index_by_key.values())
         while remaining:
             indices = [remaining.popleft() for _ in range(min(CLAIM_SIZE, len(remaining)))]
@@ -249,7 +249,7 @@ class JudgingSession:
             self._resolve(indices)
 
     def _next_indices(self) -> list[int]:
-        """Return places to look at: new ones, or now and then those that others are asking."""
+        """Return the next indices: new ones, or at intervals those claimed by other processes."""
         if self._waiting:
             return [self._waiting.popleft() for _ in range(min(CLAIM_SIZE, len(self._waiting)))]
         now = time.monotonic()
@@ -258,8 +258,8 @@ class JudgingSession:
         self._last_poll = now
         if len(self._batched) == len(self._claimed_elsewhere) and not self._in_flight:
             self.stop_error = BatchPendingError(
-                f"{len(self._claimed_elsewhere)} requests are in a batch that is under way: "
-                "`--resume` fetches it"
+                f"{len(self._claimed_elsewhere)} requests are in a batch that has not been "
+                "fetched: `--resume` fetches it"
             )
             return []
         return [
@@ -268,7 +268,7 @@ class JudgingSession:
         ]
 
     def _resolve(self, indices: Sequence[int]) -> None:
-        """Settle what the store knows, claim the rest."""
+        """Settle the requests that the store answers, and claim the others."""
         unanswered = {
             index: chain for index, chain in self._replay(indices) if chain.next_request is not None
         }
@@ -286,13 +286,13 @@ class JudgingSession:
                 self._waiting.appendleft(index)
             else:
                 self._claimed_elsewhere.append(index)
-        # two chains may come to ask the same: the second waits for the first
+        # two chains may arrive at the same request: the second waits for the first
         self._claimed_elsewhere.extend(
             index for index in unanswered if index not in by_key.values()
         )
 
     def _replay(self, indices: Sequence[int]) -> list[tuple[int, RequestChain]]:
-        """Follow chains as far as the store's replies reach; settle those that end."""
+        """Replay chains from the stored replies; settle those that end."""
         chains = [
             (p, RequestChain(self.requests[p], self.client, self.requests[p])) for p in indices
         ]
@@ -313,7 +313,7 @@ class JudgingSession:
         return chains
 
     def _replay_refusals(self, chains: Sequence[RequestChain]) -> None:
-        """End the chains that a server has refused to follow, unless it is to be asked again."""
+        """End the chains whose next request was refused, unless refused ones are asked again."""
         if self.client.retry_refused:
             return
         keys = [key_of(chain.body) for chain in chains]
@@ -336,7 +336,7 @@ class JudgingSession:
         return Attempt(chain.body, text, name, readable, quarantined=name not in self.models)
 
     def _stop_for_model(self, name: str) -> None:
-        """Ask no more: another model answers."""
+        """Stop because another model replied."""
         self._quarantined += 1
         self.stop_error = model_check.wrong_model_error(
             self.client.display_name, self.client.model, name, self._quarantined

@@ -1,4 +1,4 @@
-"""How many tokens a text has for a judge: counted where its encoding is here, else estimated.
+"""Token counts of a text: exact where the judge's encoding is available, else estimated.
 
 The estimate adds up words, digits, marks, line ends and letters of other scripts. Its rates are a
 least-squares fit to tiktoken's own counts of the prompts of Arena-Hard v0.1 and MT-Bench and of
@@ -17,7 +17,7 @@ from harness.core.hub import assets_directory, tiktoken_encoding
 TokenCounter = Callable[[str], int]
 
 LONG_WORD, DIGITS = 7, 3
-"""Letters that fit into a word's first token; digits that fit into a token."""
+"""Letters in a word's first token; digits in a token."""
 WIDE = re.compile(r"[\u2e80-\udfff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 LATIN = re.compile(r"[\u00aa-\u024f]")
 KINDS = re.compile(
@@ -26,27 +26,27 @@ KINDS = re.compile(
 )
 RUNS = re.compile(r"[A-Za-z]+|\d+|[^\W\d_]+|\s*\n\s*|[^\S\n]{2,}|(?:[^\w\s]|_)+")
 CACHED_RUNS = 1 << 16
-"""Runs whose tokens are remembered."""
+"""The number of cached runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Tokens of each thing in a text."""
+    """Tokens per element of a text."""
 
     word: float
     further_letter: float
     """A letter of a word beyond the first seven."""
     capital: float
-    """A word with a capital inside."""
+    """A word with an inner capital."""
     digits: float
-    """Up to three of them."""
+    """Up to three digits."""
     marks: float
     """A run of punctuation."""
     further_mark: float
     lines: float
     """A run of line ends, indentation included."""
     gap: float
-    """A run of two blanks or more."""
+    """A run of two or more spaces."""
     wide: float
     """A character of Chinese, Japanese or Korean."""
     latin: float
@@ -62,7 +62,7 @@ RATES = {
     "o200k_base": Rates(0.99, 0.08, 0.6, 1.3, 0.82, 0.065, 0.72, 2.15, 0.73, 0.47, 0.31, 1.57),
 }
 DEFAULT_ENCODING = "cl100k_base"
-"""Of what an unknown judge's encoding is taken to be like."""
+"""The encoding assumed for an unknown judge."""
 ACCURACY = "which was within 4 % in tests"
 
 
@@ -76,8 +76,8 @@ def token_counter(model: str) -> tuple[TokenCounter, str]:
     try:
         name = tiktoken.encoding_name_for_model(model)
     except KeyError:
-        description = f"as if by {DEFAULT_ENCODING}, no tokenizer of this judge being known: it may be 20 % off"
-        return estimator(RATES[DEFAULT_ENCODING]), f"an estimate {description}"
+        description = f"an estimate for {DEFAULT_ENCODING}, up to 20 % off for another tokenizer"
+        return estimator(RATES[DEFAULT_ENCODING]), description
     try:
         encoding = tiktoken_encoding(name, assets_directory())
     except (OSError, ValueError):

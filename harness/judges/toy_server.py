@@ -1,4 +1,4 @@
-"""A small OpenAI-compatible judge server over any grading function: for demos and for tests."""
+"""A small OpenAI-compatible judge server over a grading function, for demos and tests."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from harness.judges import chat_format
 from harness.types import Message, Reply
 
 Grade = Callable[[Sequence[Message], Mapping[str, Any]], Reply]
-"""Given the messages and the whole request; raises ValueError for what it cannot grade."""
+"""Takes the messages and the whole request; raises ValueError for what it cannot grade."""
 
 
 @contextmanager
 def serving(grade: Grade, model: str) -> Iterator[str]:
     """Serve a judge on a free port of 127.0.0.1 while the context is open; yield its base URL.
 
-    It answers `POST /v1/chat/completions` and `GET /v1/models`. Requests are graded in threads of
-    their own. A ValueError of `grade` becomes status 400, another model than `model` status 404.
+    It answers `POST /v1/chat/completions` and `GET /v1/models`. Each request is graded in its own
+    thread. A ValueError of `grade` becomes status 400, any model but `model` status 404.
     """
     server = _Server(("127.0.0.1", 0), _Handler)
     server.grade, server.model = grade, model
@@ -43,7 +43,7 @@ class _Server(ThreadingHTTPServer):
     model: str
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of clients that have gone."""
+        """Ignore clients that have disconnected."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
     def do_GET(self) -> None:
         """List the model."""
@@ -63,13 +63,13 @@ class _Handler(BaseHTTPRequestHandler):
             model = {"id": self.server.model, "object": "model"}
             self._answer(200, {"object": "list", "data": [model]})
         else:
-            self._refuse(404, "not_found", f"nothing at {self.path}")
+            self._refuse(404, "not_found", f"there is nothing at {self.path}")
 
     def do_POST(self) -> None:
         """Grade."""
         text = self.rfile.read(int(self.headers.get("content-length") or 0))
         if self.path != "/v1/chat/completions":
-            self._refuse(404, "not_found", f"nothing at {self.path}")
+            self._refuse(404, "not_found", f"there is nothing at {self.path}")
             return
         try:
             body = json.loads(text)

@@ -1,7 +1,7 @@
-"""A judge with open weights that the harness serves itself, with vLLM's OpenAI server.
+"""The client of a judge with open weights, which it serves itself with vLLM's OpenAI server.
 
-The server is a process of its own: started when there is something to ask, awaited, stopped in the
-end however that comes, its log kept. What it serves carries the judge's own name.
+The server is a separate process. It is started when requests are pending and always stopped in the
+end; its log is written to a file. It serves the model under the judge's name.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ from harness.types import JudgeRequest
 POLL_SECONDS, STOP_SECONDS = 0.5, 20.0
 LOG_LINES, ATTEMPTS = 3, 6
 KEY_SUFFIX = "_API_KEY"
-"""How variables end that hold a key; hubs' tokens, which downloads need, are called otherwise."""
+"""The suffix of variables with an API key; hub tokens, which downloads need, differ."""
 NO_KEY = "HARNESS_LOCAL_API_KEY"
-"""A variable that nobody sets: a server on this machine needs no key, and gets nobody else's."""
+"""A variable that is never set: a server on this machine needs no key and gets none."""
 ENDED_MESSAGE = "the judge's server ended"
 CPU_ENVIRONMENT = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 CPU_ARGUMENTS = ("--enforce-eager", "--dtype", "float32")
@@ -45,49 +45,49 @@ class VLLMClient(Component):
     """Weights on this machine, asked over the Chat Completions API."""
 
     model: str
-    """What the judge is called: in tables, and in every request."""
+    """The name of the judge in tables and requests."""
     path: str
-    """A folder in the Hugging Face layout, or a hub id."""
+    """A directory in the Hugging Face layout, or a hub id."""
     revision: str | None = None
-    """The hub commit; None for a folder."""
+    """The hub commit; None for a directory."""
     served_as: tuple[str, ...] = Field((), exclude=True)
-    """Other names under which stored verdicts may have been given."""
+    """Other model names in stored verdicts that count."""
     max_model_len: int | None = Field(None, gt=0)
-    """Prompt and reply together, in tokens; None: what the model can see."""
+    """Prompt and reply together, in tokens; None: the model's context length."""
     arguments: tuple[str, ...] = Field((), exclude=True, repr=False)
-    """Further ones for the server, e.g. --tensor-parallel-size 2."""
+    """Further arguments of the server, e.g. --tensor-parallel-size 2."""
     python: str | None = Field(None, exclude=True)
-    """The interpreter that has vLLM; None: this one."""
+    """The Python interpreter with vLLM; None: this one."""
     log: Path = Field(Path("vllm-judge.log"), exclude=True)
-    """Where what the server says is kept; written anew at every start."""
+    """The server's log, overwritten at each start."""
     start_seconds: float = Field(1800.0, gt=0, exclude=True)
-    """How long the server may take to load the weights."""
+    """Seconds to wait for the server to load the weights."""
     concurrency: int = Field(64, gt=0, exclude=True)
     timeout: float = Field(1800.0, gt=0, exclude=True)
     patience: float = Field(600.0, gt=0, exclude=True)
-    """Seconds without a single answer after which the run stops."""
+    """Seconds without any reply after which the run stops."""
     unparsed_attempts: int = Field(5, gt=0)
     retry_refused: bool = Field(False, exclude=True)
-    """Ask once more what was refused before, e.g. with a larger max_model_len."""
+    """Ask again what was refused in an earlier run, e.g. with a larger max_model_len."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
-    """Laid over the protocol's own; null takes one away."""
+    """Override the protocol's parameters; null removes one."""
 
     @field_validator("arguments")
     @classmethod
     def _reject_keys(cls, arguments: tuple[str, ...]) -> tuple[str, ...]:
         if any(argument.startswith(("--api-key", "--api_key")) for argument in arguments):
-            raise ValueError("leave out --api-key: a command line is shown to everybody")
+            raise ValueError("leave out --api-key: other users can see a command line")
         return arguments
 
     def body(self, request: JudgeRequest) -> types.Body:
-        """Return the whole request: what a verdict is kept under."""
+        """Return the whole request, whose digest is the key of its verdicts."""
         return self._client("http://127.0.0.1/v1").body(request)
 
     def ask(self, queue: RequestQueue) -> None:
-        """Serve the model, and ask what the desk gives out until it is done.
+        """Serve the model, and ask the requests of a queue until it is done.
 
         Raises:
-            JudgeError: the server does not start, or gives no answer.
+            JudgeError: the server does not start or does not reply.
         """
         with serving(self._command, self.log, self.start_seconds) as url:
             self._client(url).ask(queue)
@@ -132,10 +132,10 @@ class VLLMClient(Component):
 
 @contextmanager
 def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
-    """Start `command(port)`, wait until it answers, yield its URL, and stop it.
+    """Start `command(port)`, wait until it responds, yield its URL, and stop it.
 
     Raises:
-        JudgeError: it does not come up; the log's last lines say why.
+        JudgeError: it does not start; the last lines of its log say why.
     """
     port = _free_port()
     with report_disk_errors(log), open(log, "wb") as out:
@@ -152,13 +152,13 @@ def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
     except JudgeError as error:
         if process.poll() is None or str(error).startswith(ENDED_MESSAGE):
             raise
-        raise JudgeError(f"{ENDED_MESSAGE} while it was asked: {_tail(log)}") from error
+        raise JudgeError(f"{ENDED_MESSAGE} while it was in use: {_tail(log)}") from error
     finally:
         _stop(process)
 
 
 def environment() -> dict[str, str]:
-    """Return what the server's process is told: all but keys of servers that it is none of."""
+    """Return the environment of the server's process, which leaves out API keys."""
     inherited = {name: value for name, value in os.environ.items() if not name.endswith(KEY_SUFFIX)}
     return {**({} if has_nvidia_device() else CPU_ENVIRONMENT), **inherited}
 
@@ -175,7 +175,7 @@ def _wait_until_ready(
         if time.monotonic() > deadline:
             raise JudgeError(
                 f"the judge's server did not come up within {seconds:g} s ({_tail(log)}): see "
-                f"{log}, or give it longer with --set judge.start_seconds=SECONDS"
+                f"{log}, or wait longer with --set judge.start_seconds=SECONDS"
             )
         time.sleep(POLL_SECONDS)
 
@@ -186,7 +186,7 @@ def _open_url(url: str) -> Any:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server and the processes that it has started."""
+    """Stop the server and its child processes."""
     for stop_signal in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
             os.killpg(process.pid, stop_signal)

@@ -98,7 +98,9 @@ def hard(shared):
 
 def pairs(bench):
     theirs = bench.baseline_answers()[: len(HOSTILE)]
-    return [Answer(one.prompt_id, text) for one, text in zip(theirs, HOSTILE, strict=True)], theirs
+    return [
+        Answer(item.prompt_id, text) for item, text in zip(theirs, HOSTILE, strict=True)
+    ], theirs
 
 
 def test_there_are_sixty():
@@ -134,14 +136,14 @@ def test_alpaca_evals_prompts_are_rendered_as_upstream_renders_them(bench):
         for name, value in values.items():
             prompt = prompt.replace(f"{{{name}}}", value, 1)
         prompts.append(prompt.strip())
-    told = [[{"role": m.role, "content": m.content} for m in one.messages] for one in requests]
-    assert len(told) == len(HOSTILE)
-    assert told == upstream(prompts)
+    echo = [[{"role": m.role, "content": m.content} for m in item.messages] for item in requests]
+    assert len(echo) == len(HOSTILE)
+    assert echo == upstream(prompts)
 
 
 def test_arena_hards_prompts_hold_the_answers_to_the_letter(hard):
     theirs = hard.baseline_answers()[: len(HOSTILE)]
-    ours = [Answer(one.prompt_id, text) for one, text in zip(theirs, HOSTILE, strict=True)]
+    ours = [Answer(item.prompt_id, text) for item, text in zip(theirs, HOSTILE, strict=True)]
     requests = hard.requests(ours, theirs)
     assert len(requests) == 2 * len(HOSTILE)
     for i, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
@@ -161,7 +163,7 @@ def test_the_verdict_is_the_judges_alone(bench, hard, tmp_path):
 
     ours, theirs = pairs(bench)
     others = hard.baseline_answers()[: len(HOSTILE)]
-    mine = [Answer(one.prompt_id, text) for one, text in zip(others, HOSTILE, strict=True)]
+    mine = [Answer(item.prompt_id, text) for item, text in zip(others, HOSTILE, strict=True)]
     with serving(grade, model="j") as url:
         judge = CachedJudge(
             client=OpenAIClient(model="j", base_url=url), store=tmp_path / "v.sqlite"
@@ -191,17 +193,17 @@ def hostile_server(status):
 
         def do_POST(self):
             self.rfile.read(int(self.headers["content-length"]))
-            told = f"\x1b[31m{self.headers['authorization']}\x1b[0m"
+            echo = f"\x1b[31m{self.headers['authorization']}\x1b[0m"
             tops = [{"token": "m", "logprob": -0.1, "bytes": None}]
             choice = {
                 "index": 0,
                 "finish_reason": "stop",
-                "message": {"content": told},
+                "message": {"content": echo},
                 "logprobs": {"content": [{**tops[0], "top_logprobs": tops}]},
             }
-            error = {"error": {"message": told, "code": told}}
-            body = error if status != 200 else {"model": f"j{told}", "choices": [choice]}
-            data = b"<" + told.encode() if status == 0 else json.dumps(body).encode()
+            error = {"error": {"message": echo, "code": echo}}
+            body = error if status != 200 else {"model": f"j{echo}", "choices": [choice]}
+            data = b"<" + echo.encode() if status == 0 else json.dumps(body).encode()
             self.send_response(status or 200)
             self.send_header("content-length", str(len(data)))
             self.end_headers()

@@ -36,13 +36,13 @@ def test_a_forecast_is_within_a_tenth_of_the_bill(
 ):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(shared / "assets/tiktoken"))
     asked = requests(bench, shared, model)
-    one = judge(replay_for_long().url, tmp_path / "v.sqlite")
-    told = one.estimate_cost(asked, bench)
-    one.judge(asked, bench, lambda _: None)
-    bill = one.usage(asked, bench)
-    assert (told.calls, bill.calls, bill.estimated) == (len(asked), len(asked), 0)
-    assert told.dollars == pytest.approx(bill.dollars, rel=0.1)
-    figure("forecast and bill", f"${told.dollars:.3f} ${bill.dollars:.3f}")
+    cached = judge(replay_for_long().url, tmp_path / "v.sqlite")
+    estimate = cached.estimate_cost(asked, bench)
+    cached.judge(asked, bench, lambda _: None)
+    bill = cached.usage(asked, bench)
+    assert (estimate.calls, bill.calls, bill.estimated) == (len(asked), len(asked), 0)
+    assert estimate.dollars == pytest.approx(bill.dollars, rel=0.1)
+    figure("forecast and bill", f"${estimate.dollars:.3f} ${bill.dollars:.3f}")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -52,14 +52,14 @@ def test_a_forecast_without_the_encodings_file_holds_as_well(
     """The estimate's rates come from other benchmarks: AlpacaEval was held out."""
     monkeypatch.setattr("tiktoken.get_encoding", _not_here)
     asked = requests(bench, shared, model)
-    one = judge(replay_for_long().url, tmp_path / "v.sqlite")
-    told = one.estimate_cost(asked, bench)
-    one.judge(asked, bench, lambda _: None)
-    bill = one.usage(asked, bench)
-    assert "an estimate of tiktoken's cl100k_base" in told.grounds
-    assert told.prompt_tokens == pytest.approx(bill.prompt_tokens, rel=0.05)
-    assert told.dollars == pytest.approx(bill.dollars, rel=0.1)
-    figure("forecast and bill", f"${told.dollars:.3f} ${bill.dollars:.3f}")
+    cached = judge(replay_for_long().url, tmp_path / "v.sqlite")
+    estimate = cached.estimate_cost(asked, bench)
+    cached.judge(asked, bench, lambda _: None)
+    bill = cached.usage(asked, bench)
+    assert "an estimate of tiktoken's cl100k_base" in estimate.grounds
+    assert estimate.prompt_tokens == pytest.approx(bill.prompt_tokens, rel=0.05)
+    assert estimate.dollars == pytest.approx(bill.dollars, rel=0.1)
+    figure("forecast and bill", f"${estimate.dollars:.3f} ${bill.dollars:.3f}")
 
 
 def _not_here(name):
@@ -81,10 +81,10 @@ def test_a_dry_run_tells_the_price_and_its_age(shared):
 def test_a_budget_holds_with_many_requests_in_flight(bench, shared, replay, tmp_path, budget):
     asked = requests(bench, shared, "gemma-7b-it", 300)
     server = replay("--latency", "0.05", "--faults", "500=0.1,empty=0.1")
-    one = judge(server.url, tmp_path / "v.sqlite", budget=budget)
+    cached = judge(server.url, tmp_path / "v.sqlite", budget=budget)
     with pytest.raises(BudgetError, match=f"budget of \\${budget:g} is spent"):
-        one.judge(asked, bench, lambda _: None)
-    bill = one.usage(asked, bench)
+        cached.judge(asked, bench, lambda _: None)
+    bill = cached.usage(asked, bench)
     # what may be spent beyond it is less than a call: what is in flight has been set aside
     assert budget - 0.03 < bill.dollars <= budget + 0.01
     assert server.stats()["requests"] >= bill.calls
@@ -93,9 +93,9 @@ def test_a_budget_holds_with_many_requests_in_flight(bench, shared, replay, tmp_
 def test_what_was_asked_again_and_what_was_lost_is_on_the_bill(bench, shared, replay, tmp_path):
     asked = requests(bench, shared, "gemma-7b-it", 100)
     server = replay("--faults", "empty=0.2,cut=0.2", "--seed", "3", "--fault-once")
-    one = judge(server.url, tmp_path / "v.sqlite")
-    one.judge(asked, bench, lambda _: None)
-    counts, bill = server.stats(), one.usage(asked, bench)
+    cached = judge(server.url, tmp_path / "v.sqlite")
+    cached.judge(asked, bench, lambda _: None)
+    counts, bill = server.stats(), cached.usage(asked, bench)
     assert bill.unparsed == counts["fault empty"] > 5
     assert bill.failed == bill.estimated == counts["fault cut"] > 5
     assert bill.calls == len(asked) + bill.unparsed + bill.failed == counts["requests"]

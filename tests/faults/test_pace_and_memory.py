@@ -61,9 +61,9 @@ def run(tmp_path, count, concurrency, latency):
         done = subprocess.run([str(part) for part in line], capture_output=True, text=True)
         far.kill()
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
-    assert found["right"] == count
-    return found
+    outcome = json.loads(done.stdout)
+    assert outcome["right"] == count
+    return outcome
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ def run(tmp_path, count, concurrency, latency):
     [(320, 0.5, 0.5), pytest.param(3200, 1.0, 0.9, marks=pytest.mark.faults)],
 )
 def test_the_rate_is_near_the_ideal_one(tmp_path, figure, count, latency, least):
-    found = run(tmp_path, count, 64, latency)
-    share = count * latency / 64 / found["seconds"]
+    outcome = run(tmp_path, count, 64, latency)
+    share = count * latency / 64 / outcome["seconds"]
     figure("share of the ideal rate", round(share, 3))
     assert share >= least
 
@@ -82,6 +82,6 @@ def test_the_rate_is_near_the_ideal_one(tmp_path, figure, count, latency, least)
 )
 @pytest.mark.timeout(1800)
 def test_memory_stays_flat(tmp_path, figure, count, most):
-    found = run(tmp_path, count, 64, 0.0)
-    figure("peak in MB", round(found["peak"]))
-    assert found["peak"] < most
+    outcome = run(tmp_path, count, 64, 0.0)
+    figure("peak in MB", round(outcome["peak"]))
+    assert outcome["peak"] < most

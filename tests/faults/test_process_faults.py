@@ -58,7 +58,7 @@ print(json.dumps({"found": found, "errors": errors}))
 
 def start(url, path, count, threads=1, limit=0, concurrency=64):
     command = [sys.executable, "-c", JUDGE, url, str(path)]
-    command += [str(one) for one in (count, threads, limit, concurrency)]
+    command += [str(number) for number in (count, threads, limit, concurrency)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -94,10 +94,10 @@ def test_killed_at_random_moments(counting, tmp_path, figure, kills, count):
         process.send_signal(signal.SIGKILL)
         process.communicate()
         time.sleep(0.25)  # what was under way has reached the judge by now
-        stood = committed(path) if path.exists() else []
-        assert len(stood) == len(set(stood))
-        settled = {what: judge.asked[what] for what in stood}
-        if len(stood) == count:
+        stored = committed(path) if path.exists() else []
+        assert len(stored) == len(set(stored))
+        settled = {what: judge.asked[what] for what in stored}
+        if len(stored) == count:
             break
     assert finish(start(judge.url, path, count)) == {"found": [expected(count)], "errors": []}
     assert all(judge.asked[what] == times for what, times in settled.items())
@@ -117,9 +117,9 @@ def test_many_processes_ask_every_key_once(counting, tmp_path, figure, processes
     judge, path = counting(latency=0.02), tmp_path / "v.sqlite"
     running = [start(judge.url, path, count, threads, 0, 8) for _ in range(processes)]
     for process in running:
-        told = finish(process)
-        assert told["errors"] == []
-        assert told["found"] == [expected(count)] * threads
+        outcome = finish(process)
+        assert outcome["errors"] == []
+        assert outcome["found"] == [expected(count)] * threads
     assert sum(judge.asked.values()) == len(judge.asked) == count
     figure("requests", sum(judge.asked.values()))
     assert maintenance.verify(path) == maintenance.StoreHealth(count, ())
@@ -134,16 +134,16 @@ OFFSETS = [4_096, 200_000] + [
 @pytest.mark.parametrize("limit", OFFSETS)
 def test_a_full_disk_is_told_and_damages_nothing(counting, tmp_path, limit):
     judge, path, count = counting(), tmp_path / "v.sqlite", 400
-    told = finish(start(judge.url, path, count, limit=limit))
-    assert told["found"] == []
-    assert str(path) in told["errors"][0]
-    assert "free some space" in told["errors"][0]
-    stood = committed(path)
-    assert len(stood) < count
-    assert len(stood) == len(set(stood))
+    outcome = finish(start(judge.url, path, count, limit=limit))
+    assert outcome["found"] == []
+    assert str(path) in outcome["errors"][0]
+    assert "free some space" in outcome["errors"][0]
+    stored = committed(path)
+    assert len(stored) < count
+    assert len(stored) == len(set(stored))
     before = dict(judge.asked)
     assert finish(start(judge.url, path, count))["found"] == [expected(count)]
-    assert all(judge.asked[what] == before[what] for what in stood)
+    assert all(judge.asked[what] == before[what] for what in stored)
     assert maintenance.verify(path) == maintenance.StoreHealth(count, ())
 
 

@@ -54,11 +54,11 @@ def served(path):
     keys = {key_of(body(i)): reply(i) for i in range(COUNT)}
     try:
         with open_store(path) as store:
-            found = store.replies(keys)
+            replies = store.replies(keys)
     except StoreError:
         return None
-    assert all(replies == [keys[key]] for key, replies in found.items())
-    return len(found)
+    assert all(replies == [keys[key]] for key, replies in replies.items())
+    return len(replies)
 
 
 @pytest.mark.parametrize("flips", [20, pytest.param(1000, marks=pytest.mark.faults)])
@@ -74,11 +74,11 @@ def test_single_bytes_that_change(intact, tmp_path, figure, flips):
         served(path)
         undetected += not maintenance.verify(path).faults
         result = maintenance.repair(path)
-        kept = result.kept["attempt"]
-        assert served(path) == kept
+        count = result.kept["attempt"]
+        assert served(path) == count
         assert maintenance.verify(path).faults == ()
-        assert result.lost["attempt"] == COUNT - kept
-        lost.append(COUNT - kept)
+        assert result.lost["attempt"] == COUNT - count
+        lost.append(COUNT - count)
         for file in tmp_path.iterdir():
             file.unlink()
     figure(
@@ -117,9 +117,9 @@ def test_files_that_are_cut(intact, tmp_path, figure, cuts):
         assert maintenance.verify(path).faults
         served(path)
         path = damaged(intact, tmp_path / f"{i}.sqlite", data[:at])
-        kept = maintenance.repair(path).kept["attempt"]
-        assert served(path) == kept
-        kepts.append((at / len(data), kept))
+        count = maintenance.repair(path).kept["attempt"]
+        assert served(path) == count
+        kepts.append((at / len(data), count))
     figure(
         "kept of a file that is cut at its half", [k for share, k in kepts if 0.45 < share < 0.55]
     )

@@ -79,9 +79,9 @@ class API:
         answered = lines[missing + errors :]
         rows = [self.row(line, 200, self.reply(line["body"])) for line in answered]
         rows = rows[::-1] + rows[:doubled]
-        told = {"error": {"message": "no", "code": rules["error_code"]}}
+        error = {"error": {"message": "no", "code": rules["error_code"]}}
         bad = [
-            self.row(line, rules["error_status"], told)
+            self.row(line, rules["error_status"], error)
             for line in lines[missing : missing + errors]
         ]
         batch["status"] = rules["state"] if first else "completed"
@@ -166,15 +166,15 @@ class Handler(BaseHTTPRequestHandler):
             if first and event in api.rules["refuse"]:
                 self.send(api.rules["refuse"][event], {"error": {"message": "no", "code": "no"}})
                 return
-            found = self.found(event, rest, data)
+            content = self.content(event, rest, data)
             api.murder(event, "after")
         if first and event in api.rules["lose"]:
             self.close_connection = True
             self.connection.close()
             return
-        self.send(200, found)
+        self.send(200, content)
 
-    def found(self, event, rest, data):
+    def content(self, event, rest, data):
         api = self.server.api
         match event:
             case "make files":

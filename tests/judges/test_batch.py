@@ -24,8 +24,8 @@ COUNT = 20
 
 class Reader:
     def parse(self, replies):
-        said = replies[-1].content
-        return ParsedVerdict(float(said)) if said.replace(".", "").isdigit() else None
+        text = replies[-1].content
+        return ParsedVerdict(float(text)) if text.replace(".", "").isdigit() else None
 
     def follow_up(self, request, replies):
         return request
@@ -64,9 +64,9 @@ def submit(api, path):
 
 def fetch(api, path, **terms):
     steps = []
-    found = judge(api, path, resume=True, **terms).judge(requests(), READER, steps.append)
+    verdicts = judge(api, path, resume=True, **terms).judge(requests(), READER, steps.append)
     assert sum(steps) == COUNT
-    assert [verdict.parsed.value for verdict in found] == list(range(COUNT))
+    assert [verdict.parsed.value for verdict in verdicts] == list(range(COUNT))
 
 
 def sent(api):
@@ -145,8 +145,8 @@ def test_requests_that_are_refused_by_themselves_leave_the_others_alone(path, co
     with serving(errors=count, error_status=400, error_code=code) as api:
         submit(api, path)
         for _ in range(2):  # the second time nothing is asked
-            found = judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
-            refused = [verdict for verdict in found if verdict.parsed is None]
+            verdicts = judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
+            refused = [verdict for verdict in verdicts if verdict.parsed is None]
             assert {verdict.refusal for verdict in refused} == {f"400: {code}: no"}
             assert len(refused) == count
         assert sent(api) == (COUNT, 1)
@@ -159,17 +159,17 @@ def test_a_key_that_is_said_back_is_not_kept(path, monkeypatch, tmp_path):
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with serving(errors=2, error_code=key, says=key) as api:
         submit(api, path)
-        found = judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
-    assert {verdict.text for verdict in found if verdict.text} == {"\n".join(["***"] * 5)}
+        verdicts = judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
+    assert {verdict.text for verdict in verdicts if verdict.text} == {"\n".join(["***"] * 5)}
     assert all(key.encode() not in file.read_bytes() for file in tmp_path.iterdir())
 
 
 def test_a_batch_that_is_called_by_the_key_is_refused(path, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "batch_0x4rNq8VtZ2mXw7")
-    told = "calls a batch or its file by the key"
+    message = "calls a batch or its file by the key"
     with (
         serving(called="batch_0x4rNq8VtZ2mXw7") as api,
-        pytest.raises(JudgeError, match=told),
+        pytest.raises(JudgeError, match=message),
     ):
         judge(api, path).judge(requests(), READER, lambda _: None)
 
@@ -241,7 +241,7 @@ STEPS = ("list files", "make files", "list batches", "make batches", "get batche
 
 MANY = [(step, when) for step in STEPS for when in ("before", "after")]
 FEW = [("make files", "after"), ("make batches", "after"), ("get files", "after")]
-LARGE = [pytest.param(*one, marks=pytest.mark.faults) for one in MANY if one not in FEW]
+LARGE = [pytest.param(*step, marks=pytest.mark.faults) for step in MANY if step not in FEW]
 
 
 @pytest.mark.parametrize(("event", "when"), [*FEW, *LARGE])

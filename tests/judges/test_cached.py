@@ -1,4 +1,4 @@
-"""The judge with a memory: what is stored is not asked, what is unread is asked again, once."""
+"""Cached verdicts: what is stored is not asked, and unparsed replies are asked again once."""
 
 import json
 import re
@@ -26,13 +26,13 @@ class Script:
         return chat_format.body_of(self.model, request)
 
     def ask(self, queue):
-        while (given := queue.next()) is not None:
+        while (item := queue.next()) is not None:
             if self.fail_after is not None and len(self.asked) >= self.fail_after:
                 raise JudgeError("gone")
-            place, body = given
+            index, body = item
             self.asked.append(body)
             reply = Reply(self.contents.pop(0), None, "stop", self.served, 10, 1)
-            queue.keep([RawReply(place, json.dumps(chat_format.completion_of(reply, body)), 0.5)])
+            queue.keep([RawReply(index, json.dumps(chat_format.completion_of(reply, body)), 0.5)])
 
 
 def request(name, content=None):
@@ -43,8 +43,8 @@ class Reader:
     """Reads a number; asks again where there is none."""
 
     def parse(self, replies):
-        said = replies[-1].content
-        return ParsedVerdict(float(said)) if said not in ("", "?") else None
+        text = replies[-1].content
+        return ParsedVerdict(float(text)) if text not in ("", "?") else None
 
     def follow_up(self, request, replies):
         return request
@@ -63,23 +63,23 @@ def grade(client, tmp_path, requests):
 
 
 def test_verdicts_are_in_the_order_of_the_requests(tmp_path):
-    found = grade(Script("1", "0"), tmp_path, [request("a"), request("b")])
-    assert found == [("a", 1.0, "j-served"), ("b", 0.0, "j-served")]
+    verdicts = grade(Script("1", "0"), tmp_path, [request("a"), request("b")])
+    assert verdicts == [("a", 1.0, "j-served"), ("b", 0.0, "j-served")]
 
 
 def test_what_is_stored_is_not_asked_again(tmp_path):
     requests = [request("a"), request("b")]
     first = grade(Script("1", "0"), tmp_path, requests)
     again = Script("0.5")
-    found = grade(again, tmp_path, [*requests, request("c")])
-    assert found == [*first, ("c", 0.5, "j-served")]
+    verdicts = grade(again, tmp_path, [*requests, request("c")])
+    assert verdicts == [*first, ("c", 0.5, "j-served")]
     assert len(again.asked) == 1
 
 
 def test_requests_that_are_the_same_are_asked_once(tmp_path):
     client = Script("1", "0")
-    found = grade(client, tmp_path, [request("a", "same"), request("b"), request("c", "same")])
-    assert [value for _, value, _ in found] == [1.0, 0.0, 1.0]
+    verdicts = grade(client, tmp_path, [request("a", "same"), request("b"), request("c", "same")])
+    assert [value for _, value, _ in verdicts] == [1.0, 0.0, 1.0]
     assert len(client.asked) == 2
 
 
@@ -89,16 +89,16 @@ def test_a_reading_of_zero_is_a_reading(tmp_path):
     assert len(client.asked) == 1
 
 
-def test_an_unread_reply_is_kept_and_asked_again(tmp_path):
+def test_an_unparsed_reply_is_kept_and_asked_again(tmp_path):
     client = Script("", "0.25", "0.75")
-    found = grade(client, tmp_path, [request("a"), request("b")])
-    assert found == [("a", 0.75, "j-served"), ("b", 0.25, "j-served")]
+    verdicts = grade(client, tmp_path, [request("a"), request("b")])
+    assert verdicts == [("a", 0.75, "j-served"), ("b", 0.25, "j-served")]
     with open_store(tmp_path / "v.sqlite") as verdicts:
         rows = verdicts.connection.execute("SELECT attempt, status FROM attempt ORDER BY rowid")
         assert rows.fetchall() == [(1, "unparsed"), (1, "parsed"), (2, "parsed")]
 
 
-def test_a_request_that_stays_unread_is_never_asked_a_third_time(tmp_path):
+def test_a_request_that_stays_unparsed_is_never_asked_a_third_time(tmp_path):
     client = Script("", "")
     assert grade(client, tmp_path, [request("a")]) == [("a", None, "j-served")]
     assert grade(Script(), tmp_path, [request("a")]) == [("a", None, "j-served")]
@@ -121,8 +121,8 @@ def test_a_better_reader_reads_what_is_stored(tmp_path):
         def parse(self, replies):
             return ParsedVerdict(0.5)
 
-    found = judge.judge([request("a")], Better(), lambda _: None)
-    assert found[0].parsed == ParsedVerdict(0.5)
+    verdicts = judge.judge([request("a")], Better(), lambda _: None)
+    assert verdicts[0].parsed == ParsedVerdict(0.5)
 
 
 def test_pending_counts_what_would_be_asked_and_writes_nothing(tmp_path):
@@ -142,8 +142,8 @@ class Conversation(Reader):
     """Reads a number in all that was said; asks to go on once, and never repeats itself."""
 
     def parse(self, replies):
-        said = "".join(reply.content for reply in replies)
-        return ParsedVerdict(float(said)) if re.fullmatch(r"\d(\.\d+)?", said) else None
+        text = "".join(reply.content for reply in replies)
+        return ParsedVerdict(float(text)) if re.fullmatch(r"\d(\.\d+)?", text) else None
 
     def follow_up(self, request, replies):
         if len(replies) > 1:
@@ -156,11 +156,11 @@ def test_a_protocol_may_follow_up_and_the_whole_conversation_is_stored(tmp_path)
     client = Script("0.", "1", "25")
     requests = [request("a"), request("b")]
     judge = CachedJudge(client=client, store=tmp_path / "v.sqlite")
-    found = judge.judge(requests, Conversation(), lambda _: None)
-    assert [(v.parsed.value, v.text) for v in found] == [(0.25, "0.\n25"), (1.0, "1")]
+    verdicts = judge.judge(requests, Conversation(), lambda _: None)
+    assert [(v.parsed.value, v.text) for v in verdicts] == [(0.25, "0.\n25"), (1.0, "1")]
     asked = [[m["content"] for m in body["messages"]] for body in client.asked]
     assert asked == [["a"], ["b"], ["a", "0.", "go on"]]
-    assert judge.judge(requests, Conversation(), lambda _: None) == found
+    assert judge.judge(requests, Conversation(), lambda _: None) == verdicts
     assert not client.contents
 
 
@@ -179,24 +179,24 @@ def test_a_follow_up_that_was_not_reached_is_asked_alone_later(tmp_path):
     assert len(client.asked) == 1
 
 
-def test_a_protocol_that_never_asks_again_leaves_it_unread(tmp_path):
+def test_a_protocol_that_never_asks_again_leaves_it_unparsed(tmp_path):
     client = Script("x", "y")
-    found = CachedJudge(client=client, store=tmp_path / "v.sqlite").judge(
+    verdicts = CachedJudge(client=client, store=tmp_path / "v.sqlite").judge(
         [request("a")], Conversation(), lambda _: None
     )
-    assert (found[0].parsed, found[0].text) == (None, "x\ny")
+    assert (verdicts[0].parsed, verdicts[0].text) == (None, "x\ny")
 
 
 def test_an_empty_reply_is_asked_again_and_is_no_part_of_the_conversation(tmp_path):
     client = Script("", "0.", "25")
     client.unparsed_attempts = 3
-    found = CachedJudge(client=client, store=tmp_path / "v.sqlite").judge(
+    verdicts = CachedJudge(client=client, store=tmp_path / "v.sqlite").judge(
         [request("a")], Conversation(), lambda _: None
     )
-    assert (found[0].parsed, found[0].text) == (ParsedVerdict(0.25), "0.\n25")
+    assert (verdicts[0].parsed, verdicts[0].text) == (ParsedVerdict(0.25), "0.\n25")
     asked = [[m["content"] for m in body["messages"]] for body in client.asked]
     assert asked == [["a"], ["a"], ["a", "0.", "go on"]]
 
 
-def test_a_judge_that_says_nothing_is_left_unread(tmp_path):
+def test_a_judge_that_says_nothing_is_left_unparsed(tmp_path):
     assert grade(Script("", ""), tmp_path, [request("a")]) == [("a", None, "j-served")]

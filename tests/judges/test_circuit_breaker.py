@@ -26,8 +26,8 @@ def test_it_opens_after_the_patience_and_says_why(clock):
     clock.now = 50
     circuit.check()
     clock.now = 51
-    told = r"the judge j gives no answer for 51 s \(3 x 500: oops; 1 x no answer in time\)"
-    with pytest.raises(JudgeError, match=told):
+    message = r"the judge j has not replied for 51 s \(3 x 500: oops; 1 x no answer in time\)"
+    with pytest.raises(JudgeError, match=message):
         circuit.check()
 
 

@@ -97,9 +97,9 @@ def judge(served, **fields):
 
 
 def ask(client, count=1):
-    tray = ListQueue([{"model": "j", "messages": [], "n": i} for i in range(count)])
-    client.ask(tray)
-    return {place: one.text for place, one in tray.replies.items()}
+    queue = ListQueue([{"model": "j", "messages": [], "n": i} for i in range(count)])
+    client.ask(queue)
+    return {index: raw.text for index, raw in queue.replies.items()}
 
 
 @pytest.fixture(autouse=True)
@@ -133,17 +133,17 @@ def error(code, message="told"):
 )
 def test_what_passes_is_tried_again(fault):
     with server(fault, fault) as served:
-        kept = ask(judge(served))
-    assert json.loads(kept[0]) == GOOD
+        replies = ask(judge(served))
+    assert json.loads(replies[0]) == GOOD
     assert len(served.times) == 3
 
 
 def test_a_hanging_server_is_left_after_the_timeout():
-    begun = time.monotonic()
+    start = time.monotonic()
     with server("hang") as served:
-        kept = ask(judge(served, timeout=0.3))
-    assert json.loads(kept[0]) == GOOD
-    assert time.monotonic() - begun < 5
+        replies = ask(judge(served, timeout=0.3))
+    assert json.loads(replies[0]) == GOOD
+    assert time.monotonic() - start < 5
 
 
 def test_retry_after_may_be_a_number_or_a_date():
@@ -171,9 +171,9 @@ def test_a_rate_limit_that_lasts_is_waited_for_longer_and_longer(monkeypatch):
     assert pauses[2] >= 0.2
 
 
-@pytest.mark.parametrize("told", ["", "soon", "Wed, 99 Foo"])
-def test_a_retry_after_that_says_nothing_is_ignored(told):
-    assert http.retry_after({"retry-after": told}) is None
+@pytest.mark.parametrize("header", ["", "soon", "Wed, 99 Foo"])
+def test_a_retry_after_that_says_nothing_is_ignored(header):
+    assert http.retry_after({"retry-after": header}) is None
 
 
 @pytest.mark.parametrize(
@@ -187,11 +187,11 @@ def test_a_retry_after_that_says_nothing_is_ignored(told):
     ],
 )
 def test_what_is_for_good_stops_at_once(status, code, mend):
-    begun = time.monotonic()
+    start = time.monotonic()
     with server(*[(status, error(code))] * 9) as served, pytest.raises(JudgeRefusedError) as caught:
         ask(judge(served, concurrency=64), count=300)
     assert len(served.times) <= 3
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start < 5
     text = str(caught.value)
     for part in (str(status), code, "told", "the judge j", f":{served.server_port}/v1", mend):
         assert part in text
@@ -199,11 +199,11 @@ def test_what_is_for_good_stops_at_once(status, code, mend):
 
 
 def test_what_was_answered_before_the_end_is_kept():
-    tray = ListQueue([{"model": "j", "messages": [], "n": i} for i in range(30)])
+    queue = ListQueue([{"model": "j", "messages": [], "n": i} for i in range(30)])
     script = [(200, GOOD)] * 5 + [(404, error("model_not_found"))]
     with server(*script) as served, pytest.raises(JudgeRefusedError):
-        judge(served).ask(tray)
-    assert sorted(tray.replies) == [0, 1, 2, 3, 4]
+        judge(served).ask(queue)
+    assert sorted(queue.replies) == [0, 1, 2, 3, 4]
 
 
 def test_a_judge_that_always_fails_is_given_up():
@@ -217,10 +217,10 @@ def test_a_judge_that_is_not_there_is_told_within_seconds():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    begun = time.monotonic()
+    start = time.monotonic()
     with pytest.raises(JudgeError, match=r"cannot reach the judge j at http.*--base-url"):
         ask(OpenAIClient(model="j", base_url=f"http://127.0.0.1:{port}/v1"), count=50)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - start < 5
 
 
 @pytest.mark.parametrize("limit", [1, 2, 8])

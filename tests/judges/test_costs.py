@@ -23,26 +23,26 @@ class Client:
     served_as, unparsed_attempts = (), 2
     url, concurrency, retry_refused, display_name = "", 1, False, "the judge"
 
-    def __init__(self, model="gpt-4-1106-preview", serves=(), says="1", prompt_tokens=1000):
-        self.model, self.serves, self.says, self.asked = model, list(serves), says, 0
+    def __init__(self, model="gpt-4-1106-preview", serves=(), content="1", prompt_tokens=1000):
+        self.model, self.serves, self.content, self.asked = model, list(serves), content, 0
         self.prompt_tokens = prompt_tokens
 
     def body(self, request):
         return chat_format.body_of(self.model, request)
 
     def ask(self, queue):
-        while (given := queue.next()) is not None:
+        while (item := queue.next()) is not None:
             self.asked += 1
             served = self.serves.pop(0) if self.serves else self.model
-            reply = Reply(self.says, None, "stop", served, self.prompt_tokens, 1)
-            text = json.dumps(chat_format.completion_of(reply, given[1]))
-            queue.keep([RawReply(given[0], text, 2.0)])
+            reply = Reply(self.content, None, "stop", served, self.prompt_tokens, 1)
+            text = json.dumps(chat_format.completion_of(reply, item[1]))
+            queue.keep([RawReply(item[0], text, 2.0)])
 
 
 class Reader:
     def parse(self, replies):
-        said = replies[-1].content
-        return ParsedVerdict(float(said)) if said else None
+        text = replies[-1].content
+        return ParsedVerdict(float(text)) if text else None
 
     def follow_up(self, request, replies):
         return request
@@ -75,17 +75,17 @@ def test_another_model_stops_the_run_and_its_verdict_is_in_quarantine(path):
         rows = store.connection.execute("SELECT status, model FROM attempt ORDER BY rowid")
         assert rows.fetchall()[2] == ("quarantined", "gpt-4-turbo-2024-04-09")
     again = Client()
-    judge, found = grade(again, path)
+    judge, verdicts = grade(again, path)
     assert again.asked == 3
-    assert {verdict.model for verdict in found} == {"gpt-4-1106-preview"}
+    assert {verdict.model for verdict in verdicts} == {"gpt-4-1106-preview"}
     assert judge.usage(requests(5), READER).quarantined == 1
 
 
 def test_a_model_that_was_accepted_counts_and_is_named(path):
     client = Client(serves=["other"] * 5)
-    _, found = grade(client, path, accepted=["other"])
-    assert [verdict.model for verdict in found] == ["other"] * 5
-    assert grade(Client(), path, accepted=["other"])[1] == found
+    _, verdicts = grade(client, path, accepted=["other"])
+    assert [verdict.model for verdict in verdicts] == ["other"] * 5
+    assert grade(Client(), path, accepted=["other"])[1] == verdicts
     later = Client()
     grade(later, path)  # no longer accepted, so that it is asked anew
     assert later.asked == 5
@@ -141,8 +141,8 @@ def test_the_budget_is_a_hard_limit(path):
 
 
 def test_unread_replies_are_on_the_bill(path):
-    judge, found = grade(Client(says=""), path, count=3)
-    assert [verdict.parsed for verdict in found] == [None] * 3
+    judge, verdicts = grade(Client(content=""), path, count=3)
+    assert [verdict.parsed for verdict in verdicts] == [None] * 3
     bill = judge.usage(requests(3), READER)
     assert (bill.calls, bill.unparsed) == (6, 6)
 
@@ -150,8 +150,8 @@ def test_unread_replies_are_on_the_bill(path):
 def test_tries_without_a_reply_are_on_the_bill_by_a_guess(path):
     class Failing(Client):
         def ask(self, queue):
-            place, body = queue.next()
-            queue.record_failure(place, "no answer in time")
+            index, body = queue.next()
+            queue.record_failure(index, "no answer in time")
             raise JudgeError("gone")
 
     judge = CachedJudge(client=Failing(), store=path)
@@ -169,8 +169,8 @@ def test_a_budget_needs_a_price(path):
 
 def test_a_forecast_is_what_it_then_costs(path):
     judge = CachedJudge(client=Client(), store=path)
-    told = judge.estimate_cost(requests(10), READER)
-    assert (told.calls, told.completion_tokens) == (10, 10)
+    estimate = judge.estimate_cost(requests(10), READER)
+    assert (estimate.calls, estimate.completion_tokens) == (10, 10)
     assert not path.exists()
     grade(Client(), path, count=4)
     later = judge.estimate_cost(requests(10), READER)
@@ -208,17 +208,23 @@ def test_every_price_has_a_source_and_a_page():
 
 
 def price(**fields):
-    told = {"prompt": 1, "completion": 2, "since": "2025-01-01", "source": "s", "page": "https://p"}
-    return costs.Price(**told | fields)
+    estimate = {
+        "prompt": 1,
+        "completion": 2,
+        "since": "2025-01-01",
+        "source": "s",
+        "page": "https://p",
+    }
+    return costs.Price(**estimate | fields)
 
 
 def test_a_price_that_nobody_has_looked_up_for_long_is_doubted():
     looked, day = datetime.date(2026, 1, 1), datetime.date(2026, 6, 30)  # 180 days later
     assert price(checked=looked).staleness(day) == ""
-    told = price(checked=looked).staleness(day + datetime.timedelta(days=1))
-    assert "looked up 181 days ago" in told
-    assert "https://p" in told
-    assert "configs/prices/mine.yaml" in told
+    estimate = price(checked=looked).staleness(day + datetime.timedelta(days=1))
+    assert "looked up 181 days ago" in estimate
+    assert "https://p" in estimate
+    assert "configs/prices/mine.yaml" in estimate
     assert "looked up long ago" in price().staleness(day)
     assert price(prompt=0, completion=0).staleness(day) == costs.FREE.staleness() == ""
     assert "since 2025-01-01, looked up 2026-01-01 (s)" in price(checked=looked).description
@@ -236,12 +242,12 @@ def test_a_price_that_was_looked_up_again_outweighs_the_older_look(monkeypatch, 
 
 
 def test_a_forecast_tells_the_doubt(path):
-    told = CachedJudge(client=Client(), store=path).estimate_cost(requests(1), READER)
-    assert "looked up long ago" in told.doubt
+    estimate = CachedJudge(client=Client(), store=path).estimate_cost(requests(1), READER)
+    assert "looked up long ago" in estimate.doubt
     panel = JudgePanel(members=[Client(), Client(), Client("unknown")], rule="majority")
     assert (
         cached_judge(panel, path, judge_options()).estimate_cost(requests(1), READER).doubt
-        == told.doubt
+        == estimate.doubt
     )
 
 
@@ -263,23 +269,23 @@ def verdict(value, label="", model="m"):
     ],
 )
 def test_a_panel_decides(values, rule, expected):
-    found = panel_verdict([verdict(value) for value in values], rule)
-    assert (found.parsed and found.parsed.value) == (expected and pytest.approx(expected))
+    verdicts = panel_verdict([verdict(value) for value in values], rule)
+    assert (verdicts.parsed and verdicts.parsed.value) == (expected and pytest.approx(expected))
 
 
 def test_a_majority_keeps_its_label_and_names_all_who_sat():
-    found = panel_verdict(
+    verdicts = panel_verdict(
         [verdict(1, "A>B", "x"), verdict(0, "B>A", "y"), verdict(1, "A>B", "z")], "majority"
     )
-    assert found.parsed == ParsedVerdict(1, "A>B")
-    assert (found.model, found.text) == ("x, y, z", "x: said\ny: said\nz: said")
+    assert verdicts.parsed == ParsedVerdict(1, "A>B")
+    assert (verdicts.model, verdicts.text) == ("x, y, z", "x: said\ny: said\nz: said")
 
 
 def test_a_panel_is_asked_one_by_one_and_pays_for_all(path):
-    members = [Client("a", says="1"), Client("b", says="0"), Client("c", says="1")]
+    members = [Client("a", content="1"), Client("b", content="0"), Client("c", content="1")]
     judge = cached_judge(JudgePanel(members=members, rule="majority"), path, judge_options())
-    found = judge.judge(requests(3), READER, lambda _: None)
-    assert [verdict.parsed.value for verdict in found] == [1.0] * 3
+    verdicts = judge.judge(requests(3), READER, lambda _: None)
+    assert [verdict.parsed.value for verdict in verdicts] == [1.0] * 3
     assert judge.model == "majority of a, b, c"
     assert judge.count_pending(requests(4), READER) == 1
     assert judge.usage(requests(3), READER).calls == 9
@@ -291,7 +297,7 @@ def test_the_members_of_a_panel_share_one_budget(path):
     panel = JudgePanel(members=[Client(), Client(), Client()])
     judge = cached_judge(panel, path, options)
     assert all(member.options.budget is options.budget for member in judge.members)
-    assert all(isinstance(one, PersistentJudge) for one in (judge, *judge.members))
+    assert all(isinstance(member, PersistentJudge) for member in (judge, *judge.members))
 
 
 def test_a_client_is_no_judge():
@@ -306,9 +312,9 @@ def test_a_majority_of_an_even_number_is_refused():
 
 
 def test_a_replay_repeats_what_is_stored_and_asks_nothing(path):
-    _, found = grade(Client(), path, count=3)
+    _, verdicts = grade(Client(), path, count=3)
     replay = CachedJudge(client=ReplayClient(model="gpt-4-1106-preview"), store=path)
-    assert replay.judge(requests(3), READER, lambda _: None) == found
+    assert replay.judge(requests(3), READER, lambda _: None) == verdicts
     with pytest.raises(JudgeError, match="not all verdicts"):
         replay.judge(requests(4), READER, lambda _: None)
 

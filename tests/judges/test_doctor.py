@@ -37,8 +37,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send(400, {"error": {"message": f"unsupported: {rules['refuses']}", "code": "x"}})
             return
         tops = [{"token": "A", "logprob": -0.1, "bytes": None}]
-        given = body.get("logprobs") and not rules.get("mute")
-        logprobs = {"content": [{**tops[0], "top_logprobs": tops}]} if given else None
+        has_logprobs = body.get("logprobs") and not rules.get("mute")
+        logprobs = {"content": [{**tops[0], "top_logprobs": tops}]} if has_logprobs else None
         message = {"role": "assistant", "content": "A"}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
         headers = {"x-ratelimit-limit-requests": "500", "x-ratelimit-limit-tokens": "30000"}
@@ -66,44 +66,47 @@ def server(**rules):
 
 
 def look(url, **fields):
-    return {one.subject: one for one in examine(OpenAIClient(model="j", base_url=url, **fields))}
+    return {
+        finding.subject: finding
+        for finding in examine(OpenAIClient(model="j", base_url=url, **fields))
+    }
 
 
 def test_a_judge_that_fits_is_told_in_full():
     with server(ends="2027-01-14") as url:
-        found = look(url)
-    assert {name for name, one in found.items() if one.state == "bad"} == set()
-    assert found["shutdown date"].detail == "2027-01-14"
-    assert found["log-probabilities"].state == "ok"
-    assert found["rate limits"].detail == "500 requests, 30000 tokens a minute"
-    assert found["serves"].detail == "j"
-    assert "s a call" in found["answers"].detail
+        findings = look(url)
+    assert {name for name, finding in findings.items() if finding.state == "bad"} == set()
+    assert findings["shutdown date"].detail == "2027-01-14"
+    assert findings["log-probabilities"].state == "ok"
+    assert findings["rate limits"].detail == "500 requests, 30000 tokens a minute"
+    assert findings["serves"].detail == "j"
+    assert "s a call" in findings["answers"].detail
 
 
 @pytest.mark.parametrize(
-    ("rules", "what", "state", "told"),
+    ("rules", "what", "state", "detail"),
     [
         ({"refuses": "max_tokens"}, "length limit", "bad", "token_limit=max_completion_tokens"),
-        ({"refuses": "logprobs"}, "log-probabilities", "note", "not given"),
-        ({"mute": True}, "log-probabilities", "note", "not given"),
+        ({"refuses": "logprobs"}, "log-probabilities", "note", "not available"),
+        ({"mute": True}, "log-probabilities", "note", "not available"),
         ({"serves": "k"}, "serves", "bad", "--accept-judge k"),
         ({"refuses": "messages"}, "answers", "bad", "unsupported: messages"),
         ({"key": True}, "key", "bad", "set OPENAI_API_KEY"),
         ({"ends": 1_800_000_000}, "shutdown date", "note", "2027-01-15"),
     ],
 )
-def test_what_does_not_fit_is_told(monkeypatch, rules, what, state, told):
+def test_what_does_not_fit_is_told(monkeypatch, rules, what, state, detail):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with server(**rules) as url:
-        found = look(url)
-    assert found[what].state == state
-    assert told in found[what].detail
-    assert all(KEY not in one.detail for one in found.values())
+        findings = look(url)
+    assert findings[what].state == state
+    assert detail in findings[what].detail
+    assert all(KEY not in finding.detail for finding in findings.values())
 
 
 def test_a_server_that_is_not_there_is_told():
-    found = look("http://127.0.0.1:9/v1")
-    assert (found["reachable"].state, "nobody listens" in found["reachable"].detail) == (
+    findings = look("http://127.0.0.1:9/v1")
+    assert (findings["reachable"].state, "no server listens" in findings["reachable"].detail) == (
         "bad",
         True,
     )

@@ -21,8 +21,8 @@ LONG = "This model's maximum context length is 4096 tokens. However, you request
 
 class Reader:
     def parse(self, replies):
-        said = replies[-1].content
-        return ParsedVerdict(float(said)) if said.isdigit() else None
+        text = replies[-1].content
+        return ParsedVerdict(float(text)) if text.isdigit() else None
 
     def follow_up(self, request, replies):
         return request
@@ -43,11 +43,11 @@ class Handler(BaseHTTPRequestHandler):
         word = body["messages"][-1]["content"].split()[-1]
         with self.server.lock:
             self.server.asked.append(word)
-        status, code, told = self.server.refuse(int(word)) or (200, None, None)
+        status, code, message = self.server.refuse(int(word)) or (200, None, None)
         choice = {"index": 0, "message": {"content": word}, "finish_reason": "stop"}
-        error = {"message": told, "type": "invalid_request_error", "param": None, "code": code}
+        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
         usage = {"prompt_tokens": 100, "completion_tokens": 1}
-        data = {"error": error} if told else {"model": "j", "choices": [choice], "usage": usage}
+        data = {"error": error} if message else {"model": "j", "choices": [choice], "usage": usage}
         text = json.dumps(data).encode()
         self.send_response(status)
         self.send_header("content-type", "application/json")
@@ -117,37 +117,37 @@ OF_ALL = [
 ]
 
 
-@pytest.mark.parametrize(("status", "code", "told"), ALONE)
+@pytest.mark.parametrize(("status", "code", "message"), ALONE)
 @pytest.mark.parametrize("concurrency", [1, 16])
-def test_one_that_is_refused_alone_leaves_the_run_going(path, status, code, told, concurrency):
+def test_one_that_is_refused_alone_leaves_the_run_going(path, status, code, message, concurrency):
     # the first, so that nothing has been answered before, and two of the others
     odd = {0, 17, 40}
-    with server(lambda word: (status, code, told) if word in odd else None) as served:
-        found = grade(served, path, concurrency=concurrency)
+    with server(lambda word: (status, code, message) if word in odd else None) as served:
+        verdicts = grade(served, path, concurrency=concurrency)
         again = grade(served, path, concurrency=concurrency)
         assert len(served.asked) == COUNT  # none of them twice
-    assert again == found
-    for i, verdict in enumerate(found):
+    assert again == verdicts
+    for i, verdict in enumerate(verdicts):
         assert verdict.parsed == (None if i in odd else ParsedVerdict(float(i)))
         assert bool(verdict.refusal) == (i in odd)
-    assert f"{status}: " in found[0].refusal
-    assert told in found[0].refusal
+    assert f"{status}: " in verdicts[0].refusal
+    assert message in verdicts[0].refusal
     bill = judge(served, path).usage(requests(), READER)
     assert (bill.calls, bill.refused, bill.failed, bill.unparsed) == (COUNT, 3, 0, 0)
     assert maintenance.verify(path) == maintenance.StoreHealth(COUNT, ())
 
 
-@pytest.mark.parametrize(("status", "code", "told"), OF_ALL)
+@pytest.mark.parametrize(("status", "code", "message"), OF_ALL)
 @pytest.mark.parametrize("concurrency", [1, 2, 3, 64])
-def test_what_is_refused_every_time_stops_the_run_at_once(path, status, code, told, concurrency):
-    with server(lambda _: (status, code, told)) as served:
+def test_what_is_refused_every_time_stops_the_run_at_once(path, status, code, message, concurrency):
+    with server(lambda _: (status, code, message)) as served:
         with pytest.raises(JudgeRefusedError, match=f"refuses .{status}: .*--judge"):
             grade(served, path, concurrency=concurrency)
         assert len(served.asked) <= 3
         # once the server is mended nothing of that is remembered
         served.refuse = lambda _: None
-        found = grade(served, path)
-    assert [verdict.parsed.value for verdict in found] == list(range(COUNT))
+        verdicts = grade(served, path)
+    assert [verdict.parsed.value for verdict in verdicts] == list(range(COUNT))
 
 
 def test_the_only_request_there_is_is_told_of_as_an_error(path):
@@ -173,19 +173,19 @@ def test_what_was_refused_is_asked_again_where_that_is_wanted(path):
         grade(served, path)
         served.refuse = lambda _: None
         assert grade(served, path)[3].refusal
-        found = grade(served, path, retry_refused=True)
-        assert [verdict.parsed.value for verdict in found] == list(range(COUNT))
-        assert grade(served, path) == found  # an answer outweighs the refusal before it
+        verdicts = grade(served, path, retry_refused=True)
+        assert [verdict.parsed.value for verdict in verdicts] == list(range(COUNT))
+        assert grade(served, path) == verdicts  # an answer outweighs the refusal before it
         assert len(served.asked) == COUNT + 2
 
 
 def test_a_reader_is_told_how_many_and_why(path):
     with server(lambda word: ALONE[0] if word in (3, 4) else None) as served:
-        found = grade(served, path)
-    (note,) = refusal_notes(Graded("x", "j", (), (), tuple(found)))
+        verdicts = grade(served, path)
+    (note,) = refusal_notes(Graded("x", "j", (), (), tuple(verdicts)))
     assert "2 of 60 requests were refused by the judge's server (2 x 400: context_length" in note
     assert "retry_refused=true" in note
-    assert refusal_notes(Graded("x", "j", (), (), tuple(found[10:]))) == []
+    assert refusal_notes(Graded("x", "j", (), (), tuple(verdicts[10:]))) == []
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def prompts(shared, name):
         return [json.loads(line)["prompt"] for line in text.split("\n") if line]
     bench = build({**load("bench", name), "assets": str(shared / "assets")})
     theirs = bench.baseline_answers()[:150]
-    return [m.content for one in bench.requests(theirs, theirs) for m in one.messages]
+    return [m.content for request in bench.requests(theirs, theirs) for m in request.messages]
 
 
 @pytest.mark.parametrize("encoding", RATES)
@@ -56,10 +56,10 @@ def test_what_counts_is_told(monkeypatch):
         raise OSError(name)
 
     monkeypatch.setattr("tiktoken.get_encoding", gone)
-    count, told = tokens.token_counter("gpt-4o-2024-08-06")
-    assert (count("a word or two"), told.partition(",")[0]) == (
+    count, description = tokens.token_counter("gpt-4o-2024-08-06")
+    assert (count("a word or two"), description.partition(",")[0]) == (
         4,
         "an estimate of tiktoken's o200k_base",
     )
-    assert "within 4 %" in told
-    assert "may be 20 % off" in tokens.token_counter("Qwen3-32B")[1]
+    assert "within 4 %" in description
+    assert "up to 20 % off" in tokens.token_counter("Qwen3-32B")[1]

@@ -45,8 +45,8 @@ def test_a_reply_goes_over_the_wire_and_back(url):
     status, data = ask(url, logprobs=True, top_logprobs=2)
     assert status == 200
     assert data["usage"]["total_tokens"] == 8
-    found = chat_format.reply_of(json.dumps(data))
-    assert found == Reply("HELLO", (TOP[0][:2],), "stop", "toy", 7, 1)
+    reply = chat_format.reply_of(json.dumps(data))
+    assert reply == Reply("HELLO", (TOP[0][:2],), "stop", "toy", 7, 1)
 
 
 def test_log_probabilities_come_only_when_they_are_asked_for(url):
@@ -60,7 +60,7 @@ def test_the_model_is_listed_and_another_is_not_found(url):
 
 
 @pytest.mark.parametrize(
-    ("body", "told"),
+    ("body", "message"),
     [
         ({"messages": [{"role": "user", "content": "nonsense"}]}, "I cannot grade this"),
         ({"messages": []}, "messages"),
@@ -68,10 +68,10 @@ def test_the_model_is_listed_and_another_is_not_found(url):
         ({"messages": ["hello"]}, "role"),
     ],
 )
-def test_what_cannot_be_graded_is_a_bad_request(url, body, told):
+def test_what_cannot_be_graded_is_a_bad_request(url, body, message):
     status, data = ask(url, **body)
     assert status == 400
-    assert told in data["error"]["message"]
+    assert message in data["error"]["message"]
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "3"])

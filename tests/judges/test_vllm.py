@@ -55,9 +55,9 @@ def test_a_server_is_stopped_whatever_happens(tmp_path):
 
 def test_a_server_that_ends_is_told_with_its_last_words(tmp_path):
     text = "print('a'); print('\\x1b[31mout of memory\\x1b[0m'); raise SystemExit(3)"
-    told = r"ended \(3\): a \|.*out of memory.*whole log is"
+    message = r"ended \(3\): a \|.*out of memory.*whole log is"
     with (
-        pytest.raises(JudgeError, match=told) as caught,
+        pytest.raises(JudgeError, match=message) as caught,
         vllm.serving(command(text), tmp_path / "l", 30),
     ):
         pass
@@ -65,13 +65,13 @@ def test_a_server_that_ends_is_told_with_its_last_words(tmp_path):
 
 
 def test_a_server_that_does_not_come_up_is_given_up(tmp_path):
-    begun = time.monotonic()
+    start = time.monotonic()
     with (
         pytest.raises(JudgeError, match="start_seconds"),
         vllm.serving(command("import time; time.sleep(60)"), tmp_path / "l", 1),
     ):
         pass
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - start < 20
 
 
 def ask_one_that_has_died(path):
@@ -82,7 +82,7 @@ def ask_one_that_has_died(path):
 
 
 def test_a_server_that_dies_later_is_told_too(tmp_path):
-    with pytest.raises(JudgeError, match=r"ended while it was asked: .*no memory"):
+    with pytest.raises(JudgeError, match=r"ended while it was in use: .*no memory"):
         ask_one_that_has_died(tmp_path / "log")
 
 
@@ -148,9 +148,9 @@ def test_a_judge_with_open_weights_is_served_and_asked(tmp_path):
     asked = {"max_tokens": 1, "temperature": 0, "logprobs": True, "top_logprobs": 5}
     requests = [JudgeRequest(str(i), (Message("user", "a b"),), asked) for i in range(3)]
     stored = CachedJudge(client=judge, store=tmp_path / "v.sqlite")
-    found = stored.judge(requests, Reader(), lambda _: None)
-    assert [verdict.parsed.value for verdict in found] == [5.0] * 3
-    assert {verdict.model for verdict in found} == {"tiny-judge"}
+    verdicts = stored.judge(requests, Reader(), lambda _: None)
+    assert [verdict.parsed.value for verdict in verdicts] == [5.0] * 3
+    assert {verdict.model for verdict in verdicts} == {"tiny-judge"}
     assert stored.usage(requests, Reader()).dollars == 0
     assert (tmp_path / "judge.log").stat().st_size > 0
-    assert stored.judge(requests, Reader(), lambda _: None) == found
+    assert stored.judge(requests, Reader(), lambda _: None) == verdicts

@@ -102,9 +102,10 @@ OLD_COLUMNS = {
     "line": ("batch", "key", "request", "state", "told"),
 }
 """The same of versions 2 and 3; version 1 had attempts only."""
+PARSED = {prefix + "read": prefix + "parsed" for prefix in ("", "un")}
 NEW_WORDS = {
-    ("attempt", 6): {"read": "parsed", "unread": "unparsed"},
-    ("call", 2): {"read": "parsed", "unread": "unparsed"},
+    ("attempt", 6): PARSED,
+    ("call", 2): PARSED,
     ("batch", 4): {"meant": "planned"},
     ("line", 3): {"asked": "pending", "kept": "stored"},
 }

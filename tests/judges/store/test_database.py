@@ -54,8 +54,8 @@ def test_many_keys_are_found_at_once(tmp_path):
     bodies = [{**BODY, "seed": i} for i in range(603)]
     with open_store(tmp_path / "v.sqlite") as verdicts:
         verdicts.add(Attempt(body, str(i), "j", True) for i, body in enumerate(bodies))
-        found = verdicts.replies(map(key_of, bodies))
-    assert found == {key_of(body): [str(i)] for i, body in enumerate(bodies)}
+        replies = verdicts.replies(map(key_of, bodies))
+    assert replies == {key_of(body): [str(i)] for i, body in enumerate(bodies)}
 
 
 @pytest.mark.parametrize(
@@ -141,10 +141,10 @@ def test_what_was_told_to_be_written_survives_a_kill(tmp_path, lines):
     path = tmp_path / "v.sqlite"
     command = [sys.executable, "-c", WRITER, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-        told = [writer.stdout.readline() for _ in range(lines)]
+        printed = [writer.stdout.readline() for _ in range(lines)]
         writer.send_signal(signal.SIGKILL)
-        told += writer.stdout.readlines()
-    written = [int(line) for line in told if line.endswith("\n")]
+        printed += writer.stdout.readlines()
+    written = [int(line) for line in printed if line.endswith("\n")]
     assert len(written) >= lines
     keys = [key_of({"model": "j", "i": i}) for i in written]
     with open_store(path) as verdicts:
@@ -168,6 +168,6 @@ def test_two_processes_write_into_one_store(tmp_path):
             writer.kill()
             writer.communicate()
     with open_store(path) as verdicts:
-        found = verdicts.replies(key_of({"model": "j", "i": i}) for i in range(20))
-    assert len(found) == 20
-    assert {len(replies) for replies in found.values()} == {2}
+        replies = verdicts.replies(key_of({"model": "j", "i": i}) for i in range(20))
+    assert len(replies) == 20
+    assert {len(replies) for replies in replies.values()} == {2}

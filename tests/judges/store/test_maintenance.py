@@ -43,8 +43,8 @@ def served(path):
     """Return what a store serves, by number; a damaged one may refuse."""
     keys = {key_of(body(i)): i for i in range(COUNT)}
     with open_store(path) as store:
-        found = store.replies(keys)
-    return {keys[key]: replies for key, replies in found.items()}
+        contents = store.replies(keys)
+    return {keys[key]: replies for key, replies in contents.items()}
 
 
 def test_a_whole_store_is_found_whole_and_left_alone(path):
@@ -54,12 +54,12 @@ def test_a_whole_store_is_found_whole_and_left_alone(path):
 
 
 def test_a_summary_tells_verdicts_and_money(path):
-    found = maintenance.summary(path)
-    row = found["verdicts"][0]
-    told = {"judge": "j", "served": "j", "status": "parsed", "attempts": COUNT}
-    assert row | told == row
+    contents = maintenance.summary(path)
+    row = contents["verdicts"][0]
+    expected = {"judge": "j", "served": "j", "status": "parsed", "attempts": COUNT}
+    assert row | expected == row
     # 60 calls of a quarter of a dollar
-    assert found["calls"][0] | {"dollars": 15.0} == found["calls"][0]
+    assert contents["calls"][0] | {"dollars": 15.0} == contents["calls"][0]
 
 
 def test_every_changed_byte_is_found_and_nothing_wrong_is_served(path):
@@ -110,22 +110,22 @@ def test_a_repair_keeps_the_rest(path, at):
     path.write_bytes(data)
     result = maintenance.repair(path)
     assert result.backup.read_bytes() == data
-    kept = result.kept["attempt"]
-    assert kept >= COUNT - 8  # a page that is lost takes the rows on it
-    assert result.lost["attempt"] == COUNT - kept
-    assert maintenance.verify(path) == maintenance.StoreHealth(kept, ())
-    found = served(path)
-    assert len(found) == kept
-    assert all(replies == [reply(i)] for i, replies in found.items())
+    count = result.kept["attempt"]
+    assert count >= COUNT - 8  # a page that is lost takes the rows on it
+    assert result.lost["attempt"] == COUNT - count
+    assert maintenance.verify(path) == maintenance.StoreHealth(count, ())
+    contents = served(path)
+    assert len(contents) == count
+    assert all(replies == [reply(i)] for i, replies in contents.items())
 
 
 def test_a_cut_file_is_found_and_what_is_left_is_kept(path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2 + 100])
     assert maintenance.verify(path).faults
-    kept = maintenance.repair(path).kept["attempt"]
-    assert COUNT // 4 < kept < COUNT
-    assert maintenance.verify(path) == maintenance.StoreHealth(kept, ())
+    count = maintenance.repair(path).kept["attempt"]
+    assert COUNT // 4 < count < COUNT
+    assert maintenance.verify(path) == maintenance.StoreHealth(count, ())
 
 
 def test_a_log_that_was_taken_away_is_told(path):
@@ -204,7 +204,7 @@ def test_where_there_is_no_store_it_is_told(tmp_path):
 VERSION_1 = """
 CREATE TABLE attempt (key TEXT NOT NULL, attempt INTEGER NOT NULL, time TEXT NOT NULL,
   request TEXT NOT NULL, reply TEXT NOT NULL, sha256 TEXT NOT NULL, model TEXT NOT NULL,
-  status TEXT NOT NULL CHECK (status IN ('read', 'unread')), PRIMARY KEY (key, attempt)) STRICT
+  status TEXT NOT NULL, PRIMARY KEY (key, attempt)) STRICT
 """
 
 
@@ -214,8 +214,8 @@ def test_a_store_of_version_1_is_read_and_no_row_is_lost(tmp_path):
     connection.execute(VERSION_1)
     for i in range(3):
         key, text = key_of(body(i)), reply(i)
-        told = hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()
-        sealed = told if i < 2 else "damaged long ago"
+        expected = hashlib.sha256(f"{key}\n{text}".encode()).hexdigest()
+        sealed = expected if i < 2 else "damaged long ago"
         row = (key, 1, "2026-11-01T00:00:00Z", json.dumps(body(i)), text, sealed, "j", "read")
         connection.execute("INSERT INTO attempt VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
     connection.execute("PRAGMA user_version = 1")
@@ -230,10 +230,11 @@ def test_a_store_of_version_1_is_read_and_no_row_is_lost(tmp_path):
         assert store.connection.execute("PRAGMA user_version").fetchone() == (schema.VERSION,)
 
 
-VERSION_3 = """
+STATUSES = (*(prefix + "read" for prefix in ("", "un")), "quarantined", "refused")
+VERSION_3 = f"""
 CREATE TABLE attempt (key TEXT NOT NULL, attempt INTEGER NOT NULL, time TEXT NOT NULL,
   request TEXT NOT NULL, reply TEXT NOT NULL, sha256 TEXT NOT NULL, model TEXT NOT NULL,
-  status TEXT NOT NULL CHECK (status IN ('read', 'unread', 'quarantined', 'refused')),
+  status TEXT NOT NULL CHECK (status IN {STATUSES!r}),
   PRIMARY KEY (key, attempt)) STRICT;
 CREATE TABLE call (key TEXT NOT NULL, time TEXT NOT NULL, outcome TEXT NOT NULL,
   model TEXT NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL,
@@ -247,7 +248,6 @@ CREATE TABLE batch (name TEXT PRIMARY KEY, judge TEXT NOT NULL, file TEXT, batch
 CREATE TABLE line (batch TEXT NOT NULL, key TEXT NOT NULL, request TEXT NOT NULL,
   state TEXT NOT NULL, told TEXT NOT NULL DEFAULT '', PRIMARY KEY (batch, key)) STRICT;
 """
-STATUSES = ("read", "unread", "quarantined", "refused")
 
 
 def old_store(path, version, statuses=STATUSES):
