@@ -64,7 +64,7 @@ def repair(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(asdict(result) | {"backup": str(result.backup)})
         return
-    typer.echo(f"{result.kept['attempt']} attempts kept")
+    typer.echo(f"{result.copied['attempt']} attempts kept")
     for table, count in result.lost.items():
         if count != 0:
             typer.echo(f"lost in the table {table}: {'unknown' if count is None else count} rows")

@@ -74,7 +74,7 @@ def test_single_bytes_that_change(intact, tmp_path, figure, flips):
         served(path)
         undetected += not maintenance.verify(path).faults
         result = maintenance.repair(path)
-        count = result.kept["attempt"]
+        count = result.copied["attempt"]
         assert served(path) == count
         assert maintenance.verify(path).faults == ()
         assert result.lost["attempt"] == COUNT - count
@@ -117,7 +117,7 @@ def test_files_that_are_cut(intact, tmp_path, figure, cuts):
         assert maintenance.verify(path).faults
         served(path)
         path = damaged(intact, tmp_path / f"{i}.sqlite", data[:at])
-        count = maintenance.repair(path).kept["attempt"]
+        count = maintenance.repair(path).copied["attempt"]
         assert served(path) == count
         kepts.append((at / len(data), count))
     figure(
@@ -135,4 +135,4 @@ def test_two_rows_that_change_places(intact, tmp_path):
         ask("UPDATE attempt SET key = ?, attempt = 1 WHERE attempt = -1", (key_of(body(2)),))
     assert len(maintenance.verify(path).faults) == 2
     assert served(path) is None
-    assert maintenance.repair(path).kept["attempt"] == COUNT - 2
+    assert maintenance.repair(path).copied["attempt"] == COUNT - 2

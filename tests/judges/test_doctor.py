@@ -147,4 +147,4 @@ def test_the_command_warns_of_a_price_that_is_old(shared):
         line = [*options, "--set", "model=gpt-4-0613", "--base-url", url]
         done = CliRunner().invoke(app, line, catch_exceptions=False)
     assert "$30 / $60 since 2023-06-13" in done.stdout
-    assert "warning: the price was looked up long ago: look at https://" in done.stdout
+    assert "warning: the price was looked up long ago: check https://" in done.stdout

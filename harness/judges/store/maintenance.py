@@ -48,7 +48,7 @@ class StoreHealth:
 class StoreRepair:
     """The result of a repair."""
 
-    kept: Mapping[str, int]
+    copied: Mapping[str, int]
     """Rows copied into the new store, by table."""
     lost: Mapping[str, int | None]
     """Rows that could not be copied, by table; None: some, in a number that is unknown."""
@@ -127,11 +127,11 @@ def repair(path: Path) -> StoreRepair:
         with report_disk_errors(path):
             for file in (rebuilt, integrity.checksum_path(rebuilt)):
                 file.unlink(missing_ok=True)
-            kept, lost = _copy_intact(path, rebuilt)
+            copied, lost = _copy_intact(path, rebuilt)
             _rename_store(path, backup)
             _rename_store(rebuilt, path)
             rebuilt.with_name(f"{rebuilt.name}.lock").unlink(missing_ok=True)
-    return StoreRepair(kept, lost, backup)
+    return StoreRepair(copied, lost, backup)
 
 
 def export(path: Path, target: Path) -> int:
@@ -200,7 +200,7 @@ def _verified_attempts(store: VerdictStore) -> Iterator[Row]:
 
 def _copy_intact(path: Path, rebuilt: Path) -> tuple[dict[str, int], dict[str, int | None]]:
     """Copy the intact rows of each table; return how many were copied, and how many were lost."""
-    kept: dict[str, int] = {}
+    copied: dict[str, int] = {}
     lost: dict[str, int | None] = {}
     source = _openable(path, rebuilt.with_name(f"{rebuilt.name}.source"))
     with open_store(rebuilt) as store, store.transaction():
@@ -211,11 +211,11 @@ def _copy_intact(path: Path, rebuilt: Path) -> tuple[dict[str, int], dict[str, i
             store.connection.executemany(statement, intact)
             count = store.connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
             entries = len(rows) if is_complete else _index_entries(source, table)
-            kept[table] = count
+            copied[table] = count
             lost[table] = None if entries is None else max(entries, len(rows)) - count
     if source != path:
         source.unlink()
-    return kept, lost
+    return copied, lost
 
 
 def _openable(path: Path, copy: Path) -> Path:

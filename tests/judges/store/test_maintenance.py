@@ -99,7 +99,7 @@ def test_a_layout_whose_names_are_no_text_is_damage_like_any_other(path):
         with suppress(StoreError):
             assert all(replies == [reply(i)] for i, replies in served(path).items())
         result = maintenance.repair(path)
-        assert (result.kept["attempt"], set(result.lost.values())) == (COUNT, {0}), offset
+        assert (result.copied["attempt"], set(result.lost.values())) == (COUNT, {0}), offset
     assert maintenance.verify(path).faults == ()
 
 
@@ -110,7 +110,7 @@ def test_a_repair_keeps_the_rest(path, at):
     path.write_bytes(data)
     result = maintenance.repair(path)
     assert result.backup.read_bytes() == data
-    count = result.kept["attempt"]
+    count = result.copied["attempt"]
     assert count >= COUNT - 8  # a page that is lost takes the rows on it
     assert result.lost["attempt"] == COUNT - count
     assert maintenance.verify(path) == maintenance.StoreHealth(count, ())
@@ -123,7 +123,7 @@ def test_a_cut_file_is_found_and_what_is_left_is_kept(path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2 + 100])
     assert maintenance.verify(path).faults
-    count = maintenance.repair(path).kept["attempt"]
+    count = maintenance.repair(path).copied["attempt"]
     assert COUNT // 4 < count < COUNT
     assert maintenance.verify(path) == maintenance.StoreHealth(count, ())
 
@@ -172,7 +172,7 @@ def test_a_damaged_checksum_is_a_fault(path):
     file = integrity.checksum_path(path)
     file.write_text(file.read_text().replace('"first_page": "U', '"first_page": "V'))
     assert "cannot be read" in maintenance.verify(path).faults[0]
-    assert maintenance.repair(path).kept["attempt"] == COUNT
+    assert maintenance.repair(path).copied["attempt"] == COUNT
 
 
 @pytest.mark.parametrize("name", ["out.jsonl", "out.jsonl.gz"])
