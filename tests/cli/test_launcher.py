@@ -1,4 +1,4 @@
-"""`--launcher NAME` is the launcher of that configuration, and `--set` may change its keys."""
+"""`--launcher NAME` selects a launcher of configs/launcher, and `--set` overrides its keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`harness verdicts` and the options of `harness eval` on money and batches, as typed."""
+"""`harness verdicts`, and the options of `harness eval` for budgets and batches, as typed."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Hours of training and answering: which stages count, and what is not known."""
+"""Hours of training and answering: which stages count, and when they are unknown."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_hours_are_wall_clock_times_accelerators_of_all_that_the_answers_rest_on
 def test_a_shared_stage_counts_in_full_for_both_and_once_for_each(store):
     rival, _ = trained(store)
     hours = compute_hours(Path(store.materialize(rival).path))
-    # the sample is shared with the other method, and reached by two ways from this one
+    # the sample is shared with the other method, and reached in two ways from this one
     assert hours["training"][GPU] == pytest.approx(1 * 1 + 4 * 3)
     assert hours["answering"][GPU] == pytest.approx(2)
 

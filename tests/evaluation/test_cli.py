@@ -41,7 +41,7 @@ def test_a_dry_run_says_what_would_be_asked_and_leaves_nothing(run, shared, answ
     counts = {"stages": [], "requests": 803, "stored": 0, "new_requests": 803}
     estimate = data.pop("cost_estimate")
     assert data == {**counts, "findings": []}
-    # how near that comes to the bill: tests/faults/test_money.py
+    # how near the estimate comes to the cost: tests/faults/test_money.py
     assert (estimate["calls"], estimate["completion_tokens"]) == (803, 803)
     assert not (tmp_path / "runs").exists()
 
@@ -72,7 +72,7 @@ class Parrot(Component):
 
 @pytest.fixture
 def _parrots(tmp_path, monkeypatch):
-    """Code and configurations of a user's own: an engine that says its policy's name."""
+    """A user's own code and configurations: an engine that answers with its policy's name."""
     (tmp_path / "parrot_of_a_user.py").write_text(PARROT)
     for path, text in {
         "engine/parrot": "{use: 'parrot_of_a_user:Parrot'}",

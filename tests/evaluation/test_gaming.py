@@ -1,4 +1,4 @@
-"""The screen for gaming: NullModel is flagged, and none of the honest models is."""
+"""The screen for gaming flags NullModel and none of the honest models."""
 
 import gzip
 import json

@@ -14,7 +14,7 @@ BOS_TWICE = "{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m.content }
 
 @pytest.fixture
 def policy(tiny_policy, tmp_path):
-    """A copy of the tiny policy whose tokenizer files may be changed."""
+    """A copy of the tiny policy, so that a test may change its tokenizer files."""
     folder = tmp_path / "policy"
     shutil.copytree(tiny_policy, folder)
     return Policy("tiny", str(folder))

@@ -1,4 +1,4 @@
-"""A judge that always prefers the first answer, beside the one that was published."""
+"""A judge that always prefers the first answer, compared with the published judge."""
 
 import json
 import math
@@ -55,14 +55,14 @@ def test_a_judge_without_judgement_is_found_out(comparison):
     assert [row["label"] for row in comparison["models"]] == ["claude-2.1", "gemma-7b-it", "phi-2"]
     assert comparison["prompts"] <= PROMPTS
     assert comparison["first_slot"]["new"]["value"] == pytest.approx(0.8)
-    # it always says the first, so that every agreement is by chance
+    # it always prefers the first answer, so all agreement is by chance
     assert comparison["kappa"]["value"] == 0
-    # asked again it says the same; asked the other way round it says the other
+    # asked again it answers the same; in the other order it prefers the other answer
     assert comparison["self_consistency"]["same_verdict"]["value"] == 1
     assert comparison["order_consistency"]["same_verdict"]["value"] == 0
     # 0.8 one way, 0.2 the other
     assert comparison["order_consistency"]["mean_difference"]["value"] == pytest.approx(0.6)
-    # half of the instructions show the model first: about 0.5, where the models mostly lose
+    # half of the instructions show the model first: about 0.5, although the models mostly lose
     assert comparison["bias"]["value"] > 0.2
     assert comparison["bias"]["low"] < comparison["bias"]["value"] < comparison["bias"]["high"]
     assert comparison["cost"]["calls"] == comparison["verdicts"]

@@ -62,7 +62,7 @@ def evaluated(shared, tmp_path_factory):
                 CachedJudge(client=build(client), store=workspace.verdicts),
                 policy=Pretrained(name="canned", path="canned"),
                 engine=CannedEngine(text="An answer.", variants=("", " Indeed.")),
-                accept_input=name == "mt-bench",  # of a judge without reference answers of its own
+                accept_input=name == "mt-bench",  # the judge has no reference answers
             )
             before = plan(evaluation, workspace).requests
             result = evaluate(evaluation, workspace)

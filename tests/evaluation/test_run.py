@@ -22,7 +22,7 @@ COUNT = 12
 
 
 class Weights(Component):
-    """A policy that is nothing but a name."""
+    """A policy with a name and no weights."""
 
     name: str
 
@@ -34,7 +34,7 @@ class Weights(Component):
 
 
 class Parrot(Component):
-    """An engine that repeats as many of the prompt's words as its policy is called."""
+    """An engine that repeats the first words of the prompt, more of them for the policy `ours`."""
 
     words: int = 9
     calls: list[str] = Field(exclude=True)
@@ -52,7 +52,7 @@ class Parrot(Component):
 
 
 class ToyClient:
-    """Grades in the process, as the toy judge's server would."""
+    """A client that grades in this process as the toy judge's server would."""
 
     model, served_as, unparsed_attempts = judge.MODEL, (), 2
     url, concurrency, retry_refused, display_name = "", 1, False, "the toy judge"
@@ -107,7 +107,7 @@ def test_a_policy_answers_is_judged_and_leaves_a_result(evaluation, client, work
 
 def test_a_result_tells_the_hours_and_an_older_one_tells_nothing_of_them(evaluation, workspace):
     result = evaluate(evaluation, workspace)
-    # the weights were given: nothing was trained here
+    # the weights are external: nothing was trained here
     assert result.hours["training"] == {}
     assert next(iter(result.hours["answering"].values())) > 0
     path = workspace.root / "results" / "toy-weighted" / "ours.json"
@@ -127,7 +127,7 @@ def test_what_a_file_answers_has_no_hours(evaluation, workspace, tmp_path):
 
 
 class OfRun(Weights):
-    """A policy of a run."""
+    """A policy that a run trained."""
 
     def run(self):
         return {"name": "sweep/7", "method": "INPO", "iteration": 2, "base": "sft"}

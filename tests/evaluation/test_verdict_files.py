@@ -1,4 +1,4 @@
-"""Verdicts from files: scored, filed, exported, and read back equal."""
+"""Verdicts from files: scored, imported, exported, and read back equal."""
 
 import json
 
