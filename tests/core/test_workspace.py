@@ -21,7 +21,6 @@ from harness.core.workspace import (
 from harness.core.workspace.results import RENAMED_COUNTS
 from harness.errors import StoreError
 
-
 OLD, NEW = next(iter(RENAMED_COUNTS.items()))
 
 
