@@ -22,8 +22,8 @@ HOLLOW = frozenset(
 """Refused as a whole name: they say nothing about what the thing is."""
 
 RETIRED = frozenset(
-    "told docket desk tray purse ledger salvage upkeep realise realised gang crew conduct conductor "
-    "unread examination sitting anchoring trainable nought".split()
+    "told docket desk tray purse ledger salvage upkeep realise realised gang crew conduct "
+    "conductor unread examination sitting anchoring trainable nought".split()
 )
 """Refused as a part of any name: see `docs/glossary.md` for what the field says instead."""
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.api import components
 from harness.benchmarks.academic import benchmark
 from harness.benchmarks.academic.benchmark import Academic
 from harness.benchmarks.academic.process import lm_eval_process, task_error
 from harness.benchmarks.academic.score import TaskResult, check, score
-from harness.cli import factory
 from harness.core import config
 from harness.core.workspace import Result
 from harness.engines.canned import CannedEngine
@@ -99,9 +99,9 @@ def run_in_process(tiny_policy):
         patch.setattr(benchmark, "lm_eval_process", lambda python: nullcontext(process))
 
         def run(path: Path, root: Path) -> Result:
-            workspace = factory.open_workspace(root)
-            _, policy = factory.resolve_policy(workspace, tiny_policy, None)
-            engine = factory.build_engine("transformers", [])
+            workspace = components.open_workspace(root)
+            _, policy = components.resolve_policy(workspace, tiny_policy, None)
+            engine = components.build_component("engine", "transformers")
             suite = config.build(config.load("bench", str(path)))
             return run_tasks(TaskRun(suite, policy, engine, "tiny"), workspace)
 
