@@ -2,8 +2,9 @@
 
 INPO against several previous policies: the one that generated the samples and those before it.
 Differs from the official code: that averages log-probabilities over tokens (`per_token: true`), so
-that its margin never comes near the target of 1/(2η) nats; the equation has the sum. Its weights are read from a
-key that its trainer ignores, so that it always takes the plain mean; here they are used.
+that its margin never comes near the target of 1/(2η) nats; the equation has the sum. Its weights
+are read from a key that its trainer ignores, so that it always takes the plain mean; here they are
+used.
 """
 
 from __future__ import annotations
