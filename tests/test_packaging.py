@@ -31,6 +31,10 @@ def test_the_wheel_holds_the_packages_and_the_configurations(wheel):
     assert {f"harness/_configs/{name}" for name in shipped} <= set(names)
     page = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("leaderboard/report/assets/*")}
     assert page <= set(names)
+    templates = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("leaderboard/templates/*")}
+    assert templates
+    assert templates <= set(names)
+    assert "harness/py.typed" in names
     published = {p.relative_to(ROOT).as_posix() for p in ROOT.glob("leaderboard/published/*.csv")}
     assert published <= set(names)
 
