@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from harness.core.http import Backoff
 from harness.core.seeds import derive
+from harness.engines import openai
 from harness.engines.canned import CannedEngine
 from harness.engines.openai import OpenAIEngine
 from harness.errors import EngineError
@@ -18,6 +20,11 @@ from harness.types import Completion, Policy, Request
 
 Ask = Callable[..., Request]
 ANSWER = CannedEngine(text="yes", variants=("", "!"))
+
+
+@pytest.fixture(autouse=True)
+def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai, "BACKOFF", Backoff(first=0.01, longest=0.1))
 
 
 def generate(url: str, requests: list[Request], **fields: Any) -> list[Completion]:
