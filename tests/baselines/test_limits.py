@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from baselines.cdpo import CDPO
 from baselines.dno import DNO
@@ -160,3 +161,36 @@ def flipped(batch: PairBatch) -> PairBatch:
     return PairBatch(
         turned(batch.policy), anchors, turned(batch.lengths), batch.probability, batch.win_rates
     )
+
+
+BOUNDS = {
+    "beta": ([1e-9], [0.0]),
+    "eta": ([1e-9], [0.0]),
+    "tau": ([1e-9], [-1e-9]),
+    "epsilon": ([0.0, 0.4999], [-1e-9, 0.5]),
+    "alpha": ([0.0], [-1e-9]),
+    "gamma": ([0.0], [-1e-9]),
+    "desirable": ([0.0], [-1e-9]),
+    "undesirable": ([0.0], [-1e-9]),
+    "weights": ([(1.0,)], [()]),
+}
+"""By constant: values that are accepted, and values that are not."""
+
+
+@pytest.mark.parametrize("objective", EVERY, ids=repr)
+def test_constants_have_the_bounds_of_their_papers(objective):
+    constants = objective.model_dump()
+    for name in constants.keys() & BOUNDS.keys():
+        accepted, refused = BOUNDS[name]
+        others = constants | ({"tau": 0.0} if name == "eta" and "tau" in constants else {})
+        for value in accepted:
+            assert getattr(type(objective)(**others | {name: value}), name) == value
+        for value in refused:
+            with pytest.raises(ValidationError):
+                type(objective)(**others | {name: value})
+
+
+def test_tau_may_be_zero_where_the_paper_has_a_limit_there_and_not_in_ipo():
+    assert INPO(eta=0.3, tau=0.0).tau == MNPO(eta=0.3, tau=0.0, weights=(1.0,)).tau == 0.0
+    with pytest.raises(ValidationError):
+        IPO(tau=0.0)

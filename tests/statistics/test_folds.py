@@ -36,3 +36,47 @@ def test_every_group_is_in_one_fold_and_folds_are_even(n, order):
 
 def test_the_two_orders_are_not_the_same():
     assert (assign_folds(2415, 5) != assign_folds(2415, 5, "introsort")).mean() > 0.5
+
+
+def quicksorted(keys):
+    """Sort indices as numpy's scalar quicksort does, by comparisons; small ranges by insertion."""
+    order, ranges = list(range(len(keys))), [(0, len(keys) - 1)]
+    while ranges:
+        first, last = ranges.pop()
+        if last - first < 16:
+            order[first : last + 1] = sorted(order[first : last + 1], key=keys.__getitem__)
+        else:
+            cut = partitioned(keys, order, first, last)
+            ranges += [(first, cut - 1), (cut + 1, last)]
+    return order
+
+
+def partitioned(keys, order, first, last):
+    """Partition around the median of three; return where the pivot is."""
+
+    def swap(i, j):
+        order[i], order[j] = order[j], order[i]
+
+    middle = (first + last) // 2
+    for i, j in ((middle, first), (last, middle), (middle, first)):
+        if keys[order[i]] < keys[order[j]]:
+            swap(i, j)
+    pivot, left, right = keys[order[middle]], first, last - 1
+    swap(middle, right)
+    while True:
+        left, right = left + 1, right - 1
+        while keys[order[left]] < pivot:
+            left += 1
+        while pivot < keys[order[right]]:
+            right -= 1
+        if left >= right:
+            swap(left, last - 1)
+            return left
+        swap(left, right)
+
+
+@pytest.mark.parametrize("n", [17, 18, 33, 34, 100, 805, 2415])
+def test_equal_keys_are_left_as_a_quicksort_by_comparisons_leaves_them(n):
+    shuffled = np.random.default_rng(n).permutation(n)
+    assert shuffled[quicksorted(shuffled.tolist())].tolist() == list(range(n))  # it does sort
+    assert introsort_order(n).tolist() == quicksorted([0] * n)

@@ -9,9 +9,11 @@ import pytest
 from scipy.stats import ttest_rel
 
 from harness.statistics.paired import (
+    Differences,
     PromptTotals,
     differs_from_baseline,
     holm,
+    holm_matrix,
     minimum_detectable_difference,
     p_values,
     paired_differences,
@@ -35,6 +37,16 @@ def test_the_difference_and_its_error_are_those_of_a_paired_t_test():
     textbook = (ours - theirs).std(ddof=1) / 20  # sqrt(400)
     assert comparison.error[0, 1] == pytest.approx(textbook, rel=0.03)
     assert comparison.p[0, 1] == pytest.approx(ttest_rel(ours, theirs).pvalue, abs=0.01)
+
+
+def test_the_error_of_few_prompts_is_that_of_a_t_test_too():
+    # five differences 0.1, 0.2, 0.3, 0.4, 0.5: s = 0.1581, s / sqrt(5) = 0.0707; without the factor
+    # sqrt(5 / 4) it would be 0.0632
+    values = np.stack([np.arange(1, 6) / 10 + 0.5, np.full(5, 0.5)], axis=1)
+    comparison = paired_differences(means(values), seed=1, rounds=20_000)
+    assert comparison.error[0, 1] == pytest.approx(0.0707, rel=0.02)
+    assert comparison.degrees_of_freedom[0, 1] == 4
+    assert comparison.p[0, 1] == pytest.approx(ttest_rel(*values.T).pvalue, rel=0.15)
 
 
 def test_two_are_compared_on_shared_prompts_only():
@@ -61,6 +73,25 @@ def test_a_ratio_of_sums_weighs_its_prompts():
     totals = PromptTotals(np.array([[3.0, 0.0], [0.0, 1.0]]), np.array([[3.0, 1.0], [1.0, 1.0]]))
     comparison = paired_differences(totals, seed=0)
     assert comparison.value[0, 1] == pytest.approx(3 / 4 - 1 / 2)
+
+
+def test_totals_of_mappings_have_every_prompt_and_zero_where_one_is_missing():
+    totals = PromptTotals.of(
+        [{"a": (3.0, 4.0), "b": (1.0, 1.0)}, {"c": (0.5, 1.0), "a": (0.0, 2.0)}]
+    )
+    assert totals.points.tolist() == [[3.0, 0.0], [1.0, 0.0], [0.0, 0.5]]
+    assert totals.weight.tolist() == [[4.0, 2.0], [1.0, 0.0], [0.0, 1.0]]
+    assert totals.known.tolist() == [[True, True], [True, False], [False, True]]
+    assert PromptTotals.of([{}, {}]).points.shape == (0, 2)
+
+
+def test_the_matrix_of_adjusted_p_is_symmetric_with_ones_on_its_diagonal():
+    # pairs 01, 02, 12 with p 0.04, 0.01, 0.03: Holm by hand below
+    p = np.array([[1.0, 0.04, 0.01], [0.04, 1.0, 0.03], [0.01, 0.03, 1.0]])
+    comparison = Differences(*[np.zeros((3, 3))] * 4, p)
+    assert holm_matrix(comparison) == pytest.approx(
+        np.array([[1.0, 0.06, 0.03], [0.06, 1.0, 0.06], [0.03, 0.06, 1.0]])
+    )
 
 
 def test_contestants_without_shared_prompts_do_not_differ_significantly():

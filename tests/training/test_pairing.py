@@ -7,6 +7,7 @@ import math
 import random
 
 import pytest
+from pydantic import ValidationError
 
 from harness.core.iterations import replay
 from harness.training.pairing import (
@@ -198,3 +199,12 @@ def test_comparisons_are_kept_under_the_indices_of_the_completions():
         (1, 2): 0.7,
     }
     assert is_complete(3, index_by_position(players, table.matrices["p"]))
+
+
+@pytest.mark.parametrize("kind", [Tournament, BestWorst, MaxRandom, AllPairs])
+def test_a_margin_lies_between_zero_and_a_half(kind):
+    assert kind().margin == 0.0
+    assert kind(margin=0.499).margin == 0.499
+    for margin in (-1e-9, 0.5):
+        with pytest.raises(ValidationError):
+            kind(margin=margin)
