@@ -121,7 +121,11 @@ def head_arguments(host: str, port: int) -> list[str]:
 def ray_node(*arguments: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a Ray node on this machine; all of its processes end with the context."""
     command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", *arguments]
-    node = subprocess.Popen([*command, "--disable-usage-stats"], preexec_fn=detach_signals)
+    node = subprocess.Popen(
+        [*command, "--disable-usage-stats"],
+        env=os.environ | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"},  # the run has ended
+        preexec_fn=detach_signals,
+    )
     try:
         yield node
     finally:
