@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_packages_and_the_configurations(wheel):
 
 def test_an_installed_wheel_finds_its_configurations_anywhere(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
-    told = subprocess.run(
+    listed = subprocess.run(
         (sys.executable, "-m", "harness", "ls", "train"),
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
@@ -49,7 +49,7 @@ def test_an_installed_wheel_finds_its_configurations_anywhere(wheel, tmp_path):
         text=True,
         check=True,
     )
-    assert "toy/inpo" in told.stdout
+    assert "toy/inpo" in listed.stdout
 
 
 def test_trl_is_for_development_only_and_vllm_is_an_extra():

@@ -45,18 +45,18 @@ UPSTREAM = frozenset()
 
 
 def names(tree: ast.AST) -> set[str]:
-    found: set[str] = set()
+    stored: set[str] = set()
     for node in ast.walk(tree):
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                found.add(node.name)
+                stored.add(node.name)
             case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
-                found.add(name)
+                stored.add(name)
             case ast.alias(asname=str(name)):
-                found.add(name)
+                stored.add(name)
             case ast.Attribute(attr=name, ctx=ast.Store()):
-                found.add(name)
-    return found - UPSTREAM
+                stored.add(name)
+    return stored - UPSTREAM
 
 
 def parts(name: str) -> set[str]:
@@ -89,7 +89,7 @@ def test_no_sentence_of_the_code_is_in_the_old_language(path):
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_sentence_of_a_page_is_in_the_old_language(path):
-    if path.name == "glossary.md":
+    if path.name in ("glossary.md", "CHANGELOG.md"):  # they say what the old names were
         return
     text = path.read_text()
     assert not [pattern for pattern in SENTENCES if re.search(pattern, text)]

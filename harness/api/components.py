@@ -62,15 +62,15 @@ def build_component(
     from harness.core import config
 
     selected = select_overrides(overrides, kind if kind in COMPONENT_KINDS else None)
-    given = {key: value for key, value in (options or {}).items() if value is not None}
+    settings = {key: value for key, value in (options or {}).items() if value is not None}
     if not isinstance(source, str | Path | Mapping):
-        if selected or given:
+        if selected or settings:
             raise ConfigError(
                 f"{type(source).__name__} is built already: set "
-                f"{', '.join([*selected, *given])} where it is built"
+                f"{', '.join([*selected, *settings])} where it is built"
             )
         return source
-    return config.build(config.load(kind, source, selected) | given, _location(kind, source))
+    return config.build(config.load(kind, source, selected) | settings, _location(kind, source))
 
 
 def _location(kind: str, source: str | Path | Mapping[str, Any]) -> str:

@@ -127,11 +127,11 @@ def evaluate(
 
     opened = open_workspace(workspace)
     benchmark = build_benchmark(bench, overrides, assets, compat)
-    who: dict[str, Any] = {"policy": policy, "run": run, "judge": judge, "engine": engine}
-    how: dict[str, Any] = {"label": label, "overrides": overrides, "seed": seed}
-    how |= {"allow_missing": allow_missing, "accept_input": accept_input}
+    contestant: dict[str, Any] = {"policy": policy, "run": run, "judge": judge, "engine": engine}
+    conditions: dict[str, Any] = {"label": label, "overrides": overrides, "seed": seed}
+    conditions |= {"allow_missing": allow_missing, "accept_input": accept_input}
     with _answers_file(answers) as path:
-        prepared = prepare(benchmark, opened, answers=path, **who, **how)
+        prepared = prepare(benchmark, opened, answers=path, **contestant, **conditions)
         result = _carry_out(prepared, opened)
     return EvaluationResult(result, result_path(opened, result.benchmark, result.label))
 

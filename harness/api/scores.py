@@ -87,15 +87,15 @@ def score(
         CheckError: no verdict of the contestant can be parsed.
         AssetError: protocol data is missing.
     """
-    found = scores(bench, path, overrides=overrides, compat=compat, assets=assets)
-    matches = [scored for scored in found if label in (None, scored.label)]
+    submissions = scores(bench, path, overrides=overrides, compat=compat, assets=assets)
+    matches = [scored for scored in submissions if label in (None, scored.label)]
     if len(matches) == 1:
         return matches[0]
-    labels = ", ".join(scored.label for scored in found[:8])
+    labels = ", ".join(scored.label for scored in submissions[:8])
     if not matches:
         raise InputError(f"{path} has no contestant called {label!r}; it has {labels}")
     raise InputError(
-        f"{path} holds {len(found)} contestants ({labels}): name one with label=..., or take all "
+        f"{path} holds {len(submissions)} contestants ({labels}): name one with label=..., or take all "
         "with harness.scores"
     )
 

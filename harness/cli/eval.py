@@ -62,10 +62,15 @@ def command(
     benchmark = components.build_benchmark(bench, override_list, assets, compat)
     judging = (judge, base_url, accept_judge, budget, batch, resume, answers)
     configured = configure_judge(benchmark, judging, override_list)
-    who: dict[str, Any] = {"answers": answers, "policy": policy, "run": run, "judge": configured}
-    how: dict[str, Any] = {"engine": engine, "label": label, "overrides": override_list}
-    how |= {"allow_missing": allow_missing, "accept_input": accept_input}
-    prepared = prepare(benchmark, workspace, **who, **how)
+    contestant: dict[str, Any] = {
+        "answers": answers,
+        "policy": policy,
+        "run": run,
+        "judge": configured,
+    }
+    conditions: dict[str, Any] = {"engine": engine, "label": label, "overrides": override_list}
+    conditions |= {"allow_missing": allow_missing, "accept_input": accept_input}
+    prepared = prepare(benchmark, workspace, **contestant, **conditions)
     if prepared.engine is not None:
         display.notify(display.describe_engine(prepared.engine))
     if isinstance(prepared, TaskRun):

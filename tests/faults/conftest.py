@@ -33,8 +33,8 @@ class Replay:
 @contextmanager
 def running(shared, *options):
     folders = [shared / "replay" / name / "verdicts" for name in ("alpaca_eval", "arena_hard")]
-    named = [part for folder in folders for part in ("--verdicts", str(folder))]
-    command = [sys.executable, str(shared / "replay/judge_server.py"), *named, *options]
+    verdict_options = [part for folder in folders for part in ("--verdicts", str(folder))]
+    command = [sys.executable, str(shared / "replay/judge_server.py"), *verdict_options, *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Replay(process.stdout.readline().split()[-1])
@@ -96,7 +96,7 @@ def figure(request):
     """Tell a figure that was measured, on the screen of the whole run."""
     screen = request.config.pluginmanager.get_plugin("terminalreporter")
 
-    def tell(name, value):
+    def record(name, value):
         screen.write_line(f"\n{request.node.name}: {name} {value}")
 
-    return tell
+    return record
