@@ -97,3 +97,9 @@ def test_every_judge_that_ships_is_told():
     page = (ROOT / "docs/judging.md").read_text("utf-8")
     documented = set(re.findall(r"^\| `(\w[\w.-]+)` \|", page, re.MULTILINE))
     assert documented == {path.stem for path in (ROOT / "configs/judge").glob("*.yaml")}
+
+
+def test_the_architecture_page_shows_the_code_as_it_is():
+    command = [sys.executable, str(ROOT / "docs/architecture.py"), "--check"]
+    checked = subprocess.run(command, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
