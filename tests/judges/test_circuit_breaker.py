@@ -49,6 +49,16 @@ def test_a_short_pause_explains_no_silence(clock):
         circuit.check()
 
 
+def test_a_pause_of_five_seconds_explains_silence(clock):
+    short, long = (CircuitBreaker("j", 50, clock) for _ in range(2))
+    short.record_failure("429", 4.9)
+    long.record_failure("429", 5.0)
+    clock.now = 55  # five seconds of excuse, and 50 of patience
+    long.check()
+    with pytest.raises(JudgeError):
+        short.check()
+
+
 def test_what_the_server_asks_to_wait_is_no_silence_but_not_for_ever(clock):
     circuit = CircuitBreaker("j", 50, clock)
     circuit.record_failure("429", 60.0)

@@ -64,6 +64,14 @@ def test_refusals_that_do_not_depend_on_the_pace_do_not_slow_it(share, seed):
     assert rate > 0.8 * 64 * (1 - share)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_judge_that_refuses_most_requests_is_asked_one_at_a_time(seed):
+    # more than a half is never put down to another cause than the pace
+    rng = random.Random(seed)
+    pace, _ = simulate(lambda served: rng.random() < 0.8, seconds=120)
+    assert pace.limit < 2
+
+
 def test_a_long_pause_that_the_server_names_holds_for_all():
     clock = Clock()
     pace = AdaptiveConcurrency(8, clock)
