@@ -7,6 +7,7 @@ import pytest
 from scipy.special import expit
 
 from harness.errors import CheckError
+from harness.statistics import length_control_glm
 from harness.statistics.length_control_glm import (
     STRENGTHS,
     GamedRows,
@@ -150,3 +151,12 @@ def test_fewer_than_two_verdicts_are_an_error(read):
     unparsed = np.where(np.arange(10) < read, rows.preference, np.nan)
     with pytest.raises(CheckError, match="at least two verdicts that were parsed, not [01]$"):
         length_controlled_win_rate(changed(rows, preference=unparsed), gamed(), seed=0)
+
+
+def test_differences_in_length_are_in_standard_deviations():
+    rows = judged(20)
+    difference = rows.baseline_length - rows.length
+    scaled = length_control_glm._standard_difference(rows)
+    assert scaled == pytest.approx(difference / difference.std(ddof=1))
+    zero = changed(rows, length=rows.baseline_length)
+    assert length_control_glm._standard_difference(zero).tolist() == [0.0] * 20

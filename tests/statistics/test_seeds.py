@@ -68,3 +68,25 @@ def test_no_method_differs_from_itself():
     )
     assert comparison.error.diagonal().tolist() == [0, 0]
     assert comparison.error[0, 1] == pytest.approx(13**0.5)  # both move alike: the seeds alone
+
+
+def test_prompts_and_both_methods_seeds_add_to_the_variance_of_a_difference():
+    rng = np.random.default_rng(0)
+    totals = PromptTotals(rng.normal(0, 3, (40, 2)), np.ones((40, 2)))
+    seed_variance = SeedVariance(np.array([0.04, 0.09]), np.array([2.0, 4.0]))
+    prompts_alone = paired_differences(totals, seed=0, rounds=200)
+    comparison = paired_differences(totals, seed=0, rounds=200, seed_variance=seed_variance)
+    error = prompts_alone.error[0, 1]
+    assert error < 0.9  # so that its square differs from other powers
+    assert comparison.error[0, 1] == pytest.approx((error**2 + 0.04 + 0.09) ** 0.5)
+    combined = effective_degrees_of_freedom(
+        [(np.array([v]), np.array([f])) for v, f in ((error**2, 39.0), (0.04, 2.0), (0.09, 4.0))]
+    )
+    assert comparison.degrees_of_freedom[0, 1] == pytest.approx(combined[0])
+
+
+def test_a_single_seed_has_no_variance():
+    seeds = SeedVariance.of([[50.0], [40.0, 60.0], [1.0, 2.0, 3.0, 4.0]])
+    # of 40 and 60: 200 / 2; of 1 to 4: (2.25 + 0.25 + 0.25 + 2.25) / 3 / 4
+    assert seeds.variance == pytest.approx([0.0, 100.0, 5 / 12])
+    assert seeds.degrees_of_freedom.tolist() == [1, 1, 3]

@@ -8,7 +8,7 @@ import torch
 from scipy.special import expit
 
 from harness.errors import CheckError
-from harness.statistics import paired
+from harness.statistics import paired, style_control
 from harness.statistics.resampling import bit_generator, resample_weights
 from harness.statistics.style_control import (
     StyleGames,
@@ -87,6 +87,18 @@ def test_the_truncated_fit_is_where_torch_stops(seed):
     assert np.abs(100 * difference).max() < 1e-3  # points
     # and that is not yet the maximum
     assert np.abs(ours - theirs).max() < 1e-4
+
+
+def test_the_objective_is_the_weighted_cross_entropy_and_its_gradient():
+    rows = world(prompts=5)
+    beta = np.array([0.3, -0.2, 0.1, 0.4])
+    x, y, w = (torch.tensor(part) for part in (rows.style_difference, rows.points, rows.weight))
+    at = torch.tensor(beta, requires_grad=True)
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(x @ at, y, w, reduction="sum")
+    loss.backward()
+    ours, gradient = style_control._objective(rows.style_difference, rows.points, rows.weight, beta)
+    assert ours == pytest.approx(loss.item())
+    assert gradient == pytest.approx(at.grad.numpy())
 
 
 def test_upstreams_fit_stops_short_of_the_maximum_but_near_it():
