@@ -82,6 +82,14 @@ def test_a_long_pause_that_the_server_names_holds_for_all():
     assert pace._has_free_slot()
 
 
+@pytest.mark.parametrize("pause", [None, 0.9])
+def test_a_short_pause_or_none_holds_nothing(pause):
+    pace = AdaptiveConcurrency(8, Clock())
+    pace.record_answer()
+    pace.record_rate_limit(pause)
+    assert pace._has_free_slot()
+
+
 def test_an_allowance_that_is_used_up_is_waited_for():
     clock = Clock()
     pace = AdaptiveConcurrency(8, clock)
