@@ -6,6 +6,7 @@ import fcntl
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -31,7 +32,12 @@ def start_demo(workspace: Path, *options: str) -> subprocess.Popen[str]:
 
 
 def finish_demo(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=540)
+    try:
+        out, err = process.communicate(timeout=540)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        raise
     assert process.returncode == 0, err[-2000:]
     return out
 

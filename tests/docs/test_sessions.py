@@ -22,14 +22,14 @@ from tests.docs import pages
 
 LEFT_OUT = {
     "harness train": "test_a_method_runs_and_begins_where_it_should",
-    "harness assets pull": "test_pulled_files_are_found_and_checked",
+    "harness assets pull": "test_pulled_files_are_located_and_checked",
     "--judge local": "test_a_judge_with_open_weights_is_served_and_asked",
     "--judge panel": "test_a_panel_is_asked_one_by_one_and_pays_for_all",
     "--judge azure": "test_where_and_how_it_is_asked_does_not_change_its_identity",
     "--batch": "test_submitted_now_and_fetched_later",
     "--resume": "test_submitted_now_and_fetched_later",
     "harness judge bridge": "test_it_is_shown_and_filed_and_nothing_is_asked_twice",
-    "arena-hard-v2": "test_style_control_takes_the_gain_of_length_away",
+    "arena-hard-v2": "test_style_control_removes_the_gain_of_length",
     "--judge replay": "test_a_replay_repeats_what_is_stored_and_asks_nothing",
 }
 """Parts of commands that are not typed here, and the test that holds what they do."""
