@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
+from harness.statistics import paired
 from harness.statistics.paired import (
     Differences,
     PromptTotals,
@@ -67,6 +68,20 @@ def test_pairs_with_gaps_and_pairs_without_are_counted_alike():
     gapped = paired_differences(means(gap), seed=0)
     assert gapped.value[0, 1] == pytest.approx(complete.value[0, 1])
     assert gapped.error[0, 1] == pytest.approx(complete.error[0, 1], rel=0.1)
+
+
+def test_both_ways_to_compare_agree_to_the_last_digits():
+    # six resamples, so that a divisor of 5 differs from 4, 6 and 7
+    rng = np.random.default_rng(7)
+    totals = PromptTotals(rng.uniform(size=(30, 4)), rng.integers(1, 4, size=(30, 4)).astype(float))
+    resamples = rng.multinomial(30, np.full(30, 1 / 30), 6).astype(float)
+    complete = paired._compare_complete(totals, resamples)
+    incomplete = paired._compare_incomplete(totals, resamples)
+    ratios = (resamples @ totals.points) / (resamples @ totals.weight)
+    by_hand = (ratios[:, :, None] - ratios[:, None, :]).std(axis=0, ddof=1)
+    np.testing.assert_allclose(complete[0], incomplete[0], atol=1e-12)
+    np.testing.assert_allclose(complete[1], by_hand, atol=1e-8)
+    np.testing.assert_allclose(incomplete[1], by_hand, atol=1e-8)
 
 
 def test_a_ratio_of_sums_weighs_its_prompts():
