@@ -137,3 +137,16 @@ def test_one_who_is_cancelled_while_waiting_takes_no_seat():
         return pace.in_flight
 
     assert asyncio.run(run()) == 0
+
+
+def test_one_who_is_cancelled_on_being_handed_a_slot_gives_it_back():
+    async def run():
+        pace = AdaptiveConcurrency(1)
+        async with pace.slot():
+            waiting = asyncio.create_task(pace._acquire())
+            await asyncio.sleep(0)
+        waiting.cancel()  # the slot is already its own, but it has not run yet
+        await asyncio.gather(waiting, return_exceptions=True)
+        return pace.in_flight
+
+    assert asyncio.run(run()) == 0
