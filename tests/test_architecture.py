@@ -89,3 +89,28 @@ def test_every_exit_code_is_documented_and_its_own():
     assert len(set(codes.values())) == len(codes)
     for kind, code in codes.items():
         assert any(kind in line and f" {code} " in line for line in errors.__doc__.splitlines())
+
+
+def imports_of(path: Path, modules: frozenset[str]) -> set[str]:
+    """The modules of the project that a file imports anywhere, for types alone included."""
+    targets: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                targets.add(inner if inner in modules else node.module)
+        elif isinstance(node, ast.Import):
+            targets |= {alias.name for alias in node.names}
+    return targets & modules
+
+
+def test_no_files_import_each_other_in_a_circle():
+    by_module = {name(p).removesuffix(".py").replace("/", "."): p for p in SOURCES}
+    by_module = {module.removesuffix(".__init__"): path for module, path in by_module.items()}
+    modules = frozenset(by_module)
+    pending = {m: imports_of(path, modules) - {m} for m, path in by_module.items()}
+    while leaves := [module for module, targets in pending.items() if not targets & pending.keys()]:
+        for module in leaves:  # what imports nothing that is left is in no circle
+            del pending[module]
+    importers = {t for targets in pending.values() for t in targets}
+    assert not {module for module in pending if module in importers}

@@ -6,7 +6,7 @@ pair (chosen i, rejected j) of each game is one row, and each response is one to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ from pydantic import Field
 
 from harness.core.config import Component
 from harness.errors import CheckError
-from harness.protocols import Anchor, Objective
 from harness.statistics.resampling import Floats
 from harness.types import Logps, PairBatch
 
@@ -34,14 +33,14 @@ FLAT_CURVATURE = 1e-11
 class Population:
     """One iteration's pairs and anchors, one row per prompt of a game."""
 
-    objective: Objective
+    objective: Callable[[PairBatch], Tensor]
     preference: Floats
     """P(i ≻ j), shape (rows, actions, actions)."""
     weights: Floats
     """Frequency of the pair (chosen i, rejected j), shape (rows, actions, actions)."""
     rates: Floats
     """P(y ≻ π_t) of every action, shape (rows, actions)."""
-    anchors: Mapping[Anchor, Floats]
+    anchors: Mapping[str, Floats]
     """Policies by anchor, shape (rows, actions)."""
 
     def loss(self, logits: Tensor) -> Tensor:

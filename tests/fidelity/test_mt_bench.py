@@ -110,7 +110,9 @@ def test_the_published_score_over_http(bench, graded, workspace, replay, model):
 def test_another_judge_is_not_asked_with_gpt_4s_references(graded, workspace, replay):
     server = replay("mt_bench")
     evaluation = graded("mamba_0_5_dpo_ep1", server.url, model="mine")
-    with pytest.raises(CheckError, match=r"mine would judge against .* of gpt-4: .*the judge was not asked"):
+    with pytest.raises(
+        CheckError, match=r"mine would judge against .* of gpt-4: .*the judge was not asked"
+    ):
         evaluate(evaluation, workspace)
     assert [finding.level for finding in plan(evaluation, workspace).findings] == ["stop"]
     assert "requests" not in server.stats()
