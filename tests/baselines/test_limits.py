@@ -13,7 +13,7 @@ from baselines.dno import DNO
 from baselines.dpo import DPO
 from baselines.ipo import IPO
 from baselines.kto import KTO
-from baselines.mnpo import MNPO
+from baselines.mnpo import MNPO, mnpo_loss
 from baselines.onpo import ONPO
 from baselines.robust_dpo import RobustDPO
 from baselines.rpo import RPO
@@ -107,6 +107,11 @@ def test_inpo_without_kl_is_ipo_against_the_previous_policy():
 
 def test_inpo_with_tau_equal_to_eta_is_ipo_against_the_reference():
     same(INPO(eta=0.2, tau=0.2), IPO(tau=0.2))
+
+
+def test_mnpos_function_sums_over_the_response_by_default():
+    constants = {"eta": 0.3, "tau": 0.1, "weights": (1.0, 2.0)}
+    torch.testing.assert_close(mnpo_loss(BATCH, **constants), MNPO(**constants)(BATCH))
 
 
 def test_mnpo_with_one_previous_policy_is_inpo():

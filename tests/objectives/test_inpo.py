@@ -26,6 +26,10 @@ def test_inpo_is_the_squared_distance_from_its_target():
     assert INPO(eta=0.4, tau=0.1)(batch).item() == pytest.approx(1.5625)
 
 
+def test_the_target_is_half_over_eta():
+    assert INPO(eta=0.4, tau=0.1).target == pytest.approx(1.25)
+
+
 def test_inpo_without_kl_does_not_look_at_the_reference():
     near = pairs((1.0, 0.0), reference=(0.0, 0.0), previous=(0.5, 0.0))
     far = pairs((1.0, 0.0), reference=(9.0, 0.0), previous=(0.5, 0.0))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau
 
-from harness.statistics.agreement import kappa, kappa_interval, rank_correlation
+from harness.statistics.agreement import _estimate, kappa, kappa_interval, rank_correlation
+from harness.types import Estimate
 
 
 def test_kappa_is_agreement_beyond_chance():
@@ -56,3 +57,16 @@ def test_a_missing_verdict_is_left_out_of_its_models_mean():
     new = np.array([[0.0, np.nan], [0.4, 0.4]])
     # old: 0.5 over 0.4; new: 0 under 0.4
     assert rank_correlation(old, new, seed=0).value == -1
+
+
+def test_an_interval_needs_two_resamples_in_which_the_figure_is_defined():
+    nan = np.nan
+    assert _estimate(1.0, np.array([nan, 0.5, nan])) == Estimate(1.0)
+    two = _estimate(1.0, np.array([nan, 0.0, 1.0]))
+    assert (two.low, two.high) == pytest.approx((0.025, 0.975))
+    assert two.standard_error == pytest.approx(0.5**0.5)
+
+
+def test_judges_that_rank_no_two_models_differently_have_no_rank_correlation():
+    tied = np.full((2, 3), 0.5)
+    assert np.isnan(rank_correlation(tied, tied, seed=0).value)

@@ -160,3 +160,11 @@ def test_differences_in_length_are_in_standard_deviations():
     assert scaled == pytest.approx(difference / difference.std(ddof=1))
     zero = changed(rows, length=rows.baseline_length)
     assert length_control_glm._standard_difference(zero).tolist() == [0.0] * 20
+
+
+def test_gamed_rows_weigh_a_tenth_and_come_first():
+    rows, gamed_rows = judged(5), gamed(3)
+    design = length_control_glm._design(rows, gamed_rows, ~np.isnan(rows.preference))
+    assert design.weights.tolist() == [0.1] * 3 + [1.0] * 5
+    assert design.features[:, -1].tolist() == [0.0] * 3 + [1.0] * 5
+    assert design.features[:3, 0] == pytest.approx(np.tanh(gamed_rows.standard_difference))

@@ -50,6 +50,14 @@ def test_the_error_of_few_prompts_is_that_of_a_t_test_too():
     assert comparison.p[0, 1] == pytest.approx(ttest_rel(*values.T).pvalue, rel=0.15)
 
 
+def test_two_shared_prompts_have_one_degree_of_freedom():
+    # differences 0.2 and 0.4: s / sqrt(2) = 0.1
+    values = np.array([[0.7, 0.5], [0.9, 0.5]])
+    comparison = paired_differences(means(values), seed=1, rounds=20_000)
+    assert comparison.error[0, 1] == pytest.approx(0.1, rel=0.02)
+    assert comparison.degrees_of_freedom[0, 1] == 1
+
+
 def test_two_are_compared_on_shared_prompts_only():
     nan = np.nan
     values = np.array([[1.0, 0.0], [0.5, 0.0], [nan, 1.0], [1.0, nan], [0.5, 1.0]])
