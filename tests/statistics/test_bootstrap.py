@@ -102,3 +102,10 @@ def test_the_interval_covers_the_truth_as_often_as_it_says():
         hits += estimate.low <= 0.25 <= estimate.high
     # 0.95 within three standard errors of a share of 600: 3 * sqrt(0.95 * 0.05 / 600) = 0.027
     assert 0.923 <= hits / 600 <= 0.977
+
+
+def test_fewer_than_fifty_items_have_a_note():
+    assert bootstrap.small_sample_note(50, "prompts") == ()
+    assert bootstrap.small_sample_note(49, "prompts") == (
+        "only 49 prompts: too few for an informative interval",
+    )

@@ -5,7 +5,7 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from harness.statistics.sparse_logistic import fit_liblinear, refit
+from harness.statistics.sparse_logistic import _violation, fit_liblinear, refit
 
 L1 = {"penalty": "l1"} if LogisticRegression().get_params().get("penalty") == "l2" else None
 
@@ -82,3 +82,30 @@ def test_liblinear_is_near_the_optimum():
 def test_liblinear_that_does_not_converge_warns_nobody():
     x, _, w = world()
     assert np.isfinite(fit_liblinear(x, (x[:, 0] > 0).astype(float), w[0], 1e8)).all()
+
+
+@pytest.mark.parametrize("positives", [1, 2])
+def test_few_positive_labels_tighten_liblinears_tolerance(positives):
+    # as many rows of the rarer label, of all rows, scale the tolerance of 1e-4
+    x, _, _ = world(40, seed=5)
+    y = (np.arange(40) < positives).astype(float)
+    fixed = {"fit_intercept": False, "tol": 1e-4, "max_iter": 100, "random_state": 123}
+    model = LogisticRegression(solver="liblinear", C=50.0, **fixed, **(L1 or {"l1_ratio": 1}))
+    coefficients = model.fit(x, y).coef_[0]
+    assert fit_liblinear(x, y, np.ones(40), 50.0) == pytest.approx(coefficients, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("coefficient", "gradient", "violation"),
+    [
+        (0.5, -0.7, 0.3),  # above zero the gradient of the loss is -1 at the optimum
+        (-0.5, 0.7, 0.3),
+        (0.0, -1.25, 0.25),
+        (0.0, 1.25, 0.25),
+        (0.0, 0.0, None),  # idle
+        (0.0, -0.95, 0.0),  # within the margin of the bound: not idle
+        (0.0, 0.95, 0.0),
+    ],
+)
+def test_violations_of_the_conditions_of_an_optimum(coefficient, gradient, violation):
+    assert _violation(coefficient, gradient, 0.1) == pytest.approx(violation)
