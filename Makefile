@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # Tests run in as many processes, each with one thread.
 WORKERS ?= 2
 DEVELOP := $(VENV)/.developed
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: install demo test test-fast faults check docs vllm eight-bit pythons format clean
 

@@ -62,8 +62,25 @@ SLOW = ("faults", "launchers", "training", "theory", "docs", "cli", "engines", "
 """Folders that `make test-fast` leaves out, as it does every test that is marked slow itself."""
 
 
+LONGEST = (
+    "cli/test_demo.py",
+    "engines/test_conformance.py",
+    "launchers/test_slurm.py",
+    "cli/test_bad_input.py",
+    "fidelity/test_alpaca_eval.py",
+    "judges/test_vllm.py",
+    "launchers/test_ray.py",
+    "training/test_runs.py",
+    "benchmarks/academic/test_benchmark.py",
+    "test_benchmarks.py",
+)
+"""Files of a minute or more: they begin first, so that no worker is left with one at the end."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
     for item in items:
         if item.path.relative_to(tests).parts[0] in SLOW:
             item.add_marker(pytest.mark.slow)
+    order = {name: position for position, name in enumerate(LONGEST)}
+    items.sort(key=lambda i: order.get(i.path.relative_to(tests).as_posix(), len(order)))

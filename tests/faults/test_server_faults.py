@@ -39,15 +39,15 @@ def judged(contests, path, url, count=None, **fields):
     """Have everything judged; return readings and seconds, both by benchmark."""
     settings = {"base_url": url, "timeout": 3, **fields}
     client = build({**load("judge", "gpt-4-1106-preview"), **settings})
-    verdicts, seconds = {}, {}
+    parsed, seconds = {}, {}
     for name, (bench, requests) in contests.items():
         start = time.monotonic()
         verdicts = CachedJudge(client=client, store=path).judge(
             requests[:count], bench, lambda _: None
         )
-        verdicts[name] = [verdict.parsed for verdict in verdicts]
+        parsed[name] = [verdict.parsed for verdict in verdicts]
         seconds[name] = time.monotonic() - start
-    return verdicts, seconds
+    return parsed, seconds
 
 
 @pytest.fixture(scope="module")

@@ -167,7 +167,7 @@ def test_commands_about_verdicts_say_that_there_is_no_judge(command, tmp_path):
         (sys.executable, "-m", "harness", command, *words), capture_output=True, text=True
     )
     assert done.returncode != 0
-    assert "error: nobody judges in academic" in done.stderr
+    assert "error: academic needs no judge" in done.stderr
 
 
 def test_an_engine_without_log_probabilities_is_refused(tiny_policy):
