@@ -95,8 +95,8 @@ def score(
     if not matches:
         raise InputError(f"{path} has no contestant called {label!r}; it has {labels}")
     raise InputError(
-        f"{path} holds {len(submissions)} contestants ({labels}): name one with label=..., or take all "
-        "with harness.scores"
+        f"{path} holds {len(submissions)} contestants ({labels}): name one with label=..., "
+        "or take all with harness.scores"
     )
 
 

@@ -255,7 +255,8 @@ def judged(url, mode, path, count, **terms):
                          patience=2, concurrency=8)
     asked = client
     if mode == "panel":
-        asked = JudgePanel(members=[client] + [client.model_copy(update={"model": m}) for m in "ab"])
+        others = [client.model_copy(update={"model": m}) for m in "ab"]
+        asked = JudgePanel(members=[client, *others])
     judge = cached_judge(asked, path, judge_options(**terms))
     try:
         found = judge.judge(requests(count), Reader(), lambda _: None)
