@@ -90,3 +90,10 @@ def test_a_single_seed_has_no_variance():
     # of 40 and 60: 200 / 2; of 1 to 4: (2.25 + 0.25 + 0.25 + 2.25) / 3 / 4
     assert seeds.variance == pytest.approx([0.0, 100.0, 5 / 12])
     assert seeds.degrees_of_freedom.tolist() == [1, 1, 3]
+
+
+def test_seeds_that_agree_leave_the_t_interval_over_prompts():
+    # five prompts: t is 2.7764 with 4 degrees of freedom
+    estimate = mean_over_seeds([50.0, 50.0], error=2.0, prompts=5)
+    assert estimate.high - 50 == pytest.approx(2.0 * 2.7764, abs=1e-3)
+    assert estimate.standard_error == 2.0
