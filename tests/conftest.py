@@ -58,7 +58,10 @@ def shared() -> Path:
     return SHARED
 
 
-SLOW = ("faults", "launchers", "training", "theory", "docs", "cli", "engines", "fidelity")
+SLOW = (
+    *("cli", "docs", "engines", "evaluation", "faults", "fidelity"),
+    *("judges", "launchers", "oracles", "theory", "training"),
+)
 """Folders that `make test-fast` leaves out, as it does every test that is marked slow itself."""
 
 
@@ -80,7 +83,8 @@ LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     tests = Path(__file__).parent
     for item in items:
-        if item.path.relative_to(tests).parts[0] in SLOW:
+        name = item.path.relative_to(tests)
+        if {name.parts[0], name.as_posix()} & {*SLOW, *LONGEST} or "report" in name.parts:
             item.add_marker(pytest.mark.slow)
     order = {name: position for position, name in enumerate(LONGEST)}
     items.sort(key=lambda i: order.get(i.path.relative_to(tests).as_posix(), len(order)))
