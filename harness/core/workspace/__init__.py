@@ -10,6 +10,13 @@
 <workspace>/results/bridge/*.json                      comparisons of two judges
 """
 
+from harness.core.workspace.integrity import (
+    changed_message,
+    check_file,
+    check_record,
+    record_sum,
+    with_sum,
+)
 from harness.core.workspace.results import (
     GRADED_FILE,
     RESULT_SCHEMA,
@@ -53,6 +60,9 @@ __all__ = [
     "Run",
     "Workspace",
     "bridge_directory",
+    "changed_message",
+    "check_file",
+    "check_record",
     "damaged_items",
     "damaged_result",
     "graded_path",
@@ -65,10 +75,12 @@ __all__ = [
     "read_result",
     "read_run",
     "read_runs",
+    "record_sum",
     "result_path",
     "result_paths",
     "run_directory",
     "run_names",
+    "with_sum",
     "write_files",
     "write_result",
     "write_run",
