@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.naming import ITERATION_SUFFIX, leaves_directory
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -159,16 +160,17 @@ def resolve_run(workspace: Workspace, name: str) -> tuple[str, PolicySource]:
     """Return (label, policy) of `RUN` or `RUN@ITERATION`; iteration 0 is the start.
 
     Raises:
-        ConfigError: there is no such run, or the iteration is no number.
+        ConfigError: there is no such run.
         StoreError: the run has not come that far.
     """
+    from harness.core.workspace import run_names
     from harness.training.sources import trained_policy
 
-    base, _, iteration = name.partition("@")
-    record = find_run(workspace, base)
-    if iteration and not iteration.isdigit():
-        raise ConfigError(f"--run {name!r}: write RUN@ITERATION with a number, e.g. {base}@1")
-    source = trained_policy(record, int(iteration) if iteration else None)
+    match = ITERATION_SUFFIX.fullmatch(name)
+    if match and name not in run_names(workspace):  # an older version took such names
+        source = trained_policy(find_run(workspace, match[1]), int(match[2]))
+    else:
+        source = trained_policy(find_run(workspace, name), None)
     return source.name, source
 
 
@@ -181,9 +183,12 @@ def find_run(workspace: Workspace, name: str) -> Run:
     from harness.core import config
     from harness.core.workspace import read_run, run_names
 
-    record = read_run(workspace, name)
+    record = None if leaves_directory(name) else read_run(workspace, name)
     if record is None:
-        raise ConfigError(f"no run called {name!r}{config.suggest(name, run_names(workspace))}")
+        syntax = " (an iteration is written RUN@NUMBER)" if "@" in name else ""
+        raise ConfigError(
+            f"no run called {name!r}{syntax}{config.suggest(name, run_names(workspace))}"
+        )
     return record
 
 

@@ -20,6 +20,7 @@ from harness.api.components import (
     resolve_policy,
 )
 from harness.api.judging import RUNS, bind_judge
+from harness.core.naming import check_name
 from harness.errors import ConfigError
 from harness.types import Estimate, Score
 
@@ -160,6 +161,8 @@ def prepare(
     from harness.evaluation.tasks import TaskRun
     from harness.protocols import TaskSuite
 
+    if label is not None:
+        check_name(label, "label")
     name, candidate = resolve_policy(workspace, policy, run)
     if isinstance(benchmark, TaskSuite):
         if judge is not None or answers is not None:

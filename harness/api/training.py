@@ -13,6 +13,7 @@ from harness.api.components import Overrides, find_run, open_workspace
 from harness.api.judging import RUNS
 from harness.api.logs import LOGGER
 from harness.core import config
+from harness.core.naming import check_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -149,13 +150,16 @@ def train(
         workspace: where stages and the run's record are kept.
 
     Raises:
-        ConfigError: a name or a key does not fit.
+        ConfigError: a name or a key does not fit, or the run cannot be called so.
         RunExistsError: the name belongs to a run of another configuration.
     """
+    if name is not None:
+        check_name(name, "run")
     spec = build_spec(method, overrides, launcher)
     opened = open_workspace(workspace)
-    run_name = name or (default_run_name(str(method)) if _is_name(method) else spec.method)
-    launch(spec, opened, run_name, train_in_process, LOGGER.info)
+    default = default_run_name(str(method)) if _is_name(method) else spec.method
+    run_name = name or default
+    launch(spec, opened, run_name, train_in_process, LOGGER.info, default)
     return TrainingRun(find_run(opened, run_name))
 
 
@@ -210,6 +214,7 @@ def launch(
     name: str,
     body: Callable[[Mapping[str, Any]], None],
     notify: Callable[[str], None],
+    default_name: str | None = None,
 ) -> None:
     """Train in this process, or where the launcher of the specification runs it.
 
@@ -217,12 +222,22 @@ def launch(
         spec: what to train.
         workspace: where stages and the run's record are kept.
         name: the run's name.
-        body: called with `spec`, `root` and `name`; importable by its name.
+        body: called with `spec`, `root`, `name` and `default_name`; importable by its name.
         notify: receives lines about the progress of a launcher.
+        default_name: what the run would be called if the user had not named it.
+
+    Raises:
+        ConfigError: a run cannot be called so.
     """
     from harness.protocols import RunLauncher
 
-    payload = {"spec": spec, "root": workspace.root, "name": name}
+    check_name(name, "run")
+    payload = {
+        "spec": spec,
+        "root": workspace.root,
+        "name": name,
+        "default_name": default_name,
+    }
     match spec.launcher:
         case RunLauncher() as launcher:
             launcher.launch(body, payload, notify)
@@ -234,7 +249,8 @@ def train_in_process(payload: Mapping[str, Any]) -> None:
     """Train in this process, or in those that a launcher started."""
     from harness.training import schedule
 
-    schedule.train(payload["spec"], open_workspace(payload["root"]), payload["name"])
+    workspace = open_workspace(payload["root"])
+    schedule.train(payload["spec"], workspace, payload["name"], payload["default_name"])
 
 
 def default_run_name(method: str) -> str:

@@ -54,8 +54,11 @@ def command(
     from harness.api.training import build_spec, default_run_name, launch
     from harness.cli import display
     from harness.core.config import build, load
+    from harness.core.naming import check_name
     from harness.training import estimate, schedule
 
+    if run_name is not None:
+        check_name(run_name, "run")
     spec = build_spec(name, overrides or (), launcher)
     workspace = open_workspace(root)
     notify(f"{spec.method} · {display.describe_engine(spec.engine)}")
@@ -69,7 +72,7 @@ def command(
             display.print_cost(cost)
         return
     run_name = run_name or default_run_name(name)
-    launch(spec, workspace, run_name, train_in_process, notify)
+    launch(spec, workspace, run_name, train_in_process, notify, default_run_name(name))
     record = find_run(workspace, run_name)
     if as_json:
         print_json(vars(record))
@@ -82,4 +85,5 @@ def train_in_process(payload: Mapping[str, Any]) -> None:
     """Train in this process, which may be one that the launcher started."""
     from harness.training import schedule
 
-    schedule.train(payload["spec"], open_workspace(Path(payload["root"])), payload["name"])
+    workspace = open_workspace(Path(payload["root"]))
+    schedule.train(payload["spec"], workspace, payload["name"], payload["default_name"])

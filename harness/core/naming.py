@@ -58,12 +58,16 @@ def name_problem(name: str, kind: Kind) -> str | None:
         return "begins or ends with a blank"
     if len(name.encode()) > MAX_BYTES:
         return f"has more than {MAX_BYTES} bytes"
-    parts = re.split(r"[/\\]", name)
-    if ".." in parts or name.startswith(("/", "~/")):
+    if leaves_directory(name):
         return "is a path that leaves the workspace"
-    if RESERVED[kind] & set(parts):
+    if RESERVED[kind] & set(name.split("/")):
         return f"holds a name of the workspace's own ({', '.join(sorted(RESERVED[kind]))})"
     return _run_name_problem(name) if kind == "run" else None
+
+
+def leaves_directory(name: str) -> bool:
+    """Return whether a name, as a path below a directory, may lie outside of it."""
+    return ".." in re.split(r"[/\\]", name) or name.startswith(("/", "~/"))
 
 
 def _run_name_problem(name: str) -> str | None:

@@ -220,8 +220,14 @@ class Schedule:
         return f"{count} prompts" if count is not None else "all prompts of the source"
 
 
-def train(spec: TrainSpec, workspace: Workspace, name: str) -> Run:
+def train(spec: TrainSpec, workspace: Workspace, name: str, default_name: str | None = None) -> Run:
     """Create every stage of a method that is not cached, updating the run's record after each.
+
+    Args:
+        spec: the method.
+        workspace: where stages and the run's record are kept.
+        name: the run's name.
+        default_name: what the run would be called if the user had not named it.
 
     Raises:
         RunExistsError: the name belongs to a run of another configuration.
@@ -237,7 +243,7 @@ def train(spec: TrainSpec, workspace: Workspace, name: str) -> Run:
         for stage in others:
             workspace.stages.materialize(stage)
         complete = len(paths) == spec.iterations + 1
-        run = Run(name, spec.method, config, paths, complete, installed_versions())
+        run = Run(name, spec.method, config, paths, complete, installed_versions(), default_name)
         write_run(workspace, run)
     return run
 

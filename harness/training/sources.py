@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.core.config import Component, build
+from harness.core.config import Component, build, names
 from harness.core.hardware import ModelShape
 from harness.core.hub import check_policy_path
 from harness.core.io import directory_digest, sha256
@@ -152,7 +152,7 @@ def _prompt(row: dict[str, Any]) -> Prompt:
 
 
 class Origin(Component):
-    """The run that trained a policy."""
+    """The run that trained a policy: its record, as far as tables need it."""
 
     name: str
     method: str
@@ -162,6 +162,8 @@ class Origin(Component):
     seed: int
     setting: str
     """A digest of the run's configuration without the seed: runs with the same one are repeats."""
+    config: dict[str, Any] = {}
+    """The run's configuration: tells runs of one label apart."""
 
 
 class TrainedPolicy(Component):
@@ -172,7 +174,7 @@ class TrainedPolicy(Component):
     origin: Origin = Field(exclude=True)
 
     def run(self) -> dict[str, Any]:
-        """Return the run's name, method, iteration, base policy, seed and setting."""
+        """Return the run's name, method, iteration, base policy, seed, setting and config."""
         return self.origin.model_dump()
 
     def weights(self) -> Node:
@@ -195,8 +197,6 @@ def trained_policy(run: Run, iteration: int | None) -> PolicySource:
         source: PolicySource = build(start, "policy")
         return source
     seed, rest = run.config["seed"], {k: v for k, v in run.config.items() if k != "seed"}
-    qualifiers = [f"seed {seed}"] if seed else []
-    qualifiers += [f"iteration {iteration}"] if iteration is not None else []
     origin = Origin(
         name=run.name,
         method=run.method,
@@ -204,6 +204,21 @@ def trained_policy(run: Run, iteration: int | None) -> PolicySource:
         base=start.get("name", ""),
         seed=seed,
         setting=digest(rest),
+        config=run.config,
     )
-    label = f"{run.method} ({', '.join(qualifiers)})" if qualifiers else run.method
-    return TrainedPolicy(name=label, path=path, origin=origin)
+    return TrainedPolicy(name=default_label(run, iteration), path=path, origin=origin)
+
+
+def default_label(run: Run, iteration: int | None) -> str:
+    """Return what tables call a run's policy: its method, or its name if the user chose that.
+
+    A method's seed is added unless it is 0, and the iteration if the user asks for one.
+    """
+    is_chosen = run.name not in (
+        (run.method, *names("train")) if run.default_name is None else (run.default_name,)
+    )
+    seed = run.config["seed"]
+    qualifiers = [f"seed {seed}"] if seed and not is_chosen else []
+    qualifiers += [f"iteration {iteration}"] if iteration is not None else []
+    label = run.name if is_chosen else run.method
+    return f"{label} ({', '.join(qualifiers)})" if qualifiers else label

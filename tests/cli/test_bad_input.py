@@ -59,6 +59,19 @@ def refused(process: subprocess.CompletedProcess[str], kind: type[errors.Harness
             errors.AssetError,
             "harness assets pull alpaca_eval",
         ),
+        (("train", "toy/inpo", "--name", "../../../x"), errors.ConfigError, "leaves the workspace"),
+        (("train", "toy/inpo", "--name", "/x", "--dry-run"), errors.ConfigError, "--name"),
+        (("train", "toy/inpo", "--name", "a@1"), errors.ConfigError, "NAME@ITERATION"),
+        (
+            ("eval", "--bench", "toy-weighted", "--run", "x", "--label", "a\x1b[31mb"),
+            errors.ConfigError,
+            "cannot be printed",
+        ),
+        (
+            ("eval", "--bench", "toy-weighted", "--run", "../x"),
+            errors.ConfigError,
+            "no run called '../x'",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_line(command, tmp_path, arguments, kind, message):

@@ -68,7 +68,8 @@ def test_a_run_makes_a_policy_an_iteration(trained):
 def test_a_policy_tells_which_run_made_it_and_after_how_many_iterations(trained):
     _, runs = trained
     last, first = (trained_policy(runs["toy/inpo"], iteration).run() for iteration in (None, 1))
-    setting = last.pop("setting")
+    setting, _ = last.pop("setting"), first.pop("config")
+    assert last.pop("config") == runs["toy/inpo"].config
     known = {"name": "toy/inpo", "method": "INPO", "iteration": 2, "base": "tiny"}
     assert last == known | {"seed": runs["toy/inpo"].config["seed"]}
     assert first == {**last, "iteration": 1, "setting": setting}
@@ -89,6 +90,23 @@ def test_another_seed_is_another_label_of_the_same_setting(trained):
         trained_policy(changed, None).run()["setting"]
         != trained_policy(run_, None).run()["setting"]
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "default_name", "label"),
+    [
+        ("toy/inpo", "toy/inpo", "INPO"),
+        ("mine", "mine", "INPO"),  # of mine.yaml
+        ("eta-0.1", "toy/inpo", "eta-0.1"),
+        ("toy/inpo", "toy/selm", "toy/inpo"),
+        ("toy/inpo", None, "INPO"),  # of an older version, which did not record the default
+        ("INPO", None, "INPO"),
+        ("eta-0.1", None, "eta-0.1"),
+    ],
+)
+def test_a_run_with_a_name_of_its_own_is_labelled_by_it(trained, name, default_name, label):
+    run = replace(trained[1]["toy/inpo"], name=name, default_name=default_name)
+    assert [trained_policy(run, t).name for t in (None, 1)] == [label, f"{label} (iteration 1)"]
 
 
 def test_the_start_has_no_run_of_its_own(trained):

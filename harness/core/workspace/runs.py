@@ -63,6 +63,8 @@ class Run:
     """The weights of π_1, π_2, ...: those that exist so far."""
     complete: bool
     versions: dict[str, str]
+    default_name: str | None = None
+    """What the run would be called if the user had not named it; None: not known."""
 
     @property
     def base(self) -> str:
@@ -142,6 +144,8 @@ def _parse_run(data: Any) -> Run:
         raise TypeError("config is a mapping and policies a list")
     if not all(isinstance(text, str) for text in (run.name, run.method, *run.policies)):
         raise TypeError("its name, its method and its policies are texts")
+    if not isinstance(run.default_name, str | None):
+        raise TypeError("its default name is a text")
     return run
 
 
