@@ -28,7 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from harness.benchmarks.alpaca_eval import benchmark, length_control
-from harness.benchmarks.arena_hard import battles, files
+from harness.benchmarks.arena_hard import battles, judgments
 from harness.benchmarks.arena_hard.verdicts import parse_games
 from harness.core.config import build, load
 
@@ -129,7 +129,10 @@ def bradley_terry(pooled, baseline=1):
 
 def arena_hard(runs, rounds=2):
     """Return (our, their) seconds for scores and 100 rounds; theirs is extrapolated from few."""
-    graded = files.read_verdicts(BATTLES)
+    graded = [
+        contestant.graded
+        for contestant in judgments.read_verdicts(BATTLES, lambda *_: battles.ANCHORED_BASELINE)
+    ]
     pooled = battles.pool_battles(
         [[(g.won, g.weight) for g in parse_games(o.verdicts)] for o in graded]
     )

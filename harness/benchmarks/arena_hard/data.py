@@ -31,6 +31,11 @@ UPSTREAM_PLACEHOLDERS = {
 }
 SOURCE = "lmarena/arena-hard-auto utils/judge_utils.py and config/arena-hard-{}.yaml (Apache-2.0)"
 BASELINES = {"hard_prompt": "o3-mini-2025-01-31", "creative_writing": "gemini-2.0-flash-001"}
+FILE_BASELINES = BASELINES | {
+    **dict.fromkeys(("coding", "math"), BASELINES["hard_prompt"]),
+    "arena-hard-v0.1": "gpt-4-0314",
+}
+"""Upstream's baselines by the category that a judgment names."""
 OWN_ANSWER = (
     "Begin your evaluation by generating your own answer to the prompt. You must provide your "
     "answers before judging any answers.\n\n"

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from harness.benchmarks.arena_hard import battles
-from harness.benchmarks.arena_hard.verdicts import ParsedGame
+from harness.benchmarks.arena_hard.verdicts import ParsedGame, prompt_id_of
 from harness.core.config import Component
 from harness.core.hub import TIKTOKEN_VARIABLE, tiktoken_encoding
 from harness.errors import AssetError, CheckError
@@ -34,7 +34,10 @@ ELEMENTS = {
 }
 ENCODING: EncodingName = "o200k_base"
 FEATURES = ("length", "header", "list", "bold")
-NO_ANSWERS_NOTE = "no style control: the answers of both sides are needed"
+NO_ANSWERS_NOTE = (
+    "no style control: the answers of both sides are needed, and those of {} are not there: put "
+    "them into model_answer/ beside model_judgment/, or pull the protocol data"
+)
 UPSTREAM_ROUNDS, UPSTREAM_LEVEL = 100, (0.05, 0.95)
 UPSTREAM_NOTE = (
     "computed as upstream's code does, but seeded: upstream's own figures vary by about 0.1 points "
@@ -112,7 +115,10 @@ def add_style_controlled(
         styles = [_styles(contestant, folder) for contestant in graded]
     except AssetError as error:
         return [replace(s, notes=(*s.notes, f"no style control: {error}")) for s in updated]
-    updated = [s if known else _without_style(s) for s, known in zip(updated, styles, strict=True)]
+    updated = [
+        replace(score, notes=(*score.notes, *_coverage_note(contestant, known)))
+        for score, contestant, known in zip(updated, graded, styles, strict=True)
+    ]
     for name in dict.fromkeys(category(game.prompt_id) for games in parsed_games for game in games):
         category_games = [
             [g for g in games if category(g.prompt_id) == name] for games in parsed_games
@@ -240,8 +246,15 @@ def _measure(texts: Sequence[str], folder: Path) -> Floats:
     return np.array([[s.tokens, s.header, s.list, s.bold] for s in styles], dtype=np.float64)
 
 
-def _without_style(score: Score) -> Score:
-    return replace(score, notes=(*score.notes, NO_ANSWERS_NOTE))
+def _coverage_note(graded: Graded, styles: Mapping[str, Floats]) -> tuple[str, ...]:
+    """Say whose answers are missing for style control, or to how many prompts."""
+    judged = {prompt_id_of(verdict) for verdict in graded.verdicts}
+    missing = len(judged - styles.keys())
+    if styles:
+        note = f"style control is over {len(judged) - missing} of {len(judged)} prompts: the others"
+        return (f"{note} lack an answer of one side",) if missing else ()
+    names = [graded.label] * (not graded.answers) + [graded.baseline_label] * (not graded.baseline)
+    return (NO_ANSWERS_NOTE.format(" and ".join(names) or "the same prompts"),)
 
 
 def _rows(

@@ -20,7 +20,7 @@ import numpy as np
 from pydantic import Field
 
 from harness.benchmarks import assets
-from harness.benchmarks.arena_hard import battles, data, files, style
+from harness.benchmarks.arena_hard import battles, data, files, judgments, style
 from harness.benchmarks.arena_hard.files import read_answer
 from harness.benchmarks.arena_hard.verdicts import (
     ParsedGame,
@@ -158,8 +158,12 @@ class ArenaHard(Component):
         return files.read_answers(path, self.prompts())
 
     def read_verdicts(self, path: Path) -> list[Graded]:
-        """Read judgments or battles, from a file or a directory of files."""
-        return files.read_verdicts(path)
+        """Read judgments or battles, from a file or a directory of files.
+
+        A judgment that names no baseline was made against this protocol's, as upstream assumes.
+        """
+        contestants = judgments.read_verdicts(path, lambda name, row: self.against)
+        return [contestant.graded for contestant in contestants]
 
     def files(self, graded: Graded) -> Mapping[str, str]:
         """Return answers and judgments, both in the old and the new layout, and battles."""

@@ -15,12 +15,14 @@ A prompt with an unparsed game is dropped with both games, as upstream.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from harness.benchmarks.arena_hard import data, files, style
+from harness.benchmarks.arena_hard import data, files, judgments, style
+from harness.benchmarks.arena_hard.judgments import Judgments
 from harness.benchmarks.arena_hard.style import ArenaHardV2Scoring
 from harness.benchmarks.arena_hard.v01 import counts_of, items_of, win_rate_of
 from harness.benchmarks.arena_hard.verdicts import (
@@ -171,17 +173,21 @@ class ArenaHardV2(Component):
         return files.read_answers(path, self.prompts())
 
     def read_verdicts(self, path: Path) -> list[Graded]:
-        """Read judgments from a file or a directory, and the answers in the directory."""
-        return files.read_verdicts(path, LABEL_SCORES_V2)
+        """Read judgments from a file or a directory, and the answers that style control needs.
+
+        They are looked for as upstream lays them out, the baselines' in the protocol data as well.
+        """
+        contestants = judgments.read_verdicts(path, self._file_baseline, LABEL_SCORES_V2)
+        return [self._with_published_baseline(contestant) for contestant in contestants]
 
     def files(self, graded: Graded) -> Mapping[str, str]:
         """Return answers and judgments, both in the old and the new layout, and battles."""
         try:
             texts = self._protocol()["categories"]
         except AssetError:
-            return files.files(graded, {})
+            return files.files(graded, {}, self._baselines(graded))
         system = {p.id: texts[p.meta["category"]]["system_prompt"] for p in graded.prompts}
-        return files.files(graded, system)
+        return files.files(graded, system, self._baselines(graded))
 
     def _folder(self) -> Path:
         return assets_directory(self.assets)
@@ -191,6 +197,43 @@ class ArenaHardV2(Component):
 
     def _baseline_of(self, prompt: Prompt) -> str:
         return str(self._protocol()["categories"][prompt.meta["category"]]["baseline"])
+
+    def _baselines(self, graded: Graded) -> dict[str, str]:
+        """Return the baselines by prompt id, unless all games are against a baseline of one's own.
+
+        A contestant's label of its baseline is that of most of its prompts.
+        """
+        if graded.baseline_label not in data.FILE_BASELINES.values():
+            return {}
+        categories = self._categories()
+        names = {prompt_id_of(verdict) for verdict in graded.verdicts}
+        return {
+            name: data.FILE_BASELINES[categories[name]]
+            for name in names
+            if categories.get(name) in data.FILE_BASELINES
+        }
+
+    def _file_baseline(self, name: str, row: Mapping[str, Any]) -> str:
+        """Return the baseline of a question in a file of judgments."""
+        category = str(row.get("category") or self._categories().get(name))
+        return data.FILE_BASELINES.get(category, "baseline")
+
+    def _with_published_baseline(self, contestant: Judgments) -> Graded:
+        """Return a contestant with the published answers of its baselines that no file has."""
+        graded = contestant.graded
+        known = {answer.prompt_id: answer for answer in graded.baseline}
+        missing = {n: b for n, b in contestant.baselines.items() if n not in known}
+        for baseline in sorted(set(missing.values()) & set(data.BASELINES.values())):
+            try:
+                texts = data.published_answers(baseline, FOLDER, self._folder())
+            except AssetError:
+                continue
+            known |= {
+                name: Answer(name, texts[name])
+                for name, own in missing.items()
+                if own == baseline and name in texts
+            }
+        return replace(graded, baseline=tuple(known.values()))
 
     def _categories(self) -> dict[str, str]:
         path = self._folder() / FOLDER / "question.jsonl"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from harness.benchmarks.arena_hard import files
+from harness.benchmarks.arena_hard import files, judgments
 from harness.benchmarks.arena_hard import verdicts as rules
 from harness.benchmarks.arena_hard.v01 import CONTINUE_REQUEST, ArenaHard
 from harness.errors import CheckError, InputError
@@ -129,13 +129,13 @@ def test_written_files_are_read_back(tmp_path, form, packed):
         path = path.with_name(path.name + ".gz") if packed else path
         path.write_bytes(gzip.compress(data) if packed else data)
     end = ".jsonl.gz" if packed else ".jsonl"
-    (loaded,) = files.read_verdicts(tmp_path / f"{form}model_judgment/j/me{end}")
+    (loaded,) = BENCH.read_verdicts(tmp_path / f"{form}model_judgment/j/me{end}")
     assert (loaded.label, loaded.judge, loaded.baseline_label) == ("me", "j", "gpt-4-0314")
     assert loaded.verdicts == plain.verdicts
     (answers,) = files.read_answers(tmp_path / f"{form}model_answer/me{end}", PROMPTS)
     assert (answers.name, answers.answers) == ("me", ours)
     folder = tmp_path / form if form else tmp_path / "model_judgment"
-    assert files.read_verdicts(folder)[0].verdicts == plain.verdicts
+    assert BENCH.read_verdicts(folder)[0].verdicts == plain.verdicts
 
 
 def test_answers_in_the_directory_are_joined_to_the_judgments(tmp_path):
@@ -144,7 +144,7 @@ def test_answers_in_the_directory_are_joined_to_the_judgments(tmp_path):
     for name, text in files.files(contestant, {}).items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    assert files.read_verdicts(tmp_path / "old")[0].answers == ours
+    assert BENCH.read_verdicts(tmp_path / "old")[0].answers == ours
 
 
 def lines(path, rows):
@@ -177,7 +177,7 @@ A, B, T = "model_a", "model_b", "tie"
 )
 def test_battles_are_decoded_and_written_again(tmp_path, rows, games):
     battles = [battle(winner) for winner in rows]
-    (loaded,) = files.read_verdicts(lines(tmp_path / "b.jsonl", battles))
+    (loaded,) = BENCH.read_verdicts(lines(tmp_path / "b.jsonl", battles))
     assert [(g.won, g.weight) for g in rules.parse_games(loaded.verdicts)] == games
     assert files.battle_rows(loaded) == battles
 
@@ -185,7 +185,7 @@ def test_battles_are_decoded_and_written_again(tmp_path, rows, games):
 def test_a_migrated_judgment_and_a_game_that_is_null_are_read(tmp_path):
     row = {"uid": "q1", "model": "me", "judge": "j", "baseline": "b"}
     row["games"] = [{"user_prompt": "x", "judgment": "\nso [[A>B]]", "score": "A>B"}, None]
-    (loaded,) = files.read_verdicts(lines(tmp_path / "j.jsonl", [row]))
+    (loaded,) = BENCH.read_verdicts(lines(tmp_path / "j.jsonl", [row]))
     assert loaded.verdicts == (
         Verdict("q1#1", ParsedVerdict(1.0, "A>B"), "j", "so [[A>B]]"),
         Verdict("q1#2", None, "j", ""),
@@ -201,8 +201,57 @@ def test_a_label_that_v01_does_not_know_is_counted_as_unparsed(tmp_path, label):
     # the other game of the prompt is kept: game 2, in which ours was first
     assert (score.counts["games"], score.counts["unparsed"]) == (2, 1)
     assert score.estimates["win_rate"].value == 100
-    (newer,) = files.read_verdicts(path, rules.LABEL_SCORES_V2)
-    assert (newer.verdicts[0].parsed is not None) is (label in ("A<B", "B=A"))
+    (newer,) = judgments.read_verdicts(path, lambda *_: "b", rules.LABEL_SCORES_V2)
+    assert (newer.graded.verdicts[0].parsed is not None) is (label in ("A<B", "B=A"))
+
+
+def judged(question, model="me", **fields):
+    game = {"judgment": "", "score": "A>B"}
+    return {"question_id": question, "model": model, "judge": "j", "games": [game, game], **fields}
+
+
+def test_judgments_that_name_no_baseline_were_made_against_the_protocols(tmp_path):
+    rows = [judged("q1"), judged("q2", baseline="gpt-4-0314"), judged("q3", baseline="mine")]
+    own, other = BENCH.read_verdicts(lines(tmp_path / "j.jsonl", rows))
+    assert (own.baseline_label, len(own.verdicts)) == ("gpt-4-0314", 4)
+    assert (other.baseline_label, len(other.verdicts)) == ("mine", 2)
+    against = BENCH.model_copy(update={"against": "mine"})
+    assert [g.baseline_label for g in against.read_verdicts(tmp_path / "j.jsonl")] == [
+        "mine",
+        "gpt-4-0314",
+    ]
+
+
+def test_the_bounds_of_old_judgments_are_anchored_at_upstreams_baseline(tmp_path):
+    rows = [judged(f"q{i}", games=[{"score": s} for s in ("A>B", "A=B")]) for i in range(60)]
+    explicit = [{**row, "baseline": "gpt-4-0314"} for row in rows]
+    upstream = BENCH.model_copy(
+        update={"scoring": BENCH.scoring.model_copy(update={"compat": "upstream"})}
+    )
+    bounds = []
+    for name, written in (("old", rows), ("explicit", explicit)):
+        path = lines(tmp_path / f"{name}.jsonl", written)
+        (score,) = upstream.score(upstream.read_verdicts(path))
+        bounds.append(score.estimates["win_rate"])
+    assert bounds[0] == bounds[1]
+    # half a point of two games: 25 %, and 100 resamples of 120 rows spread by about 2 points
+    assert bounds[0].low < 23 < bounds[0].value == 25 < 27 < bounds[0].high
+
+
+def test_a_directory_is_read_as_upstream_lays_it_out(tmp_path):
+    answer = {"messages": [{"role": "assistant", "content": {"answer": "a"}}], "model": "other"}
+    for name, rows in {
+        "question.jsonl": [{"uid": "q1", "category": "c", "prompt": "p"}],
+        "model_answer/me.jsonl": [{"uid": "q1", **answer}],
+        "model_answer/base.jsonl": [{"uid": "q1", **answer}],
+        "model_judgment/j/me.jsonl": [judged("q1", baseline="base")],
+        "model_judgment/j/.me.jsonl.swp": [],
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        lines(tmp_path / name, rows)
+    for path in ("", "model_judgment", "model_judgment/j", "model_judgment/j/me.jsonl"):
+        (loaded,) = BENCH.read_verdicts(tmp_path / path)
+        assert [a.text for a in loaded.answers] == [a.text for a in loaded.baseline] == ["a"], path
 
 
 def test_the_last_of_two_judgments_counts_with_a_note(tmp_path):
@@ -210,7 +259,7 @@ def test_the_last_of_two_judgments_counts_with_a_note(tmp_path):
         {"question_id": "q1", "model": "me", "games": [{"score": label, "judgment": ""}]}
         for label in ("A>B", "B>A")
     ]
-    (loaded,) = files.read_verdicts(lines(tmp_path / "j.jsonl", rows))
+    (loaded,) = BENCH.read_verdicts(lines(tmp_path / "j.jsonl", rows))
     assert [v.parsed.label for v in loaded.verdicts] == ["B>A"]
     assert loaded.notes == ("1 judgments of j.jsonl are repeated: the last of each counts",)
 
@@ -231,7 +280,7 @@ def test_bad_verdicts_are_reported(tmp_path, text, message):
     path = tmp_path / "j.jsonl"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
-        files.read_verdicts(path)
+        BENCH.read_verdicts(path)
 
 
 @pytest.mark.parametrize(

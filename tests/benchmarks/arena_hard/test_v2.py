@@ -1,5 +1,8 @@
 """Arena-Hard v2.0: categories, dropped prompts and style control on invented answers."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -143,6 +146,106 @@ def own_and_upstream(bench, ids):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(style, "UPSTREAM_ROUNDS", 20)
         return list(zip(bench.score(pair), upstream.score(pair), strict=True))
+
+
+def write_as_upstream(folder, contestants, baselines=True):
+    """Write judgments and answers as arena-hard-auto lays them out."""
+    rows = {"question.jsonl": [{"uid": "x", "category": "hard_prompt", "prompt": "p"}]}
+    for submission, category in contestants:
+        base = data.BASELINES[category]
+        rows |= {
+            f"model_answer/{submission.label}.jsonl": answer_rows(submission.answers),
+            f"model_judgment/gpt-4.1/{submission.label}.jsonl": judgment_rows(submission, category),
+        }
+        if baselines:
+            rows[f"model_answer/{base}.jsonl"] = answer_rows(submission.baseline)
+    for name, lines in rows.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return folder
+
+
+def answer_rows(answers):
+    return [
+        {"uid": a.prompt_id, "messages": [{"role": "assistant", "content": {"answer": a.text}}]}
+        for a in answers
+    ]
+
+
+def judgment_rows(submission, category):
+    labels = {v.request_id: v.parsed.label for v in submission.verdicts}
+    return [
+        {
+            **{"uid": a.prompt_id, "category": category, "judge": "gpt-4.1"},
+            **{"model": submission.label, "baseline": data.BASELINES[category]},
+            "games": [{"score": labels[a.prompt_id + game]} for game in rules.GAME_SUFFIXES],
+        }
+        for a in submission.answers
+    ]
+
+
+@pytest.mark.parametrize("part", ["", "model_judgment", "model_judgment/gpt-4.1/me.jsonl"])
+def test_upstreams_directory_gives_a_style_controlled_win_rate(bench, ids, tmp_path, part):
+    hard = {"hard_prompt": ids["hard_prompt"]}
+    submission = contestant(hard, longer=15)
+    folder = write_as_upstream(tmp_path, [(submission, "hard_prompt")])
+    (loaded,) = bench.read_verdicts(folder / part)
+    assert loaded.baseline_label == "o3-mini-2025-01-31"
+    (score,), (expected,) = bench.score([loaded]), bench.score([submission])
+    assert score.estimates == expected.estimates
+    assert "hard_prompt_style_controlled_win_rate" in score.estimates
+
+
+def test_both_categories_of_a_model_are_one_contestant(bench, ids, tmp_path):
+    parts = [(contestant({name: ids[name]}), name) for name in bench.categories]
+    folders = [write_as_upstream(tmp_path / name, [(part, name)]) for part, name in parts]
+    for kind in ("model_judgment/gpt-4.1/me.jsonl", "model_answer/me.jsonl"):
+        merged = "".join((folder / kind).read_text() for folder in folders)
+        (tmp_path / "all" / kind).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "all" / kind).write_text(merged)
+    for (_, name), folder in zip(parts, folders, strict=True):
+        base = f"model_answer/{data.BASELINES[name]}.jsonl"
+        (tmp_path / "all" / base).write_text((folder / base).read_text())
+    (loaded,) = bench.read_verdicts(tmp_path / "all")
+    assert len(loaded.baseline) == len(loaded.answers) == 2 * COUNT
+    (score,) = bench.score([loaded])
+    assert set(score.estimates) == {
+        f"{category}{kind}_win_rate"
+        for category in bench.categories
+        for kind in ("", "_style_controlled")
+    }
+    written = bench.files(loaded)["model_judgment/gpt-4.1/me.jsonl"].splitlines()
+    baselines = {row["uid"]: row["baseline"] for row in map(json.loads, written)}
+    assert all(baselines[i] == data.BASELINES[name] for name in bench.categories for i in ids[name])
+
+
+def test_whose_answers_are_missing_for_style_control_is_told(bench, ids, tmp_path):
+    submission = contestant({"hard_prompt": ids["hard_prompt"]})
+    folder = write_as_upstream(tmp_path, [(submission, "hard_prompt")], baselines=False)
+    (score,) = bench.score(bench.read_verdicts(folder))
+    assert any("those of o3-mini-2025-01-31 are not there" in note for note in score.notes)
+    (folder / "model_answer/me.jsonl").unlink()
+    (score,) = bench.score(bench.read_verdicts(folder))
+    assert any("those of me and o3-mini-2025-01-31 are not" in note for note in score.notes)
+
+
+def test_answers_to_some_prompts_only_are_told(bench, ids):
+    submission = contestant({"hard_prompt": ids["hard_prompt"]})
+    (score,) = bench.score([replace(submission, answers=submission.answers[5:])])
+    assert f"style control is over {COUNT - 5} of {COUNT} prompts" in score.notes[-1]
+
+
+def test_the_default_may_lie_fifteen_points_from_upstreams(bench, ids, monkeypatch):
+    monkeypatch.setattr(style, "UPSTREAM_ROUNDS", 10)
+    submission = contestant({"hard_prompt": ids["hard_prompt"]}, longer=15, seed=1)
+    scoring = bench.scoring.model_copy(update={"compat": "upstream", "rounds": 2})
+    upstream = bench.model_copy(update={"scoring": scoring})
+    (own,), (theirs,) = bench.score([submission]), upstream.score([submission])
+    key = "hard_prompt_style_controlled_win_rate"
+    # README: 83.3 raw; 70.4 at equal style; 86 at the model's own style, as upstream has it
+    assert own.estimates["hard_prompt_win_rate"].value == pytest.approx(83.3, abs=0.05)
+    assert own.estimates[key].value == pytest.approx(70.4, abs=0.05)
+    assert theirs.estimates[key].value == pytest.approx(85.5, abs=1)
 
 
 def test_upstreams_win_rates_have_no_contributions(own_and_upstream):
