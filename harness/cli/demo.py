@@ -16,6 +16,8 @@ METHODS = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
 BENCHMARKS = ("toy-weighted", "toy-labels")
 QUICK = ("prompts.count=128", "policy.texts.count=9600"), ("count=100", "baseline.texts.count=9600")
 """Overrides for training and for the benchmarks: the demo takes half a minute."""
+THREADS = 1
+"""Of torch: sums of floats depend on how many threads share them, and so would the table."""
 
 
 def command(
@@ -31,9 +33,11 @@ def command(
     """
     from harness.cli import eval as evaluate
     from harness.cli import leaderboard, train
+    from harness.core.hardware import limit_threads
     from harness.judges.toy_server import serving
     from harness.toy import judge
 
+    limit_threads(THREADS)
     train_overrides, eval_overrides = (
         list(overrides) for overrides in (QUICK if quick else ((), ()))
     )

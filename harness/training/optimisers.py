@@ -89,10 +89,14 @@ def check_packages(settings: OptimiserSettings) -> None:
 
 
 def learning_rate_factor(settings: OptimiserSettings, step: int, steps: int) -> float:
-    """Return the learning rate at a step, counted from 0, as a share of its peak."""
+    """Return the learning rate at a step, counted from 0, as a share of its peak.
+
+    As transformers' schedules, which TRL and the papers' codes use: with a warm-up, the first step
+    has a rate of 0.
+    """
     warmup_steps = math.ceil(settings.warmup * steps)
     if step < warmup_steps:
-        return (step + 1) / warmup_steps
+        return step / warmup_steps
     progress = (step - warmup_steps) / max(1, steps - warmup_steps)
     match settings.schedule:
         case "cosine":

@@ -31,7 +31,7 @@ VERSIONS = {
     "compare": 2,
     "pair": 3,
     "anchor": 3,
-    "optimise": 4,
+    "optimise": 5,
     "head-to-head": 2,
 }
 """Raised when a stage would now give another result from the same inputs."""

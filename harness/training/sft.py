@@ -65,7 +65,7 @@ class FineTunedPolicy(Component):
         """Return the stage that trains the weights."""
         return Stage(
             name="fine-tune",
-            version=3,
+            version=4,
             config=identity(self),
             inputs={},
             run=partial(fine_tune, self),

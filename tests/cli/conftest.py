@@ -24,10 +24,15 @@ QUICK = ("--set", "prompts.count=16", "--set", "policy.texts.count=192", "--set"
 """Overrides of toy/inpo: a run of seconds."""
 
 
-def start_demo(workspace: Path, *options: str) -> subprocess.Popen[str]:
+def start_demo(workspace: Path, *options: str, threads: int = 1) -> subprocess.Popen[str]:
     command = (*HARNESS, "demo", "--json", "--workspace", str(workspace), *options)
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+        start_new_session=True,
     )
 
 

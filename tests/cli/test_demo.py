@@ -45,7 +45,7 @@ def test_inpo_beats_the_starting_policy_and_every_row_is_honest(tmp_path):
 
 def killed(workspace: Path, seconds: float) -> bool:
     """Kill the demo after some seconds; return whether it was still running."""
-    process = start_demo(workspace, "--quick")
+    process = start_demo(workspace, "--quick", threads=3)  # the demo has its own number
     time.sleep(seconds)
     alive = process.poll() is None
     os.killpg(process.pid, signal.SIGKILL)

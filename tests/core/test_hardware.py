@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,3 +75,16 @@ def test_components_tell_how_many_they_take_and_one_that_does_not_takes_one():
         == 0
     )
     assert accelerators_needed(object()) == 1
+
+
+@pytest.mark.parametrize(
+    "order", ["limit_threads(1); import torch", "import torch; limit_threads(1)"]
+)
+def test_threads_are_limited_before_and_after_torch_is_imported(order):
+    code = (
+        f"from harness.core.hardware import limit_threads; {order}; print(torch.get_num_threads())"
+    )
+    command = [sys.executable, "-c", code]
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    out = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert out.stdout.split() == ["1"]

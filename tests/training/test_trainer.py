@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -52,12 +54,34 @@ def regression(**changes) -> tuple[torch.Tensor, list[dict]]:
 
 
 def test_the_cosine_rises_over_the_warm_up_and_ends_near_zero():
-    # 100 steps, 10 of warm-up: 0.1 at first, 1 at step 9, half way down at step 55
+    # 100 steps, 10 of warm-up: 0 at first, 0.9 at step 9, 1 at step 10, half way down at step 55
     cosine = settings(warmup=0.1)
-    assert learning_rate_factor(cosine, 0, 100) == pytest.approx(0.1)
-    assert learning_rate_factor(cosine, 9, 100) == pytest.approx(1.0)
+    assert learning_rate_factor(cosine, 0, 100) == 0
+    assert learning_rate_factor(cosine, 9, 100) == pytest.approx(0.9)
+    assert learning_rate_factor(cosine, 10, 100) == 1
     assert learning_rate_factor(cosine, 55, 100) == pytest.approx(0.5)
     assert 0 < learning_rate_factor(cosine, 99, 100) < 0.001
+
+
+@pytest.mark.parametrize("steps", [7, 33, 120])
+@pytest.mark.parametrize("warmup", [0.0, 0.03, 0.1])
+@pytest.mark.parametrize(
+    ("schedule", "theirs"),
+    [("cosine", "cosine"), ("linear", "linear"), ("constant", "constant_with_warmup")],
+)
+def test_every_step_has_the_rate_of_transformers_schedule(schedule, theirs, warmup, steps):
+    from transformers import get_scheduler
+
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = get_scheduler(theirs, optimiser, math.ceil(warmup * steps), steps)
+    rates = []
+    for _ in range(steps):
+        rates.append(scheduler.get_last_lr()[0])
+        optimiser.step()
+        scheduler.step()
+    chosen = settings(schedule=schedule, warmup=warmup)
+    ours = [learning_rate_factor(chosen, step, steps) for step in range(steps)]
+    assert ours == pytest.approx(rates, abs=1e-15)
 
 
 @pytest.mark.parametrize("rate", [0.1, torch.tensor(0.1)])
