@@ -63,16 +63,12 @@ def parts(name: str) -> set[str]:
     return set(re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower().split("_"))
 
 
-def is_test(name: str) -> bool:
-    return name.startswith("test_")
-
-
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_no_name_is_hollow_or_retired(path):
     bad = {
         name
         for name in names(ast.parse(path.read_text()))
-        if not is_test(name) and (name.strip("_").lower() in HOLLOW or parts(name) & RETIRED)
+        if name.strip("_").lower() in HOLLOW or parts(name) & RETIRED
     }
     assert not bad
 

@@ -25,7 +25,7 @@ def test_the_launcher_is_the_named_one_and_its_keys_can_be_set():
     assert launcher(None, "launcher.workers=2") == LocalLauncher(workers=2)
 
 
-def test_a_launcher_that_is_not_there_is_told_with_those_that_are():
+def test_an_unknown_launcher_is_reported_with_the_known_ones():
     with pytest.raises(ConfigError, match="no launcher called 'rey'; did you mean 'ray'"):
         launcher("rey")
 

@@ -40,7 +40,7 @@ def test_what_is_there_is_listed(run):
     assert len(json.loads(run("verdicts", "ls", "--json"))["verdicts"]) == 2
 
 
-def test_damage_is_told_and_mended(run, path):
+def test_damage_is_reported_and_repaired(run, path):
     assert "2 attempts are intact, 0 faults" in run("verdicts", "verify")
     data = bytearray(path.read_bytes())
     data[data.index(b'{"a": 1}') + 6] ^= 1

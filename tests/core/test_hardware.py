@@ -60,7 +60,7 @@ def test_a_torch_for_processors_computes_on_them(system, monkeypatch):
     assert device_name(system) == "CPU"
 
 
-def test_a_machine_without_devices_has_its_processor(tmp_path):
+def test_a_machine_without_devices_computes_on_its_cpu(tmp_path):
     assert device_name(tmp_path) == "CPU"
 
 

@@ -83,7 +83,7 @@ def test_only_device_stages_have_a_process_of_their_own(tmp_path):
     assert shared == os.getpid()
 
 
-def test_progress_is_told_across_the_processes(tmp_path):
+def test_progress_is_reported_across_the_processes(tmp_path):
     events: list[object] = []
 
     @contextmanager
@@ -104,7 +104,7 @@ def test_progress_is_told_across_the_processes(tmp_path):
         (die, HarnessError, "exit code -9"),
     ],
 )
-def test_what_goes_wrong_there_is_told_here_and_leaves_nothing(tmp_path, make, kind, message):
+def test_what_goes_wrong_there_is_reported_here_and_leaves_nothing(tmp_path, make, kind, message):
     with pytest.raises(kind, match=message):
         StageStore(tmp_path, isolate=True).materialize(stage(make))
     assert [p.name for p in tmp_path.iterdir()] == [".locks"]

@@ -111,7 +111,7 @@ def test_a_key_in_the_place_of_its_variables_name_is_not_shown():
     assert "http://127" not in repr(OpenAIClient(model="j", base_url="http://127.0.0.1/v1"))
 
 
-def test_a_key_in_the_path_of_an_address_is_not_told(monkeypatch):
+def test_a_key_in_the_path_of_an_address_is_not_shown(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "K3yK3yK3yK3y")
     judge = OpenAIClient(model="j", base_url="http://127.0.0.1/K3yK3yK3yK3y/v1")
     assert judge.display_name == "the judge j at http://127.0.0.1/***/v1"

@@ -43,7 +43,7 @@ def test_an_installed_copy_inside_another_repository_has_no_commit(root):
     assert commit(root / "lib") is None
 
 
-def test_a_repository_that_git_was_told_of_is_not_taken_for_ours(
+def test_a_repository_in_the_environment_of_git_is_not_taken_for_ours(
     root, tmp_path_factory, monkeypatch
 ):
     clean, other = commit(root), tmp_path_factory.mktemp("other")
@@ -52,7 +52,7 @@ def test_a_repository_that_git_was_told_of_is_not_taken_for_ours(
     assert commit(root) == clean
 
 
-def test_without_git_or_without_a_commit_nothing_is_told(root, tmp_path_factory, monkeypatch):
+def test_without_git_or_without_a_commit_nothing_is_reported(root, tmp_path_factory, monkeypatch):
     empty = tmp_path_factory.mktemp("empty")
     git(empty, "init", "-q")
     assert commit(empty) is None

@@ -21,7 +21,7 @@ def costs():
 
 
 @pytest.mark.parametrize("name", ["trained", "machines", "disk", "together"])
-def test_a_computed_table_stands_in_the_page(costs, name):
+def test_the_page_shows_the_computed_table(costs, name):
     remedy = "run `python docs/costs.py`, with HARNESS_ASSETS naming the protocol data"
     assert costs.page_blocks()[name] == costs.COMPUTED[name](), remedy
 

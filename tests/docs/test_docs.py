@@ -93,7 +93,7 @@ def test_the_exit_codes_are_the_errors_own():
     assert documented == {kind.__name__: kind.exit_code for kind in kinds}
 
 
-def test_every_judge_that_ships_is_told():
+def test_every_judge_that_ships_is_documented():
     page = (ROOT / "docs/judging.md").read_text("utf-8")
     documented = set(re.findall(r"^\| `(\w[\w.-]+)` \|", page, re.MULTILINE))
     assert documented == {path.stem for path in (ROOT / "configs/judge").glob("*.yaml")}

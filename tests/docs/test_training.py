@@ -21,7 +21,7 @@ def rows(title: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def test_every_oracle_that_ships_is_told():
+def test_every_oracle_that_ships_is_documented():
     documented = {name for cells in rows("Oracles") for name in re.findall(r"`([^`]+)`", cells[0])}
     assert documented == {path.stem for path in (ROOT / "configs/oracle").glob("*.yaml")}
 
@@ -32,7 +32,7 @@ def test_a_pairing_asks_for_as_many_comparisons_as_the_page_says(cells):
     assert pairing.comparison_count(getattr(pairing, name)(), 8) == int(cells[1])
 
 
-def test_every_alarm_is_told():
+def test_every_alarm_is_documented():
     documented = {cells[0] for cells in rows("The log and its alarms")}
     code = inspect.getsource(metrics)
     assert documented == set(re.findall(r'f?"([a-z][a-z -]+):', code))

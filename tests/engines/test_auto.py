@@ -44,7 +44,7 @@ def test_every_configuration_builds(name: str) -> None:
     assert isinstance(build(load("engine", name)), GenerationEngine)
 
 
-def test_a_wrong_key_is_told() -> None:
+def test_a_wrong_key_is_reported() -> None:
     with pytest.raises(ConfigError, match="batchsize"):
         build(load("engine", "auto", ["fallback.batchsize=3"]))
 

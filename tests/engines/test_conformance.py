@@ -154,5 +154,5 @@ def test_the_prompt_is_the_rendered_conversation(runs: Runs) -> None:
     assert all(c.prompt_token_ids == expected[c.prompt_id] for c in runs.sampled)
 
 
-def test_progress_is_told_once_a_request(runs: Runs) -> None:
+def test_progress_is_reported_once_a_request(runs: Runs) -> None:
     assert runs.advanced == [1] * 9

@@ -58,7 +58,7 @@ def test_a_failure_that_passes_is_tried_again(servers: Callable[..., Any], ask: 
 @pytest.mark.parametrize(
     ("status", "mend"), [(401, "OPENAI_API_KEY holds its key"), (404, "--set engine.model=NAME")]
 )
-def test_a_failure_that_stays_is_told_at_once(
+def test_a_failure_that_stays_is_reported_at_once(
     servers: Callable[..., Any], ask: Ask, status: int, mend: str
 ) -> None:
     server = servers(ANSWER, [status])
@@ -83,7 +83,9 @@ class Repeating(BaseHTTPRequestHandler):
         self.wfile.write(data.encode())
 
 
-def test_a_key_that_is_said_back_is_not_told(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_that_the_server_echoes_is_not_shown(
+    ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-proj-4rNq8VtZ2mXw7Lc5")
     with HTTPServer(("127.0.0.1", 0), Repeating) as server:
         thread = Thread(target=server.serve_forever, args=(0.02,), daemon=True)
@@ -102,7 +104,7 @@ def test_attempts_are_counted(servers: Callable[..., Any], ask: Ask) -> None:
     assert len(server.bodies) == 2
 
 
-def test_no_server_is_told_with_its_address(ask: Ask) -> None:
+def test_a_missing_server_is_reported_with_its_address(ask: Ask) -> None:
     with pytest.raises(EngineError, match=r"http://127\.0\.0\.1:9/v1 failed.*server runs"):
         generate("http://127.0.0.1:9/v1", [ask("w1")], attempts=1)
 

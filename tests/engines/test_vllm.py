@@ -115,7 +115,7 @@ def test_an_interpreter_without_vllm_is_a_missing_dependency(
         generate(VLLMEngine(python="/no/python"), policy, [ask("w1")])
 
 
-def test_a_policy_that_is_not_there_is_told_before_anything_starts(ask: Ask) -> None:
+def test_a_policy_that_is_not_there_is_reported_before_anything_starts(ask: Ask) -> None:
     with pytest.raises(PolicyError, match="does not exist"):
         generate(VLLMEngine(python=sys.executable), Policy("no", "./no/model"), [ask("w1")])
 

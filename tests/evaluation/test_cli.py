@@ -115,7 +115,7 @@ def test_a_policys_answers_are_judged_and_shown(run):
         (("--answers", "x", "--set", "smapling.top_p=1"), ConfigError, "did you mean 'sampling'"),
     ],
 )
-def test_what_does_not_fit_is_told(run, shared, options, error, message):
+def test_what_does_not_fit_is_reported(run, shared, options, error, message):
     assets_option = ("--assets", shared / "assets") if "--assets" not in options else ()
     with pytest.raises(error, match=message):
         run("eval", "--bench", "alpaca-eval", *assets_option, *options)

@@ -51,7 +51,7 @@ def test_no_end_of_text_stops_it(policy):
     assert levels(input_audit.check_rendering(facts)) == ["stop"]
 
 
-def test_another_template_is_told(policy, tmp_path):
+def test_another_template_is_reported(policy, tmp_path):
     template = tmp_path / "t.jinja"
     template.write_text("{% for m in messages %}{{ m.content }}{% endfor %}")
     changed = Policy("tiny", policy.path, chat_template=str(template))

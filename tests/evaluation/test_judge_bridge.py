@@ -51,7 +51,7 @@ def comparison(bridge):
     return json.loads(bridge("--json"))
 
 
-def test_a_judge_without_judgement_is_found_out(comparison):
+def test_a_judge_without_judgement_is_exposed(comparison):
     assert [row["label"] for row in comparison["models"]] == ["claude-2.1", "gemma-7b-it", "phi-2"]
     assert comparison["prompts"] <= PROMPTS
     assert comparison["first_slot"]["new"]["value"] == pytest.approx(0.8)
@@ -82,7 +82,7 @@ def test_it_is_shown_and_filed_and_nothing_is_asked_twice(bridge, comparison, wo
     assert notes == []
 
 
-def test_where_there_are_no_verdicts_it_is_told(shared):
+def test_missing_verdicts_are_reported(shared):
     line = ["judge", "bridge", "--to", "toy", "--from", "gpt-5", "--assets", str(shared / "assets")]
     with pytest.raises(AssetError, match="no verdicts of gpt-5 on alpaca-eval"):
         CliRunner().invoke(app, line, catch_exceptions=False)

@@ -236,13 +236,13 @@ def test_a_judge_whose_replies_say_nothing_makes_no_figure(evaluation, client, w
         ({"engine": None}, "name an engine with --engine"),
     ],
 )
-def test_what_is_missing_is_told(evaluation, workspace, fields, message):
+def test_what_is_missing_is_reported(evaluation, workspace, fields, message):
     for call in (evaluate, plan):
         with pytest.raises(ConfigError, match=message):
             call(change(evaluation, **fields), workspace)
 
 
-def test_missing_answers_are_left_out_of_both_sides_and_told(evaluation, workspace):
+def test_missing_answers_are_dropped_from_both_sides_and_counted(evaluation, workspace):
     evaluate(evaluation, workspace)
     path = workspace.root / "results" / "toy-weighted" / "ours" / "model_outputs.json"
     path.write_text(json.dumps(json.loads(path.read_text())[3:]))
@@ -286,7 +286,7 @@ def test_labels_that_differ_have_files_that_differ(workspace):
     assert len({result_path(workspace, "b", label) for label in labels}) == len(labels)
 
 
-def test_a_damaged_result_is_told(tmp_path):
+def test_a_damaged_result_is_reported(tmp_path):
     path = tmp_path / "r.json"
     path.write_text('{"score": {}}')
     with pytest.raises(StoreError, match="run `harness eval` again"):

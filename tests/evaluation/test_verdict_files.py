@@ -58,7 +58,7 @@ def test_every_contestant_of_a_battles_file_is_filed(arena, shared, workspace):
         import_file(arena, path, workspace, "x")
 
 
-def test_an_export_of_what_is_not_there_is_told(arena, workspace, tmp_path):
+def test_an_export_of_what_is_not_there_is_reported(arena, workspace, tmp_path):
     with pytest.raises(InputError, match=r"no result of 'x' on arena-hard; results: none"):
         export(arena, workspace, "x", tmp_path)
 
@@ -114,7 +114,7 @@ def test_another_baseline_borrows_no_difficulties(alpaca, shared, tmp_path):
     assert score.details["length_controlled_win_rate"]["difficulty_by"] == "none"
 
 
-def test_all_verdicts_equal_and_few_of_them_are_told(alpaca, tmp_path):
+def test_all_verdicts_equal_and_few_of_them_are_reported(alpaca, tmp_path):
     (submission,) = score_file(alpaca, annotations(tmp_path, 5, 2.0))
     score = submission.score
     assert score.estimates["win_rate"].value == 100
@@ -140,6 +140,6 @@ def test_a_newer_result_is_refused_by_name(tmp_path):
         read_result(path)
 
 
-def test_a_scoring_key_that_is_not_known_is_told():
+def test_a_scoring_key_that_is_not_known_is_reported():
     with pytest.raises(ConfigError, match="unknown key"):
         build(load("bench", "alpaca-eval", ["scoring.c=1"]))

@@ -132,7 +132,7 @@ OFFSETS = [4_096, 200_000] + [
 
 
 @pytest.mark.parametrize("limit", OFFSETS)
-def test_a_full_disk_is_told_and_damages_nothing(counting, tmp_path, limit):
+def test_a_full_disk_is_reported_and_damages_nothing(counting, tmp_path, limit):
     judge, path, count = counting(), tmp_path / "v.sqlite", 400
     outcome = finish(start(judge.url, path, count, limit=limit))
     assert outcome["found"] == []

@@ -85,7 +85,7 @@ def test_submitted_now_and_fetched_later(path):
         assert api.events["make files"] == api.events["make batches"] == 1
 
 
-def test_who_asks_call_by_call_is_told_of_the_batch(path):
+def test_asking_call_by_call_names_the_pending_batch(path):
     with serving() as api:
         submit(api, path)
         client = OpenAIClient(model="j", base_url=api.url)
@@ -174,7 +174,7 @@ def test_a_batch_that_is_called_by_the_key_is_refused(path, monkeypatch):
         judge(api, path).judge(requests(), READER, lambda _: None)
 
 
-def test_a_batch_that_is_refused_as_a_whole_is_told(path):
+def test_a_batch_that_is_refused_as_a_whole_is_reported(path):
     with serving(state="failed") as api:
         submit(api, path)
         with pytest.raises(JudgeRefusedError, match="bad file"):

@@ -83,7 +83,7 @@ def test_requests_that_are_the_same_are_asked_once(tmp_path):
     assert len(client.asked) == 2
 
 
-def test_a_reading_of_zero_is_a_reading(tmp_path):
+def test_a_verdict_of_zero_is_a_verdict(tmp_path):
     client = Script("0")
     assert grade(client, tmp_path, [request("a")])[0][1] == 0.0
     assert len(client.asked) == 1

@@ -213,7 +213,7 @@ def test_a_judge_that_always_fails_is_given_up():
         assert len(served.times) == 3
 
 
-def test_a_judge_that_is_not_there_is_told_within_seconds():
+def test_a_judge_that_is_not_there_is_reported_within_seconds():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -269,7 +269,7 @@ def test_a_server_elsewhere_needs_a_key(monkeypatch):
         ask(OpenAIClient(model="j", api_key_env="OTHER"))
 
 
-def test_the_key_is_sent_and_never_told(monkeypatch):
+def test_the_key_is_sent_and_never_shown(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with server((401, error("invalid_api_key", f"wrong key: {KEY}\x1b[31m"))) as served:
         with pytest.raises(JudgeError) as caught:

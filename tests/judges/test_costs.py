@@ -140,7 +140,7 @@ def test_the_budget_is_a_hard_limit(path):
     assert "since 2023-11-06" in bill.price
 
 
-def test_unread_replies_are_on_the_bill(path):
+def test_unparsed_replies_are_paid_for(path):
     judge, verdicts = grade(Client(content=""), path, count=3)
     assert [verdict.parsed for verdict in verdicts] == [None] * 3
     bill = judge.usage(requests(3), READER)

@@ -72,7 +72,7 @@ def look(url, **fields):
     }
 
 
-def test_a_judge_that_fits_is_told_in_full():
+def test_a_judge_that_fits_is_reported_in_full():
     with server(ends="2027-01-14") as url:
         findings = look(url)
     assert {name for name, finding in findings.items() if finding.state == "bad"} == set()
@@ -95,7 +95,7 @@ def test_a_judge_that_fits_is_told_in_full():
         ({"ends": 1_800_000_000}, "shutdown date", "note", "2027-01-15"),
     ],
 )
-def test_what_does_not_fit_is_told(monkeypatch, rules, what, state, detail):
+def test_what_does_not_fit_is_reported(monkeypatch, rules, what, state, detail):
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with server(**rules) as url:
         findings = look(url)
@@ -104,7 +104,7 @@ def test_what_does_not_fit_is_told(monkeypatch, rules, what, state, detail):
     assert all(KEY not in finding.detail for finding in findings.values())
 
 
-def test_a_server_that_is_not_there_is_told():
+def test_a_server_that_is_not_there_is_reported():
     findings = look("http://127.0.0.1:9/v1")
     assert (findings["reachable"].state, "no server listens" in findings["reachable"].detail) == (
         "bad",

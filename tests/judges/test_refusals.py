@@ -150,7 +150,7 @@ def test_what_is_refused_every_time_stops_the_run_at_once(path, status, code, me
     assert [verdict.parsed.value for verdict in verdicts] == list(range(COUNT))
 
 
-def test_the_only_request_there_is_is_told_of_as_an_error(path):
+def test_a_refusal_of_the_only_request_is_an_error(path):
     with server(lambda _: OF_ALL[0]) as served, pytest.raises(JudgeRefusedError):
         grade(served, path, count=1)
 
@@ -179,7 +179,7 @@ def test_what_was_refused_is_asked_again_where_that_is_wanted(path):
         assert len(served.asked) == COUNT + 2
 
 
-def test_a_reader_is_told_how_many_and_why(path):
+def test_the_note_says_how_many_and_why(path):
     with server(lambda word: ALONE[0] if word in (3, 4) else None) as served:
         verdicts = grade(served, path)
     (note,) = refusal_notes(Graded("x", "j", (), (), tuple(verdicts)))

@@ -51,7 +51,7 @@ def test_the_estimate_is_near_the_count(shared, monkeypatch, name, encoding):
     assert estimated == pytest.approx(counted, rel=0.05)
 
 
-def test_what_counts_is_told(monkeypatch):
+def test_the_tokenizer_that_counts_is_named(monkeypatch):
     def gone(name):
         raise OSError(name)
 

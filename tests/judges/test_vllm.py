@@ -53,7 +53,7 @@ def test_a_server_is_stopped_whatever_happens(tmp_path):
     assert not alive(url)
 
 
-def test_a_server_that_ends_is_told_with_its_last_words(tmp_path):
+def test_a_server_that_ends_is_reported_with_its_last_words(tmp_path):
     text = "print('a'); print('\\x1b[31mout of memory\\x1b[0m'); raise SystemExit(3)"
     message = r"ended \(3\): a \|.*out of memory.*whole log is"
     with (
@@ -81,7 +81,7 @@ def ask_one_that_has_died(path):
         raise JudgeError("gone")
 
 
-def test_a_server_that_dies_later_is_told_too(tmp_path):
+def test_a_server_that_dies_later_is_reported_too(tmp_path):
     with pytest.raises(JudgeError, match=r"ended while it was in use: .*no memory"):
         ask_one_that_has_died(tmp_path / "log")
 
@@ -92,7 +92,7 @@ print(sys.argv, dict(os.environ), flush=True)
 """ + STUB.replace("import sys, http.server", "import http.server")
 
 
-def test_the_server_is_told_no_key_and_its_log_holds_none(tmp_path, monkeypatch):
+def test_the_server_gets_no_key_and_its_log_holds_none(tmp_path, monkeypatch):
     key = "sk-proj-4rNq8VtZ2mXw7Lc5"
     for name in ("OPENAI_API_KEY", "AZURE_OPENAI_API_KEY", "VLLM_API_KEY"):
         monkeypatch.setenv(name, key)

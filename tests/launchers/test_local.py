@@ -202,7 +202,7 @@ def test_workers_have_gpus_and_cores_of_their_own(monkeypatch):
     assert names == ["GPU-a", "GPU-b", "GPU-c", "GPU-d"]
 
 
-def test_gpus_are_called_by_number_unless_they_were_told_by_name():
+def test_gpus_are_called_by_number_unless_visible_by_name():
     assert gpu_names(None, 2) == ["0", "1"]
     assert gpu_names("GPU-a,GPU-b,GPU-c", 3) == ["GPU-a", "GPU-b", "GPU-c"]
     assert gpu_names("4,5,-1,6", 2) == ["4", "5"]  # CUDA sees none behind one that it does not know

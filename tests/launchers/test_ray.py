@@ -94,7 +94,7 @@ def test_an_error_of_the_group_comes_back_as_itself(address, tmp_path):
         RayLauncher(address=address).run_group(job, 1)
 
 
-def test_a_cluster_that_is_too_small_is_told_at_once(address, tmp_path):
+def test_a_cluster_that_is_too_small_is_reported_at_once(address, tmp_path):
     with pytest.raises(ConfigError, match="takes 64 CPUs, and the whole cluster has 2"):
         RayLauncher(address=address, cpus_per_worker=64).map_shards(squares_of(tmp_path), ignore)
     job = GroupJob(refuse_sum, {}, tmp_path / "group")
@@ -111,7 +111,7 @@ def test_a_training_has_a_process_a_gpu_of_the_cluster_and_one_without(address):
         four.training_processes({"CPU": 2.0, "GPU": 1.0})
 
 
-def test_a_worker_that_never_has_room_is_told_after_a_while(address, tmp_path):
+def test_a_worker_that_never_has_room_is_reported_after_a_while(address, tmp_path):
     launcher = RayLauncher(address=address, workers=1, cpus_per_worker=2, start_timeout=1)
     with pytest.raises(HarnessError, match="no worker has started in 1 seconds: each takes 2 CPU"):
         launcher.map_shards(squares_of(tmp_path), ignore)  # each node has one
@@ -149,7 +149,7 @@ def test_a_cluster_of_its_own_prints_nothing_and_ends_with_the_process(tmp_path)
         time.sleep(0.05)
 
 
-def test_an_address_where_nobody_answers_is_told_in_a_line():
+def test_an_address_where_nobody_answers_is_reported_in_a_line():
     code = "from harness.launchers.ray import connect; connect('ray://127.0.0.1:9')"
     completed = subprocess.run(
         [sys.executable, "-c", code],

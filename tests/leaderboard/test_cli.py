@@ -92,7 +92,7 @@ def test_what_does_not_fit_is_one_line_and_writes_nothing(file, tmp_path, argume
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_result_without_verdicts_is_told_of_beside_the_table(file, tmp_path):
+def test_a_result_without_verdicts_is_reported_of_beside_the_table(file, tmp_path):
     file("good")
     file("empty", score={"estimates": {}, "counts": {}, "items": [], "notes": []})
     process = leaderboard(tmp_path)

@@ -144,7 +144,7 @@ def test_a_result_of_a_newer_schema_is_refused_by_name(file, runs):
         read_rows(runs)
 
 
-def test_a_result_without_verdicts_is_left_out_and_told_of(file, runs):
+def test_a_result_without_verdicts_is_left_out_with_a_message(file, runs):
     file("good")
     score = {"estimates": {}, "counts": {}, "items": [], "notes": []}
     file("empty", score=score)

@@ -52,7 +52,7 @@ def test_a_kernel_that_does_as_documented_fits(monkeypatch):
     assert matches_rows("varlen", "cpu", torch.bfloat16, 64)
 
 
-def test_a_kernel_that_aligns_its_mask_otherwise_is_found_out(monkeypatch, caplog):
+def test_a_kernel_that_aligns_its_mask_otherwise_is_detected(monkeypatch, caplog):
     monkeypatch.setattr(varlen, "varlen_attn", documented(top_left=True))
     with caplog.at_level(logging.WARNING):
         assert not matches_rows("varlen", "cpu", torch.bfloat16, 64)
@@ -66,7 +66,7 @@ def test_a_device_without_the_kernel_goes_row_by_row(caplog):
     assert "attention on cpu is computed row by row" in caplog.text
 
 
-def test_a_processor_and_float32_are_not_even_asked(caplog):
+def test_the_cpu_and_float32_are_not_even_checked(caplog):
     assert choose_backend(torch.device("cpu"), torch.bfloat16, 64) == "rows"
     assert choose_backend(torch.device("cuda"), torch.float32, 64) == "rows"
     assert caplog.text == ""

@@ -72,7 +72,7 @@ def test_one_of_another_configuration_is_refused(tmp_path):
     assert state["step"] == 4
 
 
-def test_one_that_cannot_be_read_is_told_with_what_wrote_it(tmp_path):
+def test_an_unreadable_checkpoint_is_reported_with_what_wrote_it(tmp_path):
     checkpoints_in(tmp_path).write(4, *trained(4))
     model = torch.nn.Linear(3, 3)
     with pytest.raises(

@@ -148,7 +148,7 @@ def test_nothing_moves_where_nothing_is_changed():
         ("{2: {oracle: {a: 1}}}", "changes"),
     ],
 )
-def test_a_change_that_cannot_be_made_is_told_at_once(changes, message):
+def test_a_change_that_cannot_be_made_is_reported_at_once(changes, message):
     with pytest.raises(ConfigError, match=message):
         spec(f"changes={changes}")
 

@@ -54,7 +54,7 @@ class MemoryTracker:
         self.ended = True
 
 
-def test_a_tracker_is_told_every_figure(tmp_path):
+def test_a_tracker_receives_every_metric(tmp_path):
     tracker = MemoryTracker()
     log = TrainingLog(tmp_path, metrics.AlarmMonitor(), tracker)
     log.rewind(0)
@@ -83,7 +83,7 @@ class Failing(MemoryTracker):
         raise AssertionError("called although it has failed")
 
 
-def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, caplog):
+def test_a_tracker_that_fails_stops_no_training_and_receives_no_more(tmp_path, caplog):
     log = TrainingLog(tmp_path, metrics.AlarmMonitor(), Failing())
     with caplog.at_level(logging.WARNING), log.open("run", {}):
         log.rewind(0)
@@ -101,7 +101,7 @@ def test_a_tracker_that_fails_stops_no_training_and_is_told_no_more(tmp_path, ca
         ("MLflow", "mlruns/*/*/metrics/gradient_norm"),
     ],
 )
-def test_the_trackers_own_packages_take_what_they_are_told(name, pattern, tmp_path):
+def test_the_trackers_own_packages_take_our_metrics(name, pattern, tmp_path):
     # in a process of its own: each keeps threads and its place for good
     package = PACKAGES[name]
     if importlib.util.find_spec(package) is None:
@@ -142,7 +142,7 @@ def test_a_tracker_begins_and_ends_with_the_training(tmp_path):
     assert (tracker.name, tracker.ended) == ("run", True)
 
 
-def test_a_missing_package_is_told_before_anything_is_made(tmp_path):
+def test_a_missing_package_is_reported_before_anything_is_made(tmp_path):
     from harness.core import config
     from harness.core.workspace import Workspace
     from harness.errors import MissingDependencyError

@@ -50,7 +50,7 @@ def test_the_journal_and_the_flushing_are_the_safe_ones(tmp_path):
         assert ask("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
 
-def test_many_keys_are_found_at_once(tmp_path):
+def test_many_keys_are_looked_up_at_once(tmp_path):
     bodies = [{**BODY, "seed": i} for i in range(603)]
     with open_store(tmp_path / "v.sqlite") as verdicts:
         verdicts.add(Attempt(body, str(i), "j", True) for i, body in enumerate(bodies))
@@ -81,7 +81,7 @@ def test_a_damaged_reply_is_not_served(tmp_path, damage):
     assert any(key_of(body) in str(caught.value) for body in bodies)
 
 
-def test_what_is_no_database_is_told_in_one_line(tmp_path):
+def test_what_is_no_database_is_reported_in_one_line(tmp_path):
     path = tmp_path / "v.sqlite"
     path.write_bytes(b"this is no database" * 100)
     with pytest.raises(StoreError, match="not a database") as caught, open_store(path):
@@ -99,7 +99,7 @@ def test_another_layout_is_refused(tmp_path):
         pass
 
 
-def test_a_locked_store_is_told_in_one_line(tmp_path, monkeypatch):
+def test_a_locked_store_is_reported_in_one_line(tmp_path, monkeypatch):
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     path = tmp_path / "v.sqlite"
     with open_store(path) as first, open_store(path) as second:
@@ -109,7 +109,7 @@ def test_a_locked_store_is_told_in_one_line(tmp_path, monkeypatch):
         first.connection.execute("ROLLBACK")
 
 
-def test_a_full_disk_is_told_and_what_stood_stands(tmp_path):
+def test_a_full_disk_is_reported_and_loses_nothing(tmp_path):
     path = tmp_path / "v.sqlite"
     with open_store(path) as verdicts:
         verdicts.add([Attempt(BODY, "kept", "j", True)])
@@ -120,7 +120,7 @@ def test_a_full_disk_is_told_and_what_stood_stands(tmp_path):
         assert verdicts.replies([key_of(BODY)]) == {key_of(BODY): ["kept"]}
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path):
+def test_a_directory_that_cannot_be_written_is_reported(tmp_path):
     with pytest.raises(StoreError, match="--workspace"), open_store(tmp_path):
         pass
 
@@ -137,7 +137,7 @@ with open_store(Path(sys.argv[1])) as verdicts:
 
 
 @pytest.mark.parametrize("lines", [1, 7, 50, 200])
-def test_what_was_told_to_be_written_survives_a_kill(tmp_path, lines):
+def test_what_was_reported_as_written_survives_a_kill(tmp_path, lines):
     path = tmp_path / "v.sqlite"
     command = [sys.executable, "-c", WRITER, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:

@@ -47,7 +47,7 @@ def served(path):
     return {keys[key]: replies for key, replies in contents.items()}
 
 
-def test_a_whole_store_is_found_whole_and_left_alone(path):
+def test_an_intact_store_passes_and_is_left_alone(path):
     before = path.read_bytes()
     assert maintenance.verify(path) == maintenance.StoreHealth(COUNT, ())
     assert path.read_bytes() == before
@@ -62,7 +62,7 @@ def test_a_summary_tells_verdicts_and_money(path):
     assert contents["calls"][0] | {"dollars": 15.0} == contents["calls"][0]
 
 
-def test_every_changed_byte_is_found_and_nothing_wrong_is_served(path):
+def test_every_changed_byte_is_detected_and_nothing_wrong_is_served(path):
     data, rng = path.read_bytes(), random.Random(1)
     for _ in range(60):
         offset, bit = rng.randrange(len(data)), 1 << rng.randrange(8)
@@ -74,7 +74,7 @@ def test_every_changed_byte_is_found_and_nothing_wrong_is_served(path):
         assert maintenance.verify(path).faults, offset
 
 
-def test_changed_content_is_found_without_the_checksum_of_the_file(path):
+def test_changed_content_is_detected_without_the_checksum_of_the_file(path):
     # each is a byte of a row: of an attempt, a call's count, a claim, an owner, a batch, a line
     with open_store(path) as store:
         store.claim({key_of(body(0)): 1}, Owner("the-owner", "the-host", 1, "the-start"))
@@ -119,7 +119,7 @@ def test_a_repair_keeps_the_rest(path, at):
     assert all(replies == [reply(i)] for i, replies in contents.items())
 
 
-def test_a_cut_file_is_found_and_what_is_left_is_kept(path):
+def test_a_cut_file_is_detected_and_what_is_left_is_kept(path):
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2 + 100])
     assert maintenance.verify(path).faults
@@ -128,7 +128,7 @@ def test_a_cut_file_is_found_and_what_is_left_is_kept(path):
     assert maintenance.verify(path) == maintenance.StoreHealth(count, ())
 
 
-def test_a_log_that_was_taken_away_is_told(path):
+def test_a_log_that_was_taken_away_is_reported(path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA wal_autocheckpoint = 0")
     with open_store(path) as store:
@@ -196,7 +196,7 @@ def test_a_line_that_was_changed_brings_nothing(path, tmp_path):
         assert store.connection.execute("SELECT count(*) FROM attempt").fetchone() == (0,)
 
 
-def test_where_there_is_no_store_it_is_told(tmp_path):
+def test_a_missing_store_is_reported(tmp_path):
     with pytest.raises(StoreError, match="--workspace"):
         maintenance.verify(tmp_path / "none.sqlite")
 

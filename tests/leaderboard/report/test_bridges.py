@@ -68,7 +68,7 @@ def test_what_was_not_asked_and_is_not_known_is_left_out(folder, bridge, workspa
 @pytest.mark.parametrize(
     "damage", ["{", "[]", "{}", '{"models": 3}', "\x00", '{"models": [], "from": 1}']
 )
-def test_a_file_that_is_no_bridge_is_told_and_left_out(play, folder, workspace, damage):
+def test_a_file_that_is_no_bridge_is_reported_and_left_out(play, folder, workspace, damage):
     play("one", [WON, LOST])
     (folder / "old.json").write_text(damage)
     content = build_content(workspace.root)

@@ -213,7 +213,7 @@ def test_iterations_costs_and_bridges_have_sections_where_they_are_known(
     assert "$ 1.25, 60 calls, 600 prompt tokens, 60 completion tokens" in text
 
 
-def test_judges_that_disagree_are_told_with_their_agreement(play, report, look):
+def test_judges_that_disagree_are_reported_with_their_agreement(play, report, look):
     games = [WON] * 6 + [LOST] * 4
     play("one", games)
     play("two", [WON] * 5 + [LOST] * 5, judge="judge-2")

@@ -99,7 +99,7 @@ def test_one_method_alone_has_a_report(play, workspace):
     assert len(group["rows"]) == 1
 
 
-def test_a_result_without_its_graded_file_is_told_and_has_figures(play, workspace):
+def test_a_result_without_its_graded_file_is_reported_and_has_figures(play, workspace):
     path = play("bare", [WON, LOST])
     (path.with_suffix("") / "graded.json").unlink()
     content = build_content(workspace.root)
@@ -150,7 +150,7 @@ def test_texts_that_results_share_are_kept_once(play, workspace):
     shared = content.texts[group["texts"]]
     assert shared["baseline"] == {"p0": "It is 0.", "p1": "It is 2.", "p2": "It is 4."}
     two = content.texts[next(r["texts"] for r in group["rows"] if r["label"] == "two")]
-    # in the game that was not asked the baseline said what we said: told beside it
+    # in the game that was not asked the baseline said what we said: shown beside it
     assert ["b" in entry for entry in two] == [False, False, True]
 
 

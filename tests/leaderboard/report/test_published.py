@@ -37,7 +37,7 @@ def test_only_the_same_judge_and_baseline_share_the_columns():
         "high": None,
         "digits": 1,
     }
-    # MNPO's tables are by gpt-5-mini, gpt-4.1 and somebody who is not told
+    # MNPO's tables are by gpt-5-mini, gpt-4.1 and a judge that is not named
     others = [table["title"] for table in published["tables"] if not table["same"]]
     assert len(others) == 3
     assert all(TURBO not in title for title in others)

@@ -52,7 +52,7 @@ def test_an_error_leaves_the_page_that_stood(play, workspace, tmp_path):
         ({"label": "two"}, "two results are called 'two'"),
     ],
 )
-def test_newer_schemas_and_names_that_are_taken_are_told(play, workspace, changed, message):
+def test_newer_schemas_and_names_that_are_taken_are_reported(play, workspace, changed, message):
     path = play("one", [WON, LOST])
     play("two", [WON, DRAWN])
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
@@ -167,6 +167,6 @@ def test_the_server_has_one_page_for_this_machine(served, path, host, status):
     assert (body == b"<!doctype html>page") is (status == 200)
 
 
-def test_a_port_that_is_taken_is_told(served):
+def test_a_port_that_is_taken_is_reported(served):
     with pytest.raises(ConfigError, match="name another port with --port"):
         create_server("page", served)

@@ -49,7 +49,7 @@ Train = Callable[..., Path]
 
 @pytest.fixture
 def train(tmp_path) -> Train:
-    """Two iterations of a method from `start`; the second one's pairs are scored as told."""
+    """Two iterations of a method from `start`; the second one's pairs are scored as given."""
 
     def train_run(
         name: str = "inpo",
@@ -94,7 +94,7 @@ def test_kl_to_the_reference_is_of_each_policys_own_samples(train, tmp_path):
     assert 0.75 - first["low"] == pytest.approx(1.959964 * 0.25)
 
 
-def test_where_no_anchor_is_of_the_start_the_kl_is_not_known_and_it_is_told(train, tmp_path):
+def test_where_no_anchor_is_of_the_start_the_kl_is_not_known_and_it_is_reported(train, tmp_path):
     train("sppo", "SPPO", reference=None)
     train("moving", "INPO, moving", of="another")
     data = curve(tmp_path, "kl_to_reference")
