@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -239,3 +240,10 @@ def test_a_paired_bootstrap_is_of_the_differences():
     assert estimate.low < 0.5 < estimate.high
     with pytest.raises(CheckError, match="two vectors of one length"):
         ph.statistics.paired_bootstrap([1.0], [1.0, 2.0])
+
+
+def test_a_folder_of_protocol_data_is_used_for_its_own_call_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("HARNESS_ASSETS", str(tmp_path / "usual"))
+    assert ph.benchmark("alpaca-eval", assets=tmp_path).assets == tmp_path
+    assert ph.benchmark("alpaca-eval").assets is None
+    assert os.environ["HARNESS_ASSETS"] == str(tmp_path / "usual")

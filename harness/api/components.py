@@ -7,7 +7,6 @@ scored, all others to the benchmark.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,12 +77,6 @@ def _location(kind: str, source: str | Path | Mapping[str, Any]) -> str:
     return kind if isinstance(source, Mapping) else f"{kind}/{source}"
 
 
-def use_assets(folder: str | Path | None) -> None:
-    """Make everything that needs protocol data (or a tokenizer) look for it in this folder."""
-    if folder is not None:
-        os.environ["HARNESS_ASSETS"] = str(folder)
-
-
 def build_benchmark(
     source: Source,
     overrides: Overrides = (),
@@ -95,11 +88,15 @@ def build_benchmark(
     Raises:
         ConfigError: there is no such benchmark, or a key does not fit.
     """
-    from harness.core import config
+    from harness.core import config, hub
 
-    use_assets(assets)
     extra = {f"{SCORE_PREFIX}compat": compat} if compat else {}
-    return build_component("bench", source, {**config.parse_overrides(overrides), **extra})
+    built = build_component("bench", source, {**config.parse_overrides(overrides), **extra})
+    if assets is None:
+        return built
+    hub.use_tokenizers(Path(assets))
+    reads = isinstance(built, config.Component) and "assets" in type(built).model_fields
+    return built.model_copy(update={"assets": Path(assets)}) if reads else built
 
 
 def build_judged_benchmark(

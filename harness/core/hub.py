@@ -57,9 +57,14 @@ def tiktoken_encoding(name: str, assets: Path) -> Encoding:
     """
     import tiktoken
 
+    use_tokenizers(assets)
+    return tiktoken.get_encoding(name)
+
+
+def use_tokenizers(assets: Path) -> None:
+    """Have tiktoken read its encodings from `assets/tiktoken`, unless it has another cache."""
     if (cache := assets / "tiktoken").is_dir():
         os.environ.setdefault(TIKTOKEN_VARIABLE, str(cache))
-    return tiktoken.get_encoding(name)
 
 
 def load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
