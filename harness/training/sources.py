@@ -162,7 +162,7 @@ class Origin(Component):
     seed: int
     setting: str
     """A digest of the run's configuration without the seed: runs with the same one are repeats."""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field(default_factory=dict)
     """The run's configuration: tells runs of one label apart."""
 
 
