@@ -115,8 +115,8 @@ def _answer_paths(path: Path) -> list[Path]:
     lineage = (location, *location.parents)
     beside = [d.with_name(ANSWER_DIRECTORY) for d in lineage if d.name == JUDGMENT_DIRECTORY]
     roots = [*beside[:1], *([path] if path.is_dir() else [])]
-    found = {p for root in roots for p in _lines_files(root) if p.parent.name == ANSWER_DIRECTORY}
-    return sorted(found)
+    paths = {p for root in roots for p in _lines_files(root) if p.parent.name == ANSWER_DIRECTORY}
+    return sorted(paths)
 
 
 def _verdict_paths(path: Path) -> list[Path]:
@@ -126,8 +126,8 @@ def _verdict_paths(path: Path) -> list[Path]:
 
 
 def _lines_files(directory: Path) -> list[Path]:
-    found = (p for p in directory.rglob("*.jsonl*") if p.is_file() and not p.name.startswith("."))
-    return sorted(found)
+    paths = (p for p in directory.rglob("*.jsonl*") if p.is_file() and not p.name.startswith("."))
+    return sorted(paths)
 
 
 def _is_answers(row: Row) -> bool:
