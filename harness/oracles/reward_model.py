@@ -2,7 +2,9 @@
 
 P(first preferred) = σ(r(first) − r(second)), which is transitive; every response is scored once.
 For models that transformers loads as sequence classifiers with one label: FsfairX, Skywork-Reward
-and similar ones.
+and similar ones. The head reads the last token that is not the padding token, as transformers'
+classes do: where the padding token also ends a turn, that is a token of the response. When a model
+is loaded, its own `logits` on two conversations are compared with ours.
 """
 
 from __future__ import annotations
@@ -18,13 +20,20 @@ from harness.errors import PolicyError
 from harness.oracles.hidden_states import StateRequest, TokenRow, hidden_states
 from harness.oracles.weights import OracleWeights, load_with_head
 from harness.protocols import Advance
-from harness.types import Comparison, Policy, Prompt
+from harness.types import Comparison, Message, Policy, Prompt
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PromptResponse = tuple[Prompt, str]
+PROBE_PROMPT = Prompt("probe", (Message("user", "What is two and two?"),))
+PROBE = ((PROBE_PROMPT, "Four."), (PROBE_PROMPT, "It is five, I think: one, two, three, four, five"))
+"""Conversations on which our rewards are compared with the model's own when it is loaded."""
+TOLERANCE = {"float32": 0.01, "bfloat16": 0.25}
+"""The largest difference, as a share of the spread of the head's outputs over a row's tokens."""
+ROUNDING = 1e-4
+"""The same in nats, for a head that gives every token the same."""
 
 
 class RewardModel(OracleWeights):
@@ -70,7 +79,7 @@ class RewardModel(OracleWeights):
     def _score_new(self, items: dict[tuple[str, str], PromptResponse], advance: Advance) -> None:
         tokenizer, model = self.load_cached(self._load)
         keys = list(items)
-        requests = [self._state_request(tokenizer, item) for item in items.values()]
+        requests = [self._state_request(tokenizer, model, item) for item in items.values()]
         for index, state in hidden_states(model, requests, self.micro_tokens):
             self._rewards[keys[index]] = reward(model, state[0])
             advance(1)
@@ -81,13 +90,61 @@ class RewardModel(OracleWeights):
         if model.config.num_labels != 1 or not hasattr(model, "score"):
             labels = model.config.num_labels
             raise PolicyError(f"{self.path} has {labels} labels per sequence: no scalar reward")
+        requests = [self._state_request(tokenizer, model, item) for item in PROBE]
+        check_rewards(self.path, model, requests)
         return tokenizer, model
 
     def _state_request(
-        self, tokenizer: PreTrainedTokenizerBase, item: PromptResponse
+        self, tokenizer: PreTrainedTokenizerBase, model: PreTrainedModel, item: PromptResponse
     ) -> StateRequest:
         row = conversation(tokenizer, *item)[-self.max_length :]
-        return StateRequest(row, item[0].id, (len(row) - 1,))
+        return StateRequest(row, item[0].id, (scored_position(model, row),))
+
+
+def scored_position(model: PreTrainedModel, row: TokenRow) -> int:
+    """Return the token that the head reads: the last that is not the model's padding token."""
+    padding = model.config.get_text_config().pad_token_id
+    if padding is None:
+        return len(row) - 1
+    return max((i for i, token in enumerate(row) if token != padding), default=0)
+
+
+def check_rewards(path: str, model: PreTrainedModel, requests: Sequence[StateRequest]) -> None:
+    """Compare our rewards with the model's own on some conversations.
+
+    Args:
+        path: the model's path, for the error.
+        model: a sequence classifier with one label, in evaluation mode.
+        requests: the conversations, and the token that we read of each.
+
+    Raises:
+        PolicyError: they differ.
+    """
+    expected = [own_reward(model, request.row) for request in requests]  # before we pack
+    ours = {index: reward(model, state[0]) for index, state in hidden_states(model, requests, 1)}
+    for index, (own, spread) in enumerate(expected):
+        if not abs(ours[index] - own) <= TOLERANCE[dtype_name(model)] * spread + ROUNDING:
+            raise PolicyError(
+                f"{path} scores a conversation with {own:.4g}, and its head on the last token that "
+                f"is no padding gives {ours[index]:.4g}: it pools in another way, and cannot be "
+                "used; name another reward model, or set the pad token of its config.json"
+            )
+
+
+def own_reward(model: PreTrainedModel, row: TokenRow) -> tuple[float, float]:
+    """Return the model's own reward of a row, and the spread of its head over the row's tokens."""
+    import torch
+
+    ids = torch.tensor([list(row)], device=model.device)
+    with torch.inference_mode():
+        states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        spread = model.score(states).float().std()
+        return float(model(input_ids=ids).logits.squeeze()), float(spread)
+
+
+def dtype_name(model: PreTrainedModel) -> str:
+    """Return a model's dtype as configurations write it."""
+    return str(model.dtype).removeprefix("torch.")
 
 
 def response_key(item: PromptResponse) -> tuple[str, str]:

@@ -6,13 +6,15 @@ import math
 
 import pytest
 import torch
+import transformers
 from transformers import AutoModelForSequenceClassification
 
+from harness.core.hub import save_policy
 from harness.errors import PolicyError
 from harness.oracles.reward_model import RewardModel, conversation, sigmoid
 from harness.protocols import PreferenceOracle, RewardOracle
 from harness.types import Comparison
-from tests.oracles.tiny import PROMPT, TEXTS, all_pairs, saved, tokenizer
+from tests.oracles.tiny import PROMPT, SIZES, TEXTS, all_pairs, saved, tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +90,60 @@ def test_rewards_far_apart_do_not_overflow():
     assert sigmoid(-1e4) == 0.0
     assert sigmoid(1e4) == 1.0
     assert sigmoid(-3.0) == pytest.approx(0.04742587)
+
+
+LLAMA_LIKE = ("Llama", "Mistral", "Qwen3", "Gemma", "Gemma2", "Phi3", "GPTNeoX")
+GPT2_SIZES = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 128}
+OTHER_SIZES = {
+    "GPT2": GPT2_SIZES,
+    "GPTJ": GPT2_SIZES | {"rotary_dim": 4},
+    "OPT": {
+        **{"hidden_size": 16, "ffn_dim": 32, "num_hidden_layers": 2, "num_attention_heads": 2},
+        **{"word_embed_proj_dim": 16, "max_position_embeddings": 128},
+    },
+    "Bloom": {"hidden_size": 16, "n_layer": 2, "n_head": 2},
+}
+
+
+def saved_architecture(name: str, pad: int | None, words, path) -> str:
+    """Write a tiny reward model of an architecture, with a padding token of the model."""
+    sizes = {**SIZES, "head_dim": 8} if name in LLAMA_LIKE else OTHER_SIZES[name]
+    config = getattr(transformers, f"{name}Config")(
+        **{"vocab_size": len(words), "num_labels": 1, "pad_token_id": pad},
+        **{"eos_token_id": words.eos_token_id, "bos_token_id": 0},
+        **sizes,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = getattr(transformers, f"{name}ForSequenceClassification")(config)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.4)
+    save_policy(model, words, path)
+    return str(path)
+
+
+@pytest.mark.parametrize("padding", ["own", "end of turn", "none"])
+@pytest.mark.parametrize("name", [*LLAMA_LIKE, *OTHER_SIZES])
+def test_the_token_that_the_models_own_forward_reads_is_scored(tmp_path, name, padding):
+    words = tokenizer()
+    end = words.convert_tokens_to_ids("<|end|>")
+    pad = {"own": words.convert_tokens_to_ids("<s>"), "end of turn": end, "none": None}[padding]
+    path = saved_architecture(name, pad, words, tmp_path)
+    model = AutoModelForSequenceClassification.from_pretrained(path)
+    rows = [conversation(words, PROMPT, text) for text in TEXTS]
+    assert all(row[-1] == end for row in rows)
+    with torch.inference_mode():
+        expected = [model(torch.tensor([row])).logits.item() for row in rows]
+    rewards = oracle(path).score([(PROMPT, text) for text in TEXTS], lambda _: None)
+    assert rewards == pytest.approx(expected, abs=1e-3)
+
+
+def test_a_model_that_pools_in_another_way_is_refused(path, monkeypatch):
+    forward = transformers.LlamaForSequenceClassification.forward
+
+    def pool_first(self, input_ids, **more):
+        return forward(self, input_ids[:, :1], **more)
+
+    monkeypatch.setattr(transformers.LlamaForSequenceClassification, "forward", pool_first)
+    with pytest.raises(PolicyError, match="pools in another way"):
+        oracle(path).score([(PROMPT, "one")], lambda _: None)
