@@ -30,7 +30,7 @@ class OptimiserSettings(Component):
     """An optimiser, its learning-rate schedule, and how a training uses memory and processes."""
 
     algorithm: Literal["adamw", "adamw-8bit", "rmsprop"] = "adamw"
-    """rmsprop takes the second of `betas` as its decay."""
+    """AdamW, AdamW with 8-bit states, or RMSprop without momentum."""
     learning_rate: float = Field(gt=0)
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     warmup: float = Field(0.0, ge=0, lt=1)
@@ -44,6 +44,10 @@ class OptimiserSettings(Component):
     """The global gradient norm above which gradients are scaled down."""
     weight_decay: float = Field(0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
+    """AdamW's decays of the mean gradient and of its square."""
+    alpha: float = Field(0.99, gt=0, lt=1)
+    """RMSprop's decay of the squared gradient: torch's default, which transformers' `--optim
+    rmsprop` leaves as it is."""
     epsilon: float = 1e-8
     held_out: float = Field(0.0, ge=0, lt=1)
     """Share of the pairs held out of training; the log reports the accuracy on them."""
@@ -136,7 +140,7 @@ def build_optimiser(settings: OptimiserSettings, model: nn.Module) -> torch.opti
             )
         case "rmsprop":
             return torch.optim.RMSprop(
-                parameters, rate, alpha=settings.betas[1], eps=settings.epsilon, weight_decay=decay
+                parameters, rate, alpha=settings.alpha, eps=settings.epsilon, weight_decay=decay
             )
         case "adamw-8bit":
             return adamw_8bit(settings, model)

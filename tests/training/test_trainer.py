@@ -7,10 +7,16 @@ import math
 import pytest
 import torch
 
+from harness.core import config
 from harness.errors import CheckError, HarnessError
 from harness.training import trainer
 from harness.training.checkpoints import Checkpoints
-from harness.training.optimisers import OptimiserSettings, learning_rate_factor, set_learning_rate
+from harness.training.optimisers import (
+    OptimiserSettings,
+    build_optimiser,
+    learning_rate_factor,
+    set_learning_rate,
+)
 from harness.training.trainer import BatchPlan, Trainer
 
 STEPS = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
@@ -125,9 +131,25 @@ def test_the_first_step_of_rmsprop_by_hand():
     def loss(items):
         return model(torch.ones(len(items), 1)).squeeze(-1), {}
 
-    changes = {"algorithm": "rmsprop", "betas": (0.9, 0.99), "schedule": "constant"}
+    changes = {"algorithm": "rmsprop", "schedule": "constant"}
     run(model, loss, steps=[[0]], learning_rate=0.01, **changes)
     assert float(model.weight.detach()) == pytest.approx(before - 0.1, abs=1e-5)
+
+
+def test_rmsprop_is_what_transformers_builds_for_optim_rmsprop(tmp_path):
+    """SPPO's authors train with `--optim rmsprop`, and name no other constant of it."""
+    transformers = pytest.importorskip("transformers")
+    arguments = transformers.TrainingArguments(
+        str(tmp_path), optim="rmsprop", learning_rate=5e-7, use_cpu=True, report_to=[]
+    )
+    model = torch.nn.Linear(2, 2)
+    theirs = transformers.Trainer(model, arguments).create_optimizer()
+    sppo = OptimiserSettings(**config.load("train", "sppo")["optimiser"])
+    ours = build_optimiser(sppo, model)
+    assert type(ours) is type(theirs) is torch.optim.RMSprop
+    names = ("lr", "alpha", "eps", "momentum", "centered", "weight_decay")
+    for name in names:
+        assert ours.param_groups[0][name] == theirs.param_groups[0][name], name
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_its_items():
