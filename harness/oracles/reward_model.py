@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 PromptResponse = tuple[Prompt, str]
 PROBE_PROMPT = Prompt("probe", (Message("user", "What is two and two?"),))
-PROBE = ((PROBE_PROMPT, "Four."), (PROBE_PROMPT, "It is five, I think: one, two, three, four, five"))
+PROBE = (
+    (PROBE_PROMPT, "Four."),
+    (PROBE_PROMPT, "It is five, I think: one, two, three, four, five"),
+)
 """Conversations on which our rewards are compared with the model's own when it is loaded."""
 TOLERANCE = {"float32": 0.01, "bfloat16": 0.25}
 """The largest difference, as a share of the spread of the head's outputs over a row's tokens."""

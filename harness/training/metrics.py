@@ -1,9 +1,12 @@
 """Metrics of every pair, and alarms for failures that would otherwise go unnoticed.
 
-Log-probabilities and drifts are in nats a response. The two divergences are estimated from the
-samples that are trained on, which are π_t's, the best and the worst of K: `kl_previous` estimates
-KL(π_t ‖ π) as the mean of log π_t − log π, `kl_reference` KL(π ‖ π_ref) as the mean of
-log π − log π_ref, without importance weights for the distance between π and π_t.
+Log-probabilities and drifts are in nats a response. A drift is the mean of log π − log π_t
+(`previous_drift`) or of log π − log π_ref (`reference_drift`) over the responses that are trained on,
+the best and the worst of K samples of π_t. Neither is a KL divergence, and both may have either
+sign: KL(π ‖ π_ref) would need samples of π, or weights π / π_t, whose variance has no bound. The
+non-negative estimator of KL(π_t ‖ π), the mean of π / π_t − 1 − log π / π_t (J. Schulman,
+"Approximating KL divergence", 2020, k3), is of no use for whole responses, whose log π − log π_t is
+tens of nats: it is that of one token.
 
 An alarm is logged once and stops nothing. Its thresholds are chosen here, wide enough that a
 healthy training of the toy world or of the recipes raises none.
@@ -45,7 +48,7 @@ def step_metrics(batch: PairBatch, objective: Objective) -> dict[str, Tensor]:
         "rejected_logp": live.rejected,
         "chosen_drift": chosen,
         "rejected_drift": rejected,
-        "kl_previous": -(chosen + rejected) / 2,
+        "previous_drift": (chosen + rejected) / 2,
         "chosen_tokens": batch.lengths.chosen.float(),
         "rejected_tokens": batch.lengths.rejected.float(),
     }
@@ -54,7 +57,7 @@ def step_metrics(batch: PairBatch, objective: Objective) -> dict[str, Tensor]:
     if "reference" in batch.anchors:
         reference = batch.anchors["reference"]
         drift = live.chosen - reference.chosen + live.rejected - reference.rejected
-        metrics["kl_reference"] = drift / 2
+        metrics["reference_drift"] = drift / 2
     return metrics
 
 

@@ -2,8 +2,7 @@
 
 Iteration t + 1 trains on the best and the worst of the samples of π_t and stores log π_t and
 log π_ref of both: the mean of log π_t − log π_ref over them estimates KL(π_t ‖ π_ref), in nats a
-response. The log's `kl_reference` does not: its samples are those of the previous policy, so that
-at the end of the first iteration it is how far the policy has moved, with the opposite sign.
+response. The log's drifts do not: their samples are those of the previous policy.
 """
 
 from __future__ import annotations
@@ -23,15 +22,18 @@ LOG_SETTINGS = ("step", "learning_rate")
 """What a log's row holds besides metrics."""
 LAST_SHARE = 0.1
 """An iteration's metrics are means over this share of its steps, the last ones."""
-REFERENCE, DRIFT = "kl_to_reference", "reference_drift"
-"""KL to the reference, which no log holds, and the page's name of the log's `kl_reference`."""
-MAIN_METRICS = ("kl_previous", "margin")
+REFERENCE = "kl_to_reference"
+"""KL to the reference, which no log holds."""
+PREVIOUS_DRIFT, REFERENCE_DRIFT = "previous_drift", "reference_drift"
+OLD_NAMES = {"kl_previous": (PREVIOUS_DRIFT, -1), "kl_reference": (REFERENCE_DRIFT, 1)}
+"""The drifts as earlier versions logged them: under the name of a divergence, and their sign."""
+MAIN_METRICS = (PREVIOUS_DRIFT, "margin")
 """The metrics of the log that are shown first."""
 HEADINGS = {
     REFERENCE: "KL to the reference, nats a response",
-    "kl_previous": "KL to the previous policy, nats a response",
+    PREVIOUS_DRIFT: "drift from the previous policy, nats a response",
     "margin": "margin of the objective",
-    DRIFT: "drift from the reference, nats a response",
+    REFERENCE_DRIFT: "drift from the reference, nats a response",
 }
 REFERENCE_NOTE = (
     "KL(πₜ ‖ π_ref) is the mean of log πₜ − log π_ref over the best and the worst of each "
@@ -41,10 +43,11 @@ REFERENCE_NOTE = (
 LAST_STEPS_NOTE = (
     "Mean over the last tenth of each iteration's steps, on the samples of the previous policy."
 )
+DRIFT_NOTE = "Not an estimate of KL: it may have either sign."
 NOTES = {
-    "kl_previous": f"KL(πₜ₋₁ ‖ πₜ). {LAST_STEPS_NOTE}",
+    PREVIOUS_DRIFT: f"log πₜ − log πₜ₋₁. {DRIFT_NOTE} {LAST_STEPS_NOTE}",
     "margin": f"{LAST_STEPS_NOTE} Each objective has its own scale: do not compare them.",
-    DRIFT: f"log πₜ − log π_ref; not an estimate of KL, and possibly negative. {LAST_STEPS_NOTE}",
+    REFERENCE_DRIFT: f"log πₜ − log π_ref. {DRIFT_NOTE} {LAST_STEPS_NOTE}",
 }
 
 CurveKey = tuple[str, str]
@@ -110,7 +113,13 @@ def _logged_means(workspace: Workspace, run: Run) -> Iterator[tuple[int, dict[st
     for iteration, weights in enumerate(run.policies):
         log = read_log(workspace.stage_directory(weights) / LOG_FILE) if iteration else []
         if means := last_log_means(log):
-            yield iteration, {DRIFT if n == "kl_reference" else n: v for n, v in means.items()}
+            yield iteration, dict(_renamed(name, value) for name, value in means.items())
+
+
+def _renamed(name: str, value: float) -> tuple[str, float]:
+    """Return a metric of any version's log as this version logs it."""
+    new_name, sign = OLD_NAMES.get(name, (name, 1))
+    return new_name, sign * value
 
 
 def last_log_means(log: Sequence[Mapping[str, Any]]) -> dict[str, float]:

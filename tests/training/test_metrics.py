@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
+from baselines.dpo import DPO
 from harness.training import metrics
-from harness.types import Pair
+from harness.types import Logps, Pair, PairBatch
 
 END, START = 9, 1
 
@@ -16,6 +19,23 @@ def alarms_of(losses: list[float], **figures) -> list[str]:
     watch = metrics.AlarmMonitor()
     rows = ({"step": i + 1, "loss": loss, **figures} for i, loss in enumerate(losses))
     return [alarm for row in rows for alarm in watch.check(row)]
+
+
+def test_drifts_are_logged_as_drifts_and_not_as_divergences():
+    # log π: −2 and −7; log π_t: −3 and −5; log π_ref: −4 and −4
+    live, previous, reference = (
+        Logps(torch.tensor([a]), torch.tensor([b]))
+        for a, b in ((-2.0, -7.0), (-3.0, -5.0), (-4.0, -4.0))
+    )
+    batch = PairBatch(
+        policy=live,
+        anchors={"previous": previous, "reference": reference},
+        lengths=Logps(torch.tensor([3]), torch.tensor([4])),
+    )
+    row = {name: float(v) for name, v in metrics.step_metrics(batch, DPO(beta=0.1)).items()}
+    assert (row["chosen_drift"], row["rejected_drift"]) == (1.0, -2.0)
+    assert (row["previous_drift"], row["reference_drift"]) == (-0.5, -0.5)
+    assert not [name for name in row if name.startswith("kl")]
 
 
 def test_healthy_pairs_and_a_falling_loss_give_no_alarm():

@@ -183,7 +183,7 @@ def test_iterations_costs_and_bridges_have_sections_where_they_are_known(
         cost = {"usage": usage(1.0 + dollars)}
         path.write_text(json.dumps(json.loads(path.read_text()) | cost))
     (root / "stage").mkdir()
-    figures = '"margin": 0.25, "kl_previous": 3.5, "loss": 0.5'
+    figures = '"margin": 0.25, "previous_drift": 3.5, "loss": 0.5'
     (root / "stage/log.jsonl").write_text(f'{{"step": 1, {figures}}}\n')
     (root / "train/inpo").mkdir(parents=True)
     run = run_record("inpo", "INPO", ["start", str(root / "stage"), "gone"])

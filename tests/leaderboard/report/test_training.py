@@ -135,22 +135,28 @@ def test_logged_figures_are_means_of_the_last_steps(tmp_path):
 
 
 def test_curves_come_in_the_order_of_what_matters_with_what_their_samples_are(train, tmp_path):
-    figures = {"margin": 1.5, "kl_previous": 0.25, "kl_reference": -0.25, "loss": 2.0}
-    train(figures=[figures, {**figures, "kl_previous": 0.5}])
+    figures = {"margin": 1.5, "previous_drift": 0.25, "reference_drift": -0.25, "loss": 2.0}
+    train(figures=[figures, {**figures, "previous_drift": 0.5}])
     data = training_curves(Workspace(tmp_path))
     assert [(line["name"], line["first"]) for line in data] == [
         ("kl_to_reference", True),
-        ("kl_previous", True),
+        ("previous_drift", True),
         ("margin", True),
         ("loss", False),
         ("reference_drift", False),
     ]
     points = data[1]["series"][0]["points"]
     assert [(i, line["value"]) for i, line in points] == [(1, 0.25), (2, 0.5)]
-    # the log's `kl_reference` is of the samples of the policy before: what is logged as it is
     # less than zero cannot be a divergence
     assert data[4]["series"][0]["points"][0][1]["value"] == -0.25
-    assert "not an estimate of KL" in data[4]["notes"][0]
+    assert "Not an estimate of KL" in data[4]["notes"][0]
+
+
+def test_the_drifts_of_earlier_logs_keep_their_meaning(train, tmp_path):
+    # they were logged as divergences: of the previous policy with the opposite sign
+    train(figures=[{"kl_previous": 0.25, "kl_reference": -0.25}] * 2)
+    for name, value in (("previous_drift", -0.25), ("reference_drift", -0.25)):
+        assert curve(tmp_path, name)["series"][0]["points"][0][1]["value"] == value
 
 
 def test_runs_of_one_method_go_by_their_own_names(train, tmp_path):
