@@ -1,12 +1,12 @@
 """Metrics of every pair, and alarms for failures that would otherwise go unnoticed.
 
 Log-probabilities and drifts are in nats a response. A drift is the mean of log π − log π_t
-(`previous_drift`) or of log π − log π_ref (`reference_drift`) over the responses that are trained on,
-the best and the worst of K samples of π_t. Neither is a KL divergence, and both may have either
+(`previous_drift`) or of log π − log π_ref (`reference_drift`) over the responses that are trained
+on, the best and the worst of K samples of π_t. Neither is a KL divergence, and both may have either
 sign: KL(π ‖ π_ref) would need samples of π, or weights π / π_t, whose variance has no bound. The
-non-negative estimator of KL(π_t ‖ π), the mean of π / π_t − 1 − log π / π_t (J. Schulman,
-"Approximating KL divergence", 2020, k3), is of no use for whole responses, whose log π − log π_t is
-tens of nats: it is that of one token.
+non-negative estimator of KL(π_t ‖ π), the mean of π / π_t − 1 − log π / π_t (k3 in J. Schulman's
+"Approximating KL divergence", 2020), fits single tokens, not whole responses, whose
+log π − log π_t is tens of nats.
 
 An alarm is logged once and stops nothing. Its thresholds are chosen here, wide enough that a
 healthy training of the toy world or of the recipes raises none.

@@ -219,7 +219,7 @@ def test_both_categories_of_a_model_are_one_contestant(bench, ids, tmp_path):
     assert all(baselines[i] == data.BASELINES[name] for name in bench.categories for i in ids[name])
 
 
-def test_whose_answers_are_missing_for_style_control_is_told(bench, ids, tmp_path):
+def test_a_side_whose_answers_are_missing_is_reported(bench, ids, tmp_path):
     submission = contestant({"hard_prompt": ids["hard_prompt"]})
     folder = write_as_upstream(tmp_path, [(submission, "hard_prompt")], baselines=False)
     (score,) = bench.score(bench.read_verdicts(folder))
@@ -229,7 +229,7 @@ def test_whose_answers_are_missing_for_style_control_is_told(bench, ids, tmp_pat
     assert any("those of me and o3-mini-2025-01-31 are not" in note for note in score.notes)
 
 
-def test_answers_to_some_prompts_only_are_told(bench, ids):
+def test_answers_to_some_prompts_only_are_reported(bench, ids):
     submission = contestant({"hard_prompt": ids["hard_prompt"]})
     (score,) = bench.score([replace(submission, answers=submission.answers[5:])])
     assert f"style control is over {COUNT - 5} of {COUNT} prompts" in score.notes[-1]
