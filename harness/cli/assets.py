@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import notify, print_json
+from harness.cli.display import notify, print_json, print_line
 from harness.cli.options import AssetsOption, JsonOption
 
 EXAMPLE = "Example: harness assets pull alpaca_eval"
@@ -38,7 +38,7 @@ def verify(folder: AssetsOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(rows)
     elif not wrong:
-        typer.echo(f"{len(rows)} files are present and verified")
+        print_line(f"{len(rows)} files are present and verified")
     if wrong:
         states = ", ".join(f"{row['asset']} is {row['state']}" for row in wrong)
         raise AssetError(f"{states}: download them with `harness assets pull`")
@@ -54,4 +54,4 @@ def listing(folder: AssetsOption = None, as_json: JsonOption = False) -> None:
         print_json(rows)
         return
     for row in rows:
-        typer.echo(f"{row['state']:>8}  {row['asset']}  {row['path']}")
+        print_line(f"{row['state']:>8}  {row['asset']}  {row['path']}")

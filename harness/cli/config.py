@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import print_json
+from harness.cli.display import print_json, print_text
 from harness.cli.options import JsonOption, SetOption
 
 EXAMPLE = "Example: harness config show train/inpo --set objective.eta=0.0075"
@@ -37,4 +37,4 @@ def command(
     if as_json:
         print_json(data)
     else:
-        typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True), nl=False)
+        print_text(yaml.safe_dump(data, sort_keys=False, allow_unicode=True))

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from harness.core.terminal import one_line, printable, printable_lines
+
 if TYPE_CHECKING:
     from harness.core.stages import Artifact, Stage
     from harness.core.workspace import Result, Workspace
@@ -32,19 +34,29 @@ if TYPE_CHECKING:
 BRIDGE_METRICS = ("win_rate", "length_controlled_win_rate")
 
 
+def print_line(text: object = "") -> None:
+    """Print a line, or several, to standard output, without what could steer a terminal."""
+    typer.echo(printable_lines(str(text)))
+
+
+def print_text(text: str, *, colours: bool = False) -> None:
+    """Print a text that ends its last line itself; `colours` keeps the styles of rich."""
+    typer.echo(printable_lines(text, colours=colours), nl=False)
+
+
 def notify(text: str) -> None:
     """Print a line to standard error."""
-    typer.echo(text, err=True)
+    typer.echo(printable_lines(text), err=True)
 
 
 def print_json(data: Any) -> None:
     """Print data as JSON."""
-    typer.echo(json.dumps(data, indent=1, sort_keys=True))
+    print_line(json.dumps(data, indent=1, sort_keys=True))
 
 
 def report_error(error: HarnessError) -> int:
     """Print an error in one line and return its exit code."""
-    text = " ".join(str(error).split())
+    text = one_line(str(error), limit=None)
     typer.secho(f"error: {text}", fg="red", err=True)
     return error.exit_code
 
@@ -68,13 +80,13 @@ def track(label: str, total: int) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("  {task.description}"),
+        TextColumn("  {task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(label, total=total or None)
+        task = progress.add_task(printable(label), total=total or None)
         yield lambda count: progress.advance(task, count)
 
 
@@ -107,9 +119,9 @@ def print_stages(stages: StagePlan) -> None:
     for stage, path in stages:
         mark = f"cached, {directory_size(path) / 1e6:.1f} MB" if path else "would run"
         detail = f"  {stage.size}" if stage.size else ""
-        typer.echo(f"{mark:>20}  {stage.label or stage.name}{detail}")
+        print_line(f"{mark:>20}  {stage.label or stage.name}{detail}")
     cached = sum(path is not None for _, path in stages)
-    typer.echo(f"{cached} of {len(stages)} stages are cached, {len(stages) - cached} would run.")
+    print_line(f"{cached} of {len(stages)} stages are cached, {len(stages) - cached} would run.")
 
 
 def cost_data(cost: TrainingCost | None) -> dict[str, Any] | None:
@@ -122,25 +134,25 @@ def cost_data(cost: TrainingCost | None) -> dict[str, Any] | None:
 def print_cost(cost: TrainingCost | None) -> None:
     """Print the cost of a training: work and hours by stage, memory per GPU."""
     if cost is None:
-        typer.echo("No estimate: only the prompt source knows the number of prompts.")
+        print_line("No estimate: only the prompt source knows the number of prompts.")
         return
-    typer.echo(f"\nTotal, on {cost.gpus}:")
+    print_line(f"\nTotal, on {cost.gpus}:")
     for stage in cost.stages:
         hours = f"{stage.hours:8.1f} h" if stage.hours is not None else "       – h"
         work = f"{stage.count:,} {stage.unit}"
-        typer.echo(f"{hours}  {stage.stage:<9} {work:<24} {stage.tokens / 1e6:,.0f} M tokens")
-    typer.echo(f"{cost.hours:8.1f} h  together, {cost.comparisons_per_prompt} comparisons a prompt")
+        print_line(f"{hours}  {stage.stage:<9} {work:<24} {stage.tokens / 1e6:,.0f} M tokens")
+    print_line(f"{cost.hours:8.1f} h  together, {cost.comparisons_per_prompt} comparisons a prompt")
     if cost.dollars is not None:
-        typer.echo(
+        print_line(
             f"About ${cost.dollars:,.0f}, at ${cost.dollars_per_hour:.2f} an hour for all GPUs."
         )
     if cost.state_gb is not None and cost.activations_gb is not None:
-        typer.echo(
+        print_line(
             f"Training takes {cost.state_gb:.1f} GB per GPU for weights, gradients and optimizer "
             f"states and about {cost.activations_gb:.1f} GB for a micro-batch; "
             f"a GPU has {cost.memory_gb:g} GB."
         )
-    typer.echo(f"Assumed: {'; '.join(cost.assumptions)}.")
+    print_line(f"Assumed: {'; '.join(cost.assumptions)}.")
 
 
 def directory_size(path: Path) -> int:
@@ -163,16 +175,16 @@ def print_evaluation_plan(plan: EvaluationPlan) -> None:
     if plan.stages:
         print_stages(plan.stages)
     if plan.requests is None or plan.new_requests is None:
-        typer.echo("The number of requests is known once the answers exist.")
+        print_line("The number of requests is known once the answers exist.")
         return
     stored = plan.requests - plan.new_requests
-    typer.echo(
+    print_line(
         f"{plan.requests} verdicts: {stored} stored, {plan.new_requests} would be requested."
     )
     if plan.cost_estimate is not None and plan.cost_estimate.calls:
         print_cost_estimate(plan.cost_estimate)
     for finding in plan.findings:
-        typer.echo(f"{finding.level}: {finding.message}")
+        print_line(f"{finding.level}: {finding.message}")
 
 
 def result_data(result: Result, path: Path) -> dict[str, Any]:
@@ -183,15 +195,15 @@ def result_data(result: Result, path: Path) -> dict[str, Any]:
 def print_result(result: Result, path: Path) -> None:
     """Print a result: figures, counts, notes and costs."""
     judge = ", ".join(result.judges_served) or f"{result.judge} (not asked)"
-    typer.echo(f"{result.label} on {result.benchmark}, judged by {judge}")
+    print_line(f"{result.label} on {result.benchmark}, judged by {judge}")
     print_score(result.score)
     reasons = "  ".join(f"{name} {count}" for name, count in result.finish_reasons.items())
-    typer.echo(f"  answers ended by: {reasons}")
+    print_line(f"  answers ended by: {reasons}")
     stored = result.requests - result.new_requests
-    typer.echo(f"  verdicts requested {result.new_requests}, from the store {stored}")
+    print_line(f"  verdicts requested {result.new_requests}, from the store {stored}")
     if result.usage is not None:
         print_usage(result.usage)
-    typer.echo(f"  {path}")
+    print_line(f"  {path}")
 
 
 def print_score(score: Score) -> None:
@@ -201,29 +213,29 @@ def print_score(score: Score) -> None:
             "" if estimate.low is None else f"  [{estimate.low:.2f}, {estimate.high:.2f}] 95 %"
         )
         error = "" if estimate.standard_error is None else f"  SE {estimate.standard_error:.2f}"
-        typer.echo(f"  {name} {estimate.value:.2f}{interval}{error}")
-    typer.echo("  " + "  ".join(f"{name} {count}" for name, count in score.counts.items()))
+        print_line(f"  {name} {estimate.value:.2f}{interval}{error}")
+    print_line("  " + "  ".join(f"{name} {count}" for name, count in score.counts.items()))
     for note in score.notes:
-        typer.echo(f"  note: {note}")
+        print_line(f"  note: {note}")
 
 
 def print_cost_estimate(estimate: CostEstimate) -> None:
     """Print the cost estimate of new requests."""
-    typer.echo(
+    print_line(
         f"About {format_dollars(estimate.dollars)} and {estimate.minutes:.1f} minutes: "
         f"{estimate.calls} calls, {estimate.prompt_tokens} prompt tokens, "
         f"{estimate.completion_tokens} completion tokens."
     )
-    typer.echo(f"  {estimate.grounds}")
+    print_line(f"  {estimate.grounds}")
     print_price(estimate)
 
 
 def print_price(estimate: CostEstimate) -> None:
     """Print the price behind a cost estimate, and a warning if it may be out of date."""
     if estimate.price:
-        typer.echo(f"  {estimate.price}")
+        print_line(f"  {estimate.price}")
     if estimate.doubt:
-        typer.echo(f"  warning: {estimate.doubt}")
+        print_line(f"  warning: {estimate.doubt}")
 
 
 def print_usage(usage: Usage) -> None:
@@ -231,7 +243,7 @@ def print_usage(usage: Usage) -> None:
     failures = f", {usage.failed} without a reply" if usage.failed else ""
     failures += f", {usage.refused} refused" if usage.refused else ""
     guesses = f", tokens estimated for {usage.estimated}" if usage.estimated else ""
-    typer.echo(f"  cost {format_dollars(usage.dollars)}: {usage.calls} calls{failures}{guesses}")
+    print_line(f"  cost {format_dollars(usage.dollars)}: {usage.calls} calls{failures}{guesses}")
 
 
 def format_dollars(value: float | None) -> str:
@@ -243,7 +255,7 @@ def format_dollars(value: float | None) -> str:
 
 def print_judge_bridge(comparison: Mapping[str, Any]) -> None:
     """Print the comparison of two judges."""
-    typer.echo(
+    print_line(
         f"{comparison['from']} -> {comparison['to']} on {comparison['benchmark']}: "
         f"{comparison['verdicts']} verdicts on {comparison['prompts']} prompts"
     )
@@ -251,7 +263,7 @@ def print_judge_bridge(comparison: Mapping[str, Any]) -> None:
         for name in BRIDGE_METRICS:
             if name in row:
                 old, new = (format_estimate(row[name][side]) for side in ("old", "new"))
-                typer.echo(f"  {row['label']:<40} {name:<28} {old}  {new}")
+                print_line(f"  {row['label']:<40} {name:<28} {old}  {new}")
     figures = {
         "rank correlation (Kendall's tau)": comparison["rank_correlation"],
         "kappa": comparison["kappa"],
@@ -264,10 +276,10 @@ def print_judge_bridge(comparison: Mapping[str, Any]) -> None:
         if comparison.get(name):
             figures[name.replace("_", "-")] = comparison[name]["same_verdict"]
     for name, estimate in figures.items():
-        typer.echo(f"  {name}: {format_estimate(estimate)}")
+        print_line(f"  {name}: {format_estimate(estimate)}")
     cost = comparison["cost"]
-    typer.echo(f"  cost {format_dollars(cost['dollars'])}: {cost['calls']} calls")
-    typer.echo(f"  {comparison['path']}")
+    print_line(f"  cost {format_dollars(cost['dollars'])}: {cost['calls']} calls")
+    print_line(f"  {comparison['path']}")
 
 
 def format_estimate(estimate: Mapping[str, Any]) -> str:
@@ -286,14 +298,14 @@ def print_tables(result_tables: Sequence[ResultTable]) -> None:
     from leaderboard.table import text_table
 
     tables = [text_table(t.title, t.headings, t.formatted_rows(), t.notes) for t in result_tables]
-    typer.echo(render_rich(tables), nl=False)
+    print_text(render_rich(tables))
 
 
 def print_task_result(result: Result, path: Path) -> None:
     """Print a result of tasks with known answers: figures, counts and notes."""
-    typer.echo(f"{result.label} on {result.benchmark}, scored by lm-eval, without a judge")
+    print_line(f"{result.label} on {result.benchmark}, scored by lm-eval, without a judge")
     print_score(result.score)
-    typer.echo(f"  {path}")
+    print_line(f"  {path}")
 
 
 def submission_data(benchmark: str, submission: ScoredSubmission) -> dict[str, Any]:
@@ -310,19 +322,19 @@ def submission_data(benchmark: str, submission: ScoredSubmission) -> dict[str, A
 def print_submission(benchmark: str, submission: ScoredSubmission) -> None:
     """Print a score from a file."""
     graded = submission.graded
-    typer.echo(f"{graded.label} on {benchmark}, judged by {graded.judge}")
+    print_line(f"{graded.label} on {benchmark}, judged by {graded.judge}")
     print_score(submission.score)
 
 
 def print_published_figures(name: str, figures: Sequence[PublishedFigure]) -> None:
     """Print a benchmark's figures: published, recomputed, difference, and its explanation."""
-    typer.echo(f"{name}: {sum(f.holds for f in figures)} of {len(figures)} as published")
+    print_line(f"{name}: {sum(f.holds for f in figures)} of {len(figures)} as published")
     width = max((len(f.metric) for f in figures), default=0)
     for f in figures:
         mark = "ok " if f.holds else "NOT"
         difference = f.recomputed - f.published
         numbers = f"{f.published:14.8f} {f.recomputed:14.8f} {difference:+.1e} (±{f.tolerance:.0e})"
-        typer.echo(f"  {mark} {f.metric:<{width}} {numbers}  {f.explanation}".rstrip())
+        print_line(f"  {mark} {f.metric:<{width}} {numbers}  {f.explanation}".rstrip())
 
 
 def print_paths(paths: Sequence[Path], as_json: bool) -> None:
@@ -331,7 +343,7 @@ def print_paths(paths: Sequence[Path], as_json: bool) -> None:
         print_json([str(path) for path in paths])
         return
     for path in paths:
-        typer.echo(str(path))
+        print_line(str(path))
 
 
 def open_workspace(root: Path) -> Workspace:

@@ -55,10 +55,12 @@ def doctor(
         )
     else:
         for finding in findings:
-            typer.echo(f"{MARKS[finding.state]}{finding.subject}: {finding.detail}")
+            display.print_line(f"{MARKS[finding.state]}{finding.subject}: {finding.detail}")
         for bench, estimate in estimates.items():
             price = format_dollars(estimate.dollars)
-            typer.echo(f"    {bench}: {price} and {estimate.minutes:.0f} minutes per contestant")
+            display.print_line(
+                f"    {bench}: {price} and {estimate.minutes:.0f} minutes per contestant"
+            )
         for estimate in {item.price: item for item in estimates.values()}.values():
             print_price(estimate)
     if faults := [f"{f.subject}: {f.detail}" for f in findings if f.state == "bad"]:

@@ -112,7 +112,7 @@ def command(
         if as_json:
             display.print_json(counts)
         else:
-            typer.echo(text)
+            display.print_line(text)
         return
     choice = TableOptions(
         bench=bench,
@@ -167,6 +167,6 @@ def write_output(text: str, to: Path | None) -> None:
     from harness.core.io import write_atomically
 
     if to is None:
-        typer.echo(text, nl=False)
+        display.print_text(text, colours=True)
     else:
         write_atomically(to, text)

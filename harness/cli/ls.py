@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import open_workspace, print_json
+from harness.cli.display import open_workspace, print_json, print_line, print_text
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 
 EXAMPLE = "Example: harness ls train"
@@ -52,5 +52,5 @@ def command(
         print_json(selection)
         return
     for title, names in selection.items():
-        typer.echo(f"{title}:")
-        typer.echo("".join(f"  {name}\n" for name in names) or "  none\n", nl=False)
+        print_line(f"{title}:")
+        print_text("".join(f"  {name}\n" for name in names) or "  none\n")

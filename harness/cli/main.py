@@ -2,8 +2,15 @@
 
 import gc
 import io
+import logging
 import os
 import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, TextIO
 
 import typer
 
@@ -19,12 +26,14 @@ from harness.cli import (
     score,
     theory,
     train,
+    trust,
     verdicts,
     verify,
 )
 from harness.cli import eval as evaluate
-from harness.cli.display import report_error
+from harness.cli.display import print_line, report_error
 from harness.core.extras import missing_extra
+from harness.core.terminal import printable_lines
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -46,22 +55,59 @@ app.command("export", epilog=exchange.EXPORT)(exchange.export_results)
 app.command("leaderboard", epilog=leaderboard.EXAMPLE)(leaderboard.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("ls", epilog=ls.EXAMPLE)(ls.command)
+app.command("trust", epilog=trust.EXAMPLE)(trust.command)
 app.add_typer(assets.app, name="assets", epilog=assets.EXAMPLE)
 app.add_typer(theory.app, name="theory", epilog=theory.EXAMPLE)
 app.add_typer(config.app, name="config", epilog=config.EXAMPLE)
 app.add_typer(judge.app, name="judge", epilog=judge.EXAMPLE)
 app.add_typer(verdicts.app, name="verdicts", epilog=verdicts.EXAMPLE)
+TRUST_OPTION = "--trust"
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and exit, if it is wanted."""
+    if wanted:
+        from importlib.metadata import version
+
+        print_line(f"preference-harness {version('preference-harness')}")
+        raise typer.Exit
+
+
+@app.callback()
+def group(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Option(
+            TRUST_OPTION,
+            metavar="DIR",
+            help="Let configurations run the code in this folder, this time; also after COMMAND.",
+        ),
+    ] = None,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=show_version, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Train language models with INPO and its baselines, have judges grade them, compare them."""
+    from harness.core.trust import trust_for_now
+
+    for folder in folders or ():
+        trust_for_now(folder)
 
 
 def main() -> None:
     """Run the command line."""
+    sys.excepthook, warnings.showwarning = print_traceback, print_warning
+    make_logs_printable()
     # torch's idle threads spin; on a busy machine that slows the work down several times
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     use_utf8()
     # objects made by imports live on: collecting garbage among them is a tenth of a short command
     gc.set_threshold(50_000)
     try:
-        app()
+        app(args=trust_first(sys.argv[1:]))
     except HarnessError as error:
         sys.exit(report_error(error))
     except ModuleNotFoundError as error:
@@ -70,6 +116,52 @@ def main() -> None:
         sys.exit(report_error(missing))
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def trust_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with every `--trust DIR` before the command, where the option belongs."""
+    first: list[str] = []
+    rest: list[str] = []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == TRUST_OPTION:
+            first += [argument, *[folder for folder in (next(remaining, None),) if folder]]
+        elif argument.startswith(f"{TRUST_OPTION}="):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return [*first, *rest]
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of a fault of the harness, without what could steer a terminal."""
+    sys.stderr.write(printable_lines("".join(traceback.format_exception(kind, error, trace))))
+
+
+def print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Print a warning of a library, without what could steer a terminal."""
+    text = warnings.formatwarning(message, category, filename, lineno, line)
+    (file or sys.stderr).write(printable_lines(text))
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(super().format(record))
+
+
+def make_logs_printable() -> None:
+    """Have what libraries log, and no handler of theirs writes, printed without escape sequences."""
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_PrintableFormatter())
 
 
 def use_utf8() -> None:

@@ -51,7 +51,7 @@ def command(
         display.print_json({"files": [str(path) for path in paths]})
     else:
         for path in paths:
-            typer.echo(path)
+            display.print_line(path)
     if serve:
         _serve(text, port, show)
     elif show and paths:

@@ -8,7 +8,13 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import format_dollars, notify, open_workspace, print_json
+from harness.cli.display import (
+    format_dollars,
+    notify,
+    open_workspace,
+    print_json,
+    print_line,
+)
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 
 EXAMPLE = "Example: harness verdicts verify --workspace runs"
@@ -27,9 +33,9 @@ def listing(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
         return
     for row in summary["verdicts"]:
         other = "" if row["served"] == row["judge"] else f" (served by {row['served']})"
-        typer.echo(f"{row['attempts']:>8} {row['status']:<11} {row['judge']}{other}")
+        print_line(f"{row['attempts']:>8} {row['status']:<11} {row['judge']}{other}")
     for row in summary["calls"]:
-        typer.echo(
+        print_line(
             f"{row['calls']:>8} calls       {row['judge']}: {format_dollars(row['dollars'])}"
         )
 
@@ -45,9 +51,9 @@ def verify(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(asdict(health))
     else:
-        typer.echo(f"{health.attempts} attempts are intact, {len(health.faults)} faults")
+        print_line(f"{health.attempts} attempts are intact, {len(health.faults)} faults")
         for fault in health.faults[:MAX_FAULTS]:
-            typer.echo(f"  {fault}")
+            print_line(f"  {fault}")
     if health.faults:
         raise StoreError(
             f"{path} is damaged: recover the intact verdicts with `harness verdicts repair`"
@@ -64,10 +70,10 @@ def repair(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
     if as_json:
         print_json(asdict(result) | {"backup": str(result.backup)})
         return
-    typer.echo(f"{result.copied['attempt']} attempts kept")
+    print_line(f"{result.copied['attempt']} attempts kept")
     for table, count in result.lost.items():
         if count != 0:
-            typer.echo(f"lost in the table {table}: {'unknown' if count is None else count} rows")
+            print_line(f"lost in the table {table}: {'unknown' if count is None else count} rows")
 
 
 @app.command("export", epilog="Example: harness verdicts export verdicts.jsonl.gz")
@@ -76,7 +82,7 @@ def export(path: Path, root: WorkspaceOption = RUNS) -> None:
     from harness.judges.store import maintenance
 
     count = maintenance.export(open_workspace(root).verdicts, path)
-    typer.echo(f"{count} attempts written to {path}")
+    print_line(f"{count} attempts written to {path}")
 
 
 @app.command("import", epilog="Example: harness verdicts import verdicts.jsonl.gz")
@@ -88,4 +94,4 @@ def import_verdicts(
     from harness.judges.store import maintenance
 
     new, total = maintenance.import_verdicts(open_workspace(root).verdicts, path)
-    typer.echo(f"{new} attempts added, {total - new} already stored")
+    print_line(f"{new} attempts added, {total - new} already stored")

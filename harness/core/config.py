@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
+from harness.core import trust
 from harness.core.extras import missing_extra
 from harness.core.retired import config_replacement, new_key, new_use
 from harness.errors import ConfigError
@@ -38,6 +38,10 @@ class Component(BaseModel):
     def fingerprint(self) -> str | None:
         """Return what identifies the content of a file that the component reads; None: no file."""
         return None
+
+    def resolve(self) -> Component:
+        """Return the component that a configuration builds: this one, or the one that it chooses."""
+        return self
 
 
 def roots() -> list[Path]:
@@ -77,6 +81,14 @@ def find(kind: str, name: str) -> Path:
     raise ConfigError(f"no {kind} called {name!r}{suggest(name, names(kind))}")
 
 
+def _find_named(kind: str, name: str) -> Path:
+    """Return the file of a configuration that the user names; he vouches for what he names by path."""
+    path = find(kind, name)
+    if path == Path(name):
+        trust.name_file(path)
+    return path
+
+
 def suggest(name: str, candidates: Iterable[str]) -> str:
     """Return the end of an error message: the probable and the known names."""
     candidates = sorted(candidates)
@@ -100,11 +112,14 @@ def load(
     Raises:
         ConfigError: there is no such configuration, or it cannot be read.
     """
+    values = parse_overrides(overrides)
+    trust.name_by_user(list(values.values()))
     if isinstance(source, Mapping):
+        trust.name_by_user(source)
         data = _follow_reference(dict(source))
     else:
-        data = _read_yaml(find(kind, str(source)))
-    for key, value in parse_overrides(overrides).items():
+        data = _read_yaml(_find_named(kind, str(source)))
+    for key, value in values.items():
         data = merge(data, _nest(key, value))
     followed: dict[str, Any] = _follow_references(data)
     return followed
@@ -143,22 +158,32 @@ def build(spec: Mapping[str, Any], where: str = "") -> Any:
         where: the path of the mapping in its configuration, for error messages.
 
     Raises:
-        ConfigError: the component cannot be imported, or a key or a value does not fit it.
+        ConfigError: it is no component, its code is not trusted (`harness.core.trust`) or cannot
+            be imported, or a key or a value does not fit it.
     """
     fields = dict(spec)
-    target = fields.pop("use")
-    module, _, attribute = str(target).partition(":")
+    component = _import_component(str(fields.pop("use")), where)
+    return construct(component, fields, where).resolve()
+
+
+def _import_component(target: str, where: str) -> type[Component]:
+    module, _, attribute = target.partition(":")
     try:
-        component = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+        component = getattr(trust.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, SyntaxError, ConfigError) as error:
         if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):
             raise missing from error
-        if replacement := new_use(str(target)):
+        if replacement := new_use(target):
             message = f"{target!r} is now {replacement!r}"
         else:
             message = f"cannot import {target!r}: {error}"
         raise ConfigError(f"{_prefix(where)}{message}") from error
-    return construct(component, fields, where)
+    if not (isinstance(component, type) and issubclass(component, Component)):
+        raise ConfigError(
+            f"{_prefix(where)}{target!r} is no component: `use` names a class that is derived from "
+            "harness.Component"
+        )
+    return component
 
 
 def construct(component: Callable[..., C], fields: Mapping[str, Any], where: str = "") -> C:
@@ -243,6 +268,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}.")
+    trust.read_by_user(path, data)
     return _follow_reference(data)
 
 

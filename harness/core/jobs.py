@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.core import config
+from harness.core import config, trust
 from harness.core.hardware import CPU, device_name
 from harness.core.io import atomic_directory, report_disk_errors, write_atomically
 from harness.core.stages import TIMING
@@ -135,5 +135,6 @@ def read_call(path: Path) -> tuple[Callable[..., Any], dict[str, Any]]:
     sys.path.extend(entry for entry in data["path"] if entry not in sys.path)
     module, _, name = data["function"].partition(":")
     function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    trust.name_by_user(data["payload"])  # the writing process has built these components
     payload: dict[str, Any] = config.from_data(data["payload"])
     return function, payload

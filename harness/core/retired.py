@@ -34,7 +34,8 @@ _RENAMED: Mapping[str, str] = {
         "harness.benchmarks.arena_hard.style:ArenaHardV2Scoring"
     ),
     "harness.benchmarks.mt_bench_score:Scoring": "harness.benchmarks.mt_bench.score:MTBenchScoring",
-    "harness.engines.auto:choose": "harness.engines.auto:choose_engine",
+    "harness.engines.auto:choose": "harness.engines.auto:EngineChoice",
+    "harness.engines.auto:choose_engine": "harness.engines.auto:EngineChoice",
     "harness.judges.client:OpenAIJudge": "harness.judges.client:OpenAIClient",
     "harness.judges.kept:KeptJudge": "harness.judges.cached:CachedJudge",
     "harness.judges.panel:Panel": "harness.judges.panel:JudgePanel",

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
+from harness.core.trust import TRUST_VARIABLE
 from tests.docs import pages
 
 
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory of a reader who has the examples and the configurations shown."""
-    monkeypatch.syspath_prepend(pages.ROOT / "docs/examples")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv(TRUST_VARIABLE, str(pages.ROOT / "docs/examples"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user"))
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HARNESS_ASSETS", raising=False)
     pages.write_configurations(tmp_path)

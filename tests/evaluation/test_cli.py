@@ -82,7 +82,7 @@ def _parrots(tmp_path, monkeypatch):
         file = tmp_path / "configs" / f"{path}.yaml"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("HARNESS_TRUST", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
 
