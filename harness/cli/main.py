@@ -119,7 +119,7 @@ def main() -> None:
 
 
 def trust_first(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with every `--trust DIR` before the command, where the option belongs."""
+    """Return the arguments with every `--trust DIR` before the command, where it belongs."""
     first: list[str] = []
     rest: list[str] = []
     remaining = iter(arguments)
@@ -159,7 +159,7 @@ class _PrintableFormatter(logging.Formatter):
 
 
 def make_logs_printable() -> None:
-    """Have what libraries log, and no handler of theirs writes, printed without escape sequences."""
+    """Print what libraries log, where no handler writes it, without escape sequences."""
     if logging.lastResort is not None:
         logging.lastResort.setFormatter(_PrintableFormatter())
 

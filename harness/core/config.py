@@ -40,7 +40,7 @@ class Component(BaseModel):
         return None
 
     def resolve(self) -> Component:
-        """Return the component that a configuration builds: this one, or the one that it chooses."""
+        """Return what a configuration builds: this component, or the one that it chooses."""
         return self
 
 
@@ -82,7 +82,7 @@ def find(kind: str, name: str) -> Path:
 
 
 def _find_named(kind: str, name: str) -> Path:
-    """Return the file of a configuration that the user names; he vouches for what he names by path."""
+    """Return the file of a configuration that the user names, and note it if by its path."""
     path = find(kind, name)
     if path == Path(name):
         trust.name_file(path)

@@ -1,4 +1,4 @@
-"""Whose code may run: a class that `use:` names is imported only if the user vouches for its module.
+"""Whose code may run: what `use:` names is imported only if the user vouches for its module.
 
 Run records, results and the `configs/` of a working folder are data: opening somebody's folder runs
 none of the code in it. Without asking, modules are imported of
@@ -235,7 +235,7 @@ def _find(module: str) -> list[Path]:
 
 
 def _folders_beside() -> list[Path]:
-    """Return the folders off the module path that are searched: trusted first, then those at hand."""
+    """Return the folders off the module path that are searched, trusted ones first."""
     here = Path.cwd()
     around = [folder for folder in _trusted_folders() if folder in (here, *here.parents)]
     return [*_folders_for_now(), *around, here, *(file.parent for file in _named_files)]
