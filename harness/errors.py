@@ -7,7 +7,9 @@
     ├── AssetError              5   protocol data is missing or has another sha256
     ├── MissingDependencyError  6   a package or a device that the command needs is missing
     ├── StoreError              7   the disk is full, a stage is damaged, a database cannot be used
-    ├── RunExistsError          8   the run's name is taken by another configuration
+    ├── NameTakenError          8   a name is taken, and what it names is never overwritten:
+    │   ├── RunExistsError      8   a run of another configuration
+    │   └── ResultExistsError   8   a result of the same identity and other content
     ├── JudgeError              9   the judge cannot be reached, or does not answer
     ├── EngineError             10  generation failed
     ├── CheckError              11  a check failed, so that the result would be wrong
@@ -65,10 +67,18 @@ class StoreError(HarnessError):
     exit_code = 7
 
 
-class RunExistsError(HarnessError):
-    """A run of that name exists with another configuration."""
+class NameTakenError(HarnessError):
+    """A name is taken by something else, which is never overwritten."""
 
     exit_code = 8
+
+
+class RunExistsError(NameTakenError):
+    """A run of that name exists with another configuration."""
+
+
+class ResultExistsError(NameTakenError):
+    """A result of the same benchmark, contestant, judge and baseline has another content."""
 
 
 class JudgeError(HarnessError):

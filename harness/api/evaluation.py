@@ -95,11 +95,13 @@ def evaluate(
     seed: int = 0,
     allow_missing: bool = False,
     accept_input: bool = False,
+    replace: bool = False,
 ) -> EvaluationResult:
     """Have a judge grade answers, from a file or of a policy, and record the result.
 
     Verdicts are cached: a request that was answered once is not sent again. A benchmark with known
-    answers (academic) needs a policy and no judge.
+    answers (academic) needs a policy and no judge. Results are kept side by side: another judge,
+    run, file of answers or setting under the same label is another result.
 
     Args:
         bench: a benchmark: a name of configs/bench, a YAML file, a mapping, or one that is built.
@@ -108,7 +110,7 @@ def evaluate(
         run: or the policy of a run, as `RUN` or `RUN@ITERATION`.
         judge: `harness.judge(...)`, or what that takes; the default is the protocol's own judge.
         engine: generates a policy's answers.
-        label: the contestant's name in tables.
+        label: the contestant's name in tables; the default is the file's, the policy's, a run's.
         workspace: where verdicts, answers and the result are kept.
         overrides: of the benchmark, and with the prefixes `judge.`, `engine.` and `score.` of the
             judge, the engine and the scoring.
@@ -117,9 +119,11 @@ def evaluate(
         seed: of the policy's samples.
         allow_missing: leave out prompts without an answer.
         accept_input: go on where the audit of the input would stop.
+        replace: overwrite a result of the same identity whose figures or answers are others.
 
     Raises:
         ConfigError: a name or a key does not fit, or nothing says who answers.
+        ResultExistsError: there is such a result.
         InputError: the answers do not fit.
         JudgeError: the judge cannot be reached or refuses; cached verdicts are kept.
         CheckError: the audit stops the evaluation, or no verdict can be parsed.
@@ -128,13 +132,13 @@ def evaluate(
 
     opened = open_workspace(workspace)
     benchmark = build_benchmark(bench, overrides, assets, compat)
-    contestant: dict[str, Any] = {"policy": policy, "run": run, "judge": judge, "engine": engine}
-    conditions: dict[str, Any] = {"label": label, "overrides": overrides, "seed": seed}
-    conditions |= {"allow_missing": allow_missing, "accept_input": accept_input}
-    with _answers_file(answers) as path:
-        prepared = prepare(benchmark, opened, answers=path, **contestant, **conditions)
-        result = _carry_out(prepared, opened)
-    return EvaluationResult(result, result_path(opened, result.benchmark, result.label))
+    options: dict[str, Any] = {"policy": policy, "run": run, "judge": judge, "engine": engine}
+    options |= {"label": label, "overrides": overrides, "seed": seed, "replace": replace}
+    options |= {"allow_missing": allow_missing, "accept_input": accept_input}
+    with _answers_file(answers) as file:
+        result = _carry_out(prepare(benchmark, opened, answers=file, **options), opened)
+    path = result_path(opened, result.benchmark, result.label, result.identity)
+    return EvaluationResult(result, path)
 
 
 def prepare(
@@ -151,6 +155,7 @@ def prepare(
     seed: int = 0,
     allow_missing: bool = False,
     accept_input: bool = False,
+    replace: bool = False,
 ) -> Evaluation | TaskRun:
     """Return what an evaluation, or a suite of tasks, needs to run; see `evaluate`.
 
@@ -168,7 +173,7 @@ def prepare(
         if judge is not None or answers is not None:
             raise ConfigError(f"{benchmark.name} has known answers: leave out judge and answers")
         built = build_component("engine", engine, overrides)
-        return TaskRun(benchmark, candidate, built, label or name)
+        return TaskRun(benchmark, candidate, built, label or name, replace)
     needs_engine = candidate is not None or benchmark.baseline is not None
     return Evaluation(
         benchmark=benchmark,
@@ -180,6 +185,7 @@ def prepare(
         seed=seed,
         allow_missing=allow_missing,
         accept_input=accept_input,
+        replace=replace,
     )
 
 

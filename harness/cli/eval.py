@@ -44,6 +44,7 @@ def command(
     accept_input: options.AcceptInputOption = False,
     compat: options.CompatOption = None,
     overrides: options.SetOption = None,
+    replace: options.ReplaceOption = False,
     dry_run: options.DryRunOption = False,
     root: options.WorkspaceOption = RUNS,
     as_json: options.JsonOption = False,
@@ -70,6 +71,7 @@ def command(
     }
     conditions: dict[str, Any] = {"engine": engine, "label": label, "overrides": override_list}
     conditions |= {"allow_missing": allow_missing, "accept_input": accept_input}
+    conditions |= {"replace": replace}
     prepared = prepare(benchmark, workspace, **contestant, **conditions)
     if prepared.engine is not None:
         display.notify(display.describe_engine(prepared.engine))
@@ -120,7 +122,7 @@ def run_evaluation(
             display.print_evaluation_plan(evaluation_plan)
         return
     result = evaluate(evaluation, workspace)
-    path = result_path(workspace, result.benchmark, result.label)
+    path = result_path(workspace, result.benchmark, result.label, result.identity)
     if as_json:
         display.print_json(display.result_data(result, path))
     else:
@@ -142,7 +144,7 @@ def run_task_suite(
             display.print_stages(stages)
         return
     result = run_tasks(task_run, workspace)
-    path = result_path(workspace, result.benchmark, result.label)
+    path = result_path(workspace, result.benchmark, result.label, result.identity)
     if as_json:
         display.print_json(display.result_data(result, path))
     else:

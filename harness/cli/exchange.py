@@ -26,6 +26,7 @@ def import_results(
     compat: options.CompatOption = None,
     assets: options.AssetsOption = None,
     overrides: options.SetOption = None,
+    replace: options.ReplaceOption = False,
     root: options.WorkspaceOption = RUNS,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -33,12 +34,14 @@ def import_results(
     from harness.evaluation.verdict_files import import_file
 
     benchmark = components.build_judged_benchmark(bench, overrides or [], assets, compat)
-    display.print_paths(import_file(benchmark, path, display.open_workspace(root), label), as_json)
+    workspace = display.open_workspace(root)
+    paths = import_file(benchmark, path, workspace, label, replace=replace)
+    display.print_paths(paths, as_json)
 
 
 def export_results(
     bench: options.BenchArgument,
-    label: Annotated[str, typer.Argument(help="The label of the result.")],
+    label: Annotated[str, typer.Argument(help="The label of the result, or the name of its file.")],
     folder: Annotated[Path, typer.Option("--to", help="The directory for the files.")],
     assets: options.AssetsOption = None,
     root: options.WorkspaceOption = RUNS,

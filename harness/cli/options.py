@@ -94,5 +94,12 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. objective.eta=0.0075."),
 ]
+ReplaceOption = Annotated[
+    bool,
+    typer.Option(
+        "--replace",
+        help="Overwrite a result of the same benchmark, contestant, judge and baseline.",
+    ),
+]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]

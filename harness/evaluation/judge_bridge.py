@@ -18,8 +18,9 @@ import numpy as np
 
 from harness.core.io import file_name, write_atomically
 from harness.core.seeds import derive
-from harness.core.workspace import Workspace
+from harness.core.workspace import Workspace, bridge_directory, file_of, with_sum
 from harness.errors import CheckError, InputError
+from harness.evaluation.identities import answers_sha256, benchmark_identity
 from harness.protocols import Benchmark, PersistentJudge, SwappableBenchmark
 from harness.statistics.agreement import kappa_interval, rank_correlation
 from harness.statistics.bootstrap import interval
@@ -28,6 +29,8 @@ from harness.types import Advance, Estimate, Graded, JudgeRequest, Score
 REPEAT = {"user": "asked-again"}
 """Gives a repeated request its own key in the verdict store; the judge sees the same text."""
 SEED = 0
+BRIDGE_SCHEMA = 5
+"""Of a comparison's file, as of results: before 5 there was none, and no sha256."""
 
 
 @dataclass(frozen=True)
@@ -74,16 +77,38 @@ def run_bridge(bridge: JudgeBridge, workspace: Workspace) -> dict[str, Any]:
     comparison = compare_judges(bridge, pairs) | measure_consistency(bridge, samples, batches)
     all_requests = [request for requests in batches for request in requests]
     comparison["cost"] = asdict(bridge.judge.usage(all_requests, bridge.benchmark))
-    path = bridge_path(workspace, bridge)
-    write_atomically(path, json.dumps(comparison, indent=1, allow_nan=False) + "\n")
+    identity = bridge_identity(bridge, all_requests)
+    path = bridge_path(workspace, bridge, identity)
+    record = with_sum({"schema": BRIDGE_SCHEMA, "identity": identity, **comparison})
+    write_atomically(path, json.dumps(record, indent=1, allow_nan=False) + "\n")
     return comparison | {"path": str(path)}
 
 
-def bridge_path(workspace: Workspace, bridge: JudgeBridge) -> Path:
-    """Return the path of the comparison."""
+def bridge_identity(bridge: JudgeBridge, requests: Sequence[JudgeRequest]) -> dict[str, Any]:
+    """Return what is compared: benchmark, both judges, contestants, and sizes of samples."""
+    judge = bridge.judge
+    settings = judge.request_settings(requests[0]) if requests else {}
+    return {
+        "benchmark": benchmark_identity(bridge.benchmark, bridge.benchmark.sources()),
+        "from": bridge.old,
+        "to": {"model": judge.model, "settings": dict(settings)},
+        "contestants": [
+            [graded.label, answers_sha256(graded.answers)] for graded in bridge.contestants
+        ],
+        "prompts": bridge.prompts,
+        "repeats": bridge.repeats,
+    }
+
+
+def bridge_path(workspace: Workspace, bridge: JudgeBridge, identity: Mapping[str, Any]) -> Path:
+    """Return the path of the comparison: the one with this identity, or else the first free one.
+
+    Raises:
+        StoreError: a file of these judges and this benchmark cannot be read.
+    """
     names = (bridge.old, bridge.judge.model, bridge.benchmark.name)
-    name = "--".join(map(file_name, names))
-    return workspace.root / "results" / "bridge" / f"{name}.json"
+    name = "--".join(file_name(name).replace("~", "%7E") for name in names)
+    return file_of(bridge_directory(workspace) / f"{name}.json", identity)
 
 
 def draw_prompts(bridge: JudgeBridge) -> frozenset[str]:

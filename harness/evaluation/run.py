@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.hours import Hours
-from harness.core.seeds import digest
+from harness.core.naming import check_name
 from harness.core.stages import Stage
 from harness.core.versions import installed_versions
-from harness.core.workspace import Result, Workspace, write_result
+from harness.core.workspace import Result, Workspace, result_path, write_result
 from harness.errors import AssetError, CheckError, MissingDependencyError
-from harness.evaluation import gaming, input_audit
+from harness.evaluation import gaming, identities, input_audit
 from harness.evaluation.submissions import Matchup, Submission
 from harness.protocols import (
     Benchmark,
@@ -51,6 +51,8 @@ class Evaluation:
     """Drop the prompts that the file does not answer."""
     accept_input: bool = False
     """Continue although the audit of the input finds a reason to stop."""
+    replace: bool = False
+    """Overwrite a result of the same identity and other content."""
 
     @property
     def submission(self) -> Submission:
@@ -90,14 +92,20 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         InputError: the answers file does not fit the benchmark.
         JudgeError: the judge cannot be reached or refuses; the verdicts so far are stored.
         StoreError: a store cannot be read or written.
+        ResultExistsError: there is a result of the same identity and other content.
         CheckError: the audit stops the evaluation, or no verdict could be parsed.
     """
     benchmark, judge = evaluation.benchmark, evaluation.judge
+    check_name(benchmark.name, "benchmark")
     matchup = evaluation.submission.collect(workspace)
+    label = check_name(evaluation.label or matchup.candidate.name, "label")
     findings = _audit(evaluation, matchup)
     requests = benchmark.requests(matchup.candidate.answers, matchup.baseline.answers)
+    settings = judge.request_settings(requests[0]) if requests else {}
+    sources = benchmark.sources()
+    identity = _identity(evaluation, matchup, sources, settings)
+    result_path(workspace, benchmark.name, label, identity)  # refuses before a verdict is paid
     new_requests = judge.count_pending(requests, benchmark)
-    label = evaluation.label or matchup.candidate.name
     with workspace.track(f"{label} · judge {benchmark.name}", len(requests)) as advance:
         verdicts = judge.judge(requests, benchmark, advance)
     _check_parsed(evaluation, verdicts)
@@ -106,20 +114,37 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         benchmark.score([graded])[0], graded, matchup.candidate.missing, findings
     )
     result = build_result(
-        benchmark.name,
-        benchmark.sources(),
+        identity,
         graded,
         score,
         missing=matchup.candidate.missing,
         new_requests=new_requests,
         generation=matchup.generation,
-        judge_settings=judge.request_settings(requests[0]) if requests else None,
         usage=judge.usage(requests, benchmark),
         hours=matchup.hours,
         run=run_of(evaluation.policy),
     )
-    write_result(workspace, result, graded, benchmark.files(graded))
+    files = benchmark.files(graded)
+    write_result(workspace, result, graded, files, replace=evaluation.replace)
     return result
+
+
+def _identity(
+    evaluation: Evaluation,
+    matchup: Matchup,
+    sources: Mapping[str, str],
+    judge_settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    run, answers = run_of(evaluation.policy), matchup.candidate.answers
+    return identities.result_identity(
+        benchmark=identities.benchmark_identity(evaluation.benchmark, sources),
+        contestant=identities.contestant_identity(
+            run, matchup.generation, identities.answers_sha256(answers)
+        ),
+        judge=evaluation.judge.model,
+        judge_settings=judge_settings,
+        baseline=identities.baseline_identity(matchup.baseline.name, matchup.baseline_sha256),
+    )
 
 
 def plan(evaluation: Evaluation, workspace: Workspace) -> EvaluationPlan:
@@ -206,23 +231,21 @@ def run_of(policy: PolicySource | None) -> Mapping[str, Any] | None:
 
 
 def build_result(
-    benchmark: str,
-    sources: Mapping[str, str],
+    identity: Mapping[str, Any],
     graded: Graded,
     score: Score,
     *,
     missing: int = 0,
     new_requests: int = 0,
     generation: Mapping[str, Any] | None = None,
-    judge_settings: Mapping[str, Any] | None = None,
     usage: Usage | None = None,
     hours: Mapping[str, Hours] | None = None,
     run: Mapping[str, Any] | None = None,
 ) -> Result:
-    """Return the result of a contestant on a benchmark; `sources` are sha256 by name."""
+    """Return the result of a contestant on a benchmark; see `identities.result_identity`."""
     lengths = [len(answer.text) for answer in graded.answers]
     return Result(
-        benchmark=benchmark,
+        benchmark=identity["benchmark"]["name"],
         label=graded.label,
         baseline=graded.baseline_label,
         judge=graded.judge,
@@ -236,13 +259,14 @@ def build_result(
         requests=len(graded.verdicts),
         new_requests=new_requests,
         versions=installed_versions(),
-        answers_sha256=digest([[a.prompt_id, a.text] for a in graded.answers]),
-        judge_settings=dict(judge_settings or {}),
-        sources=dict(sources),
+        answers_sha256=identities.answers_sha256(graded.answers),
+        judge_settings=identity["judge"]["settings"],
+        sources=identity["benchmark"]["sources"],
         generation=dict(generation or {}),
         usage=usage,
         hours=hours,
         run=run,
+        identity=identity,
     )
 
 

@@ -21,6 +21,7 @@ from harness.core.terminal import shorten
 from harness.core.workspace import Workspace
 from harness.errors import ConfigError, InputError
 from harness.evaluation import input_audit
+from harness.evaluation.identities import answers_sha256
 from harness.protocols import Benchmark, GenerationEngine, PolicySource, accelerators_needed
 from harness.types import Advance, Answer, Answers, Completion, Policy, Prompt, Request, Track
 
@@ -41,6 +42,8 @@ class Matchup:
     """How the contestant's answers were generated; empty for answers from a file."""
     hours: Mapping[str, Hours] | None = None
     """Compute behind the contestant's answers, in hours; None if unknown."""
+    baseline_sha256: str = ""
+    """The hash of all the baseline's answers, also to prompts that the contestant leaves out."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,12 @@ class Submission:
         matching = tuple(answer for answer in baseline.answers if answer.prompt_id in answered_ids)
         answered_prompts = tuple(prompt for prompt in prompts if prompt.id in answered_ids)
         return Matchup(
-            candidate, replace(baseline, answers=matching), answered_prompts, facts, hours
+            candidate,
+            replace(baseline, answers=matching),
+            answered_prompts,
+            facts,
+            hours,
+            answers_sha256(baseline.answers) if baseline.answers else "",
         )
 
     def answering_policy(self) -> PolicySource | None:

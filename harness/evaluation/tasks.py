@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.core.config import identity
 from harness.core.hours import ANSWERING, TRAINING, Hours, compute_hours
+from harness.core.naming import check_name
 from harness.core.seeds import digest
 from harness.core.stages import Stage
 from harness.core.workspace import Result, Workspace, write_result
 from harness.errors import ConfigError
+from harness.evaluation import identities
 from harness.evaluation.run import build_result, run_of
 from harness.protocols import GenerationEngine, PolicySource, TaskSuite
 from harness.types import Graded
@@ -24,6 +27,8 @@ class TaskRun:
     policy: PolicySource | None
     engine: GenerationEngine
     label: str | None = None
+    replace: bool = False
+    """Overwrite a result of the same identity and other content."""
 
     @property
     def required_policy(self) -> PolicySource:
@@ -45,15 +50,18 @@ def run_tasks(task_run: TaskRun, workspace: Workspace) -> Result:
         AssetError: a task's data cannot be loaded; the tasks before it are cached.
         StoreError: a store cannot be read or written.
         CheckError: a task differs from what the configuration states.
+        ResultExistsError: there is a result of the same identity and other content.
     """
     policy, suite = task_run.required_policy, task_run.suite
+    check_name(suite.name, "benchmark")
+    label = check_name(task_run.label or policy.name, "label")
     workspace.stages.materialize(policy.weights())
     store = replace(workspace, isolate=False).stages  # each task starts a process itself
     with suite.stages(policy, task_run.engine) as stages:
         folders = [Path(store.materialize(stage).path) for stage in stages]
-    graded = Graded(task_run.label or policy.name, "", (), (), (), baseline_label="")
+    graded = Graded(label, "", (), (), (), baseline_label="")
     result = _build_result(task_run, graded, folders)
-    write_result(workspace, result, graded, suite.files(folders))
+    write_result(workspace, result, graded, suite.files(folders), replace=task_run.replace)
     return result
 
 
@@ -69,19 +77,25 @@ def plan_tasks(task_run: TaskRun, workspace: Workspace) -> list[tuple[Stage, Pat
 
 
 def _build_result(task_run: TaskRun, graded: Graded, folders: Sequence[Path]) -> Result:
-    suite = task_run.suite
+    suite, run = task_run.suite, run_of(task_run.policy)
     score = suite.score(folders)
+    items_sha256 = digest([dict(item) for item in score.items])
+    engine = {"engine": identity(task_run.engine)}
     result = build_result(
-        suite.name,
-        suite.sources(folders),
+        identities.result_identity(
+            benchmark=identities.benchmark_identity(suite, suite.sources(folders)),
+            contestant=identities.contestant_identity(run, engine, items_sha256),
+            judge="",
+            judge_settings={},
+            baseline={},
+        ),
         graded,
         score,
         generation={"tasks": dict(suite.facts(folders))},
         hours=_total_hours(folders),
-        run=run_of(task_run.policy),
+        run=run,
     )
     versions = {**result.versions, **suite.versions(folders)}
-    items_sha256 = digest([dict(item) for item in score.items])
     return replace(result, versions=versions, answers_sha256=items_sha256)
 
 

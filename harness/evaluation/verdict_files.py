@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from harness.core.workspace import Workspace, read_graded, result_path, write_files, write_result
+from harness.core.naming import check_name
+from harness.core.seeds import digest
+from harness.core.workspace import (
+    Result,
+    Workspace,
+    read_graded,
+    read_result,
+    result_path,
+    write_files,
+    write_result,
+)
 from harness.errors import AssetError, InputError
+from harness.evaluation.identities import (
+    answers_sha256,
+    baseline_identity,
+    benchmark_identity,
+    result_identity,
+)
 from harness.evaluation.run import annotate_score, build_result
 from harness.evaluation.submissions import all_turns
 from harness.protocols import Benchmark
@@ -59,22 +76,54 @@ def count_unanswered(benchmark: Benchmark, graded: Graded) -> int:
 
 
 def import_file(
-    benchmark: Benchmark, path: Path, workspace: Workspace, only: str | None = None
+    benchmark: Benchmark,
+    path: Path,
+    workspace: Workspace,
+    only: str | None = None,
+    *,
+    replace: bool = False,
 ) -> list[Path]:
     """Write a result for every contestant of a file, or for `only` one; return the paths.
 
     Raises:
+        ConfigError: a contestant's name cannot be a label.
         InputError: the file does not fit the benchmark, or has no contestant called `only`.
         StoreError: the workspace cannot be written.
+        ResultExistsError: there is a result of the same identity and other content; see `replace`.
     """
+    check_name(benchmark.name, "benchmark")
+    scored = score_file(benchmark, path)
+    submissions = select_submissions(path, scored, only)
+    for submission in submissions:
+        check_name(submission.graded.label, "label")
+    known = benchmark_identity(benchmark, benchmark.sources())
     paths = []
-    for submission in select_submissions(path, score_file(benchmark, path), only):
-        graded, score = submission.graded, submission.score
-        result = build_result(
-            benchmark.name, benchmark.sources(), graded, score, missing=submission.missing
-        )
-        paths.append(write_result(workspace, result, graded, benchmark.files(graded)))
+    for submission in submissions:
+        result = _imported_result(known, submission, len(scored))
+        files = benchmark.files(submission.graded)
+        paths.append(write_result(workspace, result, submission.graded, files, replace=replace))
     return paths
+
+
+def _imported_result(
+    benchmark: Mapping[str, Any], submission: ScoredSubmission, contestants: int
+) -> Result:
+    """Return a contestant's result; `contestants` are scored together with it, itself included."""
+    graded = submission.graded
+    verdicts = digest(
+        [[v.request_id, v.text, v.parsed and asdict(v.parsed)] for v in graded.verdicts]
+    )
+    identity = result_identity(
+        benchmark=benchmark,
+        contestant={"answers_sha256": answers_sha256(graded.answers)}
+        | ({} if graded.answers else {"verdicts_sha256": verdicts}),
+        judge=graded.judge,
+        judge_settings={},
+        baseline=baseline_identity(graded.baseline_label, ""),
+    )
+    details = {**submission.score.details, "scored_together": contestants}
+    score = replace(submission.score, details=details)
+    return build_result(identity, graded, score, missing=submission.missing)
 
 
 def select_submissions(
@@ -95,13 +144,31 @@ def select_submissions(
 def export(benchmark: Benchmark, workspace: Workspace, label: str, folder: Path) -> list[Path]:
     """Write a result's answers and verdicts in the protocol's own formats; return the paths.
 
+    Args:
+        benchmark: whose formats are written.
+        workspace: where the result is.
+        label: of the result; or the name of its file (`INPO.json`), where several have that label.
+        folder: where the files are written.
+
     Raises:
-        InputError: the workspace has no such result.
-        StoreError: the folder cannot be written.
+        InputError: the workspace has no such result, or several.
+        StoreError: the result was changed after it was written, or the folder cannot be written.
     """
-    path = result_path(workspace, benchmark.name, label)
-    if not path.is_file():
-        names = ", ".join(sorted(p.stem for p in path.parent.glob("*.json"))) or "none"
-        raise InputError(f"no result of {label!r} on {benchmark.name}; results: {names}")
-    graded = read_graded(path)
+    graded = read_graded(_find_result(benchmark.name, workspace, label))
     return write_files(folder, benchmark.files(graded))
+
+
+def _find_result(benchmark: str, workspace: Workspace, label: str) -> Path:
+    paths = sorted(result_path(workspace, benchmark, label).parent.glob("*.json"))
+    matches = [path for path in paths if label == path.name] or [
+        path for path in paths if read_result(path).label == label
+    ]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise InputError(
+            f"{len(matches)} results on {benchmark} are called {label!r} (of another judge, run or "
+            f"setting): name one by its file, {', '.join(path.name for path in matches)}"
+        )
+    names = ", ".join(path.name for path in paths) or "none"
+    raise InputError(f"no result of {label!r} on {benchmark}; results: {names}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.workspace import Workspace, bridge_directory, read_bridge
+from harness.errors import StoreError
 from leaderboard import columns
 from leaderboard.table import EstimateData
 
@@ -32,6 +33,8 @@ def read_bridges(root: Path) -> tuple[list[dict[str, Any]], list[str]]:
     for path in sorted(bridge_directory(Workspace(root, isolate=False)).glob("*.json")):
         try:
             entries.append(_bridge(path.stem, read_bridge(path)))
+        except StoreError as error:
+            messages.append(f"{error}; it is left out")
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             messages.append(
                 f"{path.parent.name}/{path.name} is not a comparison of two judges ({error!r}) and "

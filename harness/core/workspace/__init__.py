@@ -4,6 +4,7 @@
 <workspace>/stages/<stage>/                            stages, see `harness.core.stages`
 <workspace>/verdicts.sqlite                            every verdict ever given
 <workspace>/results/<benchmark>/<label>.json           a result, written last
+<workspace>/results/<benchmark>/<label>~<digits>.json  another of the same label
 <workspace>/results/<benchmark>/<label>/items.json     one row a prompt
 <workspace>/results/<benchmark>/<label>/graded.json    prompts, answers, verdicts, replies
 <workspace>/results/<benchmark>/<label>/...            the same in the protocol's formats
@@ -17,12 +18,20 @@ from harness.core.workspace.integrity import (
     record_sum,
     with_sum,
 )
+from harness.core.workspace.result_files import (
+    content_differences,
+    file_of,
+    result_path,
+    write_files,
+    write_result,
+)
 from harness.core.workspace.results import (
     GRADED_FILE,
     RESULT_SCHEMA,
     Item,
     Result,
     bridge_directory,
+    check_files,
     damaged_items,
     damaged_result,
     graded_path,
@@ -31,10 +40,7 @@ from harness.core.workspace.results import (
     read_graded,
     read_items,
     read_result,
-    result_path,
     result_paths,
-    write_files,
-    write_result,
 )
 from harness.core.workspace.runs import (
     LOG_FILE,
@@ -62,9 +68,12 @@ __all__ = [
     "bridge_directory",
     "changed_message",
     "check_file",
+    "check_files",
     "check_record",
+    "content_differences",
     "damaged_items",
     "damaged_result",
+    "file_of",
     "graded_path",
     "items_path",
     "read_bridge",

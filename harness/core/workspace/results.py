@@ -1,25 +1,23 @@
-"""Results of evaluations: what was measured, item by item, and the verdicts behind it.
+"""Results of evaluations as they are read: figures, values by prompt, and the verdicts behind them.
 
-Labels are percent-encoded in file names, so that no two labels share a file and none leaves the
-directory. Files of the schemas 1 to 3 are read through one map of their keys, `RENAMED_KEYS`.
+Since schema 5 a result holds its identity, the sha256 of the files beside it, and its own; what was
+changed since is refused. Files of the schemas 1 to 4 hold none of these. Those of 1 to 3 are read
+through one map of their keys, `RENAMED_KEYS`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from harness.core.hardware import CPU
 from harness.core.hours import Hours
-from harness.core.io import file_name, write_atomically
-from harness.core.seeds import canonical_json
+from harness.core.seeds import canonical_json, digest
+from harness.core.workspace.integrity import SUM, check_file, check_record
 from harness.core.workspace.runs import Workspace
 from harness.errors import StoreError
 from harness.types import (
@@ -34,11 +32,15 @@ from harness.types import (
     Verdict,
 )
 
-MAX_NAME_LENGTH = 120
-RESULT_SCHEMA = 4
+RESULT_SCHEMA = 5
 """Of the result's file: raised when its fields change. The schemas 1 and 2 lack hours and run,
-which are unknown then, not zero."""
+which are unknown then, not zero; those before 5 lack the identity and the sums."""
+SUMS_SCHEMA = 5
+"""The first schema with sums."""
 GRADED_FILE, ITEMS_FILE, BRIDGES = "graded.json", "items.json", "bridge"
+IDENTITY_SUM = "identity_sha256"
+"""The key of the identity's digest in a result's file."""
+REMEDY = "run `harness eval` again, or remove it"
 
 RENAMED_KEYS = {
     "asked": "new_requests",
@@ -111,15 +113,17 @@ class Result:
     are not known."""
     run: Mapping[str, Any] | None = None
     """The run behind the policy: `name`, `method`, `iteration`, `base`, ...; None: not known."""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """What was measured, each part with its settings: `benchmark`, `contestant`, `judge` and
+    `baseline`; empty where it is not known."""
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The sha256 of the files beside it, by name; empty where they are not known."""
     schema: int = field(default=RESULT_SCHEMA)
 
-
-def result_path(workspace: Workspace, benchmark: str, label: str) -> Path:
-    """Return the path of a result's file."""
-    name = re.sub(r"\.(?=json$)", "%2E", file_name(label)) or "%"
-    if len(name) > MAX_NAME_LENGTH:
-        name = f"{name[:MAX_NAME_LENGTH]}-{hashlib.sha256(label.encode()).hexdigest()[:12]}"
-    return workspace.root / "results" / quote(benchmark, safe="") / f"{name}.json"
+    @property
+    def identity_sha256(self) -> str:
+        """The digest of the identity; empty where it is not known."""
+        return digest(self.identity) if self.identity else ""
 
 
 def result_paths(workspace: Workspace) -> list[Path]:
@@ -143,47 +147,19 @@ def bridge_directory(workspace: Workspace) -> Path:
     return workspace.root / "results" / BRIDGES
 
 
-def write_result(
-    workspace: Workspace, result: Result, graded: Graded, files: Mapping[str, str]
-) -> Path:
-    """Write a result after the files beside it; return its path.
-
-    Raises:
-        StoreError: the disk is full or not writable.
-    """
-    path = result_path(workspace, result.benchmark, result.label)
-    _write_json(items_path(path), list(result.score.items))
-    _write_json(graded_path(path), asdict(graded))
-    write_files(path.with_suffix(""), files)
-    _write_json(path, asdict(replace(result, score=replace(result.score, items=()))))
-    return path
-
-
-def write_files(folder: Path, files: Mapping[str, str]) -> list[Path]:
-    """Write texts by file name under a folder; return their paths.
-
-    Raises:
-        StoreError: the disk is full or not writable.
-    """
-    for name, text in files.items():
-        write_atomically(folder / name, text)
-    return [folder / name for name in files]
-
-
-def _write_json(path: Path, data: Any) -> None:
-    write_atomically(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
-
-
 def read_result(path: Path) -> Result:
     """Read a result of any schema, without its items.
 
     Raises:
-        StoreError: the file is missing or damaged, or a newer version wrote it.
+        StoreError: the file is missing or damaged, was changed after it was written, or a newer
+            version wrote it.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         schema = data.get("schema", 1)
-        result = _parse_result(data, schema) if schema <= RESULT_SCHEMA else None
+        if schema <= RESULT_SCHEMA and (schema >= SUMS_SCHEMA or SUM in data):
+            check_record(path, data, REMEDY)
+        result = parse_result(data, schema) if schema <= RESULT_SCHEMA else None
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise damaged_result(path, error) from error
     if result is None:
@@ -199,12 +175,39 @@ def damaged_result(path: Path, error: Exception) -> StoreError:
     return StoreError(f"{path} is damaged ({error}); remove it and run `harness eval` again")
 
 
+def check_files(path: Path, result: Result, *names: str) -> None:
+    """Refuse a result some of whose files were changed after it was written.
+
+    A file that was removed is no fault: a result may go without its items and its verdicts.
+
+    Args:
+        path: the result's file.
+        result: its content.
+        names: of the files beside it; none: all.
+
+    Raises:
+        StoreError: a file is not the one that the result records.
+    """
+    folder = path.with_suffix("")
+    for name, expected in result.files.items():
+        if name in (names or result.files) and (folder / name).exists():
+            check_file(folder / name, expected, REMEDY)
+
+
+def _check_beside(path: Path) -> None:
+    """Refuse a file beside a result that is not the one that the result records."""
+    record = path.parent.with_name(f"{path.parent.name}.json")
+    if record.is_file():
+        check_files(record, read_result(record), path.name)
+
+
 def read_items(path: Path) -> list[Item]:
     """Read a file of per-prompt values, one row a prompt or game; see `items_path`.
 
     Raises:
-        StoreError: the file is missing or damaged.
+        StoreError: the file is missing or damaged, or was changed after it was written.
     """
+    _check_beside(path)
     try:
         items = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(items, list):
@@ -226,8 +229,9 @@ def read_graded(path: Path) -> Graded:
     """Read what the result at a path was computed from: prompts, answers, verdicts.
 
     Raises:
-        StoreError: the file is missing or damaged.
+        StoreError: the file is missing or damaged, or was changed after it was written.
     """
+    _check_beside(graded_path(path))
     try:
         data = json.loads(graded_path(path).read_text(encoding="utf-8"))
         data["answers"] = tuple(_parse_answer(row) for row in data["answers"])
@@ -250,13 +254,23 @@ def read_bridge(path: Path) -> dict[str, Any]:
         ValueError: the file is not JSON.
         TypeError: it holds something else.
         KeyError: it lacks the models.
+        StoreError: it was changed after it was written.
     """
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if "schema" in data:
+        check_record(path, data, "run `harness judge bridge` again, or remove it")
     data["models"] = [_rename(row) for row in data["models"]]
     return {**data, "cost": _rename(data.get("cost") or {})}
 
 
-def _parse_result(data: dict[str, Any], schema: int) -> Result:
+def parse_result(data: dict[str, Any], schema: int) -> Result:
+    """Return a result from the content of its file, without looking at its sum.
+
+    Raises:
+        LookupError: a field is missing.
+        TypeError: a field is of another type, or unknown.
+        ValueError: a number is not finite.
+    """
     data = _rename(data, RENAMED_KEYS)
     if schema == 1:
         data = {**FIRST_SCHEMA, **data}
@@ -271,6 +285,11 @@ def _parse_result(data: dict[str, Any], schema: int) -> Result:
         data["usage"] = Usage(**_rename(data["usage"]))
     if data.get("hours") is not None:
         data["hours"] = {name: _parse_hours(part) for name, part in data["hours"].items()}
+    for name in (SUM, IDENTITY_SUM):
+        data.pop(name, None)
+    _mapping(data.get("identity", {}))
+    if not all(isinstance(value, str) for value in _mapping(data.get("files", {})).values()):
+        raise TypeError("the sha256 of its files are texts")
     return Result(**{**data, "schema": schema})
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness.core.config import build, load
 from harness.core.workspace import Workspace, write_result
-from harness.evaluation import run
+from harness.evaluation import identities, run
 from harness.evaluation.run import annotate_score
 from harness.types import Answer, Graded, Message, ParsedVerdict, Prompt, Verdict
 from leaderboard.report.content import build_content
@@ -130,7 +130,14 @@ def play(benchmark, workspace: Workspace) -> Play:
         contestant = graded(label, games, **changes)
         (score,) = benchmark.score([contestant])
         annotated = annotate_score(score, contestant)
-        result = run.build_result(benchmark.name, benchmark.sources(), contestant, annotated)
+        identity = identities.result_identity(
+            benchmark=identities.benchmark_identity(benchmark, benchmark.sources()),
+            contestant={"answers_sha256": identities.answers_sha256(contestant.answers)},
+            judge=contestant.judge,
+            judge_settings={},
+            baseline=identities.baseline_identity(contestant.baseline_label, ""),
+        )
+        result = run.build_result(identity, contestant, annotated)
         return write_result(workspace, result, contestant, benchmark.files(contestant))
 
     return filed
