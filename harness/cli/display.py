@@ -63,10 +63,10 @@ def report_error(error: HarnessError) -> int:
 
 def report_stage(stage: Stage, artifact: Artifact) -> None:
     """Print the time a stage took; print nothing for a cached stage."""
-    from harness.core.stages import read_manifest
+    from harness.core.manifests import load_manifest
 
     if artifact.created:
-        seconds = read_manifest(Path(artifact.path))["provenance"]["seconds"]
+        seconds = load_manifest(Path(artifact.path))["provenance"]["seconds"]
         notify(f"  {stage.label or stage.name}: done in {seconds:.1f} s")
 
 

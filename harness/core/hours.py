@@ -11,19 +11,16 @@ process only: its hours are a lower bound.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.core.hardware import CPU
-from harness.core.stages import MANIFEST, load_manifest
+from harness.core.manifests import STAGE_NAME, known_manifest
 from harness.errors import StoreError
 
 TRAINING, ANSWERING = "training", "answering"
-STAGE_NAME = re.compile(r"[a-z-]+-[0-9a-f]{20}")
-"""The name of a stage's directory."""
 
 Hours = Mapping[str, float]
 """By device (an accelerator's name, or `CPU`): hours of one of them."""
@@ -48,25 +45,24 @@ def compute_hours(answers: Path) -> dict[str, Hours] | None:
 def lineage(path: Path) -> Iterator[tuple[Path, Mapping[str, Any]]]:
     """Yield the directory and manifest of a stage and of all that it rests on, each once.
 
-    A stage whose files were deleted to save space still counts: only its manifest is read.
+    A stage whose files were deleted to save space still counts: its manifest is kept.
 
     Raises:
         StoreError: a manifest is missing or damaged.
     """
-    pending, visited = [path], set[Path]()
+    pending: list[tuple[Path, str | None]] = [(path, None)]
+    visited = set[Path]()
     while pending:
-        directory = pending.pop()
+        directory, result = pending.pop()
         if directory in visited:
             continue
         visited.add(directory)
-        manifest = load_manifest(directory)
+        manifest = known_manifest(directory.parent, directory.name, result)
         yield directory, manifest
-        inputs = (Path(entry["path"]) for entry in manifest["inputs"].values())
-        pending += [
-            stage_path
-            for input_path in inputs
-            if (stage_path := _input_stage(input_path, directory.parent))
-        ]
+        for entry in manifest["inputs"].values():
+            inner = Path(entry["path"])
+            if inner.parent == directory.parent and STAGE_NAME.fullmatch(inner.name):
+                pending.append((inner, entry["digest"]))
 
 
 def stage_hours(manifest: Mapping[str, Any]) -> dict[str, float]:
@@ -79,11 +75,3 @@ def stage_hours(manifest: Mapping[str, Any]) -> dict[str, float]:
     if provenance["accelerators"]:
         return {provenance["accelerator"]: provenance["accelerator_seconds"] / 3600}
     return {CPU: provenance["seconds"] / 3600}
-
-
-def _input_stage(input_path: Path, store: Path) -> Path | None:
-    """Return the directory of an input's stage, moved with its store or not; None: external."""
-    for path in (store / input_path.name, input_path):
-        if (path / MANIFEST).is_file():
-            return path
-    return input_path if STAGE_NAME.fullmatch(input_path.name) else None

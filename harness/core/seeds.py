@@ -2,7 +2,13 @@
 
 import hashlib
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
+
+SIGNIFICANT_DIGITS = 8
+"""Of numbers in a configuration: `0.0016666667`, as the recipes write it, is 0.005/3. A smaller
+difference is below the rounding of float32, in which losses are computed."""
 
 
 def canonical_json(value: Any) -> str:
@@ -13,6 +19,27 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """Return the sha256 of plain data, in hex."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def canonical(value: Any) -> Any:
+    """Return plain data with one spelling of every number.
+
+    A float that is whole becomes an integer; every other is rounded to `SIGNIFICANT_DIGITS`.
+    """
+    match value:
+        case float() if math.isfinite(value):
+            rounded = value if value.is_integer() else float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+            return int(rounded) if rounded.is_integer() else rounded
+        case Mapping():
+            return {str(key): canonical(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [canonical(inner) for inner in value]
+    return value
+
+
+def config_digest(value: Any) -> str:
+    """Return the digest of a configuration, whichever way its numbers are written."""
+    return digest(canonical(value))
 
 
 def derive(*parts: str | int) -> int:

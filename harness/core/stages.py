@@ -3,46 +3,44 @@
 A result is written to a temporary directory and renamed when it is whole, so that a cached one is
 complete; it is never computed twice. A lock per stage makes a second process wait for the first. A
 digest covers the *content* of the inputs: methods that share their first stages share the results.
+A stage is found by the digests of its inputs, so the files of an input may be removed afterwards.
 """
 
 from __future__ import annotations
 
 import fcntl
 import json
-import os
-import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
 from harness.core import hardware
-from harness.core.io import (
-    atomic_directory,
-    report_disk_errors,
-    sha256,
-    write_atomically,
+from harness.core.io import atomic_directory, report_disk_errors, write_atomically
+from harness.core.manifests import (
+    MANIFEST,
+    PROVENANCE,
+    build_manifest,
+    keep_manifest,
+    kept_manifests,
+    load_manifest,
+    read_manifest,
+    recorded_path,
+    stage_name,
 )
 from harness.core.processes import run_isolated
-from harness.core.seeds import digest
-from harness.core.versions import installed_versions
-from harness.errors import StoreError
 from harness.types import Advance, StageFunction, Track
 
-MANIFEST = "manifest.json"
-PROVENANCE = "provenance"
-"""A directory in a stage's directory for records of its run (logs, speeds). They differ from run to
-run, so they are left out of the result's digest."""
 TIMING = "timing.json"
-"""A file in that directory, and in that of a shard: the duration and the device of the work."""
-LAYOUT = 2
-"""The version of a stage's directory and manifest; part of every digest, so that results of another
-layout are not reused."""
+"""A file in the directory `PROVENANCE` and in that of a shard: the duration and the device."""
 PARTIAL = ".partial-"
 """Begins the name of a directory that is being written."""
+MAX_COMBINATIONS = 64
+"""Of results of a stage's inputs, where inputs were removed and computed again, that are looked up."""
 
 
 def ignore_progress(label: str, total: int) -> AbstractContextManager[Advance]:
@@ -103,9 +101,13 @@ class StageStore:
     isolate: bool = False
     """Whether a device stage runs in a child process."""
     _artifacts: dict[Stage, Artifact] = field(default_factory=dict, repr=False)
+    _results: dict[Stage, tuple[_Known, ...]] = field(default_factory=dict, repr=False)
 
     def materialize(self, node: Node) -> Artifact:
-        """Return the artifact of a node, computing it and its inputs unless they are cached.
+        """Return the artifact of a node, computing it and its inputs unless it is cached.
+
+        The files of a cached result are compared with its manifest; those of its inputs, which are
+        not read then, may have been removed.
 
         Raises:
             StoreError: the disk is full or read-only, or a cached result is damaged.
@@ -113,55 +115,86 @@ class StageStore:
         if isinstance(node, ExternalInput):
             return Artifact(node.path, node.digest)
         if node not in self._artifacts:
-            inputs = {name: self.materialize(inner) for name, inner in node.inputs.items()}
-            artifact = self._materialize(node, inputs)
+            artifact = self._stored(node) or self._materialize(node)
+            keep_manifest(self.root, Path(artifact.path).name, artifact.digest)
             self._artifacts[node] = artifact
             self.on_stage(node, artifact)
         return self._artifacts[node]
 
     def plan(self, node: Node) -> list[tuple[Stage, Path | None]]:
-        """Return the stages that a node needs, in the order in which they run, with their results.
+        """Return the stages of a node in the order in which they run, with their results.
 
-        A result is None if it is not cached, which it cannot be while one of its inputs is not.
+        A result is None if it has to be computed. A stage is left out if its result was removed,
+        and what stands on it is cached. No file but the manifests is read.
+
+        Raises:
+            StoreError: a manifest is damaged.
         """
-        visited: dict[Stage, Artifact | None] = {}
-        self._visit(node, visited)
-        return [(stage, Path(a.path) if a else None) for stage, a in visited.items()]
+        planned: dict[Stage, Path | None] = {}
+        self._plan(node, True, planned, set())
+        return list(planned.items())
 
-    def _visit(self, node: Node, visited: dict[Stage, Artifact | None]) -> Artifact | None:
+    def _plan(
+        self,
+        node: Node,
+        needed: bool,
+        planned: dict[Stage, Path | None],
+        visited: set[tuple[Stage, bool]],
+    ) -> None:
+        if isinstance(node, ExternalInput) or (node, needed) in visited:
+            return
+        visited.add((node, needed))
+        stored = next((known.artifact for known in self._known(node) if known.stored), None)
+        for inner in node.inputs.values():
+            self._plan(inner, needed and stored is None, planned, visited)
+        if stored or needed:
+            planned[node] = Path(stored.path) if stored else None
+
+    def _stored(self, stage: Stage) -> Artifact | None:
+        """Return a cached result whose files are whole; None: there is none."""
+        for known in self._known(stage):
+            if known.stored:
+                read_manifest(Path(known.artifact.path))
+                return known.artifact
+        return None
+
+    def _known(self, node: Node) -> tuple[_Known, ...]:
+        """Return the results of a node that are known, the one that is stored first.
+
+        There are several if a result was removed and, computed again, differs. A removed result
+        still names what was computed from it.
+        """
         if isinstance(node, ExternalInput):
-            return Artifact(node.path, node.digest)
-        if node not in visited:
-            inputs = {name: self._visit(inner, visited) for name, inner in node.inputs.items()}
-            available = {name: artifact for name, artifact in inputs.items() if artifact}
-            visited[node] = self._cached(node, available) if len(available) == len(inputs) else None
-        return visited[node]
+            return (_Known(Artifact(node.path, node.digest), stored=True),)
+        if node not in self._results:
+            inner = [self._known(inner) for inner in node.inputs.values()]
+            found: dict[str, _Known] = {}
+            for inputs in islice(product(*inner), MAX_COMBINATIONS):
+                digests = [known.artifact.digest for known in inputs]
+                for known in self._results_of(node, dict(zip(node.inputs, digests, strict=True))):
+                    found.setdefault(known.artifact.digest, known)
+            results = tuple(sorted(found.values(), key=lambda known: not known.stored))
+            if not (results and results[0].stored):
+                return results
+            self._results[node] = results
+        return self._results[node]
 
-    def _directory(self, stage: Stage, inputs: Mapping[str, Artifact]) -> Path:
-        key = digest(
-            {
-                "layout": LAYOUT,
-                "stage": stage.name,
-                "version": stage.version,
-                "config": stage.config,
-                "inputs": {name: artifact.digest for name, artifact in inputs.items()},
-            }
-        )
-        return self.root / f"{stage.name}-{key[:20]}"
-
-    def _cached(self, stage: Stage, inputs: Mapping[str, Artifact]) -> Artifact | None:
+    def _results_of(self, stage: Stage, inputs: Mapping[str, str]) -> Iterator[_Known]:
         path = self._directory(stage, inputs)
-        if not (path / MANIFEST).is_file():
-            return None
-        return Artifact(str(path), read_manifest(path)["digest"])
+        if path.is_dir():
+            yield _Known(Artifact(str(path), load_manifest(path)["digest"]), stored=True)
+        for manifest in kept_manifests(self.root, path.name):
+            yield _Known(Artifact(str(path), manifest["digest"]), stored=False)
 
-    def _materialize(self, stage: Stage, inputs: Mapping[str, Artifact]) -> Artifact:
-        if cached := self._cached(stage, inputs):
-            return cached
-        path = self._directory(stage, inputs)
+    def _directory(self, stage: Stage, inputs: Mapping[str, str]) -> Path:
+        return self.root / stage_name(stage.name, stage.version, stage.config, inputs)
+
+    def _materialize(self, stage: Stage) -> Artifact:
+        inputs = {name: self.materialize(inner) for name, inner in stage.inputs.items()}
+        path = self._directory(stage, {name: artifact.digest for name, artifact in inputs.items()})
         with report_disk_errors(path), self._lease(path):
-            if cached := self._cached(stage, inputs):
-                return cached
+            if path.is_dir():  # another process has computed it meanwhile
+                return Artifact(str(path), read_manifest(path)["digest"])
             return self._create(stage, inputs, path)
 
     @contextmanager
@@ -176,19 +209,40 @@ class StageStore:
     def _create(self, stage: Stage, inputs: Mapping[str, Artifact], path: Path) -> Artifact:
         # the lock is held: a directory of this name was left by a process that was killed
         temporary = path.with_name(f"{PARTIAL}{path.name}")
-        started = time.time()
+        started = time.monotonic()
         with atomic_directory(path, temporary):
             self._run(stage, temporary, {name: a.path for name, a in inputs.items()})
-            manifest = build_manifest(stage, inputs, temporary, time.time() - started)
+            seconds = time.monotonic() - started
+            provenance = {"seconds": seconds, **accelerator_use(stage, temporary, seconds)}
+            manifest = build_manifest(self._facts(stage, inputs), temporary, provenance)
             (temporary / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True))
         shutil.rmtree(scratch_directory(temporary), ignore_errors=True)
         return Artifact(str(path), manifest["digest"], created=True)
+
+    def _facts(self, stage: Stage, inputs: Mapping[str, Artifact]) -> dict[str, Any]:
+        return {
+            "stage": stage.name,
+            "version": stage.version,
+            "label": stage.label,
+            "config": stage.config,
+            "inputs": {
+                name: {"path": recorded_path(artifact.path, self.root), "digest": artifact.digest}
+                for name, artifact in inputs.items()
+            },
+        }
 
     def _run(self, stage: Stage, out: Path, inputs: Mapping[str, str]) -> None:
         if stage.device and self.isolate:
             run_isolated(stage.run, out, inputs, self.track)
         else:
             stage.run(out, inputs, self.track)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    artifact: Artifact
+    stored: bool
+    """Whether the directory holds this result; False: it was removed, and its manifest kept."""
 
 
 def scratch_directory(out: Path) -> Path:
@@ -198,74 +252,6 @@ def scratch_directory(out: Path) -> Path:
     once the stage's result is stored.
     """
     return out.parent / ".scratch" / out.name.removeprefix(PARTIAL)
-
-
-def load_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a result without checking its files.
-
-    Raises:
-        StoreError: the manifest is missing or damaged.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-        return {**manifest}
-    except (OSError, ValueError, TypeError) as error:
-        raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error
-
-
-def read_manifest(path: Path) -> dict[str, Any]:
-    """Return the manifest of a cached result, after checking the presence and size of its files.
-
-    Raises:
-        StoreError: the manifest cannot be read, or a file is missing or has another size.
-    """
-    loaded = load_manifest(path)
-    try:
-        damaged = [
-            name
-            for name, entry in loaded["files"].items()
-            if not (path / name).is_file() or (path / name).stat().st_size != entry["bytes"]
-        ]
-    except (OSError, ValueError, KeyError) as error:
-        raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error
-    if damaged:
-        raise StoreError(f"{path} is damaged ({', '.join(damaged)}); remove it and run again")
-    return loaded
-
-
-def build_manifest(
-    stage: Stage, inputs: Mapping[str, Artifact], path: Path, seconds: float
-) -> dict[str, Any]:
-    """Return the manifest of a result: its inputs, the sha256 of its files, where and when it ran.
-
-    Args:
-        stage: the stage.
-        inputs: the artifacts of its inputs by name.
-        path: the directory with the result.
-        seconds: the duration of the run.
-    """
-    files = {
-        str(file.relative_to(path)): {"sha256": sha256(file), "bytes": file.stat().st_size}
-        for file in sorted(path.rglob("*"))
-        if file.is_file()
-    }
-    result_files = {n: entry for n, entry in files.items() if not n.startswith(f"{PROVENANCE}/")}
-    return {
-        "stage": stage.name,
-        "version": stage.version,
-        "label": stage.label,
-        "config": stage.config,
-        "inputs": {name: {"path": a.path, "digest": a.digest} for name, a in inputs.items()},
-        "files": files,
-        "digest": digest({name: entry["sha256"] for name, entry in result_files.items()}),
-        "provenance": {
-            "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            "seconds": seconds,
-            **accelerator_use(stage, path, seconds),
-        },
-        "versions": installed_versions(),
-        "hardware": {"machine": platform.machine(), "cpus": os.cpu_count()},
-    }
 
 
 def record_timing(out: Path, **timing: Any) -> None:

@@ -13,8 +13,9 @@ from harness.core.config import Component, build, names
 from harness.core.hardware import ModelShape
 from harness.core.hub import check_policy_path
 from harness.core.io import directory_digest, sha256
+from harness.core.manifests import read_manifest
 from harness.core.seeds import derive, digest
-from harness.core.stages import ExternalInput, Node, read_manifest
+from harness.core.stages import ExternalInput, Node
 from harness.core.workspace import Run
 from harness.errors import InputError, MissingDependencyError, first_line
 from harness.protocols import PolicySource

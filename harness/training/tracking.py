@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.core.config import Component
-from harness.core.stages import PROVENANCE
+from harness.core.manifests import PROVENANCE
 from harness.core.versions import import_package
 from harness.core.workspace import LOG_FILE as LOG
 from harness.core.workspace import read_log

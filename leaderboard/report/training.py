@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.core.stages import load_manifest
+from harness.core.manifests import load_manifest
 from harness.core.workspace import LOG_FILE, Run, Workspace, read_log, read_logps, read_runs
 from harness.errors import StoreError
 from harness.statistics.intervals import normal_interval

@@ -9,7 +9,8 @@ import pytest
 
 from harness.core import hardware
 from harness.core.hours import compute_hours
-from harness.core.stages import MANIFEST, ExternalInput, Stage, StageStore, record_timing
+from harness.core.manifests import MANIFEST, with_sum
+from harness.core.stages import ExternalInput, Stage, StageStore, record_timing
 
 GPU = "NVIDIA H100 80GB HBM3"
 
@@ -37,7 +38,7 @@ def timed(store: StageStore, node: Stage, seconds: float) -> Path:
     provenance = manifest["provenance"]
     provenance["seconds"] = seconds
     provenance["accelerator_seconds"] = seconds * provenance["accelerators"]
-    (path / MANIFEST).write_text(json.dumps(manifest))
+    (path / MANIFEST).write_text(json.dumps(with_sum(manifest)))
     return path
 
 
@@ -86,7 +87,7 @@ def test_an_older_stage_or_a_missing_one_makes_the_sum_unknown_not_zero(store):
     (sample,) = store.root.glob("generate-*")
     manifest = json.loads((sample / MANIFEST).read_text())
     del manifest["provenance"]["accelerators"]
-    (sample / MANIFEST).write_text(json.dumps(manifest))
+    (sample / MANIFEST).write_text(json.dumps(with_sum(manifest)))
     assert compute_hours(answer) is None
     (sample / MANIFEST).unlink()
     assert compute_hours(answer) is None

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.io import write_atomically
-from harness.core.stages import ExternalInput, Stage, StageStore, Track, read_manifest
+from harness.core.manifests import read_manifest
+from harness.core.stages import ExternalInput, Stage, StageStore, Track
 from harness.errors import StoreError
 
 
@@ -115,7 +116,9 @@ def test_a_file_where_the_workspace_should_be_is_named(tmp_path):
 def test_a_stage_that_lost_bytes_is_not_used(tmp_path):
     path = Path(StageStore(tmp_path).materialize(stage("a", "text")).path)
     (path / "text").write_text("tex")
-    with pytest.raises(StoreError, match=r"damaged \(text\); remove it and run again"):
+    with pytest.raises(
+        StoreError, match=r"damaged \(text has another content\); remove it and run again: rm -r"
+    ):
         StageStore(tmp_path).materialize(stage("a", "text"))
 
 

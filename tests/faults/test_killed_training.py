@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from harness.core import config
-from harness.core.stages import Stage, StageStore, read_manifest
+from harness.core.manifests import read_manifest
+from harness.core.stages import Stage, StageStore
 from harness.training import tracking
 from harness.training.schedule import Schedule
 from harness.training.spec import TrainSpec

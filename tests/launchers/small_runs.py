@@ -15,7 +15,8 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from harness.core import config
-from harness.core.stages import PROVENANCE, TIMING, read_manifest
+from harness.core.manifests import PROVENANCE, read_manifest
+from harness.core.stages import TIMING
 from harness.core.workspace import Workspace, read_log
 from harness.training import schedule
 from harness.training.spec import TrainSpec

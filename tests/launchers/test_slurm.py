@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.core.stages import read_manifest
+from harness.core.manifests import read_manifest
 from harness.errors import CheckError, ConfigError, HarnessError, MissingDependencyError
 from harness.launchers import error_files, slurm
 from harness.launchers.slurm import SlurmLauncher

@@ -13,7 +13,8 @@ import pytest
 from harness.core import config
 from harness.core.config import Component
 from harness.core.jobs import ShardedJob
-from harness.core.stages import PROVENANCE, TIMING, scratch_directory
+from harness.core.manifests import PROVENANCE
+from harness.core.stages import TIMING, scratch_directory
 from harness.core.workspace import Workspace
 from harness.engines.vllm import VLLMEngine
 from harness.errors import ConfigError

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.core import config
-from harness.core.stages import read_manifest
+from harness.core.manifests import read_manifest
 from harness.core.workspace import Workspace
 from harness.oracles.reward_model import RewardModel
 from harness.toy.world import WORDS

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from harness.core import config
-from harness.core.stages import PROVENANCE, TIMING, Stage, read_manifest
+from harness.core.manifests import PROVENANCE, read_manifest
+from harness.core.stages import TIMING, Stage
 from harness.core.workspace import Run, Workspace, read_logps
 from harness.errors import CheckError, RunExistsError, StoreError
 from harness.training import records, schedule, tracking

@@ -23,7 +23,8 @@ from harness.benchmarks.academic.process import LOG, RECORDS, LmEvalProcess, lm_
 from harness.benchmarks.academic.score import TASK, TaskResult
 from harness.core.config import Component, identity
 from harness.core.io import directory_digest, write_atomically
-from harness.core.stages import PROVENANCE, Node, Stage, scratch_directory
+from harness.core.manifests import PROVENANCE
+from harness.core.stages import Node, Stage, scratch_directory
 from harness.errors import ConfigError, PolicyError
 from harness.protocols import GenerationEngine, LmEvalEngine, PolicySource, accelerators_needed
 from harness.types import Policy, Score, Track
