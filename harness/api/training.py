@@ -54,12 +54,14 @@ class RunPolicy:
 
         Raises:
             PolicyError: the folder does not hold a policy any more.
+            StoreError: its files are not those that the run has written.
         """
         import torch
 
         from harness.core.hardware import default_device
         from harness.core.hub import load_model, load_tokenizer
 
+        _check_files(self.path)
         policy = self.source.with_weights(str(self.path))
         model = load_model(policy, getattr(torch, dtype), device or default_device())
         return model, load_tokenizer(policy)
@@ -75,8 +77,10 @@ class RunLog:
         from harness.core.workspace import LOG_FILE, read_log
 
         for iteration, path in enumerate(self.record.policies):
-            for row in read_log(Path(path) / LOG_FILE) if iteration else ():
-                yield {"iteration": iteration, **row}
+            if iteration:
+                _check_files(Path(path), {LOG_FILE})
+                for row in read_log(Path(path) / LOG_FILE):
+                    yield {"iteration": iteration, **row}
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row a step: iteration, step, and every metric."""
@@ -256,6 +260,14 @@ def train_in_process(payload: Mapping[str, Any]) -> None:
 def default_run_name(method: str) -> str:
     """Return the name of a run whose method is a configuration's name, or a file's path."""
     return Path(method).stem if method.endswith((".yaml", ".yml")) else method
+
+
+def _check_files(directory: Path, files: set[str] | None = None) -> None:
+    """Compare a stage's files with its manifest; a policy from outside has none."""
+    from harness.core.manifests import STAGE_NAME, read_manifest
+
+    if STAGE_NAME.fullmatch(directory.name):
+        read_manifest(directory, files)
 
 
 def _is_name(method: object) -> bool:

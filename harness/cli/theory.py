@@ -93,6 +93,7 @@ def play(
 ) -> None:
     """Print each policy of a run exactly, by scoring every response of the game."""
     from harness.core.config import build, suggest
+    from harness.core.manifests import read_manifest
     from harness.core.workspace import read_run, run_names
     from harness.errors import ConfigError
     from harness.theory.language import tabulate_policies
@@ -109,6 +110,8 @@ def play(
     def score(policy: Policy, rows: Sequence[Pair]) -> list[float]:
         return frozen_logps(policy, rows, "float32", lambda _: None)[0::2]
 
+    for path in map(Path, record.policies):
+        read_manifest(path)  # a game's policies are all stages of the workspace
     policies = [Policy(name, path) for path in record.policies]
     table = tabulate_policies(policies, build(record.config["prompts"]["game"]), score)
     if as_json:

@@ -12,7 +12,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -21,9 +21,15 @@ from pydantic_core import ErrorDetails
 from harness.core import trust
 from harness.core.extras import missing_extra
 from harness.core.retired import config_replacement, new_key, new_use
+from harness.core.source_code import code_digests
 from harness.errors import ConfigError
 
 C = TypeVar("C")
+
+IDENTIFIED_BY = "identified_by"
+"""The key in a component's description under which digests of what it stands for are kept: of the
+files that its fields name, of its code if it is not part of the harness; its version if it is."""
+SOURCE_CODE, CLASS_VERSION, FILE_CONTENT = "source code", "class version", "file content"
 
 
 class Component(BaseModel):
@@ -35,8 +41,15 @@ class Component(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    def fingerprint(self) -> str | None:
-        """Return what identifies the content of a file that the component reads; None: no file."""
+    result_version: ClassVar[int] = 1
+    """Raised when the class gives another result than before from the same fields."""
+
+    def fingerprint(self) -> Mapping[str, str] | str | None:
+        """Return what identifies the content of the files that the component reads; None: no file.
+
+        By the field that names the file: its content then counts, and not where it lies. One text:
+        the content of files whose names are part of the identity.
+        """
         return None
 
     def resolve(self) -> Component:
@@ -162,12 +175,9 @@ def build(spec: Mapping[str, Any], where: str = "") -> Any:
             be imported, or a key or a value does not fit it.
     """
     fields = dict(spec)
-    component = _import_component(str(fields.pop("use")), where)
-    return construct(component, fields, where).resolve()
-
-
-def _import_component(target: str, where: str) -> type[Component]:
-    module, _, attribute = target.partition(":")
+    fields.pop(IDENTIFIED_BY, None)  # of a component as a run's record describes it
+    target = fields.pop("use")
+    module, _, attribute = str(target).partition(":")
     try:
         component = getattr(trust.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, SyntaxError, ConfigError) as error:
@@ -209,29 +219,65 @@ def identity(value: Any) -> Any:
     Raises:
         ConfigError: the object is neither plain data nor a Component.
     """
+    return without_locations(description(value))
+
+
+def without_locations(data: Any) -> Any:
+    """Return descriptions without the fields that only say where a file is."""
+    match data:
+        case Mapping():
+            located = data.get(IDENTIFIED_BY, {})
+            return {k: without_locations(inner) for k, inner in data.items() if k not in located}
+        case list():
+            return [without_locations(inner) for inner in data]
+    return data
+
+
+def description(value: Any) -> Any:
+    """Return plain data that identifies a component, and from which `build` makes it again.
+
+    Fields that change no result are left out. Digests of files and code are under `identified_by`.
+
+    Raises:
+        ConfigError: the object is neither plain data nor a Component.
+    """
     match value:
         case Component():
             fields = {
-                name: identity(getattr(value, name))
+                name: description(getattr(value, name))
                 for name, info in type(value).model_fields.items()
                 if not info.exclude
             }
-            data = {"use": qualified_name(type(value)), **fields}
-            fingerprint = value.fingerprint()
-            return data if fingerprint is None else data | {"fingerprint": fingerprint}
+            return {"use": qualified_name(type(value)), **fields, **_identified_by(value)}
         case None | bool() | int() | float() | str():
             return value
         case Path():
             return str(value)
         case Mapping():
-            return {str(key): identity(inner) for key, inner in value.items()}
+            return {str(key): description(inner) for key, inner in value.items()}
         case list() | tuple():
-            return [identity(inner) for inner in value]
+            return [description(inner) for inner in value]
         case set() | frozenset():
-            return sorted(identity(inner) for inner in value)
+            return sorted(description(inner) for inner in value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return identity(dataclasses.asdict(value))
+        return description(dataclasses.asdict(value))
+    if inspect.isroutine(value) and value.__qualname__.isidentifier():
+        code = code_digests(value)
+        named = {"use": qualified_name(value)}
+        return {**named, IDENTIFIED_BY: {SOURCE_CODE: code}} if code else named
     raise ConfigError(f"{value!r} has no identity; make its class a harness.core.config.Component")
+
+
+def _identified_by(component: Component) -> dict[str, Any]:
+    prints = component.fingerprint()
+    known: dict[str, Any] = (
+        {FILE_CONTENT: prints} if isinstance(prints, str) else {**(prints or {})}
+    )
+    if code := code_digests(type(component)):
+        known[SOURCE_CODE] = code
+    if component.result_version > 1:
+        known[CLASS_VERSION] = component.result_version
+    return {IDENTIFIED_BY: known} if known else {}
 
 
 def to_data(value: Any) -> Any:

@@ -15,6 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.core.chat_templates import check_template, read_template
 from harness.errors import PolicyError, first_line
 from harness.types import Message, Policy
 
@@ -71,7 +72,7 @@ def load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
     """Return the policy's tokenizer, with the chat template that the policy names.
 
     Raises:
-        PolicyError: there is no tokenizer, or it has no chat template.
+        PolicyError: there is no tokenizer, or it has no chat template, or one that reads the date.
     """
     return _load_tokenizer(replace(policy, name=""))
 
@@ -86,12 +87,13 @@ def _load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
     except LOAD_ERRORS as error:
         raise PolicyError(f"no tokenizer in {policy.path}: {first_line(error)}") from error
     if policy.chat_template:
-        tokenizer.chat_template = _read_template(policy.chat_template)
+        tokenizer.chat_template = read_template(policy.chat_template)
     if not tokenizer.chat_template:
         raise PolicyError(
             f"the tokenizer of {policy.path} has no chat template; "
             "name a Jinja file with --set policy.chat_template=FILE"
         )
+    check_template(tokenizer.chat_template, policy.chat_template or policy.path)
     return tokenizer
 
 
@@ -200,10 +202,3 @@ def end_token_ids(tokenizer: PreTrainedTokenizerBase, model_path: str) -> tuple[
         configured = None
     ids |= set(configured) if isinstance(configured, list) else {configured}
     return tuple(sorted(token for token in ids if token is not None))
-
-
-def _read_template(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except OSError as error:
-        raise PolicyError(f"cannot read the chat template {path}: {error.strerror}") from error

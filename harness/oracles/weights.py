@@ -17,7 +17,7 @@ from pydantic import Field, PrivateAttr
 from harness.core.config import Component
 from harness.core.hardware import ModelShape, default_device
 from harness.core.hub import LOAD_ERRORS, check_policy_path
-from harness.core.io import directory_digest
+from harness.core.model_files import model_digest
 from harness.errors import PolicyError, first_line
 from harness.types import Policy
 
@@ -41,9 +41,10 @@ class OracleWeights(Component):
     _keeps_loaded: bool = PrivateAttr(default=False)
     _cached: Any = PrivateAttr(default=None)
 
-    def fingerprint(self) -> str | None:
+    def fingerprint(self) -> dict[str, str] | None:
         """Return a directory's content digest; None for a hub id, which its revision identifies."""
-        return directory_digest(Path(self.path)) if Path(self.path).is_dir() else None
+        folder = Path(self.path)
+        return {"path": model_digest(folder)} if folder.is_dir() else None
 
     def sizes(self) -> ModelShape | None:
         """Return the model's dimensions, if the configuration has them."""

@@ -69,9 +69,9 @@ class MatrixFile(Component):
     path: Path
     reference: list[float] | None = None
 
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> dict[str, str]:
         """Return the sha256 of the file."""
-        return sha256(self.path)
+        return {"path": sha256(self.path)}
 
     def draw(self, seed: int) -> Games:
         """Return the game; the seed is ignored.

@@ -9,14 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.core.config import identity
+from harness.core.config import description, identity
 from harness.core.iterations import Fit, fit_anchors
-from harness.core.stages import Node, Stage
+from harness.core.stages import Artifact, Node, Stage
 from harness.core.versions import installed_versions
 from harness.core.workspace import Run, Workspace, read_run, write_run
 from harness.errors import RunExistsError
 from harness.protocols import accelerators_needed
 from harness.training import rollout
+from harness.training.differences import differences
 from harness.training.head_to_head import run_head_to_head
 from harness.training.optimisation import optimise
 from harness.training.optimisers import check_packages
@@ -233,17 +234,25 @@ def train(spec: TrainSpec, workspace: Workspace, name: str, default_name: str | 
         RunExistsError: the name belongs to a run of another configuration.
         MissingDependencyError: a package that a later stage needs is not installed.
     """
-    config = identity(spec)
+    config = description(spec)
     check_same_config(read_run(workspace, name), config)
     for t in range(1, spec.iterations + 1):
         check_packages(spec.for_iteration(t).optimiser)
-    paths: list[str] = []
+    artifacts: list[Artifact] = []
     for policy, *others in Schedule(spec).targets():
-        paths.append(workspace.stages.materialize(policy).path)
+        artifacts.append(workspace.stages.materialize(policy))
         for stage in others:
             workspace.stages.materialize(stage)
-        complete = len(paths) == spec.iterations + 1
-        run = Run(name, spec.method, config, paths, complete, installed_versions(), default_name)
+        run = Run(
+            name,
+            spec.method,
+            config,
+            policies=[artifact.path for artifact in artifacts],
+            complete=len(artifacts) == spec.iterations + 1,
+            versions=installed_versions(),
+            default_name=default_name,
+            digests=[artifact.digest for artifact in artifacts],
+        )
         write_run(workspace, run)
     return run
 
@@ -263,20 +272,9 @@ def check_same_config(recorded: Run | None, config: dict[str, Any]) -> None:
     """
     if recorded is None:
         return
-    old, new = _flatten(recorded.config), _flatten(config)
-    changed = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    if changed:
-        shown = ", ".join(f"{k}: {old.get(k)!r} → {new.get(k)!r}" for k in changed[:3])
+    if changes := differences(recorded.config, config):
+        shown = ", ".join(changes[:3])
         raise RunExistsError(
             f"run {recorded.name!r} exists with another configuration ({shown}"
-            f"{', ...' if len(changed) > 3 else ''}); choose another name with --name"
+            f"{', ...' if len(changes) > 3 else ''}); choose another name with --name"
         )
-
-
-def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    flat: dict[str, Any] = {}
-    for key, inner in value.items():
-        flat |= _flatten(inner, f"{prefix}.{key}" if prefix else str(key))
-    return flat

@@ -9,15 +9,17 @@ from typing import Any
 
 from pydantic import Field
 
-from harness.core.config import Component, build, names
+from harness.core.chat_templates import check_template, folder_templates, read_template
+from harness.core.config import Component, build, names, without_locations
 from harness.core.hardware import ModelShape
 from harness.core.hub import check_policy_path
-from harness.core.io import directory_digest, sha256
+from harness.core.io import sha256, text_sha256
 from harness.core.manifests import read_manifest
-from harness.core.seeds import derive, digest
+from harness.core.model_files import model_digest
+from harness.core.seeds import config_digest, derive, digest
 from harness.core.stages import ExternalInput, Node
 from harness.core.workspace import Run
-from harness.errors import InputError, MissingDependencyError, first_line
+from harness.errors import InputError, MissingDependencyError, StoreError, first_line
 from harness.protocols import PolicySource
 from harness.toy import world
 from harness.types import Message, Policy, Prompt
@@ -44,14 +46,33 @@ class Pretrained(Component):
 
         Raises:
             PolicyError: the path is a directory without a model, or a local path that does not
-                exist.
+                exist; or the chat template cannot be read, or reads the date.
         """
-        policy = self.with_weights(self.path)
-        check_policy_path(policy)
-        folder = Path(self.path)
-        name = directory_digest(folder) if folder.is_dir() else f"{self.path}@{self.revision}"
-        template = Path(self.chat_template).read_text("utf-8") if self.chat_template else None
-        return ExternalInput(self.path, digest([name, template]))
+        check_policy_path(self.with_weights(self.path))
+        self._check_template()
+        content = self.fingerprint()
+        name = content.get("path", f"{self.path}@{self.revision}")
+        return ExternalInput(self.path, digest([name, content.get("chat_template")]))
+
+    def _check_template(self) -> None:
+        if self.chat_template:
+            check_template(read_template(self.chat_template), self.chat_template)
+            return
+        for template in folder_templates(Path(self.path)):
+            check_template(template, self.path)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the digests of the files that decide what the model says: a folder's, a template.
+
+        Raises:
+            PolicyError: the template cannot be read.
+        """
+        folder, content = Path(self.path), {}
+        if folder.is_dir():
+            content["path"] = model_digest(folder)
+        if self.chat_template:
+            content["chat_template"] = text_sha256(read_template(self.chat_template))
+        return content
 
     def with_weights(self, path: str) -> Policy:
         """Return the policy with the weights at `path` and this one's chat template."""
@@ -85,10 +106,10 @@ class FilePrompts(Component):
     count: int | None = None
     """Use only the first `count` prompts."""
 
-    def fingerprint(self) -> str:
+    def fingerprint(self) -> dict[str, str]:
         """Return the sha256 of the file."""
         try:
-            return sha256(Path(self.path))
+            return {"path": sha256(Path(self.path))}
         except OSError as error:
             raise InputError(f"cannot read the prompts {self.path}: {error.strerror}") from error
 
@@ -173,14 +194,30 @@ class TrainedPolicy(Component):
     name: str
     path: str
     origin: Origin = Field(exclude=True)
+    expected_digest: str = Field("", exclude=True)
+    """The digest of the result that the run has recorded; empty where it has not."""
 
     def run(self) -> dict[str, Any]:
         """Return the run's name, method, iteration, base policy, seed, setting and config."""
         return self.origin.model_dump()
 
     def weights(self) -> Node:
-        """Return the stage's directory."""
-        return ExternalInput(self.path, read_manifest(Path(self.path))["digest"])
+        """Return the stage's directory.
+
+        Raises:
+            StoreError: the weights are missing, damaged, or not those that the run has trained.
+        """
+        found = read_manifest(Path(self.path))["digest"]
+        if self.expected_digest not in ("", found):
+            raise StoreError(
+                f"{self.path} holds other weights than run {self.origin.name!r} has trained; "
+                f"remove it, and train again: harness train ... --name {self.origin.name}"
+            )
+        return ExternalInput(self.path, found)
+
+    def fingerprint(self) -> dict[str, str]:
+        """Return the digest of the weights."""
+        return {"path": read_manifest(Path(self.path))["digest"]}
 
     def with_weights(self, path: str) -> Policy:
         """Return the policy with the weights at `path`; its tokenizer is in the same directory."""
@@ -204,10 +241,15 @@ def trained_policy(run: Run, iteration: int | None) -> PolicySource:
         iteration=len(run.policies) - 1 if iteration is None else iteration,
         base=start.get("name", ""),
         seed=seed,
-        setting=digest(rest),
+        setting=config_digest(without_locations(rest)),
         config=run.config,
     )
-    return TrainedPolicy(name=default_label(run, iteration), path=path, origin=origin)
+    return TrainedPolicy(
+        name=default_label(run, iteration),
+        path=path,
+        origin=origin,
+        expected_digest=run.digest(iteration),
+    )
 
 
 def default_label(run: Run, iteration: int | None) -> str:

@@ -9,10 +9,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from harness.core.manifests import load_manifest
-from harness.core.workspace import LOG_FILE, Run, Workspace, read_log, read_logps, read_runs
+from harness.core.manifests import load_manifest, read_manifest
+from harness.core.workspace import (
+    LOG_FILE,
+    LOGPS_FILE,
+    Run,
+    Workspace,
+    read_log,
+    read_logps,
+    read_runs,
+)
 from harness.errors import StoreError
 from harness.statistics.intervals import normal_interval
 from leaderboard.report.results import LoadedResult
@@ -99,19 +108,19 @@ def training_curves(workspace: Workspace) -> list[dict[str, Any]]:
         return []
     labels = curve_labels([(run.method, run.name) for run in runs])
     labeled_runs = list(zip(runs, labels, strict=True))
-    logged = [list(_logged_means(workspace, run)) for run in runs]
+    logged = [list(_logged_means(run)) for run in runs]
     logged_names = {name for points in logged for _, means in points for name in means}
     names = [n for n in MAIN_METRICS if n in logged_names] + sorted(logged_names - {*MAIN_METRICS})
     curves = [
         _curve(name, labeled_runs, [_points(points, name) for points in logged]) for name in names
     ]
-    return [_reference_curve(workspace, labeled_runs), *curves]
+    return [_reference_curve(labeled_runs), *curves]
 
 
-def _logged_means(workspace: Workspace, run: Run) -> Iterator[tuple[int, dict[str, float]]]:
-    """Yield (iteration, means of its log's last steps) where there is a log."""
+def _logged_means(run: Run) -> Iterator[tuple[int, dict[str, float]]]:
+    """Yield (iteration, means of its log's last steps) where there is a log, as it was written."""
     for iteration, weights in enumerate(run.policies):
-        log = read_log(workspace.stage_directory(weights) / LOG_FILE) if iteration else []
+        log = _log(Path(weights)) if iteration else []
         if means := last_log_means(log):
             yield iteration, dict(_renamed(name, value) for name, value in means.items())
 
@@ -155,9 +164,9 @@ def _curve(
     }
 
 
-def _reference_curve(workspace: Workspace, labeled_runs: Sequence[LabeledRun]) -> dict[str, Any]:
+def _reference_curve(labeled_runs: Sequence[LabeledRun]) -> dict[str, Any]:
     """Return KL to the reference, with a note on the runs for which it is not known."""
-    divergences = [reference_divergences(workspace, run) for run, _ in labeled_runs]
+    divergences = [reference_divergences(run) for run, _ in labeled_runs]
     known = [points if any(i for i, _ in points) else [] for points in divergences]
     pairs = zip(labeled_runs, known, strict=True)
     missing = [label for (run, label), points in pairs if len(run.policies) > 2 and not points]
@@ -169,21 +178,19 @@ def _reference_curve(workspace: Workspace, labeled_runs: Sequence[LabeledRun]) -
     return {**_curve(REFERENCE, labeled_runs, known), "notes": notes}
 
 
-def reference_divergences(workspace: Workspace, run: Run) -> list[Point]:
+def reference_divergences(run: Run) -> list[Point]:
     """Return KL to the run's base policy, of each policy whose samples are scored."""
-    manifests = [_manifest(workspace, weights) for weights in run.policies]
+    manifests = [_manifest(weights) for weights in run.policies]
     start = _input_digest(manifests[1], "policy") if len(manifests) > 1 else None
     points = []
     for iteration, manifest in enumerate(manifests[1:]):
         sampler = manifests[iteration].get("digest") if iteration else start
-        if start and (kl := _divergence(workspace, manifest, [sampler, start])):
+        if start and (kl := _divergence(manifest, [sampler, start])):
             points.append((iteration, kl))
     return points
 
 
-def _divergence(
-    workspace: Workspace, manifest: Mapping[str, Any], digests: Sequence[Any]
-) -> EstimateData | None:
+def _divergence(manifest: Mapping[str, Any], digests: Sequence[Any]) -> EstimateData | None:
     """Return KL(sampler ‖ start) by the anchors of the training that created a policy.
 
     None where an anchor is missing, or is another policy. Policies are compared by content:
@@ -191,18 +198,26 @@ def _divergence(
     """
     try:
         paths = [manifest["inputs"][name]["path"] for name in ("previous", "reference")]
-        if [_input_digest(_manifest(workspace, path), "policy") for path in paths] != digests:
+        if [_input_digest(_manifest(path), "policy") for path in paths] != digests:
             return None
-        sampler, reference = (_pair_means(workspace, path) for path in paths)
+        sampler, reference = (_pair_means(path) for path in paths)
         differences = [a - b for a, b in zip(sampler, reference, strict=True)]
         return estimate_data(normal_interval(differences))
-    except (OSError, ValueError, LookupError, TypeError, ArithmeticError):
+    except (OSError, ValueError, LookupError, TypeError, ArithmeticError, StoreError):
         return None
 
 
-def _manifest(workspace: Workspace, stage: str) -> Mapping[str, Any]:
+def _log(directory: Path) -> list[dict[str, Any]]:
     try:
-        return load_manifest(workspace.stage_directory(stage))
+        read_manifest(directory, {LOG_FILE})
+    except StoreError:
+        return []
+    return read_log(directory / LOG_FILE)
+
+
+def _manifest(stage: str) -> Mapping[str, Any]:
+    try:
+        return load_manifest(Path(stage))
     except StoreError:
         return {}
 
@@ -215,7 +230,8 @@ def _input_digest(manifest: Mapping[str, Any], name: str) -> Any:
         return None
 
 
-def _pair_means(workspace: Workspace, stage: str) -> list[float]:
+def _pair_means(stage: str) -> list[float]:
     """Return the mean log-probability of each pair's two responses, in nats."""
-    chosen, rejected = read_logps(workspace.stage_directory(stage))
+    read_manifest(Path(stage), {LOGPS_FILE})
+    chosen, rejected = read_logps(stage)
     return [(first + second) / 2 for first, second in zip(chosen, rejected, strict=True)]

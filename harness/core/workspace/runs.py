@@ -6,17 +6,23 @@ import functools
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.core.hardware import has_nvidia_device
 from harness.core.io import write_atomically
+from harness.core.manifests import STORE, path_in_store, recorded_path
 from harness.core.stages import Artifact, Stage, StageStore, ignore_progress
+from harness.core.terminal import shorten
+from harness.core.workspace.integrity import SUM, check_record, with_sum
 from harness.errors import StoreError
 from harness.types import Track
 
 RUN_RECORD = "run.json"
+RUN_SCHEMA = 2
+"""Of a run's record. The first had no sum and no digests, and its paths were whole."""
+RUN_REMEDY = "remove it and run `harness train` again, which keeps the stages"
 LOG_FILE = "log.jsonl"
 """The metrics of a training, one line a step, in the directory of its stage."""
 LOGPS_FILE = "logps.parquet"
@@ -38,18 +44,12 @@ class Workspace:
     @functools.cached_property
     def stages(self) -> StageStore:
         """The stages of every run in this workspace."""
-        return StageStore(self.root / "stages", self.track, self.on_stage, self.isolate)
+        return StageStore(self.root / STORE, self.track, self.on_stage, self.isolate)
 
     @property
     def verdicts(self) -> Path:
         """The database of every verdict ever given in this workspace."""
         return self.root / "verdicts.sqlite"
-
-    def stage_directory(self, recorded: str) -> Path:
-        """Return the directory of a recorded stage, also after the workspace was moved."""
-        if os.path.isdir(recorded):
-            return Path(recorded)
-        return self.root / "stages" / Path(recorded).name
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,14 @@ class Run:
     method: str
     config: dict[str, Any]
     policies: list[str]
-    """The weights of π_1, π_2, ...: those that exist so far."""
+    """The weights of π_1, π_2, ...: those that exist so far. A stage's path is recorded from the
+    workspace on, so that a workspace can be moved; here it is whole."""
     complete: bool
     versions: dict[str, str]
     default_name: str | None = None
     """What the run would be called if the user had not named it; None: not known."""
+    digests: list[str] = field(default_factory=list)
+    """The digests of these weights; empty in a record of an older version."""
 
     @property
     def base(self) -> str:
@@ -83,10 +86,18 @@ class Run:
                 f"run {self.name!r} is not complete ({len(self.policies) - 1} iterations are "
                 "done): run its command again, or name an iteration, e.g. --run NAME@1"
             )
-        index = len(self.policies) - 1 if iteration is None else iteration
+        index = self._index(iteration)
         if not 0 <= index < len(self.policies):
             raise StoreError(f"run {self.name!r} has iterations 0 to {len(self.policies) - 1}")
         return self.policies[index]
+
+    def digest(self, iteration: int | None) -> str:
+        """Return the digest of the weights after an iteration; empty where it is not recorded."""
+        index = self._index(iteration)
+        return self.digests[index] if 0 <= index < len(self.digests) else ""
+
+    def _index(self, iteration: int | None) -> int:
+        return len(self.policies) - 1 if iteration is None else iteration
 
 
 def run_directory(workspace: Workspace, name: str) -> Path:
@@ -108,11 +119,14 @@ def read_run(workspace: Workspace, name: str) -> Run | None:
     """
     path = run_directory(workspace, name) / RUN_RECORD
     try:
-        return _parse_run(json.loads(path.read_text(encoding="utf-8")))
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data.get("schema", 1) > 1:
+            check_record(path, data, RUN_REMEDY)
+        return _parse_run(data, workspace.root / STORE)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError) as error:
-        raise StoreError(f"{path} is damaged ({error}); remove it and run again") from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{path} is damaged ({shorten(str(error))}): {RUN_REMEDY}") from error
 
 
 def read_runs(workspace: Workspace) -> list[Run]:
@@ -134,19 +148,25 @@ def write_run(workspace: Workspace, run: Run) -> None:
     Raises:
         StoreError: the disk is full or not writable.
     """
-    text = json.dumps(vars(run), indent=1, sort_keys=True)
+    policies = [recorded_path(path, workspace.root / STORE) for path in run.policies]
+    record = with_sum({**vars(run), "policies": policies, "schema": RUN_SCHEMA})
+    text = json.dumps(record, indent=1, sort_keys=True)
     write_atomically(run_directory(workspace, run.name) / RUN_RECORD, text + "\n")
 
 
-def _parse_run(data: Any) -> Run:
-    run = Run(**data)
+def _parse_run(data: Mapping[str, Any], store: Path) -> Run:
+    run = Run(**{name: value for name, value in data.items() if name not in ("schema", SUM)})
     if not (isinstance(run.config, dict) and isinstance(run.policies, list)):
         raise TypeError("config is a mapping and policies a list")
     if not all(isinstance(text, str) for text in (run.name, run.method, *run.policies)):
         raise TypeError("its name, its method and its policies are texts")
+    if not all(isinstance(text, str) for text in run.digests):
+        raise TypeError("its digests are texts")
     if not isinstance(run.default_name, str | None):
         raise TypeError("its default name is a text")
-    return run
+    is_old = "schema" not in data
+    policies = [path_in_store(path, store, is_old=is_old) for path in run.policies]
+    return replace(run, policies=policies)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
