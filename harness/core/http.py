@@ -59,7 +59,10 @@ def is_retryable(status: int, *codes: object) -> bool:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a server asks to wait; the header is a number or a date."""
+    """Return the seconds that a server asks to wait; the header is a number or a date.
+
+    A date is compared with the server's own (`date`), if it sends that: clocks differ.
+    """
     if milliseconds := headers.get("retry-after-ms"):
         with suppress(ValueError):
             return max(0.0, float(milliseconds) / 1000)
@@ -69,8 +72,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     with suppress(ValueError):
         return max(0.0, float(header))
     with suppress(ValueError):
-        return max(0.0, parsedate_to_datetime(header).timestamp() - time.time())
+        return max(0.0, parsedate_to_datetime(header).timestamp() - _server_time(headers))
     return None
+
+
+def _server_time(headers: Mapping[str, str]) -> float:
+    with suppress(ValueError):
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
+    return time.time()
 
 
 def is_loopback(url: str) -> bool:

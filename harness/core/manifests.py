@@ -260,6 +260,8 @@ def parse_manifest(text: str) -> Manifest:
     for name, kind in FIELDS.items():
         if not isinstance(manifest[name], kind):
             raise TypeError(f"in its manifest {name!r} is {json_type(manifest[name])}")
+    if not all(isinstance(entry["sha256"], str) for entry in manifest["files"].values()):
+        raise TypeError("in its manifest a file has no sha256")
     if manifest.get("layout", 2) > 2 and manifest[SUM] != _sum(manifest):
         raise ValueError("its manifest was changed")
     if manifest["digest"] != result_digest(manifest["files"]):

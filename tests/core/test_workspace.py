@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -43,15 +45,60 @@ def test_a_run_is_read_as_it_was_written(workspace: Workspace, run: Run):
 def test_a_damaged_record_is_named_and_left_out_of_the_list(workspace, run, changes):
     write_run(workspace, run)
     path = run_directory(workspace, run.name) / "run.json"
-    path.write_text(json.dumps(vars(run) | changes))
-    with pytest.raises(StoreError, match=r"run\.json is damaged"):
+    path.write_text(json.dumps(vars(run) | changes))  # of the first schema, without a sum
+    with pytest.raises(StoreError, match=r"run\.json is damaged .*harness train"):
         read_run(workspace, run.name)
     assert read_runs(workspace) == []
 
 
-def test_a_stage_of_a_moved_workspace_is_the_one_of_its_store(workspace, run):
-    assert workspace.stage_directory(run.policies[1]) == workspace.root / "stages/optimise-1"
-    assert workspace.stage_directory(str(workspace.root.parent)) == workspace.root.parent
+STAGE = f"optimise-{'0a' * 10}"
+
+
+def test_a_moved_or_copied_workspace_names_its_own_stages(workspace, run, tmp_path):
+    own = str(workspace.root / "stages" / STAGE)
+    write_run(workspace, replace(run, policies=["org/model", own], digests=["a", "b"]))
+    record = json.loads((run_directory(workspace, run.name) / "run.json").read_text())
+    assert record["policies"] == ["org/model", f"stages/{STAGE}"]
+    shutil.copytree(workspace.root, tmp_path / "copy")
+    copy = Workspace(tmp_path / "copy")
+    read = read_run(copy, run.name)
+    assert read is not None
+    assert read.policies == ["org/model", str(copy.root / "stages" / STAGE)]
+    assert (read.digest(0), read.digest(None)) == ("a", "b")
+
+
+def test_a_policy_from_outside_is_recorded_by_its_whole_path(workspace, run, tmp_path, monkeypatch):
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    write_run(workspace, replace(run, policies=["model"]))
+    read = read_run(workspace, run.name)
+    assert read is not None
+    assert read.policies == [str(tmp_path / "model")]
+
+
+def test_a_record_of_an_older_version_names_stages_of_this_workspace_alone(workspace, run):
+    original = f"/original/stages/{STAGE}"
+    path = run_directory(workspace, run.name) / "run.json"
+    path.parent.mkdir(parents=True)
+    data = vars(run) | {"policies": ["start", original]}
+    del data["digests"], data["default_name"]
+    path.write_text(json.dumps(data))
+    read = read_run(workspace, run.name)
+    assert read is not None
+    assert read.policies == ["start", str(workspace.root / "stages" / STAGE)]
+    assert read.digest(1) == ""
+
+
+@pytest.mark.parametrize(
+    "change", [("INPO", "DPO"), ('"complete": true', '"complete": false'), ('"sha256"', '"sha"')]
+)
+def test_a_record_that_was_edited_is_refused(workspace, run, change):
+    write_run(workspace, run)
+    path = run_directory(workspace, run.name) / "run.json"
+    assert change[0] in path.read_text()
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(StoreError, match=r"run\.json .*sha256.*harness train"):
+        read_run(workspace, run.name)
 
 
 def test_a_log_ends_at_the_first_line_that_is_not_whole(tmp_path):

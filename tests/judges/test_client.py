@@ -153,6 +153,12 @@ def test_retry_after_may_be_a_number_or_a_date():
     assert http.retry_after({"retry-after": formatdate(0, usegmt=True)}) == 0
 
 
+def test_a_date_to_retry_after_is_compared_with_the_servers_clock():
+    server = {"date": formatdate(1000, usegmt=True), "retry-after": formatdate(1030, usegmt=True)}
+    assert http.retry_after(server) == 30
+    assert http.retry_after(server | {"date": "soon"}) == 0
+
+
 def test_retry_after_is_honoured():
     with server((429, error("rate_limit_exceeded"), ("retry-after", "0.4"))) as served:
         ask(judge(served))

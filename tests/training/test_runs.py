@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from harness.core import config
-from harness.core.manifests import PROVENANCE, read_manifest
+from harness.core.io import sha256
+from harness.core.manifests import MANIFEST, PROVENANCE, read_manifest, result_digest, with_sum
 from harness.core.stages import TIMING, Stage
 from harness.core.workspace import Run, Workspace, read_logps
 from harness.errors import CheckError, RunExistsError, StoreError
@@ -234,12 +235,13 @@ def test_anchors_of_other_weights_stop_the_run(trained, tmp_path):
     shutil.rmtree(path)
     _, anchor = stages(copy, "anchor")[0]
     chosen, rejected = read_logps(str(anchor))
-    size = (anchor / records.LOGPS).stat().st_size
     records.write_logps(anchor, [value + 0.01 for value in chosen], rejected)
-    manifest = json.loads((anchor / "manifest.json").read_text())
-    manifest["files"][records.LOGPS]["bytes"] = (anchor / records.LOGPS).stat().st_size
-    (anchor / "manifest.json").write_text(json.dumps(manifest))
-    assert size > 0
+    with pytest.raises(StoreError, match=r"damaged \(logps.parquet has another content\)"):
+        schedule.train(spec(), copy, "again")
+    manifest = json.loads((anchor / MANIFEST).read_text())
+    manifest["files"][records.LOGPS]["sha256"] = sha256(anchor / records.LOGPS)
+    manifest["digest"] = result_digest(manifest["files"])
+    (anchor / MANIFEST).write_text(json.dumps(with_sum(manifest)))
     with pytest.raises(CheckError, match="0.01 nats from the stored ones"):
         schedule.train(spec(), copy, "again")
 

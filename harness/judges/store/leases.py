@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LEASE_SECONDS = 900.0
-"""How long a process on another host counts as alive after its last heartbeat."""
+"""How long a process on another host counts as alive after its last heartbeat, or while that lies
+in the future, after it was first seen: the clocks of two hosts differ, or one was set back."""
 BATCH_PREFIX = "batch-"
 """The beginning of the owner id of a batch."""
 
@@ -52,7 +53,7 @@ def is_alive(host: str, pid: int, started: str, heartbeat: float) -> bool:
     if not host:
         return True
     if host != host_id():
-        return time.time() - heartbeat < LEASE_SECONDS
+        return _is_recent(heartbeat)
     if started:
         return process_start(pid) == started
     try:
@@ -62,6 +63,18 @@ def is_alive(host: str, pid: int, started: str, heartbeat: float) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def _is_recent(heartbeat: float) -> bool:
+    if (age := time.time() - heartbeat) >= 0:
+        return age < LEASE_SECONDS
+    return time.monotonic() - _first_seen(heartbeat) < LEASE_SECONDS
+
+
+@functools.lru_cache(maxsize=1024)
+def _first_seen(heartbeat: float) -> float:
+    """Return when this process first saw a heartbeat, in its own time."""
+    return time.monotonic()
 
 
 def process_start(pid: int) -> str | None:

@@ -62,6 +62,14 @@ def test_one_elsewhere_without_a_sign_of_life_counts_as_dead():
     assert not leases.is_alive("elsewhere", 1, "1", time.time() - 1000)
 
 
+def test_a_heartbeat_ahead_of_a_clock_that_was_set_back_does_not_hold_forever(monkeypatch):
+    ahead, now = time.time() + 1e6, time.monotonic()
+    assert leases.is_alive("elsewhere", 1, "1", ahead)
+    monkeypatch.setattr(time, "monotonic", lambda: now + 1000)
+    assert not leases.is_alive("elsewhere", 1, "1", ahead)
+    assert leases.is_alive("elsewhere", 1, "1", ahead + 60)  # a new sign of life
+
+
 CLAIM = """
 import sys, time
 from pathlib import Path
