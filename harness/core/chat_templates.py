@@ -62,8 +62,8 @@ def check_template(template: Any, owner: str) -> None:
 def date_source(template: str) -> str | None:
     """Return what a template calls to learn the date; None: it does not."""
     for block in BLOCK.findall(COMMENT.sub("", template)):
-        if found := CLOCK.search(LITERAL.sub("''", block)):
-            return found[0].rstrip("( ")
+        if match := CLOCK.search(LITERAL.sub("''", block)):
+            return match[0].rstrip("( ")
     return None
 
 

@@ -263,8 +263,8 @@ def description(value: Any) -> Any:
         return description(dataclasses.asdict(value))
     if inspect.isroutine(value) and value.__qualname__.isidentifier():
         code = code_digests(value)
-        named = {"use": qualified_name(value)}
-        return {**named, IDENTIFIED_BY: {SOURCE_CODE: code}} if code else named
+        reference = {"use": qualified_name(value)}
+        return {**reference, IDENTIFIED_BY: {SOURCE_CODE: code}} if code else reference
     raise ConfigError(f"{value!r} has no identity; make its class a harness.core.config.Component")
 
 

@@ -30,7 +30,7 @@ from harness.errors import StoreError
 MANIFEST = "manifest.json"
 STORE = "stages"
 """The directory of a workspace that holds its stages."""
-KEPT = ".manifests"
+COPIES = ".manifests"
 """A directory of the store with a copy of every manifest, by stage and result."""
 PROVENANCE = "provenance"
 """A directory in a stage's directory for records of its run (logs, speeds). They differ from run to
@@ -182,7 +182,7 @@ def verify_stages(root: Path) -> Iterator[StageFinding]:
         elif extra := extra_files(path, manifest):
             names = ", ".join(extra[:3])
             yield StageFinding(path, f"{path} holds what the stage did not write: {names}")
-    for copy in sorted((root / KEPT).glob("*/*.json")):
+    for copy in sorted((root / COPIES).glob("*/*.json")):
         if _read_copy(copy) is None:
             yield StageFinding(copy, f"{copy} is damaged; remove it: rm {shlex.quote(str(copy))}")
 
@@ -221,8 +221,8 @@ def changed_files(path: Path, expected: Mapping[str, str], again: bool = False) 
     """
     hashes = hashes_in(path.parent)
     for read_again in (True,) if again else (False, True):
-        found = hashes.sha256s([path / name for name in expected], again=read_again)
-        pairs = zip(expected.items(), found, strict=True)
+        actual_sums = hashes.sha256s([path / name for name in expected], again=read_again)
+        pairs = zip(expected.items(), actual_sums, strict=True)
         expected = {name: value for (name, value), actual in pairs if actual != value}
     return list(expected)
 
@@ -325,7 +325,7 @@ def kept_manifests(root: Path, name: str) -> list[Manifest]:
 
     Copies that are damaged, or of another stage, are left out.
     """
-    copies = (_read_copy(path) for path in sorted((root / KEPT / name).glob("*.json")))
+    copies = (_read_copy(path) for path in sorted((root / COPIES / name).glob("*.json")))
     return [with_paths(manifest, root) for manifest in copies if manifest is not None]
 
 
@@ -348,7 +348,7 @@ def known_manifest(root: Path, name: str, result: str | None = None) -> Manifest
 
 
 def _copy_path(root: Path, name: str, result: str) -> Path:
-    return root / KEPT / name / f"{result[:20]}.json"
+    return root / COPIES / name / f"{result[:20]}.json"
 
 
 def _read_copy(path: Path) -> Manifest | None:

@@ -105,9 +105,9 @@ def _files(path: Path, root: Path) -> Iterator[tuple[str, str]]:
         text = path.read_text("utf-8", errors="surrogateescape")
         yield path.relative_to(root).as_posix(), text_sha256(ascii(normalise(text)))
         for module in imported_modules(text, _package(path, root)):
-            found = list(_locate(module, root))
-            pending += found
-            if not found and not module.startswith("."):
+            files = list(_locate(module, root))
+            pending += files
+            if not files and not module.startswith("."):
                 packages.add(module.partition(".")[0])
     for package in sorted(packages - PACKAGES - REQUIRED - sys.stdlib_module_names):
         with suppress(importlib.metadata.PackageNotFoundError):
@@ -174,9 +174,9 @@ def _own_folders() -> list[Path]:
 
 
 def _is_installed(path: Path) -> bool:
-    places = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
-    places |= {*site.getsitepackages(), site.getusersitepackages()}
-    return any(path.is_relative_to(place) for place in places)
+    folders = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
+    folders |= {*site.getsitepackages(), site.getusersitepackages()}
+    return any(path.is_relative_to(folder) for folder in folders)
 
 
 def _distribution(package: str) -> tuple[str, str]:

@@ -168,12 +168,12 @@ class StageStore:
             return (_Known(Artifact(node.path, node.digest), stored=True),)
         if node not in self._results:
             inner = [self._known(inner) for inner in node.inputs.values()]
-            found: dict[str, _Known] = {}
+            by_digest: dict[str, _Known] = {}
             for inputs in islice(product(*inner), MAX_COMBINATIONS):
                 digests = [known.artifact.digest for known in inputs]
                 for known in self._results_of(node, dict(zip(node.inputs, digests, strict=True))):
-                    found.setdefault(known.artifact.digest, known)
-            results = tuple(sorted(found.values(), key=lambda known: not known.stored))
+                    by_digest.setdefault(known.artifact.digest, known)
+            results = tuple(sorted(by_digest.values(), key=lambda known: not known.stored))
             if not (results and results[0].stored):
                 return results
             self._results[node] = results

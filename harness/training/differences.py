@@ -16,10 +16,10 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     know of the files and the code behind a component, an older version having written it, is taken
     to be the same.
     """
-    known, found = dict(_components(old)), dict(_components(new))
+    recorded, current = dict(_components(old)), dict(_components(new))
     locations = {
         _join(key, name)
-        for components in (known, found)
+        for components in (recorded, current)
         for key, component in components.items()
         for name in component[IDENTIFIED_BY]
     }
@@ -27,8 +27,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     keys = (first.keys() | second.keys()) - locations
     changed = sorted(key for key in keys if first.get(key) != second.get(key))
     texts = [f"{key}: {first.get(key)!r} → {second.get(key)!r}" for key in changed]
-    for key in sorted(known.keys() & found.keys()):
-        texts += _contents(key, known[key], found[key])
+    for key in sorted(recorded.keys() & current.keys()):
+        texts += _contents(key, recorded[key], current[key])
     return texts
 
 

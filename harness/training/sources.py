@@ -207,13 +207,13 @@ class TrainedPolicy(Component):
         Raises:
             StoreError: the weights are missing, damaged, or not those that the run has trained.
         """
-        found = read_manifest(Path(self.path))["digest"]
-        if self.expected_digest not in ("", found):
+        actual = read_manifest(Path(self.path))["digest"]
+        if self.expected_digest not in ("", actual):
             raise StoreError(
                 f"{self.path} holds other weights than run {self.origin.name!r} has trained; "
                 f"remove it, and train again: harness train ... --name {self.origin.name}"
             )
-        return ExternalInput(self.path, found)
+        return ExternalInput(self.path, actual)
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digest of the weights."""

@@ -13,7 +13,7 @@ import pytest
 
 from harness.core import file_hashes
 from harness.core.manifests import (
-    KEPT,
+    COPIES,
     MANIFEST,
     kept_manifests,
     load_manifest,
@@ -192,7 +192,7 @@ def test_removed_samples_are_not_needed_by_what_stands_on_them(tmp_path):
     again = StageStore(root)
     assert again.materialize(chain(calls)) == type(policy)(policy.path, policy.digest)
     assert calls == list(STEPS)
-    assert [(stage.name, bool(found)) for stage, found in again.plan(chain(calls))] == [
+    assert [(stage.name, bool(cached)) for stage, cached in again.plan(chain(calls))] == [
         ("optimise", True)
     ]
     next_stage = Stage("answer", 1, {}, {"policy": chain(calls)}, write)
@@ -207,7 +207,7 @@ def test_a_removed_result_is_computed_again_where_its_files_are_needed(tmp_path)
     shutil.rmtree(next(root.glob("optimise-*")))
     shutil.rmtree(next(root.glob("generate-*")))
     plan = StageStore(root).plan(chain(calls))
-    assert [(stage.name, bool(found)) for stage, found in plan] == [
+    assert [(stage.name, bool(cached)) for stage, cached in plan] == [
         ("pair", True),
         ("optimise", False),
     ]
@@ -238,7 +238,7 @@ def test_a_kept_manifest_that_was_changed_is_reported_and_not_believed(tmp_path)
     root = tmp_path / "stages"
     StageStore(root).materialize(chain(calls))
     samples = next(root.glob("generate-*"))
-    (copy,) = (root / KEPT / samples.name).glob("*.json")
+    (copy,) = (root / COPIES / samples.name).glob("*.json")
     shutil.rmtree(samples)
     copy.write_text(copy.read_text().replace("weights", "weighty"))
     assert [finding.path for finding in verify_stages(root)] == [copy]
