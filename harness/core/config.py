@@ -176,8 +176,12 @@ def build(spec: Mapping[str, Any], where: str = "") -> Any:
     """
     fields = dict(spec)
     fields.pop(IDENTIFIED_BY, None)  # of a component as a run's record describes it
-    target = fields.pop("use")
-    module, _, attribute = str(target).partition(":")
+    component = _import_component(str(fields.pop("use")), where)
+    return construct(component, fields, where).resolve()
+
+
+def _import_component(target: str, where: str) -> type[Component]:
+    module, _, attribute = target.partition(":")
     try:
         component = getattr(trust.import_module(module), attribute)
     except (ImportError, AttributeError, ValueError, SyntaxError, ConfigError) as error:

@@ -60,7 +60,7 @@ def code_digests(value: type | Callable[..., Any]) -> dict[str, str]:
 
 
 def normalise(text: str) -> str:
-    """Return a Python source without comments, docstrings and blank lines; the same for each Python.
+    """Return a Python source without comments, docstrings and blank lines.
 
     Text that is no Python is returned as it is.
     """

@@ -40,7 +40,7 @@ TIMING = "timing.json"
 PARTIAL = ".partial-"
 """Begins the name of a directory that is being written."""
 MAX_COMBINATIONS = 64
-"""Of results of a stage's inputs, where inputs were removed and computed again, that are looked up."""
+"""Of results of a stage's inputs that are looked up, where inputs were removed and made again."""
 
 
 def ignore_progress(label: str, total: int) -> AbstractContextManager[Advance]:

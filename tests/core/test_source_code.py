@@ -77,7 +77,7 @@ def probe(folder: Path) -> str:
     """The digest of the loss's identity in a process of its own."""
     path = f"{folder}:{Path(__file__).parents[2]}"
     command = [sys.executable, "-c", PROBE]
-    env = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    env = {"PYTHONPATH": path, "HARNESS_TRUST": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
 
 
@@ -165,7 +165,12 @@ def test_a_package_that_the_code_imports_counts_and_what_the_harness_rests_on_do
 def test_code_that_was_typed_into_a_session_counts():
     def digests(number: int) -> dict[str, str]:
         scope: dict[str, object] = {"__name__": "typed"}
-        code = f"def scale(x):\n    return {number} * x\nclass Mine:\n    def f(self, x):\n        return scale(x)\n"
+        lines = (
+            f"def scale(x): return {number} * x",
+            "class Mine:",
+            "    def f(self, x): return scale(x)",
+        )
+        code = "\n".join(lines)
         exec(compile(code, "<input>", "exec"), scope)  # as a notebook's cell
         return code_digests(scope["Mine"])
 
@@ -190,6 +195,7 @@ def test_imports_are_read_wherever_they_are(text, modules):
 
 
 def test_comments_and_docstrings_are_no_code():
-    text = '"""Über\n\nmehr"""\nx = "#"  # no\n\n\ndef f():\n    \'\'\'Ä ö\'\'\'\n    return "a\\n#"  # ü\n'
-    assert normalise(text) == 'x = "#"\ndef f():\n    return "a\\n#"'
+    function = "def f():\n    '''Ä ö'''\n    return 'a\\n#'  # ü\n"
+    text = f'"""Über\n\nmehr"""\nx = "#"  # no\n\n\n{function}'
+    assert normalise(text) == "x = \"#\"\ndef f():\n    return 'a\\n#'"
     assert normalise("no (python") == "no (python"
