@@ -5,8 +5,8 @@
     python benchmarks/training.py --alone --device cuda --model 8b --masters bfloat16 \\
         --dtype bfloat16 --gradient-checkpointing               # tokens a second and MFU
 
-On a processor every contestant is a process of its own with one thread and takes its turn; of all
-epochs the least processor time counts, and for memory the resident set's growth. TRL 1.16 is
+On a CPU every contestant is a process of its own with one thread and takes its turn; of all
+epochs the least CPU time counts, and for memory the resident set's growth. TRL 1.16 is
 measured as it comes, and "compact": with the head on completions only, as on a GPU.
 """
 

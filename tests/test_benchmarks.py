@@ -65,6 +65,26 @@ def test_startup():
     assert timings["harness --help"]["ours_to_it"] == 1
 
 
+def test_demo(tmp_path):
+    demo = script("demo")
+    small = ("prompts.count=16", "policy.texts.count=192", "iterations=1")
+    grading = ("count=8", "baseline.texts.count=192")
+    figures = demo.measured(1, tmp_path, small, grading)
+    metrics = {metric for bench, metric in figures if bench == "toy-weighted"}
+    assert metrics == {"win_rate", "length_controlled_win_rate", "length"}
+    assert all(len(by_method) == 3 for by_method in figures.values())
+
+
+def test_the_demos_tables_by_hand():
+    demo = script("demo")
+    figures = {("toy", "win_rate"): {"a": [60.0, 62.0, 64.0], "b": [61.0, 60.0, 59.0]}}
+    first, second = demo.table(figures)
+    assert list(first.values()) == ["toy", "win_rate", "a", 62.0, 2.0, 60.0, 64.0, 3]
+    assert second["standard deviation"] == 1.0
+    (order,) = demo.orders(figures)
+    assert (order["on"], order["of"], order["mean difference"]) == (2, 3, 2.0)
+
+
 def test_oracles(tmp_path):
     figures = run_script("oracles", tmp_path, "--prompts", "1", "--samples", "2", "--rounds", "1")
     difference = figures.pop("largest_difference")
