@@ -57,6 +57,9 @@ def command(
                     overrides=eval_overrides,
                     root=root,
                 )
-    leaderboard.command(root=root, as_json=as_json)
+    # quick runs are too small to rank: their rows are in the order of the names
+    leaderboard.command(root=root, as_json=as_json, sort="method" if quick else "")
+    if quick:
+        notify("Too small to say which method is better: rows are in alphabetical order.")
     notify(f"Results are in {root}/results, stages in {root}/stages.")
     notify("Next, with a real model and a GPU: harness train inpo --dry-run")

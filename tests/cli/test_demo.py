@@ -65,6 +65,12 @@ def figures(workspace: Path) -> dict[tuple[str, str], dict]:
     return {key: data["score"] for key, data in results(workspace).items()}
 
 
+def test_a_quick_demo_ranks_nothing(quick_demo):
+    for table in json.loads(quick_demo.tables):
+        methods = [row["cells"]["method"] for row in table["rows"]]
+        assert methods == sorted(methods, key=str.casefold)
+
+
 def test_the_same_command_again_makes_and_asks_nothing(quick_demo, tmp_path):
     workspace = tmp_path / "runs"
     shutil.copytree(quick_demo.workspace, workspace)
