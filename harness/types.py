@@ -17,6 +17,12 @@ Body = Mapping[str, Any]
 
 FinishReason = Literal["stop", "length"]
 
+FILTERED = frozenset(
+    {"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii"}
+)
+CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+"""Finish reasons of several providers, in small letters."""
+
 Advance = Callable[[int], None]
 """Receives the number of steps done since the last call."""
 Track = Callable[[str, int], AbstractContextManager[Advance]]
@@ -233,14 +239,29 @@ class Reply:
     """A judge's reply."""
 
     content: str
+    """Without the thought of a reasoning model; empty if the thought does not end."""
     top_logprobs: tuple[tuple[tuple[str, float], ...], ...] | None
-    """The most likely tokens at each position with their log-probabilities, in nats; None if the
-    server does not report them."""
+    """The most likely tokens at each position of the content with their log-probabilities, in nats
+    (NaN: unknown); a position without any is empty; None if the server reports none."""
     finish_reason: str
     model: str
     """The model that served the reply, as reported by the server."""
     prompt_tokens: int
+    """0 if the server does not report it."""
     completion_tokens: int
+    """0 if the server does not report it."""
+    thinking: str = ""
+    """What a reasoning model thought before; it is never parsed."""
+
+    @property
+    def is_filtered(self) -> bool:
+        """Whether a content filter ended the reply."""
+        return self.finish_reason.lower() in FILTERED
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether neither a filter nor the token limit ended the reply."""
+        return not self.is_filtered and self.finish_reason.lower() not in CUT_OFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +272,10 @@ class ParsedVerdict:
     """A preference in [0, 1] for the first slot, or a rating, by the protocol."""
     label: str = ""
     """The label in the reply, if the protocol has labels (`A>>B`)."""
+    mass: float | None = field(default=None, compare=False)
+    """The probability that the parsed tokens hold together; None if the text was parsed."""
+    spelled: bool = field(default=True, compare=False)
+    """Whether a label was among the tokens as the protocol spells it, not only ` m` for `m`."""
 
 
 @dataclass(frozen=True, slots=True)

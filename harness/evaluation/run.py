@@ -28,6 +28,8 @@ from harness.protocols import (
 )
 from harness.types import CostEstimate, Graded, JudgeRequest, Score, Usage, Verdict
 
+SMALL_MASS = 0.1
+"""The probability of the labels below which a verdict says little."""
 MAX_REASONS = 3
 """Reasons for refusals that a note lists."""
 
@@ -279,9 +281,23 @@ def annotate_score(
     """Return the score with notes on dropped prompts, refusals, the audit and the screen."""
     signs = gaming.screen(graded, score.estimates)
     notices = [f"{missing} prompts without an answer are dropped"] if missing else []
-    notices += refusal_notes(graded)
+    notices += refusal_notes(graded) + mass_notes(graded)
     notes = (*score.notes, *notices, *(f.message for f in findings), *gaming.notes(signs))
     return replace(score, notes=notes, details={**score.details, "screen": signs})
+
+
+def mass_notes(graded: Graded) -> list[str]:
+    """Return a note on the verdicts whose labels were unlikely tokens of the judge's reply."""
+    weak = sum(
+        v.parsed is not None and v.parsed.mass is not None and v.parsed.mass < SMALL_MASS
+        for v in graded.verdicts
+    )
+    if not weak:
+        return []
+    return [
+        f"{weak} of {len(graded.verdicts)} verdicts rest on less than {SMALL_MASS:.0%} of the "
+        "judge's probability: most of it was on tokens that are no verdict"
+    ]
 
 
 def refusal_notes(graded: Graded) -> list[str]:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.core.thinking import begins_to_think, split_thinking
 from harness.types import Body, JudgeRequest, Message, Reply
 
 TopLogprobs = tuple[tuple[tuple[str, float], ...], ...]
+Position = tuple[str, tuple[tuple[str, float], ...]]
+"""A token, and the most likely ones in its place."""
+
+BYTE_ORDER_MARK = "\ufeff"
+THINKING = ("reasoning_content", "reasoning", "thinking")
+"""Keys under which servers put a thought beside the answer."""
+THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking")
+SPECIAL_TOKENS = re.compile(r"(?:<\|[^|>]*\|>|<｜[^｜>]*｜>|</s>|<eos>|<end_of_turn>|\s)+$")
+"""At the end of a reply's tokens; the reply's text leaves them out."""
+MOST_DIGITS, MOST_TOKENS = 300, 2**31
+"""Of a number in a reply; what has more is out of range."""
 
 
 def body_of(model: str, request: JudgeRequest) -> dict[str, Any]:
@@ -36,25 +50,36 @@ def messages_of(body: Body) -> tuple[Message, ...]:
 
 
 def reply_of(text: str) -> Reply:
-    """Parse a response body.
+    """Parse a response body; what it lacks, or has in another shape, is empty.
+
+    The content is what follows the judge's thought, and the log-probabilities are those of its
+    tokens. A number that cannot be is no number: a token count of 0 is not reported, a
+    log-probability of NaN is unknown.
 
     Raises:
         ValueError: it is not a chat completion.
     """
     try:
-        data = json.loads(text)
+        data = json.loads(text.removeprefix(BYTE_ORDER_MARK), parse_int=_whole_number)
         choice = data["choices"][0]
-        usage = data.get("usage") or {}
-        return Reply(
-            content=_text(choice["message"].get("content")),
-            top_logprobs=_top_logprobs(choice.get("logprobs")),
-            finish_reason=_text(choice.get("finish_reason")),
-            model=_text(data.get("model")),
-            prompt_tokens=int(usage.get("prompt_tokens") or 0),
-            completion_tokens=int(usage.get("completion_tokens") or 0),
-        )
+        if not isinstance(choice, dict):
+            raise TypeError
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"the body is no chat completion ({type(error).__name__})") from error
+    message, usage = _object(choice.get("message")), _object(data.get("usage"))
+    content, thought = _content(message.get("content"))
+    beside = thought or "".join(_part_text(message.get(key)) for key in THINKING)
+    thinking, answer = split_thinking(content)
+    positions = _positions(choice.get("logprobs"))
+    return Reply(
+        content=answer,
+        top_logprobs=_answer_logprobs(positions, answer, bool(thinking or beside)),
+        finish_reason=_label(choice.get("finish_reason")),
+        model=_text(data.get("model")),
+        prompt_tokens=_token_count(usage.get("prompt_tokens")),
+        completion_tokens=_token_count(usage.get("completion_tokens")),
+        thinking=thinking or beside,
+    )
 
 
 def completion_of(reply: Reply, body: Body) -> dict[str, Any]:
@@ -82,21 +107,98 @@ def completion_of(reply: Reply, body: Body) -> dict[str, Any]:
     }
 
 
+def _whole_number(digits: str) -> int | float:
+    return int(digits) if len(digits) <= MOST_DIGITS else math.copysign(math.inf, int(digits[:2]))
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
 def _text(value: Any) -> str:
-    """Return a text field; null is empty."""
-    if value is not None and not isinstance(value, str):
-        raise TypeError(f"expected text, got {type(value).__name__}")
-    return value or ""
+    """Return a text that UTF-8 can encode; whatever is no text is empty."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
 
 
-def _top_logprobs(logprobs: Any) -> TopLogprobs | None:
-    content = (logprobs or {}).get("content")
-    if content is None:
+def _label(value: Any) -> str:
+    return str(value) if isinstance(value, int | float) else _text(value)
+
+
+def _content(value: Any) -> tuple[str, str]:
+    """Return the text and the thought of a message's content, which may be a list of parts."""
+    if not isinstance(value, list | Mapping):
+        return _text(value), ""
+    texts, thoughts = [], []
+    for part in value if isinstance(value, list) else [value]:
+        if isinstance(part, Mapping) and str(part.get("type")).startswith(THINKING_PARTS):
+            thoughts += [_part_text(part.get(key)) for key in (*THINKING, "text", "summary")]
+        else:
+            texts.append(_part_text(part))
+    return "".join(texts), "".join(thoughts)
+
+
+def _part_text(part: Any) -> str:
+    """Return the text of a part, however deep it lies."""
+    if isinstance(part, list):
+        return "".join(map(_part_text, part))
+    if isinstance(part, Mapping):
+        return _part_text(part.get("text", part.get("value")))
+    return _text(part)
+
+
+def _number(value: Any) -> float:
+    """Return a number, which some servers write as text; NaN if it is none."""
+    try:
+        return math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _token_count(value: Any) -> int:
+    """Return a reported number of tokens; 0 if it cannot be one."""
+    number = _number(value)
+    return int(number) if 0 <= number <= MOST_TOKENS else 0
+
+
+def _positions(logprobs: Any) -> list[Position] | None:
+    """Return each position's token with the most likely ones; None if the server reports none."""
+    content = _object(logprobs).get("content")
+    if not isinstance(content, list):
         return None
-    return tuple(
-        tuple((_text(top["token"]), float(top["logprob"])) for top in position["top_logprobs"])
-        for position in content
-    )
+    return [
+        (
+            _text(position.get("token")),
+            tuple(
+                (_text(top.get("token")), _number(top.get("logprob")))
+                for top in map(_object, _list(position.get("top_logprobs")))
+            ),
+        )
+        for position in map(_object, content)
+    ]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _answer_logprobs(
+    positions: Sequence[Position] | None, answer: str, has_thought: bool
+) -> TopLogprobs | None:
+    """Return the log-probabilities of an answer's tokens: all, unless a thought came before."""
+    if positions is None:
+        return None
+    text = "".join(token for token, _ in positions)
+    if not has_thought and not begins_to_think(text):
+        return tuple(top for _, top in positions)
+    written, wanted = SPECIAL_TOKENS.sub("", text), answer.strip()
+    if not wanted or not written.endswith(wanted):
+        return ()
+    start, end, tops = len(written) - len(wanted), 0, []
+    for token, top in positions:
+        end += len(token)
+        if end > start and end - len(token) < len(written):
+            tops.append(top)
+    return tuple(tops)
 
 
 def _position(tokens: Sequence[tuple[str, float]], top_count: int) -> dict[str, Any]:

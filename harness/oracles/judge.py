@@ -6,13 +6,13 @@ The prompt is this harness's own, not a benchmark's. The preference comes from t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import Field
 
 from harness.core.config import Component
+from harness.core.label_tokens import read_labels
 from harness.errors import CheckError
 from harness.protocols import Advance, Judge
 from harness.types import Comparison, JudgeRequest, Message, ParsedVerdict, Reply, Verdict
@@ -22,6 +22,9 @@ SYSTEM_PROMPT = (
     "answer serves the user better: correct first, then helpful, then no longer than it need be. "
     "The order of the answers means nothing. Reply with one letter, A or B, and nothing else."
 )
+LETTERS = ("A", "B")
+MARKS = "*_`\"'()[]{}.:"
+"""What may surround the letter."""
 PARAMETERS = {"max_tokens": 1, "temperature": 0.0, "logprobs": True, "top_logprobs": 20}
 
 
@@ -60,16 +63,18 @@ class JudgeOracle(Component):
         return [average(*both) for both in zip(verdicts[::2], verdicts[1::2], strict=True)]
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Return P(A preferred) from the last reply; None if it says neither letter."""
+        """Return P(A preferred) from the last reply; None if it says neither letter.
+
+        Without log-probabilities the letter must stand alone: "Answer B is better" says neither.
+        """
         reply = replies[-1]
+        if reply.is_filtered:
+            return None
         if reply.top_logprobs:
-            likelihoods = {
-                token.strip(): math.exp(logp) for token, logp in reversed(reply.top_logprobs[0])
-            }
-            a, b = likelihoods.get("A", 0.0), likelihoods.get("B", 0.0)
-            return ParsedVerdict(a / (a + b)) if a + b > 0 else None
-        letter = reply.content.strip()[:1]
-        return ParsedVerdict(float(letter == "A")) if letter in ("A", "B") else None
+            read = read_labels(reply.top_logprobs[0], LETTERS)
+            return ParsedVerdict(read.share("A"), mass=read.mass) if read else None
+        letter = reply.content.strip().strip(MARKS)
+        return ParsedVerdict(float(letter == "A")) if letter in LETTERS else None
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
         """Repeat the request."""

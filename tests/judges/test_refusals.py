@@ -8,12 +8,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from harness.errors import JudgeRefusedError
-from harness.evaluation.run import refusal_notes
+from harness.evaluation.run import mass_notes, refusal_notes
 from harness.judges.cached import CachedJudge
 from harness.judges.client import OpenAIClient
 from harness.judges.refusals import classify_refusal, refuses_everything
 from harness.judges.store import maintenance
-from harness.types import Graded, JudgeRequest, Message, ParsedVerdict
+from harness.types import Graded, JudgeRequest, Message, ParsedVerdict, Verdict
 
 COUNT = 60
 LONG = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens"
@@ -211,3 +211,12 @@ def test_when_refusals_are_of_all(answered, explained, unexplained, expected):
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
 def test_other_refusals_are_never_of_one_request(status):
     assert classify_refusal(status, ("insufficient_quota",), "told") is None
+
+
+def test_verdicts_from_unlikely_tokens_are_counted_in_a_note():
+    masses = (0.02, 0.0999, 0.1, 0.9, None)
+    verdicts = [Verdict(str(m), ParsedVerdict(1.0, mass=m), "j") for m in masses]
+    verdicts.append(Verdict("unparsed", None, "j"))
+    (note,) = mass_notes(Graded("x", "j", (), (), tuple(verdicts)))
+    assert note.startswith("2 of 6 verdicts rest on less than 10% of the judge's probability")
+    assert mass_notes(Graded("x", "j", (), (), tuple(verdicts[2:]))) == []

@@ -99,9 +99,21 @@ def test_the_question_holds_the_conversation_and_both_answers():
     )
 
 
-def test_letters_are_read_with_their_spaces_and_the_likelier_spelling():
+def test_spellings_of_a_letter_are_summed():
     oracle = JudgeOracle.model_construct(max_unparsed=0.0)
     verdict = oracle.parse([reply("A", {" A": 0.6, "B": 0.2, "A": 0.1, "C": 0.1})])
     assert verdict is not None
-    assert verdict.value == pytest.approx(0.6 / 0.8)
+    assert verdict.value == pytest.approx(0.7 / 0.9)
+    assert verdict.mass == pytest.approx(0.9)
     assert oracle.parse([reply("C", {"C": 1.0})]) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("A", 1.0), (" B.", 0.0), ("**B**", 0.0), ("(A)", 1.0), ("Answer", None)]
+    + [(text, None) for text in ("Answer B is better", "A or B", "B, not A", "", "Both")],
+)
+def test_a_letter_must_stand_alone(text, value):
+    oracle = JudgeOracle.model_construct(max_unparsed=0.0)
+    parsed = oracle.parse([reply(text)])
+    assert (parsed and parsed.value) == value

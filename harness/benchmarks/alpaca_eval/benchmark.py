@@ -2,7 +2,8 @@
 
 After tatsu-lab/alpaca_eval 0.6.6, `weighted_alpaca_eval_gpt4_turbo` (arXiv 2404.04475). What
 differs: requests with an unparsable reply are sent again, and the rest is counted and reported; a
-bootstrap interval accompanies the published standard error; answers are matched by instruction.
+bootstrap interval accompanies the published standard error; answers are matched by instruction;
+tokens that spell `m` or `M` alike, or with a blank before it, are summed.
 
 The judge sees the two answers as `m` (first) and `M` (second), in an order drawn from the
 instruction. `parse` returns P(first preferred), in the order of the request; `score` draws the
@@ -17,7 +18,6 @@ alpaca_eval itself depends on the machine.
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -34,6 +34,7 @@ from harness.benchmarks.alpaca_eval.length_control import METRIC, AlpacaEvalScor
 from harness.core.config import Component
 from harness.core.hub import assets_directory
 from harness.core.io import read_csv, sha256
+from harness.core.label_tokens import read_labels
 from harness.errors import AssetError
 from harness.protocols import PolicySource, Sampling
 from harness.statistics.bootstrap import interval, small_sample_note
@@ -87,6 +88,8 @@ class AlpacaEval(Component):
     assets: Path | None = Field(None, exclude=True)
     """The directory with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
     scoring: length_control.AlpacaEvalScoring = length_control.AlpacaEvalScoring()
+    any_spelling: bool = False
+    """Go on with a judge that says ` m` and never `m`, which the published code does not read."""
     both_orders: bool = False
     """Judge every pair in both orders and take the mean: twice the cost, no position bias."""
 
@@ -148,18 +151,19 @@ class AlpacaEval(Component):
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
         """Return P(first preferred) from the log-probabilities of `m` and `M`.
 
-        The sampled token does not matter. A token that is not among the reported ones has no
-        weight; if neither is, the reply is unparsable.
+        They are read in the first place of the reply, whatever was sampled there. A token that is
+        not among the reported ones has no weight; if neither is, the reply is unparsable, as a
+        filtered one is.
         """
-        logprobs = replies[-1].top_logprobs
-        if logprobs is None or len(logprobs) != 1:
+        reply = replies[-1]
+        if reply.is_filtered or not reply.top_logprobs:
             return None
-        top = dict(logprobs[0])
-        first, second = (top.get(token, -math.inf) for token in (FIRST, SECOND))
-        if math.isnan(first + second) or max(first, second) in (-math.inf, math.inf):
+        read = read_labels(reply.top_logprobs[0], (FIRST, SECOND))
+        if read is None:
             return None
-        weight = math.exp(first - max(first, second))
-        return ParsedVerdict(weight / (weight + math.exp(second - max(first, second))))
+        return ParsedVerdict(
+            read.share(FIRST), mass=read.mass, spelled=read.spelled or self.any_spelling
+        )
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
         """Ask again; alpaca_eval leaves the comparison unparsed."""

@@ -7,7 +7,8 @@ prompt's two games together, where upstream resamples rows independently (`--com
 replays that).
 
 A game whose label is none of the five is dropped, and the prompt's other game is kept. If a reply
-has no label, the judge is asked once to continue; it is not if labels differ.
+has no label, the judge is asked once to continue; it is not if labels differ. A judgment that the
+token limit or a filter ended has no verdict, whatever labels it holds.
 """
 
 from __future__ import annotations
@@ -125,8 +126,9 @@ class ArenaHard(Component):
         ]
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Return the only label in all of the judge's replies."""
-        return parse_v01([reply.content for reply in replies])
+        """Return the only label in all of the judge's replies; the last must be complete."""
+        texts = [reply.content for reply in replies]
+        return parse_v01(texts) if replies[-1].is_complete else None
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
         """Ask the judge once to continue if its reply has no label."""

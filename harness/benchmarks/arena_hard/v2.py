@@ -9,7 +9,8 @@ which for a single model is its own style; intervals are 95 % and keep a prompt'
 `compat: upstream` computes the win rates as upstream does, but seeded; compare them with a
 tolerance of 0.3 points, or 0.5 with style control.
 
-A prompt with an unparsed game is dropped with both games, as upstream.
+A prompt with an unparsed game is dropped with both games, as upstream. A judgment that the token
+limit or a filter ended is unparsed, whatever labels it holds.
 """
 
 from __future__ import annotations
@@ -131,8 +132,8 @@ class ArenaHardV2(Component):
         ]
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
-        """Return the last label of the last reply."""
-        return parse_v2(replies[-1].content)
+        """Return the last label of the last reply, if it is complete."""
+        return parse_v2(replies[-1].content) if replies[-1].is_complete else None
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
         """Ask again; upstream leaves the game unparsed."""

@@ -2,8 +2,9 @@
 
 After FastChat's llm_judge at 587d5cf, single-answer grading (arXiv 2306.05685). What differs: a
 request whose reply has no rating is sent again, and the rest is counted and reported; a rating
-outside 1 to 10 is unparsed; a judge that cannot be reached stops the run instead of leaving an
-answer without a rating. Pairwise grading is not implemented.
+outside 1 to 10, or of a judgment that the token limit or a filter ended, is unparsed; a judge that
+cannot be reached stops the run instead of leaving an answer without a rating. Pairwise grading is
+not implemented.
 
 The reference answers of math, reasoning and coding are keyed by the judge: FastChat has GPT-4's,
 and another judge needs its own (`references`).
@@ -120,7 +121,8 @@ class MTBench(Component):
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
         """Return the first `[[rating]]`, else the first `[rating]`, if it is from 1 to 10."""
-        return parse_rating(replies[-1].content)
+        reply = replies[-1]
+        return parse_rating(reply.content) if reply.is_complete else None
 
     def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
         """Ask again; FastChat leaves the answer without a rating."""

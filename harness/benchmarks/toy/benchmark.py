@@ -7,7 +7,6 @@ three times, as Arena-Hard does. Equal answers are a draw and are not judged.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from pydantic import Field
 from harness.benchmarks.alpaca_eval import files
 from harness.benchmarks.arena_hard.verdicts import GAME_SUFFIXES, LABEL_SCORES, parse_label
 from harness.core.config import Component
+from harness.core.label_tokens import read_labels
 from harness.errors import InputError
 from harness.protocols import PolicySource, Sampling
 from harness.statistics import length_control
@@ -108,9 +108,8 @@ class ToyWeighted(ToyBenchmark):
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
         """Return P(first slot preferred) from the log-probabilities of `m` and `M`."""
         logprobs = replies[-1].top_logprobs
-        top = dict(logprobs[0]) if logprobs else {}
-        weights = [math.exp(top[token]) if token in top else 0.0 for token in ("m", "M")]
-        return ParsedVerdict(weights[0] / sum(weights)) if sum(weights) else None
+        read = read_labels(logprobs[0], ("m", "M")) if logprobs else None
+        return ParsedVerdict(read.share("m"), mass=read.mass) if read else None
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:
         """Return the win rate, raw and length-controlled, with bootstrap intervals."""
@@ -164,7 +163,7 @@ class ToyLabels(ToyBenchmark):
 
     def parse(self, replies: Sequence[Reply]) -> ParsedVerdict | None:
         """Return the points of the first slot by the last verdict label."""
-        labels = VERDICT.findall(replies[-1].content)
+        labels = VERDICT.findall(replies[-1].content) if replies[-1].is_complete else []
         return parse_label(labels[-1] if labels else None, LABEL_SCORES)
 
     def score(self, graded: Sequence[Graded]) -> list[Score]:

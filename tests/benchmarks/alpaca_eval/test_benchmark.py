@@ -112,7 +112,9 @@ def test_equal_answers_are_not_asked_and_are_draws(benchmark):
         ([("m", -1.0), ("M", -1.0)], 0.5),
         ([("m", math.log(0.6)), ("M", math.log(0.2)), ("x", -3.0)], 0.75),
         ([("m", -2.0), ("x", -0.1)], 1.0),
-        ([("M", -2.0), (" m", -0.1)], 0.0),
+        ([("M", math.log(0.2)), (" m", math.log(0.6))], 0.75),
+        ([("m", math.log(0.3)), ("M", math.log(0.2)), ("m", math.log(0.3))], 0.6),
+        ([("m", math.log(0.3)), ("M", math.log(0.2)), ("▁m", math.log(0.1))], 2 / 3),
         ([("m", -9999.0), ("M", -10000.0)], 1 / (1 + math.exp(-1))),
         ([("m", -math.inf), ("M", -2.0)], 0.0),
         ([("m", 0.0), ("M", -5000.0)], 1.0),
@@ -125,18 +127,38 @@ def test_a_preference_is_read_from_the_log_probabilities(benchmark, top, value):
 @pytest.mark.parametrize(
     "unreadable",
     [
-        reply(("x", -0.1), (" m", -3.0)),
+        reply(("x", -0.1), (" mm", -3.0)),
+        reply(("m", 0.1), ("M", -1.0)),
+        reply(("m", -0.5), ("M", -1.0), ("x", 0.5)),
         reply(),
         reply(("m", math.nan), ("M", -1.0)),
         reply(("m", math.inf), ("M", -1.0)),
         reply(("m", -math.inf), ("M", -math.inf)),
-        reply(("m", -1.0), positions=2),
+        Reply("m", (((("m", -1.0),)),), "content_filter", "j", 1, 1),
         reply(("m", -1.0), positions=0),
         Reply("m", None, "stop", "j", 1, 1),
     ],
 )
 def test_without_either_identifier_nothing_is_read(benchmark, unreadable):
     assert benchmark.parse([unreadable]) is None
+
+
+def test_the_first_place_of_a_longer_reply_is_read(benchmark):
+    longer = Reply("m is best", ((("m", 0.0),), (("M", 0.0),)), "stop", "j", 1, 3)
+    assert benchmark.parse([longer]) == ParsedVerdict(1.0)
+
+
+def test_a_verdict_keeps_how_much_probability_it_rests_on(benchmark):
+    parsed = benchmark.parse([reply(("The", -0.02), ("M", math.log(0.007)))])
+    assert parsed == ParsedVerdict(0.0)
+    assert parsed.mass == pytest.approx(0.007)
+    assert parsed.spelled
+
+
+def test_a_judge_that_never_spells_the_labels_is_known(benchmark):
+    spaced = [reply((" m", -0.1), (" M", -2.4))]
+    assert not benchmark.parse(spaced).spelled
+    assert benchmark.model_copy(update={"any_spelling": True}).parse(spaced).spelled
 
 
 def test_the_figures_are_the_published_ones(benchmark):

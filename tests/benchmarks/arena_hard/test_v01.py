@@ -315,3 +315,11 @@ def test_a_zero_length_answer_is_an_answer(shared):
     bench = ArenaHard(sampling={}, assets=shared / "assets")
     contestant = Graded("me", "j", (Answer("q1", ""),), (), graded(LABELS).verdicts)
     assert bench.score([contestant])[0].counts["avg_tokens"] == 0
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "MAX_TOKENS", "SAFETY"])
+def test_a_judgment_that_was_cut_off_or_filtered_is_unparsed(reason):
+    bench = ArenaHard(sampling={})
+    text = "At first [[B>A]]. But then"
+    assert bench.parse([Reply(text, None, reason, "j", 1, 1)]) is None
+    assert bench.parse([Reply(text, None, "stop", "j", 1, 1)]).label == "B>A"

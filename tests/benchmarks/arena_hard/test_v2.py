@@ -299,3 +299,10 @@ def test_text_in_braces_is_never_a_placeholder():
     template = "{QUESTION}|{ANSWER_A}|{ANSWER_B}"
     values = ("{ANSWER_A} {0.__class__}", "{ANSWER_B}", "{QUESTION}")
     assert data.fill_template(template, values) == "|".join(values)
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "MAX_TOKENS", "SAFETY"])
+def test_a_judgment_that_was_cut_off_or_filtered_is_unparsed(bench, reason):
+    text = "At first [[B>A]]. But then"
+    assert bench.parse([Reply(text, None, reason, "j", 1, 1)]) is None
+    assert bench.parse([Reply(text, None, "stop", "j", 1, 1)]).label == "B>A"

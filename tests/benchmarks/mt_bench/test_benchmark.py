@@ -277,3 +277,10 @@ def test_missing_data_is_reported_with_the_command_that_downloads_it(tmp_path, m
     with pytest.raises(AssetError, match="harness assets pull mt_bench"):
         bench.prompts()
     assert bench.sources() == {}
+
+
+@pytest.mark.parametrize("reason", ["length", "content_filter", "MAX_TOKENS", "SAFETY"])
+def test_a_judgment_that_was_cut_off_or_filtered_is_unparsed(mt_bench, reason):
+    text = "A first look: [[3]]. But then"
+    assert mt_bench.parse([Reply(text, None, reason, "j", 1, 1)]) is None
+    assert mt_bench.parse([Reply(text, None, "stop", "j", 1, 1)]).value == 3
