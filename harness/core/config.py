@@ -10,18 +10,20 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.core import trust
+from harness.core.documents import MAX_DEPTH, parse_yaml, read_yaml
 from harness.core.extras import missing_extra
 from harness.core.retired import config_replacement, new_key, new_use
 from harness.core.source_code import code_digests
+from harness.core.terminal import shorten
 from harness.errors import ConfigError
 
 C = TypeVar("C")
@@ -31,15 +33,20 @@ IDENTIFIED_BY = "identified_by"
 files that its fields name, of its code if it is not part of the harness; its version if it is."""
 SOURCE_CODE, CLASS_VERSION, FILE_CONTENT = "source code", "class version", "file content"
 
+MAX_FILES, MAX_REFERENCE_DEPTH = 1000, 32
+"""Files that the references of one configuration may name, and how deep one leads to another."""
+
 
 class Component(BaseModel):
-    """Base of everything that a configuration builds: frozen, and strict about its keys.
+    """Base of everything that a configuration builds: frozen, strict about keys, finite numbers.
 
     A field declared with `Field(exclude=True)` does not change results (a batch size, a time-out):
     it is left out of `identity`, and so of the digests that name stages.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, allow_inf_nan=False
+    )
 
     result_version: ClassVar[int] = 1
     """Raised when the class gives another result than before from the same fields."""
@@ -125,16 +132,17 @@ def load(
     Raises:
         ConfigError: there is no such configuration, or it cannot be read.
     """
-    values = parse_overrides(overrides)
-    trust.name_by_user(list(values.values()))
+    nested = [_nest(key, value) for key, value in parse_overrides(overrides).items()]
+    trust.name_by_user(nested)
+    reader = _Reader()
     if isinstance(source, Mapping):
         trust.name_by_user(source)
-        data = _follow_reference(dict(source))
+        data = reader.with_base(dict(source))
     else:
-        data = _read_yaml(_find_named(kind, str(source)))
-    for key, value in values.items():
-        data = merge(data, _nest(key, value))
-    followed: dict[str, Any] = _follow_references(data)
+        data = reader.read(_find_named(kind, str(source)))
+    for override in nested:
+        data = merge(data, override)
+    followed: dict[str, Any] = reader.follow(data)
     return followed
 
 
@@ -208,6 +216,9 @@ def construct(component: Callable[..., C], fields: Mapping[str, Any], where: str
     """
     _refuse_retired_keys(component, fields, where)
     arguments = {key: _build_nested(value, _join_keys(where, key)) for key, value in fields.items()}
+    for key, value in arguments.items():
+        if isinstance(value, Mapping | list):  # of other values the component's fields say it
+            _refuse_infinite(value, _join_keys(where, key))
     try:
         return component(**arguments)
     except ValidationError as error:
@@ -311,46 +322,51 @@ def qualified_name(value: type | Callable[..., Any]) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        data = _parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+        data = read_yaml(path)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} is not YAML as it should be: {error}") from error
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}.")
     trust.read_by_user(path, data)
-    return _follow_reference(data)
+    return data
 
 
-def _parse_yaml(text: str) -> Any:
-    """Parse YAML with libyaml, which is ten times as fast, if it is installed."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(text)
-    try:
-        return loader.get_single_data()
-    finally:
-        loader.dispose()
+class _Reader:
+    """Reads what one configuration refers to, and ends where references never would."""
 
+    def __init__(self) -> None:
+        self.files = 0
 
-def _follow_reference(data: dict[str, Any]) -> dict[str, Any]:
-    """Merge a mapping into the file that its `ref` names."""
-    if "ref" not in data:
-        return data
-    overrides = {key: value for key, value in data.items() if key != "ref"}
-    kind, _, name = str(data["ref"]).partition("/")
-    return merge(_read_yaml(find(kind, name)), overrides)
+    def read(self, path: Path, depth: int = 0) -> dict[str, Any]:
+        """Return the content of a file, merged into the file that its `ref` names."""
+        self.files += 1
+        if depth > MAX_REFERENCE_DEPTH or self.files > MAX_FILES:
+            raise ConfigError(
+                f"{path}: its references lead back to itself, or to more than {MAX_FILES} files"
+            )
+        return self.with_base(_read_yaml(path), depth)
 
+    def with_base(self, data: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+        """Merge a mapping into the file that its `ref` names."""
+        if "ref" not in data:
+            return data
+        overrides = {key: value for key, value in data.items() if key != "ref"}
+        kind, _, name = str(data["ref"]).partition("/")
+        return merge(self.read(find(kind, name), depth + 1), overrides)
 
-def _follow_references(value: Any) -> Any:
-    """Follow every reference, after the overrides, so that none that was replaced is looked up."""
-    match value:
-        case {"ref": _}:
-            return _follow_references(_follow_reference(value))
-        case dict():
-            return {key: _follow_references(inner) for key, inner in value.items()}
-        case list():
-            return [_follow_references(inner) for inner in value]
-        case _:
-            return value
+    def follow(self, value: Any, depth: int = 0) -> Any:
+        """Follow every reference, after the overrides, so that none that was replaced is read."""
+        match value:
+            case {"ref": _}:
+                return self.follow(self.with_base(value, depth), depth + 1)
+            case dict():
+                return {key: self.follow(inner, depth) for key, inner in value.items()}
+            case list():
+                return [self.follow(inner, depth) for inner in value]
+            case _:
+                return value
 
 
 def _parse_override(override: str) -> tuple[str, Any]:
@@ -358,12 +374,14 @@ def _parse_override(override: str) -> tuple[str, Any]:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ConfigError(
-            f"--set {override!r}: write it as key.key=value, e.g. objective.eta=0.0075"
+            f"--set {shorten(override)!r}: write it as key.key=value, e.g. objective.eta=0.0075"
         )
+    if key.count(".") >= MAX_DEPTH:
+        raise ConfigError(f"--set {shorten(key)}: a key of more than {MAX_DEPTH} parts")
     try:
-        return key, yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override!r}: the value is not YAML: {error}") from error
+        return key, parse_yaml(text)
+    except ValueError as error:
+        raise ConfigError(f"--set {shorten(override)}: the value is not YAML: {error}") from error
 
 
 def _nest(key: str, value: Any) -> dict[str, Any]:
@@ -393,6 +411,18 @@ def _refuse_retired_keys(component: Callable[..., Any], keys: Iterable[str], whe
     for key in keys:
         if key not in known and (replacement := new_key(key, known)):
             raise ConfigError(f"{_prefix(where)}{key!r} is now {replacement!r}")
+
+
+def _refuse_infinite(value: Any, where: str) -> None:
+    match value:
+        case float() if not math.isfinite(value):
+            raise ConfigError(f"{where}: expected a finite number, got {value}")
+        case Mapping():
+            for key, inner in value.items():
+                _refuse_infinite(inner, _join_keys(where, str(key)))
+        case list() | tuple():
+            for i, inner in enumerate(value):
+                _refuse_infinite(inner, f"{where}[{i}]")
 
 
 def _explain(component: Any, detail: ErrorDetails, where: str) -> str:
