@@ -29,15 +29,15 @@ class _StrictLoader(_Loader):  # type: ignore[misc]
     """Refuses a mapping with a key twice, which YAML forbids and its loader lets pass."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Hashable] = set()
+        earlier: set[Hashable] = set()
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
                 continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, Hashable):
-                if key in seen:
+                if key in earlier:
                     raise ValueError(f"the key {key!r} is there twice, {_at(key_node.start_mark)}")
-                seen.add(key)
+                earlier.add(key)
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
 

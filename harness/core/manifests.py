@@ -7,7 +7,6 @@ stages, so that a stage whose files were removed still says what its result was.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import re
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.core.documents import parse_json
 from harness.core.file_hashes import hashes_in
 from harness.core.io import json_type, write_atomically
 from harness.core.model_files import is_model_file
@@ -254,7 +254,7 @@ def parse_manifest(text: str) -> Manifest:
         TypeError: it has another shape.
         LookupError: a field is missing.
     """
-    manifest = json.loads(text)
+    manifest = parse_json(text)
     if not isinstance(manifest, dict):
         raise TypeError(f"its manifest holds {json_type(manifest)}")
     for name, kind in FIELDS.items():

@@ -15,17 +15,11 @@ from harness.errors import ConfigError
 LETTERS = "abcdefghi"
 BOMB = "\n".join(
     ["a: &a [x, x, x, x, x, x, x, x, x]"]
-    + [
-        f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]"
-        for a, b in itertools.pairwise(LETTERS)
-    ]
+    + [f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]" for a, b in itertools.pairwise(LETTERS)]
 )
 MERGES = "\n".join(
     ["a: &a {k: 1}"]
-    + [
-        f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}"
-        for a, b in itertools.pairwise(LETTERS)
-    ]
+    + [f"{b}: &{b} {{<<: [{', '.join([f'*{a}'] * 9)}]}}" for a, b in itertools.pairwise(LETTERS)]
 )
 
 HURTFUL = {

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from harness.core.documents import parse_json
 from harness.core.io import file_name, report_disk_errors, sha256, write_atomically
 from harness.core.seeds import digest
 from harness.core.workspace.integrity import with_sum
@@ -169,7 +170,7 @@ def _holds(
 ) -> bool:
     """Return whether a file has an identity, even if it was changed by hand."""
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         schema = data.get("schema", 1)
         if schema < SUMS_SCHEMA:
             return is_described(data)

@@ -7,13 +7,13 @@ through one map of their keys, `RENAMED_KEYS`.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.core.documents import parse_json
 from harness.core.hardware import CPU
 from harness.core.hours import Hours
 from harness.core.seeds import canonical_json, digest
@@ -155,7 +155,7 @@ def read_result(path: Path) -> Result:
             version wrote it.
     """
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         schema = data.get("schema", 1)
         if schema <= RESULT_SCHEMA and (schema >= SUMS_SCHEMA or SUM in data):
             check_record(path, data, REMEDY)
@@ -209,7 +209,7 @@ def read_items(path: Path) -> list[Item]:
     """
     _check_beside(path)
     try:
-        items = json.loads(path.read_text(encoding="utf-8"))
+        items = parse_json(path.read_text(encoding="utf-8"))
         if not isinstance(items, list):
             raise TypeError("not a list")
         return [_rename({**item, "prompt_id": _text(item["prompt_id"])}) for item in items]
@@ -233,7 +233,7 @@ def read_graded(path: Path) -> Graded:
     """
     _check_beside(graded_path(path))
     try:
-        data = json.loads(graded_path(path).read_text(encoding="utf-8"))
+        data = parse_json(graded_path(path).read_text(encoding="utf-8"))
         data["answers"] = tuple(_parse_answer(row) for row in data["answers"])
         data["baseline"] = tuple(_parse_answer(row) for row in data["baseline"])
         data["prompts"] = tuple(_parse_prompt(row) for row in data["prompts"])
@@ -256,7 +256,7 @@ def read_bridge(path: Path) -> dict[str, Any]:
         KeyError: it lacks the models.
         StoreError: it was changed after it was written.
     """
-    data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    data: dict[str, Any] = parse_json(path.read_text(encoding="utf-8"))
     if "schema" in data:
         check_record(path, data, "run `harness judge bridge` again, or remove it")
     data["models"] = [_rename(row) for row in data["models"]]

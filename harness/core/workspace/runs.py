@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from harness.core.documents import parse_json
 from harness.core.hardware import has_nvidia_device
 from harness.core.io import write_atomically
 from harness.core.manifests import STORE, path_in_store, recorded_path
@@ -119,7 +120,7 @@ def read_run(workspace: Workspace, name: str) -> Run | None:
     """
     path = run_directory(workspace, name) / RUN_RECORD
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = parse_json(path.read_text(encoding="utf-8"))
         if data.get("schema", 1) > 1:
             check_record(path, data, RUN_REMEDY)
         return _parse_run(data, workspace.root / STORE)
