@@ -24,6 +24,7 @@ from harness.evaluation.identities import answers_sha256, benchmark_identity
 from harness.protocols import Benchmark, PersistentJudge, SwappableBenchmark
 from harness.statistics.agreement import kappa_interval, rank_correlation
 from harness.statistics.bootstrap import interval
+from harness.statistics.intervals import SHARE
 from harness.types import Advance, Estimate, Graded, JudgeRequest, Score
 
 REPEAT = {"user": "asked-again"}
@@ -161,11 +162,14 @@ def compare_judges(bridge: JudgeBridge, pairs: Sequence[_JudgePair]) -> dict[str
         "kappa": _estimate_data(kappa_interval(old, new, names, seed=SEED)),
         "same_verdict": _estimate_data(
             interval(
-                [float(a == b) for a, b in zip(old, new, strict=True)], seed=SEED, clusters=names
+                [float(a == b) for a, b in zip(old, new, strict=True)],
+                seed=SEED,
+                clusters=names,
+                bounds=SHARE,
             )
         ),
         "first_slot": {
-            side: _estimate_data(interval(values, seed=SEED, clusters=names))
+            side: _estimate_data(interval(values, seed=SEED, clusters=names, bounds=SHARE))
             for side, values in first_slot.items()
         },
     }
@@ -306,8 +310,8 @@ def _agreement(
     shifts = [abs(a - b) for a, b in parsed]
     return {
         "requests": len(parsed),
-        "same_verdict": _estimate_data(interval(agreements, seed=SEED)),
-        "mean_difference": _estimate_data(interval(shifts, seed=SEED)),
+        "same_verdict": _estimate_data(interval(agreements, seed=SEED, bounds=SHARE)),
+        "mean_difference": _estimate_data(interval(shifts, seed=SEED, bounds=SHARE)),
     }
 
 

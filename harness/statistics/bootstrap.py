@@ -6,6 +6,10 @@ over the same number of items (Hesterberg, The American Statistician 69, 2015): 
 narrow by the factor sqrt((n - 1) / n) and by using the normal in place of the t distribution. With
 80 questions, or a win rate of a few percent, plain percentiles cover the truth too rarely;
 tests/statistics check that these intervals reach their nominal coverage.
+
+No resample holds what the sample does not: where all items agree, or all but few, resampling says
+nothing about the others. With `bounds`, the range of an item, the interval therefore reaches at
+least as far as an exact one (see `intervals.exact_bounds`).
 """
 
 from __future__ import annotations
@@ -15,7 +19,14 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 
 from harness.errors import CheckError
-from harness.statistics.intervals import PERCENTILE_LEVELS, normal_cdf, normal_quantile, t_critical
+from harness.statistics.intervals import (
+    PERCENTILE_LEVELS,
+    Bounds,
+    normal_cdf,
+    normal_quantile,
+    t_critical,
+    widen_to_exact,
+)
 from harness.statistics.resampling import Floats, bit_generator, resample_weights
 from harness.types import Estimate
 
@@ -33,10 +44,12 @@ def interval(
     seed: int,
     rounds: int = 2000,
     clusters: Sequence[Hashable] | None = None,
+    bounds: Bounds | None = None,
 ) -> Estimate:
     """Return the mean of `values` with its 95 % interval, in their unit.
 
-    Without `clusters` the standard error is the textbook one (ddof = 1). With `clusters`, one label
+    With `bounds`, the lowest and the highest possible value, the interval is never narrower than
+    Clopper and Pearson's. Without `clusters` the standard error is the textbook one (ddof = 1). With `clusters`, one label
     per value, whole clusters are resampled and the standard error is the standard deviation of the
     replicates. Fewer than two values (or clusters) have neither interval nor standard error.
 
@@ -44,8 +57,9 @@ def interval(
         CheckError: there are no values.
     """
     if clusters is not None:
-        return _clustered_interval(values, clusters, seed, rounds)
-    estimate = ratio_interval(values, np.ones(len(values)), seed=seed, rounds=rounds)
+        return _clustered_interval(values, clusters, seed, rounds, bounds)
+    ones = np.ones(len(values))
+    estimate = ratio_interval(values, ones, seed=seed, rounds=rounds, bounds=bounds)
     if estimate.low is None:
         return estimate
     error = float(np.std(values, ddof=1) / np.sqrt(len(values)))
@@ -64,10 +78,13 @@ def ratio_interval(
     *,
     seed: int,
     rounds: int = 2000,
+    bounds: Bounds | None = None,
 ) -> Estimate:
     """Return sum(points) / sum(weight) with its 95 % interval over resampled items.
 
-    Both have shape (items,). The standard error is the standard deviation of the replicates.
+    Both have shape (items,). The standard error is the standard deviation of the replicates. With
+    `bounds`, the lowest and the highest possible ratio, the interval is never narrower than Clopper
+    and Pearson's for the effective number of items; an item without weight does not count.
 
     Raises:
         CheckError: the weights sum to zero.
@@ -78,9 +95,14 @@ def ratio_interval(
     value = float(numerator.sum() / denominator.sum())
     if len(numerator) < 2:
         return Estimate(value)
-    return bootstrap_interval(
-        value, _ratios(numerator, denominator, seed, rounds), numerator - value * denominator
-    )
+    influence = numerator - value * denominator
+    replicates = _ratios(numerator, denominator, seed, rounds)
+    estimate = bootstrap_interval(value, replicates, influence)
+    if bounds is None:
+        return estimate
+    weighted = denominator > 0
+    contributions = value + influence[weighted] / denominator[weighted].mean()
+    return widen_to_exact(estimate, contributions, bounds)
 
 
 def bootstrap_interval(
@@ -129,13 +151,17 @@ def _ratios(numerator: Floats, denominator: Floats, seed: int, rounds: int) -> F
 
 
 def _clustered_interval(
-    values: Sequence[float], clusters: Sequence[Hashable], seed: int, rounds: int
+    values: Sequence[float],
+    clusters: Sequence[Hashable],
+    seed: int,
+    rounds: int,
+    bounds: Bounds | None,
 ) -> Estimate:
     cluster_index = {name: i for i, name in enumerate(dict.fromkeys(clusters))}
     member = np.array([cluster_index[name] for name in clusters], dtype=np.int64)
     sums = np.asarray(np.bincount(member, weights=np.asarray(values)), dtype=np.float64)
     sizes = np.bincount(member).astype(np.float64)
-    return ratio_interval(sums, sizes, seed=seed, rounds=rounds)
+    return ratio_interval(sums, sizes, seed=seed, rounds=rounds, bounds=bounds)
 
 
 def paired_bootstrap(

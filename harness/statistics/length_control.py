@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from harness.statistics.bootstrap import bootstrap_interval, interval
-from harness.statistics.intervals import to_percent
+from harness.statistics.intervals import SHARE, to_percent, widen_to_exact
 from harness.statistics.logistic import fit, sigmoid
 from harness.statistics.resampling import Floats, bit_generator, resample_weights
 from harness.types import Estimate
@@ -57,16 +57,16 @@ def fit_length_control(
     labels = np.asarray(preference, dtype=np.float64)
     features = _features(labels, length, baseline_length)
     if features is None:
-        return to_percent(interval(preference, seed=seed, rounds=rounds))
+        return to_percent(interval(preference, seed=seed, rounds=rounds, bounds=SHARE))
     full_fit = fit(features, labels, np.ones((1, len(labels))))
     value = float(sigmoid(full_fit.coefficients[0, 0]))
     if not full_fit.converged[0]:
         return to_percent(Estimate(value))
     refits = fit(features, labels, resample_weights(len(labels), bit_generator(seed), rounds))
-    influence = _intercept_influence(features, labels, full_fit.coefficients[0])
-    return to_percent(
-        bootstrap_interval(value, sigmoid(refits.coefficients[:, 0]), influence - influence.mean())
-    )
+    contributions = _contributions(features, labels, full_fit.coefficients[0])
+    replicates = sigmoid(refits.coefficients[:, 0])
+    estimate = bootstrap_interval(value, replicates, contributions - value)
+    return to_percent(widen_to_exact(estimate, contributions))
 
 
 def prompt_contributions(
@@ -82,9 +82,7 @@ def prompt_contributions(
     if features is None:
         return [float(label) for label in labels]
     beta = fit(features, labels, np.ones((1, len(labels)))).coefficients[0]
-    value = float(sigmoid(beta[0]))
-    pull = value * (1 - value) * _intercept_influence(features, labels, beta)
-    return [float(c) for c in value + len(labels) * (pull - pull.mean())]
+    return [float(c) for c in _contributions(features, labels, beta)]
 
 
 def _features(
@@ -97,6 +95,12 @@ def _features(
         return None
     scaled = np.tanh(difference / np.std(difference, ddof=1))
     return np.stack([np.ones(len(labels)), scaled], axis=1)
+
+
+def _contributions(features: Floats, labels: Floats, beta: Floats) -> Floats:
+    value = float(sigmoid(beta[0]))
+    pull = value * (1 - value) * _intercept_influence(features, labels, beta)
+    return np.asarray(value + len(labels) * (pull - pull.mean()))
 
 
 def _intercept_influence(features: Floats, labels: Floats, beta: Floats) -> Floats:

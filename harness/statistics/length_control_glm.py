@@ -26,7 +26,7 @@ import numpy as np
 
 from harness.errors import CheckError
 from harness.statistics.bootstrap import bootstrap_interval
-from harness.statistics.intervals import to_percent
+from harness.statistics.intervals import to_percent, widen_to_exact
 from harness.statistics.logistic import sigmoid
 from harness.statistics.resampling import Floats, Indices, Mask, bit_generator, resample_weights
 from harness.statistics.sparse_logistic import fit_liblinear, refit
@@ -144,6 +144,8 @@ def length_controlled_win_rate(
     if rounds:
         replicates = _bootstrap_replicates(rows, design, parsed, final_strength, beta, seed, rounds)
         estimate = bootstrap_interval(value, replicates, per_row - per_row.mean())
+        judged = per_row[parsed] - per_row[parsed].mean() + value
+        estimate = widen_to_exact(estimate, judged)
     return LengthControlFit(
         to_percent(estimate), 100 * error, final_strength, neighbor_values, 100 * per_row
     )

@@ -35,9 +35,10 @@ def run_head_to_head(
 ) -> None:
     """Write the win rate of π_{t+1} over π_t, in percent, and warn if its interval is below ½."""
     from harness.statistics.bootstrap import interval
+    from harness.statistics.intervals import PERCENT
 
     probabilities = sample_and_compare(spec, t, out, inputs, track)
-    estimate = interval([100 * p for p in probabilities], seed=spec.seed)
+    estimate = interval([100 * p for p in probabilities], seed=spec.seed, bounds=PERCENT)
     result = {**asdict(estimate), "prompts": len(probabilities)}
     write_atomically(out / RESULT_FILE, json.dumps(result, indent=1))
     if estimate.high is not None and estimate.high < 100 * EVEN_WIN_RATE:

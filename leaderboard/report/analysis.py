@@ -13,12 +13,15 @@ from harness.statistics import paired
 from harness.statistics.agreement import kappa
 from harness.statistics.bootstrap import ratio_interval
 from harness.statistics.intervals import (
+    PERCENT,
     normal_interval,
     t_critical,
     to_percent,
+    widen_to_exact,
     wilson_interval,
 )
 from harness.types import Estimate
+from leaderboard.columns import RATINGS
 from leaderboard.report.comparisons import PromptComparison
 from leaderboard.report.results import LoadedResult
 from leaderboard.significance import ROUNDS, SEED, Items, PromptScores, prompt_scores
@@ -55,8 +58,8 @@ def position_bias(comparisons: Sequence[PromptComparison]) -> dict[str, Any] | N
 
 
 def mean_share(values: Sequence[float]) -> dict[str, Any]:
-    """Return the mean of shares, in percent, with a normal 95 % interval."""
-    mean = normal_interval(values)
+    """Return the mean of shares, in percent, with a 95 % interval."""
+    mean = widen_to_exact(normal_interval(values), np.asarray(values, dtype=np.float64))
     low, high = max(0.0, mean.low or 0.0), min(1.0, 1.0 if mean.high is None else mean.high)
     return _percent(Estimate(mean.value, low, high), len(values))
 
@@ -200,5 +203,6 @@ def _part_figure(items: Items, metric: str) -> dict[str, Any] | None:
     points, weights = ([pair[side] for pair in scores] for side in (0, 1))
     if len(scores) < MIN_PROMPTS:
         return {"value": sum(points) / sum(weights), "low": None, "high": None, "n": len(scores)}
-    estimate = ratio_interval(points, weights, seed=SEED, rounds=ROUNDS)
+    bounds = None if metric in RATINGS else PERCENT
+    estimate = ratio_interval(points, weights, seed=SEED, rounds=ROUNDS, bounds=bounds)
     return {**estimate_data(estimate), "n": len(scores)}

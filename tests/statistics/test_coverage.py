@@ -110,3 +110,51 @@ def test_win_rates_of_prompts_with_two_weighted_games(prompts):
     truth = won.sum() / weight.sum()
     samples = zip(*games(rng, rng.normal(-0.8, 1.5, size=(SIMULATIONS, prompts))), strict=True)
     check((ratio_interval(*rows, seed=0) for rows in samples), truth)
+
+
+def share(rows, truth):
+    """Return how often intervals with the bounds of shares hold the truth."""
+    above, below = missed([interval(row, seed=0, bounds=(0.0, 1.0)) for row in rows], truth)
+    return 1 - above - below
+
+
+@pytest.mark.parametrize(
+    ("prompts", "rate"),
+    [
+        *((n, rate) for n in (50, 80) for rate in (0.01, 0.02, 0.05, 0.5, 0.98)),
+        *(
+            pytest.param(n, rate, marks=pytest.mark.faults)
+            for n in (200, 805)
+            for rate in (0.01, 0.02, 0.05, 0.5, 0.98)
+        ),
+    ],
+)
+def test_wins_and_losses_where_nearly_all_agree(prompts, rate):
+    rng = np.random.default_rng(5)
+    rows = (rng.random((400, prompts)) < rate).astype(float)
+    assert share(rows, rate) >= 0.93
+
+
+def test_preferences_where_nearly_all_agree():
+    rows = np.random.default_rng(6).beta(0.4 * 0.02, 0.4 * 0.98, size=(400, 50))
+    assert share(rows, 0.02) >= 0.93
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.02, 0.05])
+def test_eighty_prompts_with_two_weighted_games_of_which_few_are_won(rate):
+    rng = np.random.default_rng(7)
+
+    def draw(count):
+        first = rng.random((count, 80)) < rate
+        second = np.where(rng.random((count, 80)) < 0.7, first, rng.random((count, 80)) < rate)
+        won = np.stack([first, second], axis=-1)
+        weight = np.where(rng.random(won.shape) < np.where(won, 0.1, 0.6), 3.0, 1.0)
+        return (won * weight).sum(axis=-1), weight.sum(axis=-1)
+
+    won, weight = draw(5000)
+    truth = won.sum() / weight.sum()
+    pairs = list(zip(*draw(400), strict=True))
+    with_bounds = [ratio_interval(*pair, seed=0, bounds=(0.0, 1.0)) for pair in pairs]
+    assert 1 - sum(missed(with_bounds, truth)) >= 0.93
+    without = [ratio_interval(*pair, seed=0) for pair in pairs]
+    assert 1 - sum(missed(without, truth)) < 0.94

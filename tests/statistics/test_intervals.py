@@ -8,15 +8,18 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 from scipy.stats import t as student
 
 from harness.statistics.intervals import (
+    exact_bounds,
     normal_cdf,
     normal_interval,
     normal_quantile,
     t_critical,
     t_two_sided,
     to_percent,
+    widen_to_exact,
     wilson_interval,
 )
 from harness.types import Estimate
@@ -84,3 +87,43 @@ def test_scipy_is_imported_on_first_use_only():
     command = "import sys, harness.statistics.paired; print('scipy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
     assert done.stdout.strip() == "False", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("won", "n"), [(0, 60), (1, 80), (3, 50), (100, 200), (199, 200), (60, 60)]
+)
+def test_the_exact_interval_of_wins_is_clopper_and_pearsons(won, n):
+    low, high = exact_bounds(np.repeat([1.0, 0.0], [won, n - won]))
+    assert low == pytest.approx(beta.ppf(0.025, won, n - won + 1) if won else 0.0, abs=1e-9)
+    assert high == pytest.approx(beta.ppf(0.975, won + 1, n - won) if won < n else 1.0, abs=1e-9)
+
+
+def test_none_of_sixty_may_be_six_in_a_hundred():
+    # 1 - 0.025^(1 / 60)
+    assert exact_bounds(np.zeros(60)) == pytest.approx((0.0, 0.0596), abs=1e-4)
+
+
+def test_nearly_equal_shares_say_no_more_of_the_others_than_equal_ones():
+    # all at 2 %: another item may be at 100 %, and 60 have not been
+    low, high = exact_bounds(np.full(60, 0.02))
+    assert low < 0.02
+    assert 0.07 < high < 0.08
+
+
+def test_dependent_items_count_for_less():
+    alone = exact_bounds(np.repeat([1.0, 0.0], [5, 45]))
+    # contributions that vary twice as much: a quarter of the items
+    contributions = 0.1 + 2 * (np.repeat([1.0, 0.0], [5, 45]) - 0.1)
+    low, high = exact_bounds(contributions)
+    assert low < alone[0]
+    assert high > alone[1]
+
+
+def test_an_interval_is_widened_and_never_narrowed():
+    wide = Estimate(0.0, -1.0, 2.0, 0.5)
+    assert widen_to_exact(wide, np.zeros(60)) == wide
+    narrow = widen_to_exact(Estimate(0.0, 0.0, 0.0, 0.0), np.zeros(60))
+    assert (narrow.low, narrow.high) == pytest.approx((0.0, 0.0596), abs=1e-4)
+    percent = widen_to_exact(Estimate(0.0), np.zeros(60), (0.0, 100.0))
+    assert percent.high == pytest.approx(5.96, abs=1e-2)
+    assert widen_to_exact(Estimate(11.0, 11.0, 11.0), np.full(3, 11.0), (1.0, 10.0)).high == 11

@@ -9,7 +9,7 @@ from sklearn.linear_model import LogisticRegression
 
 from harness.errors import CheckError
 from harness.statistics.bootstrap import interval
-from harness.statistics.intervals import to_percent
+from harness.statistics.intervals import SHARE, to_percent
 from harness.statistics.length_control import fit_length_control
 from harness.statistics.logistic import fit
 from harness.statistics.resampling import bit_generator, resample_weights
@@ -67,13 +67,17 @@ def test_length_controls_interval_covers_as_often_as_it_says():
 def test_length_does_not_matter_where_it_is_the_same():
     y, _ = world(50)
     result = fit_length_control(y, np.full(50, 9.0), np.full(50, 9.0), seed=1, rounds=200)
-    assert result == to_percent(interval(y, seed=1, rounds=200))
+    assert result == to_percent(interval(y, seed=1, rounds=200, bounds=SHARE))
 
 
 @pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
 def test_equal_preferences_are_their_own_rate(value):
     result = fit_length_control([value] * 30, range(30), [10] * 30, seed=0)
-    assert (result.value, result.low, result.high) == (100 * value,) * 3
+    assert result.value == 100 * value
+    # Clopper and Pearson's bound of 0 of 30 is 1 - 0.025^(1 / 30)
+    exact = 100 * (1 - 0.025 ** (1 / 30))
+    low, high = {0.0: (0, exact), 0.5: (45.3, 54.7), 1.0: (100 - exact, 100)}[value]
+    assert (result.low, result.high) == pytest.approx((low, high), abs=0.05)
 
 
 def test_wins_that_length_alone_decides_have_a_value_but_no_interval():

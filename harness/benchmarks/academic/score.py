@@ -87,6 +87,7 @@ def check(result: TaskResult) -> None:
 def score(results: Sequence[TaskResult], limit: int | None) -> Score:
     """Return every task's figure and the average, in percent, and what each item adds to them."""
     from harness.statistics.bootstrap import interval
+    from harness.statistics.intervals import PERCENT as BOUNDS
 
     influences = {result.key: _influences(items(result)) for result in results}
     means = {key: sum(by_item.values()) / len(by_item) for key, by_item in influences.items()}
@@ -99,8 +100,11 @@ def score(results: Sequence[TaskResult], limit: int | None) -> Score:
             contribution = average + scale * (value - means[key])
             rows.append({"prompt_id": name, "category": key, key: value, AVERAGE: contribution})
     estimates = {
-        AVERAGE: interval([row[AVERAGE] for row in rows], seed=SEED),
-        **{key: interval(list(by_item.values()), seed=SEED) for key, by_item in influences.items()},
+        AVERAGE: interval([row[AVERAGE] for row in rows], seed=SEED, bounds=BOUNDS),
+        **{
+            key: interval(list(by_item.values()), seed=SEED, bounds=BOUNDS)
+            for key, by_item in influences.items()
+        },
     }
     total = sum(result.facts["items"] for result in results)
     return Score(

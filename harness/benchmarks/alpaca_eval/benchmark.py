@@ -38,7 +38,7 @@ from harness.core.label_tokens import read_labels
 from harness.errors import AssetError
 from harness.protocols import PolicySource, Sampling
 from harness.statistics.bootstrap import interval, small_sample_note
-from harness.statistics.intervals import to_percent
+from harness.statistics.intervals import SHARE, to_percent
 from harness.statistics.length_control_glm import STRENGTHS
 from harness.types import (
     Answer,
@@ -217,7 +217,7 @@ class AlpacaEval(Component):
         judged = [item["preference"] for item in items if item["preference"] is not None]
         counts = _counts(items, judged)
         estimates = {
-            "win_rate": to_percent(interval(judged, seed=self.scoring.seed)),
+            "win_rate": to_percent(interval(judged, seed=self.scoring.seed, bounds=SHARE)),
             "discrete_win_rate": to_percent(Estimate(sum(map(_discrete, judged)) / len(judged))),
         }
         unparsed = counts["unparsed"]

@@ -18,7 +18,7 @@ from harness.core.hub import TIKTOKEN_VARIABLE, tiktoken_encoding
 from harness.errors import AssetError, CheckError
 from harness.statistics import style_control
 from harness.statistics.bootstrap import bootstrap_interval
-from harness.statistics.intervals import to_percent
+from harness.statistics.intervals import to_percent, widen_to_exact
 from harness.statistics.resampling import Floats
 from harness.statistics.style_control import StyleGames
 from harness.types import Estimate, Graded, Score
@@ -157,7 +157,9 @@ def _score_updates(
         estimate = _estimate(float(fitted.win_rate[index]), fitted.replicates, index, level)
         by_prompt: dict[str, float] = {}
         if contributions is not None:
-            by_prompt = dict(zip(prompts, 100 * contributions[:, index], strict=True))
+            own = contributions[:, index]
+            estimate = widen_to_exact(estimate, own[~np.isnan(own)])
+            by_prompt = dict(zip(prompts, 100 * own, strict=True))
         return lambda s: replace(
             s,
             items=_with_contributions(s.items, key, by_prompt),

@@ -36,7 +36,7 @@ from harness.core.io import read_csv, read_jsonl, sha256
 from harness.errors import AssetError, CheckError
 from harness.protocols import PolicySource, Sampling
 from harness.statistics.bootstrap import ratio_interval, small_sample_note
-from harness.statistics.intervals import to_percent
+from harness.statistics.intervals import SHARE, to_percent
 from harness.types import (
     Answer,
     Answers,
@@ -220,7 +220,7 @@ def items_of(graded: Graded, parsed_games: Sequence[ParsedGame]) -> list[dict[st
 def win_rate_of(items: Sequence[Mapping[str, Any]], *, seed: int, rounds: int) -> Estimate:
     """Return the share of points in percent, with its interval over prompts."""
     won, weight = ([item[key] for item in items] for key in ("won", "weight"))
-    return to_percent(ratio_interval(won, weight, seed=seed, rounds=rounds))
+    return to_percent(ratio_interval(won, weight, seed=seed, rounds=rounds, bounds=SHARE))
 
 
 def _category_fields(meta: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ together.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,8 @@ from harness.statistics.bootstrap import interval, small_sample_note
 from harness.types import Estimate, Graded, Score, Verdict
 
 LOWEST, HIGHEST = 1, 10
+DISSENT = 0.05
+"""The share of ratings that may differ from the most common one where all but few are equal."""
 ItemRow = Mapping[str, Any]
 
 
@@ -101,12 +104,20 @@ def _estimates(rated_items: Sequence[ItemRow], scoring: MTBenchScoring) -> dict[
 
 
 def _mean(items: Sequence[ItemRow], scoring: MTBenchScoring) -> Estimate:
+    ratings = [item["rating"] for item in items]
     return interval(
-        [item["rating"] for item in items],
+        ratings,
         seed=scoring.seed,
         rounds=scoring.rounds,
         clusters=[item["question"] for item in items],
+        bounds=(LOWEST, HIGHEST) if _is_nearly_unanimous(ratings) else None,
     )
+
+
+def _is_nearly_unanimous(ratings: Sequence[float]) -> bool:
+    """Say whether all ratings are equal, or all but few: resamples then hardly differ."""
+    most_common = Counter(ratings).most_common(1)[0][1]
+    return len(ratings) - most_common <= max(1, DISSENT * len(ratings))
 
 
 def _counts(
@@ -124,7 +135,7 @@ def _counts(
 
 
 def _notes(graded: Graded, counts: Mapping[str, int], items: Sequence[ItemRow]) -> list[str]:
-    """Return notes on excluded ratings and on uninformative intervals."""
+    """Return notes on excluded ratings and on equal ones."""
     unparsed, asked, repeats = counts["unparsed"], counts["asked"], counts["repeats"]
     outside = f" ({counts['outside']} of them outside {LOWEST} to {HIGHEST})"
     suffix = outside if counts["outside"] else ""
@@ -136,7 +147,10 @@ def _notes(graded: Graded, counts: Mapping[str, int], items: Sequence[ItemRow]) 
         f"{absent} answers were not judged": absent,
         f"{unparsed} of {asked} ratings could not be parsed and are excluded{suffix}": unparsed,
         f"{repeats} ratings are repeated: the last of each answer counts": repeats,
-        "all ratings are equal: the intervals are uninformative": len(set(ratings)) == 1,
+        "all ratings are equal: their intervals are exact ones, for ratings of 1 to 10": len(
+            set(ratings)
+        )
+        == 1,
     }
     applicable = [note for note, applies in notes.items() if applies]
     return [*applicable, *small_sample_note(len(ratings), "verdicts")]

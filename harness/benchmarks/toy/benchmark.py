@@ -22,7 +22,7 @@ from harness.errors import InputError
 from harness.protocols import PolicySource, Sampling
 from harness.statistics import length_control
 from harness.statistics.bootstrap import interval, ratio_interval
-from harness.statistics.intervals import to_percent
+from harness.statistics.intervals import SHARE, to_percent
 from harness.statistics.length_control import fit_length_control
 from harness.toy import judge, world
 from harness.types import (
@@ -138,7 +138,7 @@ class ToyWeighted(ToyBenchmark):
         ):
             item["length_controlled_win_rate"] = 100 * contribution
         estimates = {
-            "win_rate": to_percent(interval(preferences, seed=self.seed)),
+            "win_rate": to_percent(interval(preferences, seed=self.seed, bounds=SHARE)),
             "length_controlled_win_rate": fit_length_control(preferences, *lengths, seed=self.seed),
         }
         counts = {"asked": len(items), "judged": len(judged), "unparsed": len(items) - len(judged)}
@@ -192,7 +192,7 @@ class ToyLabels(ToyBenchmark):
             "judged": sum(item["unparsed"] == 0 for item in items),
             "unparsed": sum(int(item["unparsed"]) for item in items),
         }
-        estimate = to_percent(ratio_interval(won, weight, seed=self.seed))
+        estimate = to_percent(ratio_interval(won, weight, seed=self.seed, bounds=SHARE))
         return Score({"win_rate": estimate}, counts, tuple(items), graded.notes)
 
 

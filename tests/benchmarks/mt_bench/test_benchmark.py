@@ -236,10 +236,12 @@ def test_few_equal_or_missing_ratings_are_noted(mt_bench):
     score = score_of(mt_bench, all_ratings()[:4])
     assert score.notes == (
         "156 answers were not judged",
-        "all ratings are equal: the intervals are uninformative",
+        "all ratings are equal: their intervals are exact ones, for ratings of 1 to 10",
         "only 4 verdicts: too few for an informative interval",
     )
-    assert (score.estimates["score"].low, score.estimates["score"].high) == (5, 5)
+    # two questions say little: the others may have any rating
+    assert 1 <= score.estimates["score"].low < 3
+    assert 8 < score.estimates["score"].high <= 10
     (low,) = {estimate.low for estimate in score_of(mt_bench, all_ratings()[:2]).estimates.values()}
     assert low is None
 
