@@ -49,17 +49,18 @@ def interval(
     """Return the mean of `values` with its 95 % interval, in their unit.
 
     With `bounds`, the lowest and the highest possible value, the interval is never narrower than
-    Clopper and Pearson's. Without `clusters` the standard error is the textbook one (ddof = 1). With `clusters`, one label
-    per value, whole clusters are resampled and the standard error is the standard deviation of the
-    replicates. Fewer than two values (or clusters) have neither interval nor standard error.
+    Clopper and Pearson's. Without `clusters` the standard error is the textbook one (ddof = 1).
+    With `clusters`, one label per value, whole clusters are resampled and the standard error is the
+    standard deviation of the replicates. Fewer than two values (or clusters) have neither interval
+    nor standard error.
 
     Raises:
         CheckError: there are no values.
     """
     if clusters is not None:
         return _clustered_interval(values, clusters, seed, rounds, bounds)
-    ones = np.ones(len(values))
-    estimate = ratio_interval(values, ones, seed=seed, rounds=rounds, bounds=bounds)
+    alike = np.ones(len(values))
+    estimate = ratio_interval(values, alike, seed=seed, rounds=rounds, bounds=bounds)
     if estimate.low is None:
         return estimate
     error = float(np.std(values, ddof=1) / np.sqrt(len(values)))

@@ -54,8 +54,8 @@ def test_what_the_first_answer_wins_and_how_often_a_swap_changes_nothing():
     # the first answers win 1, 1, 0, 1 of four games; one pair of two has the same winner
     assert data["first"]["value"] == 75.0
     assert data["first"]["n"] == 4
-    # s^2 = (3 * 0.25^2 + 0.75^2) / 3 = 0.25; 1.96 * sqrt(0.25 / 4) = 0.49
-    assert data["first"]["low"] == pytest.approx(100 * (0.75 - 1.959964 * 0.25))
+    # Clopper and Pearson's 3 of 4 is 0.1941 to 0.9937; a normal one begins at 0.26
+    assert data["first"]["low"] == pytest.approx(19.41, abs=0.01)
     assert data["first"]["high"] == 100.0
     assert data["consistent"]["value"] == 50.0
     assert position_bias([comparison()]) is None
@@ -69,8 +69,9 @@ def test_wilson_is_newcombes_example():
     assert wilson_share(5, 5)["high"] == 100.0
 
 
-def test_a_single_game_has_no_spread():
-    assert mean_share([1.0]) == {"value": 100.0, "low": 100.0, "high": 100.0, "n": 1}
+def test_a_single_game_says_little():
+    # Clopper and Pearson's 1 of 1 begins at 0.025
+    assert mean_share([1.0]) == {"value": 100.0, "low": pytest.approx(2.5), "high": 100.0, "n": 1}
 
 
 def test_the_order_of_a_drawn_game_is_read_off_the_preference():
