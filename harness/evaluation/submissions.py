@@ -22,7 +22,13 @@ from harness.core.workspace import Workspace
 from harness.errors import ConfigError, InputError
 from harness.evaluation import input_audit
 from harness.evaluation.identities import answers_sha256
-from harness.protocols import Benchmark, GenerationEngine, PolicySource, accelerators_needed
+from harness.protocols import (
+    Benchmark,
+    GenerationEngine,
+    PolicySource,
+    TrainedPolicySource,
+    accelerators_needed,
+)
 from harness.types import Advance, Answer, Answers, Completion, Policy, Prompt, Request, Track
 
 VERSION = 3
@@ -181,7 +187,7 @@ def answer_stage(
         ),
         "seed": seed,
     }
-    label = f"{policy.name} · answer {benchmark.name}"
+    label = f"{_stage_title(policy)} · answer {benchmark.name}"
     run = partial(_generate_answers, policy, engine, benchmark, seed, label)
     size = f"{len(prompts)} prompts"
     inputs = {"policy": policy.weights()}
@@ -189,6 +195,12 @@ def answer_stage(
     return Stage(
         "answer", VERSION, *arguments, device=True, accelerators=accelerators_needed(engine)
     )
+
+
+def _stage_title(policy: PolicySource) -> str:
+    """Return the policy's name, after its method where a run has a name of its own."""
+    method = policy.run()["method"] if isinstance(policy, TrainedPolicySource) else ""
+    return policy.name if method in policy.name else f"{method}, {policy.name}"
 
 
 def all_turns(benchmark: Benchmark, answers: Iterable[Answer] | None) -> list[Prompt]:

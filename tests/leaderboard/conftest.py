@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+
+from harness.core.stages import ExternalInput, Stage, StageStore
+from harness.types import Track
 
 HOSTILE = (
     r"\input{/etc/passwd}",
@@ -87,6 +90,24 @@ def usage(dollars: float) -> dict[str, Any]:
     """What verdicts have cost, as a result's file holds it."""
     counts = ("calls", "unparsed", "quarantined", "failed", "prompt_tokens", "completion_tokens")
     return {**dict.fromkeys(counts, 0), "estimated": 0, "dollars": dollars, "seconds": None}
+
+
+def stored_stage(
+    root: Path,
+    name: str,
+    files: Mapping[str, str | bytes],
+    *,
+    key: str = "",
+    inputs: Mapping[str, ExternalInput] | None = None,
+) -> Path:
+    """A stage of a workspace with these files; `key` sets it apart from another of that content."""
+
+    def write(out: Path, paths: Mapping[str, str], track: Track) -> None:
+        for file, data in files.items():
+            (out / file).write_bytes(data.encode() if isinstance(data, str) else data)
+
+    node = Stage(name, 1, {"key": key}, inputs or {}, write)
+    return Path(StageStore(root / "stages").materialize(node).path)
 
 
 def run_record(name: str, method: str, policies: Sequence[str], base: str = "start") -> str:

@@ -15,7 +15,7 @@ from harness.evaluation.verdict_files import import_file
 from leaderboard.report.content import build_content
 from leaderboard.report.rendering import render_page
 from leaderboard.report.server import create_server
-from tests.leaderboard.conftest import run_record, usage
+from tests.leaderboard.conftest import run_record, stored_stage, usage
 from tests.leaderboard.report.conftest import DRAWN, FIRST, LOST, WON
 
 PHONE = {"viewport": {"width": 390, "height": 800}}
@@ -182,11 +182,10 @@ def test_iterations_costs_and_bridges_have_sections_where_they_are_known(
     for dollars, path in enumerate(paths):
         cost = {"usage": usage(1.0 + dollars)}
         path.write_text(json.dumps(json.loads(path.read_text()) | cost))
-    (root / "stage").mkdir()
     figures = '"margin": 0.25, "previous_drift": 3.5, "loss": 0.5'
-    (root / "stage/log.jsonl").write_text(f'{{"step": 1, {figures}}}\n')
+    stage = stored_stage(root, "optimise", {"log.jsonl": f'{{"step": 1, {figures}}}\n'})
     (root / "train/inpo").mkdir(parents=True)
-    run = run_record("inpo", "INPO", ["start", str(root / "stage"), "gone"])
+    run = run_record("inpo", "INPO", ["start", str(stage), "gone"])
     (root / "train/inpo/run.json").write_text(run)
     (root / "results/bridge").mkdir()
     (root / "results/bridge/old--new.json").write_text(json.dumps(bridge))

@@ -15,7 +15,7 @@ from harness.errors import StoreError
 from leaderboard.report.content import build_content
 from leaderboard.report.rendering import render_page
 from leaderboard.report.site import site_files
-from tests.leaderboard.conftest import run_record
+from tests.leaderboard.conftest import run_record, stored_stage
 from tests.leaderboard.report.conftest import FIRST, LOST, WON
 
 GONE = object()
@@ -66,16 +66,14 @@ def test_whatever_form_a_field_has_the_report_stands_or_says_so(play, workspace,
 def test_whatever_form_a_run_or_a_bridge_has_the_report_stands(play, workspace, bridge):
     play("start", [WON, LOST])
     play("INPO (iteration 1)", [WON, WON])
-    stage = workspace.root / "stages/optimise-1"
+    log = {"step": 1, "margin": 0.5}
+    stage = stored_stage(workspace.root, "optimise", {"log.jsonl": json.dumps(log)})
     files = {
         workspace.root / "train/inpo/run.json": json.loads(
             run_record("inpo", "INPO", ["start", str(stage), str(stage)])
         ),
-        stage / "manifest.json": {
-            "digest": "a",
-            "inputs": {name: {"path": "x", "digest": "a"} for name in ("policy", "previous")},
-        },
-        stage / "log.jsonl": {"step": 1, "margin": 0.5},
+        stage / "manifest.json": json.loads((stage / "manifest.json").read_text()),
+        stage / "log.jsonl": log,
         workspace.root / "results/bridge/old--new.json": bridge,
     }
     for path, data in files.items():

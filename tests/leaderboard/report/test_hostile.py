@@ -7,7 +7,7 @@ import json
 from leaderboard.report.content import build_content
 from leaderboard.report.figures import draw_figures
 from leaderboard.report.site import folder_name, site_files
-from tests.leaderboard.conftest import run_record
+from tests.leaderboard.conftest import run_record, stored_stage
 from tests.leaderboard.report.conftest import WON
 
 OWNED = "globalThis.owned=1"
@@ -67,10 +67,10 @@ def test_no_name_of_a_run_a_logged_figure_or_a_bridge_runs(
     root = workspace.root
     (root / "results/bridge").mkdir()
     for at, text in enumerate(texts):
-        stage, run = root / f"stages/optimise-{at}", root / f"train/{at}"
-        stage.mkdir(parents=True)
+        log = json.dumps({"step": 1, "margin": 0.5, text: 1.0})
+        stage = stored_stage(root, "optimise", {"log.jsonl": log}, key=str(at))
+        run = root / f"train/{at}"
         run.mkdir(parents=True)
-        (stage / "log.jsonl").write_text(json.dumps({"step": 1, "margin": 0.5, text: 1.0}))
         (run / "run.json").write_text(run_record(str(at), text, ["start", str(stage)]))
     models = [{**bridge["models"][0], "label": text} for text in texts]
     for at, text in enumerate(BREAKING):

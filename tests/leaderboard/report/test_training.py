@@ -11,37 +11,43 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+from harness.core.manifests import load_manifest
+from harness.core.stages import ExternalInput
 from harness.core.workspace import Workspace, read_log
 from leaderboard.report.training import last_log_means, training_curves
-from tests.leaderboard.conftest import run_record
+from tests.leaderboard.conftest import run_record, stored_stage
 
 Scores = Sequence[tuple[float, float]]
 """Log-probabilities of each pair's chosen and rejected response, in nats."""
 
 
-def stage(folder: Path, digest: str, inputs: dict[str, Path | str], *, lines: Sequence[Any] = ()):
-    """A stage; what goes in is named by another one's folder, or by a digest alone."""
-    data = {
-        name: {"path": str(line), "digest": content(line) if isinstance(line, Path) else line}
-        for name, line in inputs.items()
-    }
-    folder.mkdir(parents=True)
-    (folder / "manifest.json").write_text(json.dumps({"digest": digest, "inputs": data}))
-    (folder / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return folder
+def external(line: Path | str) -> ExternalInput:
+    """What goes into a stage: another one's result, or a digest alone."""
+    digest = load_manifest(line)["digest"] if isinstance(line, Path) else line
+    return ExternalInput(str(line), digest)
 
 
-def content(folder: Path) -> str:
-    return json.loads((folder / "manifest.json").read_text())["digest"]
+def optimise(
+    root: Path,
+    weights: str,
+    inputs: dict[str, Path | str],
+    *,
+    lines: Sequence[Any] = (),
+    key: str = "",
+) -> Path:
+    files = {"weights": weights, "log.jsonl": "".join(json.dumps(line) + "\n" for line in lines)}
+    nodes = {name: external(line) for name, line in inputs.items()}
+    return stored_stage(root, "optimise", files, inputs=nodes, key=key)
 
 
-def anchor(folder: Path, policy: Path | str, scores: Scores) -> Path:
-    path = stage(folder, folder.name, {"policy": policy})
+def anchor(root: Path, policy: Path | str, scores: Scores, key: str) -> Path:
     columns = {
         name: [pair[at] for pair in scores] for at, name in enumerate(("chosen", "rejected"))
     }
-    pyarrow.parquet.write_table(pyarrow.table(columns), path / "logps.parquet")
-    return path
+    data = pyarrow.BufferOutputStream()
+    pyarrow.parquet.write_table(pyarrow.table(columns), data)
+    files = {"logps.parquet": data.getvalue().to_pybytes()}
+    return stored_stage(root, "anchor", files, inputs={"policy": external(policy)}, key=key)
 
 
 Train = Callable[..., Path]
@@ -60,16 +66,15 @@ def train(tmp_path) -> Train:
         of: str = "start",
         figures: Sequence[dict[str, float]] = ({}, {}),
     ) -> Path:
-        folder = tmp_path / "stages" / name
-        both = anchor(folder / "anchor-1", "start", [(-1.0, -1.0)])
+        both = anchor(tmp_path, "start", [(-1.0, -1.0)], f"{name}-1")
         inputs = {"policy": "start", "previous": both}
         inputs |= {"reference": both} if reference else {}
         log = [[{"step": 1, "learning_rate": 0.1, **line}] for line in figures]
-        line = stage(folder / "optimise-1", f"{name}-1", inputs, lines=log[0])
-        inputs = {"policy": line, "previous": anchor(folder / "anchor-2", line, live)}
+        line = optimise(tmp_path, f"{name}-1", inputs, lines=log[0], key=name)
+        inputs = {"policy": line, "previous": anchor(tmp_path, line, live, f"{name}-2")}
         if reference:
-            inputs["reference"] = anchor(folder / "anchor-3", of, reference)
-        two = stage(folder / "optimise-2", f"{name}-2", inputs, lines=log[1])
+            inputs["reference"] = anchor(tmp_path, of, reference, f"{name}-3")
+        two = optimise(tmp_path, f"{name}-2", inputs, lines=log[1], key=name)
         path = tmp_path / "train" / name / "run.json"
         path.parent.mkdir(parents=True)
         path.write_text(run_record(name, method, ["hub/start", str(line), str(two)]))
@@ -110,8 +115,8 @@ def test_where_no_anchor_is_of_the_start_the_kl_is_not_known_and_it_is_reported(
 def test_methods_that_share_a_policys_content_share_its_samples(train, tmp_path):
     record = json.loads(train().read_text())
     # another stage with the same content, which the anchors do not name
-    folder = tmp_path / "stages/twin"
-    twin = stage(folder / "optimise-1", "inpo-1", {"policy": "start"})
+    line = [{"step": 1, "learning_rate": 0.1}]
+    twin = optimise(tmp_path, "inpo-1", {"policy": "start"}, lines=line, key="twin")
     policies = ["hub/start", str(twin), record["policies"][2]]
     (tmp_path / "train/twin").mkdir()
     (tmp_path / "train/twin/run.json").write_text(run_record("twin", "twin", policies))
@@ -170,10 +175,15 @@ def test_a_workspace_that_has_moved_finds_its_stages(train, tmp_path):
     path = train(figures=[{"loss": 1.0}] * 2)
     data = json.loads(path.read_text())
     data["policies"] = [f"/elsewhere/{Path(p).name}" for p in data["policies"]]
-    path.write_text(json.dumps(data))
-    for folder in (tmp_path / "stages/inpo").iterdir():
-        folder.rename(tmp_path / "stages" / folder.name)
+    path.write_text(json.dumps(data))  # of the first schema, with whole paths
     assert len(curve(tmp_path, "loss")["series"][0]["points"]) == 2
+
+
+def test_a_log_that_was_altered_is_not_drawn(train, tmp_path):
+    record = json.loads(train(figures=[{"loss": 1.0}] * 2).read_text())
+    log = Path(record["policies"][1]) / "log.jsonl"
+    log.write_text(log.read_text().replace("1.0", "9.0"))
+    assert [i for i, _ in curve(tmp_path, "loss")["series"][0]["points"]] == [2]
 
 
 @pytest.mark.parametrize("policies", [None, 3, {}, ["start"], [None, 4, "\x00", "n" * 5000]])
