@@ -50,3 +50,10 @@ def test_which_new_name_it_is_depends_on_the_component():
     assert retired.new_key("called", {"deployment", "model"}) == "deployment"
     assert retired.new_key("called", {"base_name", "tasks"}) == "base_name"
     assert retired.new_key("called", {"model"}) is None
+
+
+def test_a_component_of_a_users_own_may_still_import_its_class_from_where_it_was():
+    import harness
+    from harness.config import Component
+
+    assert Component is harness.Component
