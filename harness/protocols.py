@@ -358,18 +358,10 @@ class Benchmark(VerdictParser, Protocol):
         """Return the sha256 of the protocol's own texts by name: data files, judge prompts."""
 
     def read_answers(self, path: Path) -> list[Answers]:
-        """Read an answers file in the protocol's own formats.
-
-        Raises:
-            InputError: the file does not fit.
-        """
+        """Read an answers file in the protocol's own formats; raise InputError on another."""
 
     def read_verdicts(self, path: Path) -> list[Graded]:
-        """Read a verdicts file in the protocol's own formats, one item per submission.
-
-        Raises:
-            InputError: the file does not fit.
-        """
+        """Read a verdicts file of the protocol, one item per submission; InputError on another."""
 
     def files(self, graded: Graded) -> Mapping[str, str]:
         """Return texts in the protocol's own formats by file name; reading them gives `graded`."""
@@ -381,6 +373,19 @@ class SwappableBenchmark(Protocol):
 
     def in_both_orders(self) -> Benchmark:
         """Return the same benchmark; each request is followed by the one with answers swapped."""
+
+
+@runtime_checkable
+class CheckedBenchmark(Protocol):
+    """A benchmark whose answers a program checks, so that it needs no judge."""
+
+    name: str
+
+    def checker(self) -> str:
+        """Return the program and its version, which take the judge's place in tables."""
+
+    def check(self, answers: Sequence[Answer], advance: Advance) -> list[Verdict]:
+        """Return one verdict per answer, in order."""
 
 
 @runtime_checkable
@@ -487,10 +492,8 @@ class PairSource(Protocol):
     def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
         """Return the frequency of each (chosen, rejected), shape (rows, actions, actions).
 
-        Args:
-            preference: P(i ≻ j), shape (rows, actions, actions).
-            policy: π_t, shape (rows, actions).
-            rng: the source of randomness of a sample.
+        `preference` is P(i ≻ j), of the same shape; `policy` is π_t, shape (rows, actions); a
+        sample is drawn with `rng`.
         """
 
 
@@ -591,9 +594,5 @@ class TokenEstimator(HasModelShape, Protocol):
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
         """Return the tokens it reads to make comparisons between k responses to a prompt.
 
-        Args:
-            prompt: the prompt's length, in tokens.
-            response: a response's mean length, in tokens.
-            k: the number of responses.
-            comparisons: the number of comparisons.
+        `prompt` and `response`, the mean of the responses, are lengths in tokens.
         """

@@ -27,6 +27,8 @@ METRICS = {
     "creative_writing_win_rate": ("creative writing %", 1),
     "creative_writing_style_controlled_win_rate": ("creative writing, style-controlled %", 1),
     "score": ("rating", 2),
+    "prompt_level_strict": ("prompts, strict %", 1),
+    "prompt_level_loose": ("prompts, loose %", 1),
 }
 """The metrics with a column by default: heading and decimals, in order."""
 RATINGS = ("score", "turn_1", "turn_2")

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.core.workspace import Result, Workspace
     from harness.evaluation.run import Evaluation
     from harness.evaluation.tasks import TaskRun
+    from harness.protocols import PersistentJudge
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ def prepare(
     needs_engine = candidate is not None or benchmark.baseline is not None
     return Evaluation(
         benchmark=benchmark,
-        judge=bind_judge(judge or benchmark.default_judge, workspace, overrides),
+        judge=_judge(benchmark, judge, workspace, overrides),
         answers=answers,
         policy=candidate,
         engine=build_component("engine", engine, overrides) if needs_engine else None,
@@ -187,6 +188,20 @@ def prepare(
         accept_input=accept_input,
         replace=replace,
     )
+
+
+def _judge(
+    benchmark: Any, judge: Source | None, workspace: Workspace, overrides: Overrides
+) -> PersistentJudge:
+    """Return the judge; for a benchmark whose answers a program checks, that program."""
+    from harness.judges.program import ProgramJudge
+    from harness.protocols import CheckedBenchmark
+
+    if not isinstance(benchmark, CheckedBenchmark):
+        return bind_judge(judge or benchmark.default_judge, workspace, overrides)
+    if judge is not None:
+        raise ConfigError(f"{benchmark.name} is checked by a program: leave out the judge")
+    return ProgramJudge(benchmark)
 
 
 def _carry_out(prepared: Evaluation | TaskRun, workspace: Workspace) -> Result:

@@ -7,8 +7,11 @@ another layout was seen.
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -108,6 +111,25 @@ def require(name: str, root: Path | None = None) -> Path:
     except AssetError as error:
         raise AssetError(f"{error}: remove it and download it with {pull_command}") from error
     return path
+
+
+def read(name: str, root: Path | None = None) -> str:
+    """Return the text of `SET/FILE`, which may also lie there gzipped, after checking it.
+
+    Raises:
+        AssetError: the file is missing, or is not the published one.
+    """
+    kind, _, file = name.partition("/")
+    packed = assets_directory(root) / kind / f"{file}.gz"
+    if (assets_directory(root) / name).is_file() or not packed.is_file():
+        return require(name, root).read_text(encoding="utf-8")
+    data, expected = _decompress(packed), _asset_set(kind).file(file).sha256
+    if expected not in (None, hashlib.sha256(data).hexdigest()):
+        raise AssetError(
+            f"{packed} is not the published {file}: remove it and download it with "
+            f"`harness assets pull {kind}`"
+        )
+    return data.decode()
 
 
 def is_stand_in(name: str, root: Path | None = None) -> bool:
@@ -241,6 +263,13 @@ def _cause(error: BaseException) -> str:
     while error.__context__ is not None:
         error = error.__context__
     return first_line(error)
+
+
+def _decompress(path: Path) -> bytes:
+    try:
+        return gzip.decompress(path.read_bytes())
+    except (OSError, EOFError, zlib.error) as error:
+        raise AssetError(f"{path} cannot be read ({type(error).__name__})") from error
 
 
 def _content_sha256(path: Path, is_json_lines: bool = False) -> str:

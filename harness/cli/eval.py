@@ -90,10 +90,13 @@ def configure_judge(
         ConfigError: a suite of tasks is given one of these options, or there is no such judge.
     """
     from harness.api.judging import judge
-    from harness.protocols import TaskSuite
+    from harness.protocols import CheckedBenchmark, TaskSuite
 
     if isinstance(benchmark, TaskSuite):
         refuse_judge_options(benchmark.name, values)
+        return None
+    if isinstance(benchmark, CheckedBenchmark):
+        refuse_judge_options(benchmark.name, (*values[:-1], None))
         return None
     name, base_url, accepted, budget, batch, resume, _ = values
     return judge(
@@ -162,6 +165,6 @@ def refuse_judge_options(name: str, values: Sequence[object]) -> None:
     given_options = [f"--{o}" for o, value in zip(JUDGE_OPTIONS, values, strict=True) if value]
     if given_options:
         raise ConfigError(
-            f"{name} has known answers and no judge, and the policy itself answers: omit "
+            f"{name} has no judge, since its answers are known or checked by a program: omit "
             f"{', '.join(given_options)}"
         )

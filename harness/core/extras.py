@@ -7,8 +7,10 @@ from harness.errors import MissingDependencyError
 EXTRAS = {
     "alpaca_eval": "alpaca-eval",
     "datasets": "train",
+    "langdetect": "academic",
     "lm_eval": "academic",
     "matplotlib": "report",
+    "nltk": "academic",
     "pandas": "frames",
     "peft": "lora",
     "pyarrow": "train",

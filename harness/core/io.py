@@ -210,18 +210,32 @@ def read_jsonl(path: Path, expected: str) -> list[dict[str, Any]]:
     Raises:
         InputError: it cannot be read, or a line is not a JSON object: which line, and why.
     """
+    return parse_jsonl(str(path), read_text(path, expected), expected)
+
+
+def parse_jsonl(name: str, text: str, expected: str) -> list[dict[str, Any]]:
+    """Return the objects of a text of JSON lines; blank lines are skipped.
+
+    Args:
+        name: what the text was read from, for the error message.
+        text: the lines.
+        expected: what they should hold, for the error message.
+
+    Raises:
+        InputError: a line is not a JSON object: which line, and why.
+    """
     rows = []
-    for number, line in enumerate(read_text(path, expected).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             message = f"line {number} is not JSON ({shorten(str(error))}); is the file cut off?"
-            raise InputError(f"{path}: {message} Expected {expected}") from error
+            raise InputError(f"{name}: {message} Expected {expected}") from error
         if not isinstance(row, dict):
             message = f"line {number} holds {json_type(row)}"
-            raise InputError(f"{path}: {message}; expected {expected}")
+            raise InputError(f"{name}: {message}; expected {expected}")
         rows.append(row)
     return rows
 

@@ -22,6 +22,7 @@ from typing import Any
 from harness.benchmarks.academic.process import RECORDS
 from harness.core.seeds import digest
 from harness.errors import CheckError, StoreError
+from harness.statistics.contributions import ratio_contributions
 from harness.types import Score
 
 TASK = "task.json"
@@ -161,12 +162,11 @@ def _influences(scores: Sequence[ItemScore]) -> dict[str, float]:
 
     With equal weights the contribution is the item's own value.
     """
-    mean = _mean(scores)
-    mean_weight = sum(item.weight for item in scores) / len(scores)
-    return {
-        item.name: PERCENT * (mean + (item.points - mean * item.weight) / mean_weight)
-        for item in scores
-    }
+    contributions = ratio_contributions(
+        [item.points for item in scores], [item.weight for item in scores]
+    )
+    pairs = zip(scores, contributions, strict=True)
+    return {item.name: PERCENT * contribution for item, contribution in pairs}
 
 
 def _task_details(result: TaskResult) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Instruction following that a program verifies: IFEval, and what IFBench shares with it."""
