@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tiktoken import Encoding
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+NO_REMOTE_CODE = {"trust_remote_code": False}
+"""Passed to whatever loads from a folder or a hub: left out, transformers asks at the terminal."""
 ASSETS_VARIABLE = "HARNESS_ASSETS"
 """Environment variable: the directory with the protocol data."""
 TIKTOKEN_VARIABLE = "TIKTOKEN_CACHE_DIR"
@@ -83,7 +85,9 @@ def _load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
 
     check_policy_path(policy)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(policy.path, revision=policy.revision)
+        tokenizer = AutoTokenizer.from_pretrained(
+            policy.path, revision=policy.revision, **NO_REMOTE_CODE
+        )
     except LOAD_ERRORS as error:
         raise PolicyError(f"no tokenizer in {policy.path}: {first_line(error)}") from error
     if policy.chat_template:
@@ -111,7 +115,11 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
     logging.disable_progress_bar()  # the library's own bars would break ours
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            policy.path, revision=policy.revision, dtype=dtype, use_safetensors=True
+            policy.path,
+            revision=policy.revision,
+            dtype=dtype,
+            use_safetensors=True,
+            **NO_REMOTE_CODE,
         )
     except (*LOAD_ERRORS, SafetensorError) as error:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
@@ -133,9 +141,11 @@ def uninitialized_model(policy: Policy) -> PreTrainedModel:
 
     check_policy_path(policy)
     try:
-        config = AutoConfig.from_pretrained(policy.path, revision=policy.revision)
+        config = AutoConfig.from_pretrained(policy.path, revision=policy.revision, **NO_REMOTE_CODE)
         with no_init_weights():
-            model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+            model: PreTrainedModel = AutoModelForCausalLM.from_config(
+                config, dtype=torch.float32, **NO_REMOTE_CODE
+            )
     except LOAD_ERRORS as error:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
     model.tie_weights()

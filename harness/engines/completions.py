@@ -6,7 +6,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from harness.core.hub import check_policy_path, end_token_ids, load_tokenizer, render_conversation
+from harness.core.hub import (
+    NO_REMOTE_CODE,
+    check_policy_path,
+    end_token_ids,
+    load_tokenizer,
+    render_conversation,
+)
 from harness.errors import EngineError, PolicyError, first_line
 from harness.types import Completion, FinishReason, Policy, Request
 
@@ -85,7 +91,7 @@ def configured_context_length(policy: Policy) -> int | None:
 
     check_policy_path(policy)
     try:
-        config = AutoConfig.from_pretrained(policy.path, revision=policy.revision)
+        config = AutoConfig.from_pretrained(policy.path, revision=policy.revision, **NO_REMOTE_CODE)
     except (OSError, ValueError, KeyError) as error:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
     length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)

@@ -77,6 +77,8 @@ class VLLMClient(Component):
     def _reject_keys(cls, arguments: tuple[str, ...]) -> tuple[str, ...]:
         if any(argument.startswith(("--api-key", "--api_key")) for argument in arguments):
             raise ValueError("leave out --api-key: other users can see a command line")
+        if any(a.replace("_", "-").startswith("--trust-remote") for a in arguments):
+            raise ValueError("leave out --trust-remote-code: a model's own code is never run")
         return arguments
 
     def body(self, request: JudgeRequest) -> types.Body:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from harness.core.hardware import default_device
-from harness.core.hub import LOAD_ERRORS, check_policy_path
+from harness.core.hub import LOAD_ERRORS, NO_REMOTE_CODE, check_policy_path
 from harness.errors import PolicyError, first_line
 from harness.oracles.hidden_states import TokenRow
 from harness.oracles.weights import OracleWeights, load_tensors, require_complete
@@ -125,7 +125,9 @@ def load_ranker_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
 
     check_policy_path(policy)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(policy.path, revision=policy.revision)
+        tokenizer = AutoTokenizer.from_pretrained(
+            policy.path, revision=policy.revision, **NO_REMOTE_CODE
+        )
     except LOAD_ERRORS as error:
         raise PolicyError(f"no tokenizer in {policy.path}: {first_line(error)}") from error
     require_complete(policy, {SOURCE, FIRST, SECOND} - set(tokenizer.get_vocab()))
@@ -142,8 +144,8 @@ def load_ranker(policy: Policy, dtype: str) -> tuple[PreTrainedModel, Mapping[st
     from transformers import AutoConfig, AutoModel
 
     loaded = load_tensors(policy)
-    config = AutoConfig.from_pretrained(policy.path, revision=policy.revision)
-    body = AutoModel.from_config(config)
+    config = AutoConfig.from_pretrained(policy.path, revision=policy.revision, **NO_REMOTE_CODE)
+    body = AutoModel.from_config(config, **NO_REMOTE_CODE)
     state = {
         name.removeprefix(BODY): tensor for name, tensor in loaded.items() if name.startswith(BODY)
     }

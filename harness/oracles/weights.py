@@ -16,7 +16,7 @@ from pydantic import Field, PrivateAttr
 
 from harness.core.config import Component
 from harness.core.hardware import ModelShape, default_device
-from harness.core.hub import LOAD_ERRORS, check_policy_path
+from harness.core.hub import LOAD_ERRORS, NO_REMOTE_CODE, check_policy_path
 from harness.core.model_files import model_digest
 from harness.errors import PolicyError, first_line
 from harness.types import Policy
@@ -90,6 +90,7 @@ def load_with_head(policy: Policy, class_name: str, dtype: str) -> PreTrainedMod
                 dtype=getattr(torch, dtype),
                 use_safetensors=True,
                 output_loading_info=True,
+                **NO_REMOTE_CODE,
             )
     except (*LOAD_ERRORS, SafetensorError) as error:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error

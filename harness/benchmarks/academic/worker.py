@@ -191,7 +191,7 @@ def load_model(job: dict[str, Any]) -> Any:
     from lm_eval.api.registry import get_model
 
     try:
-        return get_model(job["model"])(**job["arguments"])
+        return get_model(job["model"])(trust_remote_code=False, **job["arguments"])
     except UNUSABLE as error:
         kind = "package" if isinstance(error, ModuleNotFoundError) else "policy"
         raise TaskError(kind, first_line(error)) from error
