@@ -28,12 +28,17 @@ if TYPE_CHECKING:
     from harness.api.scores import ScoredAnswers as ScoredAnswers
     from harness.api.scores import score as score
     from harness.api.scores import scores as scores
+    from harness.api.sweep import Sweep as Sweep
+    from harness.api.sweep import sweep as sweep
     from harness.api.tables import Leaderboard as Leaderboard
     from harness.api.tables import leaderboard as leaderboard
     from harness.api.training import TrainingRun as TrainingRun
     from harness.api.training import run as run
     from harness.api.training import runs as runs
     from harness.api.training import train as train
+    from harness.api.workspaces import prune_workspace as prune_workspace
+    from harness.api.workspaces import verify_workspace as verify_workspace
+    from harness.api.workspaces import workspace_usage as workspace_usage
     from harness.core.config import Component as Component
     from harness.core.workspace import Workspace as Workspace
     from harness.errors import HarnessError as HarnessError
@@ -61,6 +66,7 @@ _EXPORTS = {
     "Prompt": "harness.types:Prompt",
     "Score": "harness.types:Score",
     "ScoredAnswers": "harness.api.scores:ScoredAnswers",
+    "Sweep": "harness.api.sweep:Sweep",
     "TrainingRun": "harness.api.training:TrainingRun",
     "Workspace": "harness.core.workspace:Workspace",
     "benchmark": "harness.api.components:build_benchmark",
@@ -69,11 +75,15 @@ _EXPORTS = {
     "judge": "harness.api.judging:judge",
     "leaderboard": "harness.api.tables:leaderboard",
     "policy": "harness.api.components:build_policy",
+    "prune_workspace": "harness.api.workspaces:prune_workspace",
     "run": "harness.api.training:run",
     "runs": "harness.api.training:runs",
     "score": "harness.api.scores:score",
     "scores": "harness.api.scores:scores",
+    "sweep": "harness.api.sweep:sweep",
     "train": "harness.api.training:train",
+    "verify_workspace": "harness.api.workspaces:verify_workspace",
+    "workspace_usage": "harness.api.workspaces:workspace_usage",
 }
 
 __all__ = [
@@ -90,6 +100,7 @@ __all__ = [
     "Prompt",
     "Score",
     "ScoredAnswers",
+    "Sweep",
     "TrainingRun",
     "Workspace",
     "__version__",
@@ -102,12 +113,16 @@ __all__ = [
     "objectives",
     "policy",
     "protocols",
+    "prune_workspace",
     "run",
     "runs",
     "score",
     "scores",
     "statistics",
+    "sweep",
     "train",
+    "verify_workspace",
+    "workspace_usage",
 ]
 
 __version__: str

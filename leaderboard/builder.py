@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.config import suggest
+from harness.core.workspace.sweeps import SweepRecord
 from harness.errors import ConfigError, InputError
-from leaderboard import columns, notes, publications, seeds, significance
+from leaderboard import columns, notes, publications, seeds, significance, sweeps
 from leaderboard.check import CheckSummary, check_numbers
 from leaderboard.groups import Group, group_rows
 from leaderboard.measurements import read_rows
@@ -43,6 +44,8 @@ class TableOptions:
     """The documents whose figures are added; `all` for all."""
     pool: bool = False
     """One row for all seeds of a setting."""
+    sweep: str = ""
+    """Only the runs of this sweep; empty: all results."""
     paper: str = ""
     """The document whose own tables are printed; empty: none."""
 
@@ -91,6 +94,8 @@ class TableBuilder:
 
     options: TableOptions
     reader: ItemsReader = field(default_factory=ItemsReader)
+    sweep: SweepRecord | None = None
+    """The sweep whose runs the rows are."""
 
     def build(self, rows: Sequence[Row]) -> list[Table]:
         """Return a table for each benchmark and judge, or a wide one.
@@ -100,6 +105,8 @@ class TableBuilder:
             StoreError: a result's items are damaged.
         """
         rows = seeds.pool_seeds(rows, self.reader) if self.options.pool else rows
+        if self.sweep is not None and self.options.pool:
+            rows = sweeps.label_settings(rows, self.sweep)
         self._check(rows)
         groups = group_rows([r for r in rows if self.options.bench in ("", r.benchmark)])
         if self.options.differences:
@@ -295,8 +302,10 @@ def build_tables(workspace: Path, options: TableOptions) -> tuple[list[Table], t
     measured_rows = read_rows(workspace, required=not (options.paper or options.published))
     if options.paper:
         return publications.paper_tables(options.paper, measured_rows.rows), measured_rows.messages
-    rows = [*measured_rows.rows, *read_publications(options.published)]
-    return TableBuilder(options).build(rows), measured_rows.messages
+    sweep = sweeps.find_sweep(workspace, options.sweep) if options.sweep else None
+    measured = sweeps.select_rows(measured_rows.rows, sweep) if sweep else measured_rows.rows
+    rows = [*measured, *read_publications(options.published)]
+    return TableBuilder(options, sweep=sweep).build(rows), measured_rows.messages
 
 
 def check_paper(path: Path, workspace: Path) -> CheckSummary:

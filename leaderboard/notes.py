@@ -140,7 +140,7 @@ def _seed_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...
         figures = [
             f"{columns.column_heading(name)} {_seed_figures(row, name)}"
             for name in row.estimates
-            if name in names
+            if name in names and all(name in repeat.estimates for repeat in row.repeats)
         ]
         phrases.append(f"{row.label}: mean over seeds {seeds} ({'; '.join(figures)})")
     return (

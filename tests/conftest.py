@@ -59,7 +59,7 @@ def shared() -> Path:
 
 
 SLOW = (
-    *("cli", "docs", "engines", "evaluation", "faults", "fidelity"),
+    *("api", "cli", "docs", "engines", "evaluation", "faults", "fidelity"),
     *("judges", "launchers", "oracles", "theory", "training"),
 )
 """Folders that `make test-fast` leaves out, as it does every test that is marked slow itself."""

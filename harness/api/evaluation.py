@@ -205,11 +205,13 @@ def _judge(
 
 
 def _carry_out(prepared: Evaluation | TaskRun, workspace: Workspace) -> Result:
+    from harness.core.workspace.locks import in_use
     from harness.evaluation import run, tasks
 
-    if isinstance(prepared, tasks.TaskRun):
-        return tasks.run_tasks(prepared, workspace)
-    return run.evaluate(prepared, workspace)
+    with in_use(workspace):
+        if isinstance(prepared, tasks.TaskRun):
+            return tasks.run_tasks(prepared, workspace)
+        return run.evaluate(prepared, workspace)
 
 
 @contextmanager

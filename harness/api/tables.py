@@ -63,6 +63,7 @@ def leaderboard(
     wide: bool = False,
     published: Sequence[str] = (),
     pool_seeds: bool = False,
+    sweep: str = "",
     paper: str = "",
 ) -> Leaderboard:
     """Set the results of a workspace side by side.
@@ -78,6 +79,7 @@ def leaderboard(
         wide: one table across benchmarks.
         published: documents whose published figures are added; `all` for all.
         pool_seeds: one row for the seeds of a setting.
+        sweep: only the runs of this sweep.
         paper: the document whose own tables are laid out.
 
     Raises:
@@ -96,6 +98,7 @@ def leaderboard(
         wide=wide,
         published=tuple(published),
         pool=pool_seeds,
+        sweep=sweep,
         paper=paper,
     )
     tables, omissions = build_tables(open_workspace(workspace).root, options)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from harness.api import frames
 from harness.api.components import Overrides, find_run, open_workspace
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from harness.api.run_export import RunExport
+    from harness.api.runs import RunRemoval
     from harness.core.workspace import Run, Workspace
     from harness.protocols import PolicySource
     from harness.training.spec import TrainSpec
@@ -92,6 +94,8 @@ class TrainingRun:
     """A run of the workspace: its configuration, policies and log."""
 
     record: Run
+    workspace: Workspace
+    """Where it is."""
 
     @property
     def name(self) -> str:
@@ -122,6 +126,37 @@ class TrainingRun:
     def log(self) -> RunLog:
         """The metrics of every step."""
         return RunLog(self.record)
+
+    def export(
+        self, directory: str | Path, *, pair_format: Literal["jsonl", "parquet"] = "jsonl"
+    ) -> RunExport:
+        """Write policies, pairs, configuration and results to a new folder, for use without this.
+
+        Args:
+            directory: an empty folder, or one that does not exist.
+            pair_format: of the training pairs: `prompt`, `chosen`, `rejected`.
+
+        Raises:
+            ConfigError: the folder holds something.
+            PolicyError: a policy cannot be read.
+            StoreError: a stage is damaged, or the disk is full or read-only.
+        """
+        from harness.api.run_export import export_run
+
+        return export_run(self.name, directory, pair_format=pair_format, workspace=self.workspace)
+
+    def remove(self, *, results: bool = False) -> RunRemoval:
+        """Remove the run, and the stages that no other run or result needs; results are kept.
+
+        Args:
+            results: whether the results graded from its policies are removed too.
+
+        Raises:
+            StoreError: a training or an evaluation is active, or a record is damaged.
+        """
+        from harness.api.runs import remove_run
+
+        return remove_run(self.name, results=results, workspace=self.workspace)
 
     def _repr_html_(self) -> str:
         rows = "".join(
@@ -164,7 +199,7 @@ def train(
     default = default_run_name(str(method)) if _is_name(method) else spec.method
     run_name = name or default
     launch(spec, opened, run_name, train_in_process, LOGGER.info, default)
-    return TrainingRun(find_run(opened, run_name))
+    return TrainingRun(find_run(opened, run_name), opened)
 
 
 def run(name: str, *, workspace: str | Path | Workspace = RUNS) -> TrainingRun:
@@ -174,7 +209,8 @@ def run(name: str, *, workspace: str | Path | Workspace = RUNS) -> TrainingRun:
         ConfigError: there is no such run.
         StoreError: its record is damaged.
     """
-    return TrainingRun(find_run(open_workspace(workspace), name))
+    opened = open_workspace(workspace)
+    return TrainingRun(find_run(opened, name), opened)
 
 
 def runs(*, workspace: str | Path | Workspace = RUNS) -> list[str]:
@@ -251,10 +287,12 @@ def launch(
 
 def train_in_process(payload: Mapping[str, Any]) -> None:
     """Train in this process, or in those that a launcher started."""
+    from harness.core.workspace.locks import in_use
     from harness.training import schedule
 
     workspace = open_workspace(payload["root"])
-    schedule.train(payload["spec"], workspace, payload["name"], payload["default_name"])
+    with in_use(workspace):
+        schedule.train(payload["spec"], workspace, payload["name"], payload["default_name"])
 
 
 def default_run_name(method: str) -> str:

@@ -115,6 +115,7 @@ def run_evaluation(
 ) -> None:
     """Print the plan of an evaluation, or evaluate and print the result."""
     from harness.core.workspace import result_path
+    from harness.core.workspace.locks import in_use
     from harness.evaluation.run import evaluate, plan
 
     if dry_run:
@@ -124,7 +125,8 @@ def run_evaluation(
         else:
             display.print_evaluation_plan(evaluation_plan)
         return
-    result = evaluate(evaluation, workspace)
+    with in_use(workspace):
+        result = evaluate(evaluation, workspace)
     path = result_path(workspace, result.benchmark, result.label, result.identity)
     if as_json:
         display.print_json(display.result_data(result, path))
@@ -137,6 +139,7 @@ def run_task_suite(
 ) -> None:
     """Print the plan of a suite of tasks, or run it and print the result."""
     from harness.core.workspace import result_path
+    from harness.core.workspace.locks import in_use
     from harness.evaluation.tasks import plan_tasks, run_tasks
 
     if dry_run:
@@ -146,7 +149,8 @@ def run_task_suite(
         else:
             display.print_stages(stages)
         return
-    result = run_tasks(task_run, workspace)
+    with in_use(workspace):
+        result = run_tasks(task_run, workspace)
     path = result_path(workspace, result.benchmark, result.label, result.identity)
     if as_json:
         display.print_json(display.result_data(result, path))

@@ -44,6 +44,7 @@ WideOption = Annotated[bool, typer.Option("--wide", help="One table for all benc
 PoolOption = Annotated[
     bool, typer.Option("--pool-seeds", help="Pool the seeds of a setting into one row.")
 ]
+SweepOption = Annotated[str, typer.Option("--sweep", help="Show only the runs of this sweep.")]
 PublishedOption = Annotated[
     list[str] | None,
     typer.Option("--published", help="Add the published figures of a document, or of `all`."),
@@ -88,6 +89,7 @@ def command(
     differences: DifferencesOption = False,
     wide: WideOption = False,
     pool: PoolOption = False,
+    sweep: SweepOption = "",
     published: PublishedOption = None,
     paper: PaperOption = "",
     template: TemplateOption = None,
@@ -123,6 +125,7 @@ def command(
         differences=differences,
         wide=wide,
         pool=pool,
+        sweep=sweep,
         published=tuple(published or ()),
         paper=paper,
     )

@@ -23,12 +23,15 @@ from harness.cli import (
     leaderboard,
     ls,
     report,
+    runs,
     score,
+    sweep,
     theory,
     train,
     trust,
     verdicts,
     verify,
+    workspace,
 )
 from harness.cli import eval as evaluate
 from harness.cli.display import print_line, report_error
@@ -48,6 +51,7 @@ app = typer.Typer(
 app.command("demo", epilog=demo.EXAMPLE)(demo.command)
 app.command("train", epilog=train.EXAMPLE)(train.command)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.command)
+app.command("sweep", epilog=sweep.EXAMPLE)(sweep.command)
 app.command("score", epilog=score.EXAMPLE)(score.command)
 app.command("verify", epilog=verify.EXAMPLE)(verify.command)
 app.command("import", epilog=exchange.IMPORT)(exchange.import_results)
@@ -56,6 +60,8 @@ app.command("leaderboard", epilog=leaderboard.EXAMPLE)(leaderboard.command)
 app.command("report", epilog=report.EXAMPLE)(report.command)
 app.command("ls", epilog=ls.EXAMPLE)(ls.command)
 app.command("trust", epilog=trust.EXAMPLE)(trust.command)
+app.add_typer(runs.app, name="runs", epilog=runs.EXAMPLE)
+app.add_typer(workspace.app, name="workspace", epilog=workspace.EXAMPLE)
 app.add_typer(assets.app, name="assets", epilog=assets.EXAMPLE)
 app.add_typer(theory.app, name="theory", epilog=theory.EXAMPLE)
 app.add_typer(config.app, name="config", epilog=config.EXAMPLE)

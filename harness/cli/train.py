@@ -83,7 +83,9 @@ def command(
 
 def train_in_process(payload: Mapping[str, Any]) -> None:
     """Train in this process, which may be one that the launcher started."""
+    from harness.core.workspace.locks import in_use
     from harness.training import schedule
 
     workspace = open_workspace(Path(payload["root"]))
-    schedule.train(payload["spec"], workspace, payload["name"], payload["default_name"])
+    with in_use(workspace):
+        schedule.train(payload["spec"], workspace, payload["name"], payload["default_name"])

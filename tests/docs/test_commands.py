@@ -52,6 +52,8 @@ def check(name: str, options: Mapping[str, Any]) -> None:
     if name == "train":
         config.construct(TrainSpec, config.load("train", options["name"], overrides))
         config.build(config.load("gpu", options["gpu"]))
+    elif name == "sweep":
+        sweep_plans.plan_sweep(options["methods"], settings=overrides, seeds=options["seeds"])
     elif name == "judge doctor":
         components.build_component(
             "judge", options["name"], [f"judge.{override}" for override in overrides]
