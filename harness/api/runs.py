@@ -86,7 +86,7 @@ class RunRemoval:
 
     run: str
     stages: tuple[StageUse, ...]
-    kept: tuple[StageUse, ...]
+    retained: tuple[StageUse, ...]
     results: tuple[GradedResult, ...]
 
     @property
@@ -316,7 +316,7 @@ def _uses(
     graph: StageGraph, name: str, stages: Mapping[str, frozenset[str]]
 ) -> tuple[StageUse, ...]:
     """Return a run's stages, each with the other runs that use it, in the order of their making."""
-    found = sorted((graph.stages[key] for key in stages[name]), key=lambda s: (s.at, s.name))
+    ordered = sorted((graph.stages[key] for key in stages[name]), key=lambda s: (s.at, s.name))
     return tuple(
         StageUse(
             stage.name,
@@ -326,5 +326,5 @@ def _uses(
             stage.size,
             tuple(sorted(o for o, used in stages.items() if o != name and stage.name in used)),
         )
-        for stage in found
+        for stage in ordered
     )

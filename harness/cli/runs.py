@@ -148,7 +148,7 @@ def remove(
         _print_removal(removal, "would go")
     display.print_line(
         f"{name}: {len(removal.stages)} stages, {format_bytes(removal.size)} {verb} free; "
-        f"{len(removal.kept)} stages stay, which others need"
+        f"{len(removal.retained)} stages stay, which others need"
     )
 
 
@@ -177,7 +177,7 @@ def _removal_data(removal: RunRemoval) -> dict[str, Any]:
         "run": removal.run,
         "bytes": removal.size,
         "stages": [use.name for use in removal.stages],
-        "kept": [use.name for use in removal.kept],
+        "retained": [use.name for use in removal.retained],
         "results": [str(row.path) for row in removal.results],
     }
 

@@ -55,7 +55,7 @@ def test_removal_frees_what_only_the_run_uses_and_keeps_results(runs_copy):
     removal = plan_removal("a", workspace=runs_copy)
     assert 0 < removal.size < size
     assert kinds(removal.stages).count("optimise") == 2
-    assert {"fine-tune", "generate", "pair"} <= {use.kind for use in removal.kept}
+    assert {"fine-tune", "generate", "pair"} <= {use.kind for use in removal.retained}
     assert remove_run("a", workspace=runs_copy) == removal
     assert not any(use.path.exists() for use in removal.stages)
     assert not list((runs_copy / "stages").glob(".partial-*"))

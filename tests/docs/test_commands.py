@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from harness.api import components
+from harness.api import components, sweep_plans
 from harness.cli.main import app
 from harness.core import config
 from harness.errors import ConfigError
@@ -53,7 +53,10 @@ def check(name: str, options: Mapping[str, Any]) -> None:
         config.construct(TrainSpec, config.load("train", options["name"], overrides))
         config.build(config.load("gpu", options["gpu"]))
     elif name == "sweep":
-        sweep_plans.plan_sweep(options["methods"], settings=overrides, seeds=options["seeds"])
+        grid = {"settings": options["settings"] or (), "seeds": options["seeds"]}
+        sweep_plans.plan_sweep(options["methods"], **grid)
+        for bench in options["bench"] or ():
+            components.build_benchmark(bench, options["evaluation"] or ())
     elif name == "judge doctor":
         components.build_component(
             "judge", options["name"], [f"judge.{override}" for override in overrides]

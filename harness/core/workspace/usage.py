@@ -210,8 +210,12 @@ def read_graph(workspace: Workspace) -> StageGraph:
     root = workspace.root / STORE
     stages = [_stored(path) for path in sorted(root.glob("[!.]*")) if path.is_dir()]
     stored = {stage.name: stage for stage in stages}
-    kept = [path.name for path in sorted((root / COPIES).glob("*")) if path.name not in stored]
-    removed = [_described(root / name, m) for name in kept for m in kept_manifests(root, name)[:1]]
+    removed_names = [
+        path.name for path in sorted((root / COPIES).glob("*")) if path.name not in stored
+    ]
+    removed = [
+        _described(root / name, m) for name in removed_names for m in kept_manifests(root, name)[:1]
+    ]
     return StageGraph({**stored, **{stage.name: stage for stage in removed}})
 
 
