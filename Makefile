@@ -9,7 +9,7 @@ WORKERS ?= 2
 DEVELOP := $(VENV)/.developed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: install demo test test-fast faults check docs vllm eight-bit pythons format clean
+.PHONY: install demo test test-fast faults check versions docs vllm eight-bit pythons format clean
 
 # What training, evaluating and reporting need.
 install: $(STAMP)
@@ -43,6 +43,11 @@ check: $(DEVELOP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# After a change of a component's code: `make versions`, or `make versions SAME="INPO SoftINPO"` where
+# their results are as before.
+versions: $(DEVELOP)
+	$(BIN)/python docs/component_versions.py $(if $(SAME),--same-result $(SAME))
 
 docs: $(DEVELOP)
 	$(BIN)/mkdocs build --strict
