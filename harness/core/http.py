@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import random
+import re
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -15,6 +16,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from harness.errors import first_line
+
+HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%\w+)?", re.IGNORECASE)
+"""A host's name, or an IPv6 address."""
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may pass."""
 OUT_OF_CREDIT = "insufficient_quota"
@@ -71,20 +76,38 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
     with suppress(ValueError):
         return max(0.0, float(header))
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError, TypeError):
         return max(0.0, parsedate_to_datetime(header).timestamp() - _server_time(headers))
     return None
 
 
 def _server_time(headers: Mapping[str, str]) -> float:
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError, TypeError):
         return parsedate_to_datetime(headers.get("date", "")).timestamp()
     return time.time()
 
 
+def address_fault(url: str) -> str:
+    """Say what is wrong with the address of a server; empty if nothing is."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        return first_line(error)
+    if parts.scheme not in ("http", "https"):
+        return "it must begin with http:// or https://"
+    if not host or not HOST.fullmatch(host):
+        return "it has no host" if not host else "its host is none"
+    if port == 0:
+        return "its port is 0"
+    if not url.isprintable() or " " in url:
+        return "it has blanks or invisible characters"
+    return ""
+
+
 def is_loopback(url: str) -> bool:
     """Say whether an address is on this machine: it needs no key and no proxy."""
-    host = urlsplit(url).hostname or ""
+    host = "" if address_fault(url) else urlsplit(url).hostname or ""
     with suppress(ValueError):
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     return False

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
+from harness.core import connections
 from harness.core.async_bridge import run_coroutine
 from harness.core.config import Component
 from harness.core.http import Backoff, is_loopback, is_retryable, retry_after
@@ -58,14 +59,13 @@ class OpenAIEngine(Component):
 
         Raises:
             EngineError: there is no key, or the server cannot be reached or refuses permanently.
+            ConfigError: the address, or a proxy that the environment names, is malformed.
         """
         return run_coroutine(self._generate(policy, requests, sampling, advance))
 
     async def _generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
     ) -> list[Completion]:
-        from openai import AsyncOpenAI
-
         samples = [(request, index) for request in requests for index in range(request.n)]
         rows = iter(enumerate(samples))
         remaining = Counter(id(request) for request, _ in samples)
@@ -84,9 +84,7 @@ class OpenAIEngine(Component):
 
         key, url = self._key(), self.base_url
         redact_logs(Secret(key))
-        async with AsyncOpenAI(
-            base_url=url, api_key=key, max_retries=0, timeout=self.timeout
-        ) as client:
+        async with connections.open_async(url, key, self.timeout) as client:
             await asyncio.gather(*(run_worker(client) for _ in range(self.concurrency)))
         return [completions[position] for position in range(len(samples))]
 

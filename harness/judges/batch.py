@@ -26,6 +26,7 @@ from harness.judges.refusals import Refusal, classify_refusal, refuses_everythin
 from harness.judges.store import batches
 from harness.judges.store.batches import BatchEntry, JudgeBatch
 from harness.judges.store.database import Attempt, VerdictStore, key_of, open_store
+from harness.judges.store.integrity import submission_lock
 from harness.protocols import RequestQueue, VerdictParser
 from harness.types import Advance, Body, CostEstimate, JudgeRequest, Reply, Usage, Verdict
 
@@ -140,10 +141,18 @@ class BatchJudge:
 def submit(judge: OpenAIClient, store: VerdictStore, batch: JudgeBatch) -> JudgeBatch:
     """Upload and submit a planned batch; steps that are done are not repeated.
 
+    Between looking for a batch and creating it no other process may look: each would create one.
+
     Raises:
         JudgeError: the server refuses or does not reply.
     """
-    api = BatchAPI(judge)
+    with submission_lock(store.path):
+        return _submit(BatchAPI(judge), judge, store, batches.current_state(store, batch))
+
+
+def _submit(
+    api: BatchAPI, judge: OpenAIClient, store: VerdictStore, batch: JudgeBatch
+) -> JudgeBatch:
     if batch.file_id is None:
         rows = batches.batch_requests(store, batch)
         lines = "".join(_request_line(judge, key, body) for key, body in rows.items())

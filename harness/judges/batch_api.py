@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from harness.core.http import Backoff, is_loopback, is_retryable, retry_after
+from harness.core import connections
+from harness.core.http import Backoff, is_retryable, retry_after
 from harness.core.secrets import redact_logs
 from harness.core.terminal import one_line
 from harness.errors import JudgeError, JudgeRefusedError
-from harness.judges.client import CONNECT_SECONDS, OpenAIClient
+from harness.judges.client import OpenAIClient
 from harness.judges.retry import REMEDIES
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ ENDPOINT: Final = "/v1/chat/completions"
 COMPLETION_WINDOW: Final = "24h"
 FIRST_PAUSE, LONGEST_PAUSE, ATTEMPTS = 1.0, 30.0, 8
 ENDED_STATES = frozenset({"completed", "expired", "cancelled", "failed"})
+LARGEST_FILE = 512 * 2**20
+"""Bytes of the largest result of a batch that is read."""
 METADATA_KEY = "harness"
 """The key of our name in a batch's metadata."""
 
@@ -184,13 +187,7 @@ class BatchAPI:
         return one_line(self.judge.secret().redact(str(error)))
 
     def _connect(self) -> OpenAI:
-        import openai
-
         redact_logs(self.judge.secret())
-        return openai.OpenAI(
-            base_url=self.judge.url,
-            api_key=self.judge.key(),
-            max_retries=0,  # what makes something new must be looked for first
-            timeout=openai.Timeout(self.judge.timeout, connect=CONNECT_SECONDS),
-            http_client=openai.DefaultHttpxClient(trust_env=not is_loopback(self.judge.url)),
+        return connections.open_sync(
+            self.judge.url, self.judge.key(), self.judge.timeout, LARGEST_FILE
         )

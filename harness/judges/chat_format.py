@@ -21,7 +21,7 @@ THINKING = ("reasoning_content", "reasoning", "thinking")
 THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking")
 SPECIAL_TOKENS = re.compile(r"(?:<\|[^|>]*\|>|<｜[^｜>]*｜>|</s>|<eos>|<end_of_turn>|\s)+$")
 """At the end of a reply's tokens; the reply's text leaves them out."""
-MOST_DIGITS, MOST_TOKENS = 300, 2**31
+MOST_DIGITS, MOST_TOKENS = 300, 10_000_000
 """Of a number in a reply; what has more is out of range."""
 
 
@@ -60,11 +60,11 @@ def reply_of(text: str) -> Reply:
         ValueError: it is not a chat completion.
     """
     try:
-        data = json.loads(text.removeprefix(BYTE_ORDER_MARK), parse_int=_whole_number)
+        data = load_json(text)
         choice = data["choices"][0]
         if not isinstance(choice, dict):
             raise TypeError
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"the body is no chat completion ({type(error).__name__})") from error
     message, usage = _object(choice.get("message")), _object(data.get("usage"))
     content, thought = _content(message.get("content"))
@@ -80,6 +80,18 @@ def reply_of(text: str) -> Reply:
         completion_tokens=_token_count(usage.get("completion_tokens")),
         thinking=thinking or beside,
     )
+
+
+def load_json(text: str) -> Any:
+    """Parse a server's JSON, in which a number may have any length and lists any depth.
+
+    Raises:
+        ValueError: it is no JSON, or is nested too deeply.
+    """
+    try:
+        return json.loads(text.removeprefix(BYTE_ORDER_MARK), parse_int=_whole_number)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def completion_of(reply: Reply, body: Body) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator
 
 from harness import types
+from harness.core import connections
 from harness.core.async_bridge import run_coroutine
 from harness.core.config import Component
-from harness.core.http import has_secrets, is_loopback
+from harness.core.http import address_fault, has_secrets, is_loopback
 from harness.core.secrets import Secret, redact_logs
+from harness.core.terminal import shorten
 from harness.errors import ConfigError, JudgeError
 from harness.judges import chat_format
 from harness.judges.concurrency import PROBE_LIMIT, AdaptiveConcurrency
@@ -30,13 +32,21 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 OPENAI_URL = "https://api.openai.com/v1"
-CONNECT_SECONDS, GATHER_SECONDS, POLL_SECONDS = 5.0, 0.005, 0.05
+GATHER_SECONDS, POLL_SECONDS = 0.005, 0.05
 SECRET_IN_URL = (
     "an address is shown and stored, so it must have no user, password or query: put the key into "
     "the environment (api_key_env names the variable)"
 )
 TASKS_PER_SLOT = 2
 """The largest number of requests in flight or in a pause, as a multiple of the slots."""
+
+
+def _url_fault(url: str) -> str:
+    """Say why an address cannot be a judge's; empty if it can."""
+    if has_secrets(url):
+        return SECRET_IN_URL
+    fault = address_fault(url)
+    return f"{shorten(url)!r} is no address of a server: {fault}" if fault else ""
 
 
 class OpenAIClient(Component):
@@ -72,9 +82,9 @@ class OpenAIClient(Component):
 
     @field_validator("base_url")
     @classmethod
-    def _reject_secrets(cls, url: str | None) -> str | None:
-        if url and has_secrets(url):
-            raise ValueError(SECRET_IN_URL)
+    def _check_url(cls, url: str | None) -> str | None:
+        if fault := _url_fault(url or OPENAI_URL):
+            raise ValueError(fault)
         return url
 
     @property
@@ -82,11 +92,12 @@ class OpenAIClient(Component):
         """The server's base URL.
 
         Raises:
-            ConfigError: OPENAI_BASE_URL has a user, a password or a query.
+            ConfigError: OPENAI_BASE_URL is no address, or has a user, a password or a query.
         """
-        if not self.base_url and has_secrets(os.environ.get("OPENAI_BASE_URL", "")):
-            raise ConfigError(f"OPENAI_BASE_URL: {SECRET_IN_URL}")
-        return self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+        url = self.base_url or os.environ.get("OPENAI_BASE_URL") or OPENAI_URL
+        if fault := _url_fault(url):
+            raise ConfigError(f"OPENAI_BASE_URL: {fault}")
+        return url
 
     @property
     def display_name(self) -> str:
@@ -124,23 +135,10 @@ class OpenAIClient(Component):
 
         Raises:
             JudgeError: there is no key.
+            ConfigError: a proxy that the environment names is no address.
         """
-        import openai
-
         redact_logs(self.secret())
-
-        async def listen(response: Any) -> None:
-            on_headers(response.headers)
-
-        return openai.AsyncOpenAI(
-            base_url=self.url,
-            api_key=self.key(),
-            max_retries=0,  # RetryingCaller does that
-            timeout=openai.Timeout(self.timeout, connect=CONNECT_SECONDS),
-            http_client=openai.DefaultAsyncHttpxClient(
-                trust_env=not is_loopback(self.url), event_hooks={"response": [listen]}
-            ),
-        )
+        return connections.open_async(self.url, self.key(), self.timeout, on_headers)
 
     def key(self) -> str:
         """Return the API key.
@@ -196,8 +194,8 @@ class OpenAIClient(Component):
         tasks: set[asyncio.Task[None]] = set()
         max_tasks = max(PROBE_LIMIT, TASKS_PER_SLOT * self.concurrency)
         while True:
-            async with caller.limiter.slot():
-                item = queue.next() if len(tasks) < max_tasks else None
+            can_send = caller.limiter.is_free() and len(tasks) < max_tasks
+            item = queue.next() if can_send else None
             if item is not None:
                 index, body = item
                 payload = body if self.deployment is None else {**body, "model": self.deployment}

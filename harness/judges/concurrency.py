@@ -27,6 +27,8 @@ LONG_PAUSE = 1.0
 LONGEST_HOLD = 120.0
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 KINDS = ("requests", "tokens")
+NOTHING = re.compile(r"-\d+|0+(\.0*)?")
+"""What servers write for nothing left."""
 
 
 @dataclass
@@ -72,6 +74,10 @@ class AdaptiveConcurrency:
             self.in_flight -= 1
             self._wake_waiters()
 
+    def is_free(self) -> bool:
+        """Say whether a request could be sent at once."""
+        return not self._waiting and self._has_free_slot()
+
     def record_answer(self) -> None:
         """Count a reply."""
         if self._probing:
@@ -101,8 +107,12 @@ class AdaptiveConcurrency:
     def read_headers(self, headers: Mapping[str, str]) -> None:
         """Read the rate-limit headers of a response; hold where nothing remains."""
         for kind in KINDS:
-            if headers.get(f"x-ratelimit-remaining-{kind}", "").strip() == "0":
+            if NOTHING.fullmatch(headers.get(f"x-ratelimit-remaining-{kind}", "").strip()):
                 self.hold(parse_duration(headers.get(f"x-ratelimit-reset-{kind}", "")))
+
+    def remaining_hold(self) -> float:
+        """Return the seconds for which nothing will be sent."""
+        return max(0.0, self.held_until - self.clock())
 
     async def _acquire(self) -> None:
         if self._waiting or not self._has_free_slot():

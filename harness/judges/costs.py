@@ -6,6 +6,7 @@ Prices come from `configs/prices/`; each has a date and a source.
 from __future__ import annotations
 
 import datetime
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -108,6 +109,8 @@ CHARACTERS_PER_TOKEN = 4.0
 """The length of an English token, until a server has reported token counts."""
 DEFAULT_REPLY_TOKENS = 400
 """The assumed length of a reply without a limit, until some are known."""
+LONGEST_REPLY_TOKENS = 16_000
+"""The assumed longest reply to a request without a limit."""
 
 
 @dataclass
@@ -133,21 +136,28 @@ class CostTracker:
     """Characters and tokens of the prompts whose tokens were reported, for estimates."""
     reply_lengths: Counter[int] = field(default_factory=Counter)
     reserved: dict[int, float] = field(default_factory=dict)
-    """By index, the likely cost of each call in flight."""
+    """By index, the largest cost of each call in flight."""
 
     def reserve(self, index: int, body: Body) -> bool:
-        """Reserve the likely cost of a call; False if the budget might not suffice."""
+        """Reserve the largest cost of a call; False if the budget might not suffice.
+
+        The reply is taken to be as long as it may be: the lengths of the first replies are no
+        guide, because long ones arrive last.
+        """
         limit = self.budget.limit
         if limit is None or self.price is None:
             return True
-        cost = (
-            self._dollars(self.estimate_prompt_tokens(body), self.estimate_reply_tokens(body))
-            or 0.0
-        )
+        cost = self.largest_cost(body)
         if self.budget.spent + sum(self.reserved.values()) + cost > limit:
             return False
         self.reserved[index] = cost
         return True
+
+    def largest_cost(self, body: Body) -> float:
+        """Return what a call may cost, in US dollars; 0 without a price."""
+        count, _ = token_counter(self.model)
+        prompt = max(self.estimate_prompt_tokens(body), count_prompt_tokens(body, count))
+        return self._dollars(prompt, int(_limit(body) or LONGEST_REPLY_TOKENS)) or 0.0
 
     def release(self, index: int) -> None:
         """Drop the reservation of a call that has ended."""
@@ -157,11 +167,13 @@ class CostTracker:
         """Count the cost of a reply, and return its call."""
         is_reported = reply.prompt_tokens > 0
         prompt = reply.prompt_tokens or self.estimate_prompt_tokens(body)
+        completion = reply.completion_tokens or _estimated_tokens(reply.thinking + reply.content)
         if is_reported:
             self.known_characters += prompt_characters(body)
             self.known_tokens += prompt
-        self.reply_lengths[reply.completion_tokens] += 1
-        return self._call(body, outcome, prompt, reply.completion_tokens, not is_reported, seconds)
+        self.reply_lengths[completion] += 1
+        is_estimated = not is_reported or completion != reply.completion_tokens
+        return self._call(body, outcome, prompt, completion, is_estimated, seconds)
 
     def record_failure(self, body: Body, reason: str) -> Call:
         """Count the likely cost of a failed attempt that may be billed, and return its call."""
@@ -183,7 +195,7 @@ class CostTracker:
 
     def estimate_reply_tokens(self, body: Body) -> int:
         """Estimate the tokens of a reply, which has a limit."""
-        limit = body.get("max_completion_tokens") or body.get("max_tokens") or DEFAULT_REPLY_TOKENS
+        limit = _limit(body) or DEFAULT_REPLY_TOKENS
         known = sum(self.reply_lengths.values())
         mean_length = (
             sum(n * times for n, times in self.reply_lengths.items()) / known
@@ -192,12 +204,21 @@ class CostTracker:
         )
         return max(1, min(int(limit), round(mean_length)))
 
-    def budget_error(self, open_requests: int) -> BudgetError:
-        """Return the error of a budget that is spent."""
+    def is_overspent(self) -> bool:
+        """Say whether more than the budget has been spent."""
+        return self.budget.limit is not None and self.budget.spent > self.budget.limit
+
+    def budget_error(self, open_requests: int, body: Body) -> BudgetError:
+        """Return the error of a budget that does not cover a further request.
+
+        Args:
+            open_requests: the number of pending requests.
+            body: one of them.
+        """
         return BudgetError(
-            f"the budget of ${self.budget.limit:g} is spent (${self.budget.spent:.2f} so far) and "
-            f"{open_requests} or more requests are pending: the verdicts so far are stored; "
-            "continue with a larger --budget"
+            f"the budget of ${self.budget.limit:g} is spent (${self.budget.spent:.2f} so far; the "
+            f"next request may cost ${self.largest_cost(body):.2g}) and {open_requests} or more "
+            "requests are pending: the verdicts so far are stored; continue with a larger --budget"
         )
 
     def _dollars(self, prompt: int, completion: int) -> float | None:
@@ -264,6 +285,10 @@ def total_usage(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Usage:
         seconds=seconds / timed if timed else None,
         price=price.description if price else "",
     )
+
+
+def _estimated_tokens(text: str) -> int:
+    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 def prompt_characters(body: Body) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any, Literal
 
 from harness.core.async_bridge import run_coroutine
 from harness.core.http import is_connect_failure
-from harness.core.terminal import one_line
+from harness.core.terminal import one_line, shorten
 from harness.errors import JudgeError
 from harness.judges import chat_format, model_check
 from harness.judges.client import OpenAIClient
@@ -20,6 +19,8 @@ QUESTION = (Message("user", "Answer with the letter A and nothing else."),)
 LIMITS = ("x-ratelimit-limit-requests", "x-ratelimit-limit-tokens")
 LOGPROBS = {"logprobs": True, "top_logprobs": 5}
 OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
+LAST_SECOND = 253_402_300_799
+"""The end of the year 9999, in seconds since 1970."""
 REPLY_TOKENS = 16
 """The length limit: some servers refuse a limit of one token."""
 
@@ -101,7 +102,7 @@ def _check_listing(inspection: _Inspection, listing: str) -> None:
     """Look for the model in the server's list, and for its shutdown date."""
     wanted = inspection.judge.deployment or inspection.judge.model
     try:
-        rows = {row["id"]: row for row in json.loads(listing)["data"]}
+        rows = {row["id"]: row for row in chat_format.load_json(listing)["data"]}
     except (ValueError, LookupError, TypeError):
         inspection.add("listed", "note", "the server lists no models")
         return
@@ -168,6 +169,8 @@ def _check_answer(inspection: _Inspection, text: str, limit: str, seconds: float
 
 def _date_text(value: Any) -> str:
     """Return a date, which servers write as text or as seconds since 1970."""
-    if isinstance(value, int | float):
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float) and 0 <= value <= LAST_SECOND:
         return time.strftime("%Y-%m-%d", time.gmtime(value))
-    return str(value)
+    return f"not a date: {shorten(str(value))}"

@@ -141,7 +141,7 @@ class RetryingCaller:
         """Run until cancelled; raise JudgeError once the judge has not replied for too long."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            self.breaker.check()
+            self._check_silence()
 
     async def _ask_once(
         self, index: int, body: Mapping[str, Any], keep: KeepReply, on_refusal: ReportFailure
@@ -240,6 +240,12 @@ class RetryingCaller:
                 f"{self.judge_name} failed {attempt} times in a row ({error}): "
                 "try again later; the verdicts so far are stored, and the same command continues"
             )
+        self._check_silence()
+
+    def _check_silence(self) -> None:
+        """Give up on a judge that is silent, unless it has asked for nothing to be sent."""
+        if (remaining := self.limiter.remaining_hold()) > 0:
+            self.breaker.excuse(remaining)
         self.breaker.check()
 
 
@@ -280,8 +286,12 @@ class CircuitBreaker:
         """Record a failure; a long pause that the server asks for does not count as silence."""
         self.causes[reason] += 1
         if pause and pause >= EXCUSED_PAUSE:
-            until = min(self.clock() + pause, self.last_answer + LONGEST_EXCUSE)
-            self.excused_until = max(self.excused_until, until)
+            self.excuse(pause)
+
+    def excuse(self, seconds: float) -> None:
+        """Do not count the next seconds as silence: the server has asked for them."""
+        until = min(self.clock() + seconds, self.last_answer + LONGEST_EXCUSE)
+        self.excused_until = max(self.excused_until, until)
 
     def check(self) -> None:
         """Do nothing while the judge replies.

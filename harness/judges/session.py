@@ -13,7 +13,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.errors import BatchPendingError, JudgeError
+from harness.errors import BatchPendingError, BudgetError, JudgeError
 from harness.judges import chat_format, model_check
 from harness.judges.costs import CostTracker
 from harness.judges.store.database import Attempt, VerdictStore, key_of
@@ -154,7 +154,8 @@ class JudgingSession:
             return None
         index, chain = self._ready[0]
         if not self.tracker.reserve(index, chain.body):
-            self.stop_error = self.tracker.budget_error(len(self._ready) + len(self._waiting))
+            if not self._in_flight:  # else what is in flight may cost less than is reserved
+                self.stop_error = self._budget_error(chain.body)
             return None
         self._ready.popleft()
         self._in_flight[index] = chain
@@ -192,8 +193,15 @@ class JudgingSession:
                 self._waiting.appendleft(raw.index)
 
     def record_failure(self, index: int, reason: str) -> None:
-        """Record the cost of an attempt without a reply that may have been billed."""
-        self.store.add((), [self.tracker.record_failure(self._in_flight[index].body, reason)])
+        """Record the cost of an attempt without a reply that may have been billed.
+
+        Raises:
+            BudgetError: such attempts have cost more than the budget.
+        """
+        body = self._in_flight[index].body
+        self.store.add((), [self.tracker.record_failure(body, reason)])
+        if self.tracker.is_overspent():
+            raise self._budget_error(body)
 
     def record_refusal(self, index: int, reason: str) -> None:
         """Store that the server refused a request: its verdict is missing, with the reason."""
@@ -243,6 +251,9 @@ class JudgingSession:
                     and (key := key_of(chain.body)) not in chain.replies_used
                 ):
                     yield key
+
+    def _budget_error(self, body: Body) -> BudgetError:
+        return self.tracker.budget_error(len(self._ready) + len(self._waiting), body)
 
     def _fill(self) -> None:
         while self.stop_error is None and not self._ready and (indices := self._next_indices()):

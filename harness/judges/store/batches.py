@@ -70,6 +70,17 @@ def unfetched_batches(store: VerdictStore, judge: str) -> list[JudgeBatch]:
     ]
 
 
+def current_state(store: VerdictStore, batch: JudgeBatch) -> JudgeBatch:
+    """Return a batch with the names that another process may have recorded meanwhile.
+
+    Raises:
+        StoreError: the store cannot be read, or a row is damaged.
+    """
+    for name, _, file_id, batch_id, _, _ in store.rows("batch", "name", [batch.name]):
+        return JudgeBatch(name, file_id, batch_id)
+    return batch
+
+
 def record_ids(
     store: VerdictStore, batch: JudgeBatch, *, file_id: str, batch_id: str | None = None
 ) -> JudgeBatch:

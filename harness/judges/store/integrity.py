@@ -94,6 +94,21 @@ def exclusive_lock(path: Path) -> Iterator[bool]:
         yield _lock_exclusively(lock)
 
 
+@contextmanager
+def submission_lock(path: Path) -> Iterator[None]:
+    """Hold the only right to submit batches of a store; wait while another process has it.
+
+    Raises:
+        StoreError: the directory cannot be written.
+    """
+    with report_disk_errors(path):
+        lock = open(path.with_name(f"{path.name}.batches.lock"), "ab")  # noqa: SIM115
+    with lock:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def checksum_path(path: Path) -> Path:
     """Return the file that holds the checksum of a store."""
     return path.with_name(f"{path.name}.sum")

@@ -30,6 +30,9 @@ COST_SUMMARY = """
 SELECT model, count(*), sum(prompt_tokens), sum(completion_tokens),
   CASE WHEN count(dollars) = count(*) THEN sum(dollars) END FROM call GROUP BY 1 ORDER BY 1
 """
+MAGIC = b"SQLite format 3\0"
+VERSION_BYTES, CHANGES_BYTES = slice(60, 64), slice(24, 28)
+"""Where a SQLite file has `user_version`, and its count of changes."""
 INDEXES = {"call": "call_key"}
 """The index that has an entry a row; of the other tables it is the primary key's."""
 
@@ -80,9 +83,10 @@ def verify(path: Path) -> StoreHealth:
     Nothing is changed.
 
     Raises:
-        StoreError: there is no store.
+        StoreError: there is no store, or a later version of the harness wrote it.
     """
     _require_store(path)
+    _reject_later_version(path)
     with integrity.exclusive_lock(path) as alone:
         possible = (integrity.file_fault(path), _missing_log(path, alone))
     faults = [fault for fault in possible if fault]
@@ -90,10 +94,13 @@ def verify(path: Path) -> StoreHealth:
     try:
         with closing(_read_only(path)) as connection:
             if (version := schema.schema_version(connection)) != VERSION:
-                message = (
-                    f"its schema is {version}, not {VERSION}: any use of it brings it up to date"
-                )
+                outlook = "any use of it brings it up to date" if version < VERSION else "damage"
+                message = f"its schema is {version}, not {VERSION}: {outlook}"
                 return StoreHealth(0, (*faults, message))
+            faults += [
+                f"it holds {name}, which the harness did not create"
+                for name in schema.foreign_objects(connection)
+            ]
             for table in COLUMNS:
                 for row in connection.execute(f"SELECT * FROM {table} ORDER BY rowid"):
                     if fault := row_fault(table, row):
@@ -112,9 +119,11 @@ def repair(path: Path) -> StoreRepair:
     Rows on a page that SQLite cannot read are lost, and are reported.
 
     Raises:
-        StoreError: there is none, another process has it open, or the disk is full.
+        StoreError: there is none, another process has it open, a later version of the harness wrote
+            it, or the disk is full.
     """
     _require_store(path)
+    _reject_later_version(path)
     with suppress(StoreError), open_store(path):  # SQLite's log is applied, an old schema migrated
         pass
     with integrity.exclusive_lock(path) as alone:
@@ -311,6 +320,27 @@ def _rename_store(path: Path, target: Path) -> None:
     for suffix in ("-wal", "-shm", ".sum", ""):
         if (file := path.with_name(path.name + suffix)).exists():
             file.rename(target.with_name(target.name + suffix))
+
+
+def _reject_later_version(path: Path) -> None:
+    """Leave a store alone that a later version of the harness wrote.
+
+    A version that differs from the recorded first page, where nothing else in the header does, is
+    a damaged one: SQLite counts every change that it makes.
+
+    Raises:
+        StoreError: a later version wrote it.
+    """
+    with open(path, "rb") as file:
+        page = file.read(PAGE_BYTES)
+    version = int.from_bytes(page[VERSION_BYTES], "big")
+    if not page.startswith(MAGIC) or version <= VERSION:
+        return
+    with suppress(ValueError):
+        record = integrity.file_checksum(path)
+        if record and record.first_page[CHANGES_BYTES] == page[CHANGES_BYTES]:
+            return
+    raise schema.later_version_error(path, version)
 
 
 def _require_store(path: Path) -> None:

@@ -12,6 +12,7 @@ Every row of every table ends with the SHA-256 of its other columns.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import re
 import sqlite3
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.seeds import canonical_json
+from harness.core.terminal import one_line
 from harness.errors import StoreError
 
 VERSION = 4
@@ -145,8 +147,15 @@ def prepare(path: Path, connection: sqlite3.Connection) -> None:
     """Set the journal and bring the tables to this version.
 
     Raises:
-        StoreError: the file was written by a later version.
+        StoreError: the file was written by a later version, or holds what no version creates.
     """
+    if (version := schema_version(connection)) > VERSION:
+        raise later_version_error(path, version)
+    if names := foreign_objects(connection):
+        raise StoreError(
+            f"{path} holds what the harness did not create ({', '.join(names[:3])}): it may not "
+            "keep verdicts; `harness verdicts repair` copies the intact ones into a new store"
+        )
     connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")  # only a new file heeds it
     journal_mode = "delete" if is_shared(path) else "wal"
     if connection.execute("PRAGMA journal_mode").fetchone()[0] != journal_mode:
@@ -163,19 +172,58 @@ def prepare(path: Path, connection: sqlite3.Connection) -> None:
         raise
 
 
+def foreign_objects(connection: sqlite3.Connection) -> list[str]:
+    """Return what a store holds besides our tables: triggers, views, tables and indexes.
+
+    A table of this version that is defined in another way counts, too. Of an older version, whose
+    tables are replaced, and of a new file only kinds and names are known.
+    """
+    version = schema_version(connection)
+    expected = _definitions()
+    known_names = {"old_" + name for name in COLUMNS} | expected.keys()
+    objects = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY name")
+    return [
+        f"the {kind} {one_line(str(name), 60)}"
+        for kind, name, sql in objects.fetchall()
+        if not str(name).startswith("sqlite_")
+        and (
+            kind not in ("table", "index")
+            or name not in known_names
+            or (version == VERSION and _without_comments(str(sql)) != expected.get(name))
+        )
+    ]
+
+
+@functools.cache
+def _definitions() -> dict[str, str]:
+    """Return this version's statements, without comments, by the name of what they create."""
+    statements = [_without_comments(text) for text in CREATE.split(";\n")]
+    return {text.split()[2]: text for text in statements}
+
+
+def _without_comments(sql: str) -> str:
+    return " ".join(re.sub(r"--.*", "", sql).split())
+
+
 def schema_version(connection: sqlite3.Connection) -> int:
     """Return the version of a file's tables; 0 for a new file."""
     version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     return version
 
 
+def later_version_error(path: Path, version: int) -> StoreError:
+    """Return the error of a store that this version cannot read, and must not change."""
+    return StoreError(
+        f"{path} was written by a later version of the harness (schema {version}, this one reads "
+        f"{VERSION}) and is left as it is: use that version, or name another directory with "
+        "--workspace"
+    )
+
+
 def _migrate(path: Path, connection: sqlite3.Connection) -> None:
     version = schema_version(connection)
-    if version not in (0, 1, 2, 3, VERSION):
-        raise StoreError(
-            f"{path} was written by another version of the harness (schema {version}, this one "
-            f"reads {VERSION}): use that version, or name another directory with --workspace"
-        )
+    if version > VERSION:
+        raise later_version_error(path, version)
     if version == VERSION:  # another process was faster
         return
     old_tables = {0: (), 1: ("attempt",)}.get(version, tuple(OLD_COLUMNS))
