@@ -12,14 +12,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from harness.core import connections
 from harness.core.async_bridge import run_coroutine
 from harness.core.config import Component
-from harness.core.http import Backoff, is_loopback, is_retryable, retry_after
+from harness.core.http import Backoff, address_fault, is_loopback, is_retryable, retry_after
 from harness.core.secrets import Secret, redact_logs
 from harness.core.seeds import derive
+from harness.core.terminal import shorten
 from harness.errors import EngineError, first_line
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, FinishReason, Policy, Request
@@ -51,6 +52,13 @@ class OpenAIEngine(Component):
     """The most seconds that a request may take."""
     selection_reason: str = Field("", exclude=True)
     """Why `engine: auto` selected it; empty if the user named it."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        if fault := address_fault(url):
+            raise ValueError(f"{shorten(url)!r} is no address of a server: {fault}")
+        return url
 
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance

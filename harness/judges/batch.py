@@ -19,7 +19,7 @@ from harness.errors import BatchPendingError, ConfigError, JudgeError, JudgeRefu
 from harness.judges import chat_format, model_check
 from harness.judges.batch_api import ENDPOINT, BatchAPI
 from harness.judges.cached import CachedJudge, JudgeOptions
-from harness.judges.client import OpenAIClient
+from harness.judges.client import POLL_SECONDS, OpenAIClient
 from harness.judges.costs import CostTracker
 from harness.judges.panel import JudgePanel, PanelJudge
 from harness.judges.refusals import Refusal, classify_refusal, refuses_everything
@@ -112,9 +112,14 @@ class BatchJudge:
             BatchPendingError: they are submitted.
             JudgeRefusedError: a request has come back without a reply too often.
         """
-        bodies = {}
-        while (item := queue.next()) is not None:
-            bodies[key_of(item[1])] = item[1]
+        bodies: dict[str, Body] = {}
+        while not queue.is_done():
+            if (item := queue.next()) is not None:
+                bodies[key_of(item[1])] = item[1]
+            elif bodies:
+                break
+            else:  # another process has claimed them, and submits them
+                time.sleep(POLL_SECONDS)
         if not bodies:
             return
         name = self.client.display_name

@@ -3,12 +3,14 @@
 import importlib.util
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from harness.errors import BatchPendingError, JudgeError, JudgeIdentityError, JudgeRefusedError
-from harness.judges import batch, batch_api
+from harness.judges import batch, batch_api, costs
 from harness.judges.batch import cached_judge
 from harness.judges.cached import CachedJudge, judge_options
 from harness.judges.client import OpenAIClient
@@ -228,7 +230,7 @@ sys.path.insert(0, sys.argv[3])
 import test_batch
 from types import SimpleNamespace
 from harness.errors import BatchPendingError, JudgeError, JudgeIdentityError, JudgeRefusedError
-from harness.judges import batch, batch_api
+from harness.judges import batch, batch_api, costs
 batch.FIRST_POLL_SECONDS = batch_api.FIRST_PAUSE = 0.01
 api = SimpleNamespace(url=sys.argv[1])
 print("go", flush=True)
@@ -259,3 +261,30 @@ def test_a_kill_between_any_two_steps_submits_nothing_twice(path, event, when):
         fetch(api, path)
         assert sent(api) == (COUNT + 2, 2)
         assert len(api.listed()) == 2
+
+
+def test_two_processes_at_once_submit_one_batch(path, monkeypatch):
+    # both plan and look before either has created anything, unless one waits for the other
+    create = batch_server.API.create
+
+    def create_slowly(self, body):
+        time.sleep(0.3)
+        return create(self, body)
+
+    monkeypatch.setattr(batch_server.API, "create", create_slowly)
+    with serving() as api, ThreadPoolExecutor(2) as pool:
+        started = [pool.submit(submit, api, path)]
+        time.sleep(0.1)
+        started.append(pool.submit(submit, api, path))
+        for task in started:
+            task.result()
+        assert sent(api) == (COUNT, 1)
+
+
+def test_a_batch_is_submitted_as_far_as_the_budget_covers_its_longest_replies(path, monkeypatch):
+    price = costs.Price(prompt=0, completion=1e6, since="2020-01-01", source="a dollar a token")
+    monkeypatch.setattr(costs, "price_of", lambda model: price)
+    with serving() as api:
+        with pytest.raises(BatchPendingError, match="5 requests have been submitted"):
+            judge(api, path, budget=5).judge(requests(), READER, lambda _: None)
+        assert sent(api) == (5, 1)

@@ -2,8 +2,11 @@
 
 import pytest
 
+from harness.core.secrets import Secret
 from harness.errors import JudgeError
-from harness.judges.retry import CircuitBreaker
+from harness.judges.concurrency import LONGEST_HOLD, AdaptiveConcurrency
+from harness.judges.refusals import RefusalTracker
+from harness.judges.retry import LONGEST_EXCUSE, CircuitBreaker, RetryingCaller
 
 
 class Clock:
@@ -70,3 +73,36 @@ def test_what_the_server_asks_to_wait_is_no_silence_but_not_for_ever(clock):
     clock.now = 951  # 900 seconds of excuses, and 50 of patience
     with pytest.raises(JudgeError, match="x 429"):
         circuit.check()
+
+
+@pytest.mark.parametrize("kind", ["requests", "tokens"])
+@pytest.mark.parametrize("nothing", ["0", "-3", "0.0"])
+def test_a_wait_that_a_header_asks_for_explains_silence(clock, kind, nothing):
+    limiter = AdaptiveConcurrency(8, clock)
+    circuit = CircuitBreaker("j", 50, clock)
+    caller = RetryingCaller(
+        None, "j", Secret(""), 5, 5, limiter, circuit, RefusalTracker(), has_responded=True
+    )
+    circuit.record_answer()
+    limiter.read_headers(
+        {f"x-ratelimit-remaining-{kind}": nothing, f"x-ratelimit-reset-{kind}": "1m"}
+    )
+    assert not limiter.is_free()
+    for clock.now in range(0, 111):  # a minute of waiting, and 50 s of patience
+        caller._check_silence()
+    clock.now = 112
+    with pytest.raises(JudgeError, match="has not replied for 112 s"):
+        caller._check_silence()
+
+
+def test_a_judge_that_only_asks_for_waits_is_given_up(clock):
+    limiter = AdaptiveConcurrency(8, clock)
+    circuit = CircuitBreaker("j", 50, clock)
+    caller = RetryingCaller(None, "j", Secret(""), 5, 5, limiter, circuit, RefusalTracker())
+    for clock.now in range(0, int(LONGEST_EXCUSE) + 50, 30):
+        limiter.hold(LONGEST_HOLD)
+        caller._check_silence()
+    clock.now = LONGEST_EXCUSE + 51
+    limiter.hold(LONGEST_HOLD)
+    with pytest.raises(JudgeError):
+        caller._check_silence()

@@ -1,6 +1,7 @@
 """The client against a server that misbehaves in every way that can be put into a few lines."""
 
 import asyncio
+import gzip
 import itertools
 import json
 import socket
@@ -12,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from harness.core import http
+from harness.core import bodies, http
 from harness.core.config import identity
 from harness.errors import JudgeError, JudgeRefusedError
 from harness.judges import retry
@@ -290,3 +291,24 @@ def test_where_and_how_it_is_asked_does_not_change_its_identity():
     other = OpenAIClient(model="j", base_url="http://x/v1", timeout=1, concurrency=1, attempts=1)
     assert identity(other) == plain
     assert identity(OpenAIClient(model="k")) != plain
+
+
+def test_a_wait_at_the_end_of_a_run_is_not_waited_for():
+    headers = (("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "60s"))
+    started = time.monotonic()
+    with server((200, GOOD, *headers)) as served:
+        assert len(ask(judge(served))) == 1
+    assert time.monotonic() - started < 5
+
+
+def test_a_reply_that_is_larger_than_any_is_a_failure_and_fills_no_memory(monkeypatch):
+    monkeypatch.setattr(bodies.read_async, "__defaults__", (100_000,))
+    blanks = gzip.compress(b" " * 10_000_000)
+    script = [(200, b" " * 200_000), (200, blanks, ("content-encoding", "gzip")), (200, GOOD)]
+    with server(*script) as served:
+        client = judge(served)
+        queue = ListQueue([{"model": "j", "messages": []}])
+        client.ask(queue)
+    assert len(queue.failures) == 2
+    assert all("larger than" in reason for reason in queue.failures)
+    assert len(queue.replies) == 1

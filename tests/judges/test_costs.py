@@ -140,6 +140,57 @@ def test_the_budget_is_a_hard_limit(path):
     assert "since 2023-11-06" in bill.price
 
 
+class LongReplies(Client):
+    """Eight in flight; short replies arrive first, and long ones last."""
+
+    def ask(self, queue):
+        lengths = {}
+        while True:
+            while len(lengths) < 8 and (item := queue.next()) is not None:
+                lengths[item[0]] = (20 if self.asked % 2 else 400, item[1])
+                self.asked += 1
+            if not lengths:
+                return
+            index = min(lengths, key=lambda i: (lengths[i][0], i))
+            tokens, body = lengths.pop(index)
+            reply = Reply("1", None, "stop", self.model, self.prompt_tokens, tokens)
+            text = json.dumps(chat_format.completion_of(reply, body))
+            queue.keep([RawReply(index, text, 2.0)])
+
+
+@pytest.mark.parametrize("budget", [0.1, 0.35, 1.0])
+def test_a_budget_is_kept_where_the_long_replies_arrive_last(path, budget):
+    # 1,000 prompt tokens at $10 and up to 400 at $30 a million: at most $0.022 a call
+    turns = [
+        JudgeRequest(r.id, r.messages, {"max_tokens": 400}) for r in requests(200, length=4000)
+    ]
+    judge = CachedJudge(client=LongReplies(), store=path, options=judge_options(budget=budget))
+    with pytest.raises(BudgetError, match="next request may cost"):
+        judge.judge(turns, READER, lambda _: None)
+    assert budget - 0.023 < judge.usage(turns, READER).dollars <= budget
+
+
+def test_a_usage_that_cannot_be_is_estimated(path):
+    judge, _ = grade(Client(prompt_tokens=-1_000_000), path, count=3)
+    bill = judge.usage(requests(3), READER)
+    assert (bill.prompt_tokens, bill.estimated) == (3000, 3)
+    assert bill.dollars == pytest.approx(3 * 0.01003)
+
+
+def test_failures_that_cost_more_than_the_budget_end_the_run(path):
+    class Failing(Client):
+        def ask(self, queue):
+            index, _ = queue.next()
+            for _ in range(100):
+                self.asked += 1
+                queue.record_failure(index, "no answer in time")
+
+    client = Failing()
+    with pytest.raises(BudgetError):
+        grade(client, path, count=2, budget=0.05)
+    assert client.asked == 5  # $0.01003 each
+
+
 def test_unparsed_replies_are_paid_for(path):
     judge, verdicts = grade(Client(content=""), path, count=3)
     assert [verdict.parsed for verdict in verdicts] == [None] * 3

@@ -93,6 +93,11 @@ def test_a_judge_that_fits_is_reported_in_full():
         ({"refuses": "messages"}, "answers", "bad", "unsupported: messages"),
         ({"key": True}, "key", "bad", "set OPENAI_API_KEY"),
         ({"ends": 1_800_000_000}, "shutdown date", "note", "2027-01-15"),
+        ({"ends": float("nan")}, "shutdown date", "note", "not a date: nan"),
+        ({"ends": 10**20}, "shutdown date", "note", "not a date: 1e+20"),
+        ({"ends": -(10**30)}, "shutdown date", "note", "not a date: -1e+30"),
+        ({"ends": {"at": [1]}}, "shutdown date", "note", "not a date: {'at': [1]}"),
+        ({"ends": "2027\x1b[31m"}, "shutdown date", "note", "2027 [31m"),
     ],
 )
 def test_what_does_not_fit_is_reported(monkeypatch, rules, what, state, detail):

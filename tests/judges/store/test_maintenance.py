@@ -354,3 +354,65 @@ def test_a_shared_file_system_has_no_write_ahead_log(tmp_path, monkeypatch):
         assert store.connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         store.add([Attempt(body(1), "x", "j", True)])
     assert maintenance.verify(tmp_path / "v.sqlite") == maintenance.StoreHealth(1, ())
+
+
+FOREIGN = {
+    "a trigger": "CREATE TRIGGER t AFTER INSERT ON attempt BEGIN DELETE FROM attempt; END",
+    "a trigger on another table": "CREATE TRIGGER t AFTER DELETE ON claim BEGIN SELECT 1; END",
+    "a view": "CREATE VIEW v AS SELECT * FROM attempt",
+    "a table": "CREATE TABLE more (x)",
+    "an index": "CREATE UNIQUE INDEX once ON attempt (reply)",
+}
+
+
+@pytest.mark.parametrize("statement", FOREIGN.values(), ids=FOREIGN)
+def test_a_store_that_holds_what_no_version_creates_is_refused_and_repaired(path, statement):
+    with sqlite3.connect(path) as connection:
+        connection.execute(statement)
+    connection.close()
+    with pytest.raises(StoreError, match="did not create"), open_store(path):
+        pass
+    assert any("did not create" in fault for fault in maintenance.verify(path).faults)
+    assert maintenance.repair(path).copied["attempt"] == COUNT
+    assert maintenance.verify(path) == maintenance.StoreHealth(COUNT, ())
+    assert served(path) == {i: [reply(i)] for i in range(COUNT)}
+
+
+def test_a_table_that_is_defined_in_another_way_is_refused(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE claim ADD COLUMN more TEXT")
+    connection.close()
+    with pytest.raises(StoreError, match=r"did not create \(the table claim\)"), open_store(path):
+        pass
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path):
+    path = tmp_path / "notes.sqlite"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE notes (text)")
+    connection.close()
+    with pytest.raises(StoreError, match="the table notes"), open_store(path):
+        pass
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("notes",)]
+    connection.close()
+
+
+def test_a_store_of_a_later_version_is_left_as_it_is(path):
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 9")
+        connection.execute("CREATE TABLE later (x)")
+    connection.close()
+    before = path.read_bytes()
+    for use in (maintenance.verify, maintenance.repair, maintenance.summary):
+        with pytest.raises(StoreError, match="later version of the harness"):
+            use(path)
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_version_is_no_later_version(path):
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1  # of the version, whose last byte is 63
+    path.write_bytes(data)
+    assert maintenance.verify(path).faults
+    assert maintenance.repair(path).copied["attempt"] == COUNT
