@@ -313,11 +313,7 @@ class RequestQueue(Protocol):
         """
 
     def record_failure(self, index: int, reason: str) -> None:
-        """Record a failed attempt that may have been billed.
-
-        Raises:
-            BudgetError: such attempts have cost more than the budget.
-        """
+        """Record a failed attempt that may have been billed; BudgetError ends the run."""
 
     def record_refusal(self, index: int, reason: str) -> None:
         """Store that the server refuses a request permanently, and why.
