@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.errors import ConfigError, InputError
 from leaderboard import columns, notes, publications, seeds, significance, sweeps
 from leaderboard.check import CheckSummary, check_numbers
 from leaderboard.groups import Group, group_rows
+from leaderboard.labels import distinguish
 from leaderboard.measurements import read_rows
 from leaderboard.publications import read_publications
 from leaderboard.rows import Row
@@ -107,6 +109,8 @@ class TableBuilder:
         rows = seeds.pool_seeds(rows, self.reader) if self.options.pool else rows
         if self.sweep is not None and self.options.pool:
             rows = sweeps.label_settings(rows, self.sweep)
+        if self.options.pool:
+            rows = distinguish(rows)
         self._check(rows)
         groups = group_rows([r for r in rows if self.options.bench in ("", r.benchmark)])
         if self.options.differences:
@@ -241,13 +245,15 @@ def _sort_key(value: float | str | None) -> tuple[float, str]:
 
 
 def gather_contestants(groups: Sequence[Group]) -> list[Contestant]:
-    """Return the contestants of groups, each with its rows by group."""
-    rows_by_contestant: dict[tuple[str, str, str, str], dict[Group, Row]] = {}
+    """Return the contestants of groups, each with its rows by group; no row is left out."""
+    rows_by_contestant: dict[tuple[str, str, str, str, int], dict[Group, Row]] = {}
     for group in groups:
+        counts: Counter[tuple[str, str, str, str]] = Counter()
         for row in group.rows:
             citation = "" if row.document is None else row.document.citation
             key = (citation, row.label, row.base, str(row.iteration))
-            rows_by_contestant.setdefault(key, {})[group] = row
+            rows_by_contestant.setdefault((*key, counts[key]), {})[group] = row
+            counts[key] += 1
     return [Contestant(rows) for rows in rows_by_contestant.values()]
 
 

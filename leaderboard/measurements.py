@@ -12,9 +12,12 @@ from typing import Any
 from harness.core.hours import Hours
 from harness.core.seeds import digest
 from harness.core.workspace import (
+    GRADED_FILE,
+    ITEMS_FILE,
     Result,
     Run,
     Workspace,
+    check_files,
     damaged_result,
     items_path,
     read_result,
@@ -22,7 +25,8 @@ from harness.core.workspace import (
     result_paths,
 )
 from harness.errors import StoreError
-from leaderboard.groups import SETTINGS_INDEX, group_key
+from leaderboard.groups import flatten
+from leaderboard.labels import distinguish
 from leaderboard.rows import Row
 
 ANNOTATORS = {"weighted_alpaca_eval_gpt4_turbo": "gpt-4-1106-preview"}
@@ -32,7 +36,8 @@ STYLE_SCHEMA = 3
 """The first schema of results whose style-controlled figures are at the baseline's style; before,
 they were at the model's own, and figures of the two kinds do not compare."""
 OUTDATED_NOTE = (
-    "has style-controlled figures of an older version; they are left out: run `harness eval`"
+    "has style-controlled figures of an older version; they are left out: remove it and run "
+    "`harness eval` again"
 )
 RUN_TEXTS = {"run": "name", "method": "method", "base": "base"}
 """By field of a row: its key in a result's `run`."""
@@ -50,15 +55,16 @@ class MeasuredRows:
 def read_rows(root: Path, *, required: bool = True) -> MeasuredRows:
     """Read every result of a workspace, in the order of benchmark and label.
 
-    A result without any verdict is left out, with a message.
+    Results of one label are told apart by what differs, see `leaderboard.labels`. A result without
+    any verdict is left out, with a message.
 
     Args:
         root: The workspace's directory.
         required: Whether it is an error that there are no results.
 
     Raises:
-        StoreError: no result has a verdict, a file is damaged or of a newer version, or two
-            results of one protocol and judge have the same label.
+        StoreError: no result has a verdict, or a file is damaged, was changed after it was written,
+            or is of a newer version.
     """
     workspace = Workspace(root, isolate=False)
     results = root / "results"
@@ -73,13 +79,14 @@ def read_rows(root: Path, *, required: bool = True) -> MeasuredRows:
     judged = [row for row in rows if row.estimates]
     if not judged and required:
         raise StoreError(f"no result in {results} holds a verdict: run `harness eval` again")
-    _check_labels(judged)
     runs = read_runs(workspace)
-    return MeasuredRows(tuple(_with_run(row, runs) for row in judged), tuple(messages))
+    known = [_with_configuration(_with_run(row, runs), runs) for row in judged]
+    return MeasuredRows(tuple(distinguish(known)), tuple(messages))
 
 
 def _load_row(path: Path, source: str) -> Row:
     result = read_result(path)
+    check_files(path, result, ITEMS_FILE, GRADED_FILE)
     try:
         row = result_row(result, source)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -119,6 +126,7 @@ def result_row(result: Result, source: str) -> Row:
         hours=_total_hours(result.hours),
         **_run_fields(result.run or {}),
         judge_settings=result.judge_settings,
+        identity=result.identity or _known_identity(result),
         versions=result.versions,
         notes=(*result.score.notes, *((OUTDATED_NOTE,) if outdated else ())),
     )
@@ -156,25 +164,20 @@ def _run_fields(run: Mapping[str, Any]) -> dict[str, Any]:
         "iteration": int(run["iteration"]),
         "seed": None if seed is None else int(seed),
         "setting": _text(run.get("setting", "")),
+        "configuration": flatten(run.get("config") or {}),
     }
+
+
+def _known_identity(result: Result) -> dict[str, Any]:
+    """Return what a result of an older schema tells of its identity."""
+    contestant = {"answers_sha256": result.answers_sha256} if result.answers_sha256 else {}
+    return {"contestant": contestant, "judge": {"model": result.judge}}
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a name")
     return value
-
-
-def _check_labels(rows: Sequence[Row]) -> None:
-    sources: dict[tuple[str, ...], str] = {}
-    for row in rows:
-        key = (*group_key(row)[:SETTINGS_INDEX], row.label)
-        if key in sources:
-            raise StoreError(
-                f"two results are called {row.label!r} on {row.benchmark}: {sources[key]} and "
-                f"{row.source}; remove one, or rename it with `harness eval --label`"
-            )
-        sources[key] = row.source
 
 
 def _with_run(row: Row, runs: Sequence[Run]) -> Row:
@@ -196,3 +199,15 @@ def _with_run(row: Row, runs: Sequence[Run]) -> Row:
         run=matches[0].name if len(matches) == 1 else "",
         base=bases.pop() if len(bases) == 1 else "",
     )
+
+
+def _with_configuration(row: Row, runs: Sequence[Run]) -> Row:
+    """Add the settings of the run where the result lacks them and the run's record has them."""
+    if row.configuration or not row.run:
+        return row
+    matches = [run for run in runs if run.name == row.run]
+    if not matches:
+        return row
+    settings = {key: value for key, value in matches[0].config.items() if key != "seed"}
+    is_same = row.setting in ("", digest(settings))
+    return replace(row, configuration=flatten(matches[0].config)) if is_same else row

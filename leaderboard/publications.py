@@ -151,15 +151,14 @@ def _table(title: str, rows: Sequence[Row], measured: Sequence[Row]) -> Table:
             for row in matching
             if any(_is_counterpart(row, published_row) for published_row in published_rows)
         ]
-        table_rows.append(
-            TableRow(_cells(published_rows, measured_columns), (*published_rows, *measured_rows))
-        )
+        table_rows += _table_rows(published_rows, measured_rows, measured_columns)
     head = Column("method")
     return Table(title, (head, *heads), (Section("", tuple(table_rows)),), (NOTE,))
 
 
 def _is_counterpart(measured: Row, published: Row) -> bool:
-    has_label = measured.label in (published.label, published.measured_as)
+    label = measured.shared_label or measured.label
+    has_label = label in (published.label, published.measured_as)
     has_base = not (measured.base and published.base) or measured.base == published.base
     return has_label and has_base and measured.benchmark == published.benchmark
 
@@ -187,10 +186,38 @@ def _paper_heads(paper_column: PaperColumn, names: Sequence[str]) -> list[Column
     ]
 
 
+def _table_rows(
+    published_rows: Sequence[Row],
+    measured_rows: Sequence[Row],
+    measured_columns: Mapping[PaperColumn, MeasuredColumns],
+) -> list[TableRow]:
+    """Return a row for a published method, or one for each of several results of its label."""
+    label = published_rows[0].label
+    shared = {row.label for row in measured_rows if row.shared_label}
+    if not shared:
+        cells = _cells(label, published_rows, measured_columns)
+        return [TableRow(cells, (*published_rows, *measured_rows))]
+    table_rows = []
+    for name in dict.fromkeys(row.label for row in measured_rows):
+        columns_of_label = {
+            paper_column: {
+                heading: [row for row in rows if row.label == name]
+                for heading, rows in columns_by_heading.items()
+            }
+            for paper_column, columns_by_heading in measured_columns.items()
+        }
+        own = [row for row in measured_rows if row.label == name]
+        cells = _cells(f"{label}, measured: {name}", published_rows, columns_of_label)
+        table_rows.append(TableRow(cells, (*published_rows, *own)))
+    return table_rows
+
+
 def _cells(
-    published_rows: Sequence[Row], measured_columns: Mapping[PaperColumn, MeasuredColumns]
+    label: str,
+    published_rows: Sequence[Row],
+    measured_columns: Mapping[PaperColumn, MeasuredColumns],
 ) -> tuple[Cell, ...]:
-    cells = [Cell(published_rows[0].label)]
+    cells = [Cell(label)]
     for (benchmark, metric, _), measured in measured_columns.items():
         row = next(
             (r for r in published_rows if r.benchmark == benchmark and metric in r.estimates), None

@@ -76,6 +76,12 @@ class Row:
     """The rows of several seeds that this row is the mean of; empty for a single run."""
     judge_settings: Mapping[str, Any] = field(default_factory=dict)
     """The judge's sampling settings; empty where not known."""
+    identity: Mapping[str, Any] = field(default_factory=dict)
+    """The result's identity; of an older result what it tells of it."""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """The run's settings by dotted key; empty where not known."""
+    shared_label: str = ""
+    """The result's own label, where others have it too; empty where it is `label`."""
     versions: Mapping[str, str] = field(default_factory=dict)
     """Of the packages, and the `commit` where a checkout was run."""
     notes: tuple[str, ...] = ()

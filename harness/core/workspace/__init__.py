@@ -27,6 +27,7 @@ from harness.core.workspace.result_files import (
 )
 from harness.core.workspace.results import (
     GRADED_FILE,
+    ITEMS_FILE,
     RESULT_SCHEMA,
     Item,
     Result,
@@ -58,6 +59,7 @@ from harness.core.workspace.runs import (
 
 __all__ = [
     "GRADED_FILE",
+    "ITEMS_FILE",
     "LOGPS_FILE",
     "LOG_FILE",
     "RESULT_SCHEMA",
