@@ -106,10 +106,9 @@ class TableBuilder:
             ConfigError: no row fits the options; the message lists what exists.
             StoreError: a result's items are damaged.
         """
-        rows = seeds.pool_seeds(rows, self.reader) if self.options.pool else rows
-        if self.sweep is not None and self.options.pool:
-            rows = sweeps.label_settings(rows, self.sweep)
         if self.options.pool:
+            rows = seeds.pool_seeds(rows, self.reader)
+            rows = sweeps.label_settings(rows, self.sweep) if self.sweep else rows
             rows = distinguish(rows)
         self._check(rows)
         groups = group_rows([r for r in rows if self.options.bench in ("", r.benchmark)])
