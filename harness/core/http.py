@@ -26,6 +26,10 @@ OUT_OF_CREDIT = "insufficient_quota"
 """The code of a 429 that does not pass."""
 LONGEST_RETRY_AFTER = 120.0
 """Seconds: a longer pause that a server asks for is cut to this."""
+SECRET_IN_URL = (
+    "an address is shown and stored, so it must have no user, password or query: put the key into "
+    "the environment (api_key_env names the variable)"
+)
 
 
 @dataclass(frozen=True, slots=True)

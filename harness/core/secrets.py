@@ -8,15 +8,66 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 from pydantic import SecretStr
 
+from harness.errors import ConfigError
+
 MASK = "***"
 MIN_LENGTH = 8
 """Characters from which a key is redacted: a shorter one (`none`, `x`) is no secret but a word."""
+
+
+KEY_NAMES = re.compile(
+    r"(api|access|secret|auth|private|subscription|signing|session)_?keys?(_?id)?$"
+    r"|(^|_)(authori[sz]ation|password|passwd|passphrase|secret|credentials?|cookie|bearer|jwt)$"
+    r"|(^|_)((api|access|auth|bearer|id|refresh|secret|session|security|private)_?)token$"
+    r"|^(x_)?token$|^key$"
+)
+"""What names of parameters that hold a key look like, in lower case and with `_` between words."""
+KEY_VALUES = re.compile(
+    r"^(bearer|basic)\s+\S{8,}$|^(sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat|AIza|AKIA)[-_]?\w[\w-]{18,}$",
+    re.IGNORECASE,
+)
+"""What keys themselves look like: `Bearer ...`, or a provider's prefix and 20 characters."""
+
+
+def refuse_keys(parameters: Mapping[str, Any], where: str) -> None:
+    """Refuse parameters that hold a key, at any depth: they are filed with every result.
+
+    Args:
+        parameters: what is sent with every request.
+        where: what the configuration calls them.
+
+    Raises:
+        ConfigError: one has the name or the look of a key; the message does not hold the value.
+    """
+    for path, value in _leaves(parameters, where):
+        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+", "_", path[-1]).lower().strip("_")
+        if value is None or not (KEY_NAMES.search(name) or KEY_VALUES.search(str(value))):
+            continue
+        raise ConfigError(
+            f"{'.'.join(path)} looks like a key, and is filed and shown with every result: put the "
+            "key into the environment, and name its variable with `api_key_env` (OPENAI_API_KEY if "
+            "it is left out)"
+        )
+
+
+def _leaves(value: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    match value:
+        case Mapping():
+            for name, inner in value.items():
+                yield (*path, str(name)), None if isinstance(inner, bool) else inner
+                yield from _leaves(inner, *path, str(name))
+        case list() | tuple():
+            for inner in value:
+                yield from _leaves(inner, *path)
+        case str():
+            yield path, value
 
 
 class Secret(SecretStr):

@@ -17,8 +17,16 @@ from pydantic import Field, field_validator
 from harness.core import connections
 from harness.core.async_bridge import run_coroutine
 from harness.core.config import Component
-from harness.core.http import Backoff, address_fault, is_loopback, is_retryable, retry_after
-from harness.core.secrets import Secret, redact_logs
+from harness.core.http import (
+    SECRET_IN_URL,
+    Backoff,
+    address_fault,
+    has_secrets,
+    is_loopback,
+    is_retryable,
+    retry_after,
+)
+from harness.core.secrets import Secret, redact_logs, refuse_keys
 from harness.core.seeds import derive
 from harness.core.terminal import shorten
 from harness.errors import EngineError, first_line
@@ -36,7 +44,7 @@ class OpenAIEngine(Component):
 
     accelerators: ClassVar[int] = 0
     """The server's accelerators are not counted."""
-    base_url: str
+    base_url: str = Field(repr=False)
     """The address up to and including `/v1`."""
     model: str | None = None
     """The server's name of the model; None: the policy's name."""
@@ -56,9 +64,17 @@ class OpenAIEngine(Component):
     @field_validator("base_url")
     @classmethod
     def _check_url(cls, url: str) -> str:
+        if has_secrets(url):
+            raise ValueError(SECRET_IN_URL)
         if fault := address_fault(url):
             raise ValueError(f"{shorten(url)!r} is no address of a server: {fault}")
         return url
+
+    @field_validator("body")
+    @classmethod
+    def _reject_keys(cls, body: Mapping[str, Any]) -> Mapping[str, Any]:
+        refuse_keys(body, "body")
+        return body
 
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance

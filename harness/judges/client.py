@@ -17,8 +17,8 @@ from harness import types
 from harness.core import connections
 from harness.core.async_bridge import run_coroutine
 from harness.core.config import Component
-from harness.core.http import address_fault, has_secrets, is_loopback
-from harness.core.secrets import Secret, redact_logs
+from harness.core.http import SECRET_IN_URL, address_fault, has_secrets, is_loopback
+from harness.core.secrets import Secret, redact_logs, refuse_keys
 from harness.core.terminal import shorten
 from harness.errors import ConfigError, JudgeError
 from harness.judges import chat_format
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
 
 OPENAI_URL = "https://api.openai.com/v1"
 GATHER_SECONDS, POLL_SECONDS = 0.005, 0.05
-SECRET_IN_URL = (
-    "an address is shown and stored, so it must have no user, password or query: put the key into "
-    "the environment (api_key_env names the variable)"
-)
 TASKS_PER_SLOT = 2
 """The largest number of requests in flight or in a pause, as a multiple of the slots."""
 
@@ -86,6 +82,12 @@ class OpenAIClient(Component):
         if fault := _url_fault(url or OPENAI_URL):
             raise ValueError(fault)
         return url
+
+    @field_validator("parameters")
+    @classmethod
+    def _reject_keys(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        refuse_keys(parameters, "parameters")
+        return parameters
 
     @property
     def url(self) -> str:

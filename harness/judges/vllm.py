@@ -25,6 +25,7 @@ from harness import types
 from harness.core.config import Component
 from harness.core.hardware import has_nvidia_device
 from harness.core.io import log_tail, report_disk_errors
+from harness.core.secrets import refuse_keys
 from harness.errors import JudgeError
 from harness.judges.client import OpenAIClient
 from harness.protocols import RequestQueue
@@ -80,6 +81,12 @@ class VLLMClient(Component):
         if any(a.replace("_", "-").startswith("--trust-remote") for a in arguments):
             raise ValueError("leave out --trust-remote-code: a model's own code is never run")
         return arguments
+
+    @field_validator("parameters")
+    @classmethod
+    def _reject_keys_in_parameters(cls, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+        refuse_keys(parameters, "parameters")
+        return parameters
 
     def body(self, request: JudgeRequest) -> types.Body:
         """Return the whole request, whose digest is the key of its verdicts."""

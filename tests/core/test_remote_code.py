@@ -79,7 +79,7 @@ def test_data_sets_have_no_code():
     assert int(datasets.__version__.partition(".")[0]) >= 4
 
 
-def test_the_judges_server_is_not_told_to_run_code():
+def test_the_judges_server_runs_no_code_of_a_model():
     from harness.core.config import construct
     from harness.judges.vllm import VLLMClient
 

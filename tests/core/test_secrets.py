@@ -5,10 +5,13 @@ import logging
 
 import pytest
 
+from harness.core import config
 from harness.core.config import build
 from harness.core.secrets import Secret, redact_logs
+from harness.engines.openai import OpenAIEngine
 from harness.errors import ConfigError
 from harness.judges.client import OpenAIClient
+from harness.judges.vllm import VLLMClient
 
 KEY = "sk-proj-a/b+Q9x2Lw7_Zt4.Kd81"
 SECRET = Secret(KEY)
@@ -115,3 +118,56 @@ def test_a_key_in_the_path_of_an_address_is_not_shown(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "K3yK3yK3yK3y")
     judge = OpenAIClient(model="j", base_url="http://127.0.0.1/K3yK3yK3yK3y/v1")
     assert judge.display_name == "the judge j at http://127.0.0.1/***/v1"
+
+
+KEYED = (
+    {"api_key": "abc"},
+    {"apiKey": "abc"},
+    {"API-KEY": "abc"},
+    {"extra_headers": {"Authorization": "Bearer abcdefghij"}},
+    {"extra_headers": {"x-api-key": "abc"}},
+    {"extra_headers": {"Ocp-Apim-Subscription-Key": "abc"}},
+    {"extra_headers": {"X-Custom": "Bearer abcdefghij"}},
+    {"extra_body": {"deep": [{"token": "abc"}]}},
+    {"extra_query": {"key": "abc"}},
+    {"accessToken": "abc"},
+    {"client_secret": "abc"},
+    {"proxy-authorization": "abc"},
+    {"password": "abc"},
+    {"metadata": {"note": "sk-" + "a1B2" * 8}},
+    {"api_key": ["abc"]},
+    {"api_key": 123456789},
+    {"api_key": {"value": "abc"}},
+)
+KEYLESS = (
+    {"max_tokens": 5, "reasoning_effort": "none", "temperature": 0.0},
+    {"prompt_cache_key": "run-1", "safety_identifier": "u", "user": "me"},
+    {"stop_token_ids": [1, 2], "return_token_ids": True, "bad_words": ["token"]},
+    {"logit_bias": {"50256": -100}, "response_format": {"type": "json_schema"}},
+    {"api_key": None, "token": None},
+    {"chat_template_kwargs": {"enable_thinking": False}, "stop": ["Bearer"]},
+)
+
+
+@pytest.mark.parametrize("parameters", KEYED, ids=str)
+def test_a_key_among_parameters_is_refused_and_not_repeated(parameters):
+    with pytest.raises(ConfigError, match="looks like a key.*api_key_env") as caught:
+        config.construct(OpenAIClient, {"model": "m", "parameters": parameters}, "judge")
+    assert "abc" not in str(caught.value)
+    assert "a1B2" not in str(caught.value)
+    with pytest.raises(ConfigError, match="body.* looks like a key"):
+        config.construct(OpenAIEngine, {"base_url": "http://h/v1", "body": parameters})
+    with pytest.raises(ConfigError, match="looks like a key"):
+        config.construct(VLLMClient, {"model": "m", "path": "p", "parameters": parameters})
+
+
+def test_an_engines_address_holds_no_key_either():
+    for url in ("http://me:abc@host/v1", "https://host/v1?key=abc"):
+        with pytest.raises(ConfigError, match="no user, password or query") as caught:
+            config.construct(OpenAIEngine, {"base_url": url})
+        assert "abc" not in str(caught.value)
+
+
+@pytest.mark.parametrize("parameters", KEYLESS, ids=str)
+def test_other_parameters_pass(parameters):
+    assert OpenAIClient(model="m", parameters=parameters).parameters == parameters
