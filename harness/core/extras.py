@@ -7,6 +7,7 @@ from harness.errors import MissingDependencyError
 EXTRAS = {
     "alpaca_eval": "alpaca-eval",
     "datasets": "train",
+    "emoji": "ifbench",
     "langdetect": "academic",
     "lm_eval": "academic",
     "matplotlib": "report",
@@ -17,6 +18,7 @@ EXTRAS = {
     "ray": "cluster",
     "safetensors": "train",
     "submitit": "cluster",
+    "syllapy": "ifbench",
     "torch": "train",
     "torchao": "eight-bit",
     "transformers": "train",

@@ -1,0 +1,1 @@
+"""IFBench's verifiers, and its published run."""
