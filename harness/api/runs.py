@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -189,6 +189,7 @@ def remove_run(
     with exclusive(opened), report_disk_errors(opened.root):
         removal = plan_removal(name, results=results, workspace=opened)
         _remove_record(opened, name)
+        _forget_in_sweeps(opened, name)
         for graded in removal.results:
             remove_result(graded.path)
         remove_stages([use.path for use in removal.stages])
@@ -236,14 +237,25 @@ def remove_result(path: Path) -> None:
 def _remove_record(workspace: Workspace, name: str) -> None:
     """Remove a run's record; folders that are empty then go too, runs of longer names stay."""
     from harness.core.workspace import run_directory
+    from harness.core.workspace.sweeps import SWEEP_RECORD, remove_empty
 
     directory = run_directory(workspace, name)
     for path in list(directory.iterdir()):
-        if path.is_file() and path.name != "sweep.json":
+        if path.is_file() and path.name != SWEEP_RECORD:
             path.unlink()
-    while directory != workspace.root / "train" and not any(directory.iterdir()):
-        directory.rmdir()
-        directory = directory.parent
+    remove_empty(directory, workspace.root / "train")
+
+
+def _forget_in_sweeps(workspace: Workspace, name: str) -> None:
+    """Take a run out of the record of its sweep; a sweep without runs goes too."""
+    from harness.core.workspace.sweeps import read_sweep, remove_sweep, write_sweep
+
+    if (sweep := _sweeps(workspace).get(name)) and (record := read_sweep(workspace, sweep)):
+        runs = tuple(run for run in record.runs if run.name != name)
+        if runs:
+            write_sweep(workspace, replace(record, runs=runs))
+        else:
+            remove_sweep(workspace, sweep)
 
 
 def _divide(results: Sequence[Result], name: str) -> tuple[list[Result], list[Result]]:

@@ -123,8 +123,14 @@ def check_same_policy(source: Path, target: Path) -> None:
     from transformers import AutoConfig, AutoTokenizer
 
     try:
-        configs = [AutoConfig.from_pretrained(path).to_dict() for path in (source, target)]
-        tokenizers = [AutoTokenizer.from_pretrained(path) for path in (source, target)]
+        configs = [
+            AutoConfig.from_pretrained(path, trust_remote_code=False).to_dict()
+            for path in (source, target)
+        ]
+        tokenizers = [
+            AutoTokenizer.from_pretrained(path, trust_remote_code=False)
+            for path in (source, target)
+        ]
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise PolicyError(f"cannot read the model of {source}: {first_line(error)}") from error
     first, second = (_without_added_keys(config) for config in configs)

@@ -88,3 +88,25 @@ def write_sweep(workspace: Workspace, record: SweepRecord) -> None:
     """
     text = json.dumps(with_sum(asdict(record)), indent=1, sort_keys=True)
     write_atomically(sweep_path(workspace, record.name), text + "\n")
+
+
+def remove_sweep(workspace: Workspace, name: str) -> None:
+    """Remove a sweep's record; its runs stay.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    path = sweep_path(workspace, name)
+    path.unlink(missing_ok=True)
+    remove_empty(path.parent, workspace.root / "train")
+
+
+def remove_empty(directory: Path, root: Path) -> None:
+    """Remove a directory and those above it, as long as they are empty and below the root.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    while directory != root and directory.is_dir() and not any(directory.iterdir()):
+        directory.rmdir()
+        directory = directory.parent
