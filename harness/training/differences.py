@@ -19,9 +19,8 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     recorded, current = dict(_components(old)), dict(_components(new))
     locations = {
         _join(key, name)
-        for components in (recorded, current)
-        for key, component in components.items()
-        for name in component[IDENTIFIED_BY]
+        for key in recorded.keys() & current.keys()
+        for name in recorded[key][IDENTIFIED_BY].keys() & current[key][IDENTIFIED_BY].keys()
     }
     first, second = (dict(_settings(canonical(data))) for data in (old, new))
     keys = (first.keys() | second.keys()) - locations
