@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.core.config import without_locations
 from harness.core.hours import Hours
-from harness.core.seeds import digest
+from harness.core.seeds import config_digest, digest
 from harness.core.workspace import (
     GRADED_FILE,
     ITEMS_FILE,
@@ -209,5 +210,6 @@ def _with_configuration(row: Row, runs: Sequence[Run]) -> Row:
     if not matches:
         return row
     settings = {key: value for key, value in matches[0].config.items() if key != "seed"}
-    is_same = row.setting in ("", digest(settings))
-    return replace(row, configuration=flatten(matches[0].config)) if is_same else row
+    is_same = row.setting in ("", config_digest(without_locations(settings)), digest(settings))
+    configuration = flatten(without_locations(matches[0].config))
+    return replace(row, configuration=configuration) if is_same else row

@@ -72,6 +72,8 @@ class WorkspaceFinding:
     path: Path
     problem: str
     """One line: what is wrong, and the command that mends it."""
+    is_fault: bool = True
+    """False: nothing is known to be wrong, but not everything could be checked."""
 
 
 def workspace_usage(workspace: str | Path | Workspace = RUNS) -> WorkspaceUsage:
@@ -213,24 +215,10 @@ def _verify_sweeps(workspace: Workspace) -> Iterator[WorkspaceFinding]:
 
 
 def _verify_results(workspace: Workspace) -> Iterator[WorkspaceFinding]:
-    from harness.core.workspace import (
-        graded_path,
-        items_path,
-        read_graded,
-        read_items,
-        read_result,
-        result_paths,
-    )
+    from harness.evaluation.verification import verify_results
 
-    for path in result_paths(workspace):
-        try:
-            read_result(path)
-            if items_path(path).is_file():
-                read_items(items_path(path))
-            if graded_path(path).is_file():
-                read_graded(path)
-        except StoreError as error:
-            yield WorkspaceFinding("result", path, str(error))
+    for finding in verify_results(workspace):
+        yield WorkspaceFinding("result", finding.path, finding.problem, finding.is_fault)
 
 
 def _verify_verdicts(workspace: Workspace) -> Iterator[WorkspaceFinding]:

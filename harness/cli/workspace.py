@@ -104,10 +104,13 @@ def verify(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
     for finding in verify_workspace(display.open_workspace(root)):
         findings.append(asdict(finding) | {"path": str(finding.path)})
         if not as_json:
-            display.print_line(f"{finding.kind}: {' '.join(finding.problem.split())}")
+            kind = finding.kind if finding.is_fault else f"{finding.kind} not checked"
+            display.print_line(f"{kind}: {' '.join(finding.problem.split())}")
     if as_json:
         display.print_json({"workspace": str(root), "findings": findings})
-    if findings:
-        raise StoreError(f"{root} has {len(findings)} findings")
+    faults = sum(finding["is_fault"] for finding in findings)
+    if faults:
+        raise StoreError(f"{root} has {faults} findings")
     if not as_json:
-        display.print_line(f"{root} is whole")
+        unchecked = f", as far as it could be checked ({len(findings)} not)" if findings else ""
+        display.print_line(f"{root} is whole{unchecked}")

@@ -30,6 +30,9 @@ from harness.evaluation.submissions import all_turns
 from harness.protocols import Benchmark
 from harness.types import Graded, Score
 
+SCORED_TOGETHER = "scored_together"
+"""The key of a score's details that counts the contestants of the imported file."""
+
 
 @dataclass(frozen=True)
 class ScoredSubmission:
@@ -121,7 +124,7 @@ def _imported_result(
         judge_settings={},
         baseline=baseline_identity(graded.baseline_label, ""),
     )
-    details = {**submission.score.details, "scored_together": contestants}
+    details = {**submission.score.details, SCORED_TOGETHER: contestants}
     score = replace(submission.score, details=details)
     return build_result(identity, graded, score, missing=submission.missing)
 

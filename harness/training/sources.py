@@ -242,7 +242,7 @@ def trained_policy(run: Run, iteration: int | None) -> PolicySource:
         base=start.get("name", ""),
         seed=seed,
         setting=config_digest(without_locations(rest)),
-        config=run.config,
+        config=without_locations(run.config),
     )
     return TrainedPolicy(
         name=default_label(run, iteration),
