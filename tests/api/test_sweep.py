@@ -123,7 +123,7 @@ def test_a_sweep_can_be_extended_and_nothing_is_made_again(swept):
     assert [run.name for run in read_sweep(Workspace(root), "s").runs] == RUNS
 
 
-def test_several_methods_are_told_apart(tmp_path):
+def test_several_methods_have_names_of_their_own(tmp_path):
     plan = plan_sweep(["toy/inpo", "toy/iterative-dpo"], seeds="0-1")
     assert plan.name == "sweep"
     assert [run.record.name for run in plan.runs] == [
@@ -194,7 +194,7 @@ def start(directory: Path) -> subprocess.Popen[str]:
 
 
 def test_the_same_command_goes_on_after_a_kill(swept, tmp_path):
-    root, whole = swept
+    root, _uninterrupted = swept
     process, deadline = start(tmp_path), time.monotonic() + 300
     while len(list((tmp_path / "runs/stages").glob("optimise-*"))) < 2:
         assert process.poll() is None

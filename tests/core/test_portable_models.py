@@ -40,7 +40,7 @@ def test_scaled_rotary_constants_keep_their_kind_and_factors():
     assert portable["rope_scaling"] == {k: v for k, v in LLAMA31.items() if k != "rope_theta"}
 
 
-def test_partial_rotary_factors_and_layers_of_two_kinds_are_told_apart():
+def test_partial_rotary_factors_and_layers_of_two_kinds_are_distinguished():
     partial = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.25}
     assert portable_config({"rope_parameters": partial})["partial_rotary_factor"] == 0.25
     gemma3 = {
@@ -71,8 +71,8 @@ def test_a_tokenizer_has_the_class_and_the_special_tokens_of_version_4():
         "additional_special_tokens": ["<|user|>"],
         "eos_token": "<|end|>",
     }
-    named = {"tokenizer_class": "Qwen2Tokenizer", "extra_special_tokens": {"image": "<image>"}}
-    assert portable_tokenizer_config(named) == named
+    model_own = {"tokenizer_class": "Qwen2Tokenizer", "extra_special_tokens": {"image": "<image>"}}
+    assert portable_tokenizer_config(model_own) == model_own
 
 
 def test_a_copied_policy_holds_the_models_files_alone_and_answers_alike(tiny_policy, tmp_path):
