@@ -167,10 +167,11 @@ class TableBuilder:
             sections,
             (
                 *notes.row_notes(rows, [p.name for p in column_keys]),
+                *notes.single_seed_note(labeled_marks),
                 *notes.untested_notes(rows, labeled_marks),
             ),
             notes.top_note(labeled_marks),
-            notes.differs_note(self.options.baseline, list(marks_by_column.values())),
+            notes.differs_note(self.options.baseline, labeled_marks),
         )
 
     def _column_keys(self, groups: Sequence[Group], facts: Sequence[str]) -> list[ColumnKey]:

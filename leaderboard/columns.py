@@ -32,6 +32,7 @@ METRICS = {
 }
 """The metrics with a column by default: heading and decimals, in order."""
 RATINGS = ("score", "turn_1", "turn_2")
+RATING_BOUNDS = (1.0, 10.0)
 DIFFERENCE = "_difference"
 """The suffix of a metric that is a difference from the baseline."""
 
@@ -75,14 +76,22 @@ def _versions(row: Row) -> str:
     )
 
 
+def metric_bounds(name: str) -> tuple[float, float]:
+    """Return the lowest and the highest value of a metric that has values by prompt."""
+    return RATING_BOUNDS if name in RATINGS else (0.0, 100.0)
+
+
 def _judged(row: Row) -> str:
     return DASH if row.judged_count is None else f"{row.judged_count} of {row.prompt_count}"
 
 
 def _method(row: Row) -> str:
-    """Return a label; for a document's row with the iteration and base that distinguish it."""
+    """Return a label; for a document's row with the iteration and base that distinguish it.
+
+    Where rows are means over seeds, a row of one seed is marked.
+    """
     if row.document is None:
-        return row.label
+        return f"{row.label} (1 seed)" if len(row.repeats) == 1 else row.label
     iteration = f", iteration {row.iteration}" if row.iteration else ""
     base = f" ({row.base})" if row.base and row.base not in row.label else ""
     return f"{row.label}{iteration}{base}"

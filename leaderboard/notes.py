@@ -8,16 +8,24 @@ from harness.core.hardware import CPU
 from leaderboard import columns
 from leaderboard.groups import SETTINGS_INDEX, group_key
 from leaderboard.rows import Row
-from leaderboard.significance import SignificanceMarks
+from leaderboard.seeds import COUNTED_ONCE
+from leaderboard.significance import SEED_SPREAD, SignificanceMarks
 
 HOURS_NOTE = (
     "hours: of training and answering, without the judge; a stage that methods share counts in "
     "full for each of them"
 )
+ONCE = COUNTED_ONCE.partition("{}")[0]
+"""In a note of a result that is not counted again."""
 MISSING_SCORES = "fewer than two results have per-prompt values of the figure"
 FLAG = "flagged"
 """The beginning of a result's note that its answers may game the judge."""
 
+IDENTICAL_MARKED, SIMULATED_PROMPTS = (12, 14), 200
+"""Percent of pairs of identical methods that differ significantly, by simulations of as many
+prompts with training seeds that vary by `SEED_SPREAD` (benchmarks/power.py)."""
+WHOLE_RANGE = 100.0
+"""No win rates differ by more."""
 MAX_LABELS = 8
 """Contestants that a note names at most."""
 
@@ -47,24 +55,51 @@ def top_note(tested: Sequence[tuple[str, SignificanceMarks]]) -> str:
     marked = [(heading, marks) for heading, marks in tested if marks.top]
     if not marked:
         return ""
-    detectable = [
-        f"{heading} {marks.detectable:.1f}"
-        for heading, marks in marked
-        if marks.detectable is not None
-    ]
-    smallest = f"; minimum detectable difference (80 % power): {', '.join(detectable)}"
+    detectable = _detectable([(heading, marks.detectable) for heading, marks in marked])
     prompts = _shared_prompts([marks for _, marks in marked])
     return (
         f"not significantly different from the best by paired tests over {prompts} shared prompts "
-        f"(5 %, Holm over all pairs){smallest if detectable else ''}"
+        f"(5 %, Holm over all pairs){detectable}"
     )
 
 
-def differs_note(baseline: str, tested: Sequence[SignificanceMarks]) -> str:
+def differs_note(baseline: str, tested: Sequence[tuple[str, SignificanceMarks]]) -> str:
     """Return the note on the dagger; empty without a baseline."""
-    if not baseline or not any(marks.top for marks in tested):
+    marked = [(heading, marks) for heading, marks in tested if marks.top]
+    if not baseline or not marked:
         return ""
-    return f"differs from {baseline} by paired tests over shared prompts (5 %, Holm)"
+    detectable = _detectable([(head, marks.detectable_from_baseline) for head, marks in marked])
+    return f"differs from {baseline} by paired tests over shared prompts (5 %, Holm){detectable}"
+
+
+def _detectable(columns_tested: Sequence[tuple[str, float | None]]) -> str:
+    """Return the minimum detectable difference of each column, as the end of a note."""
+    figures = [
+        f"{heading} {value:.1f}" if value <= WHOLE_RANGE else f"{heading} none, add seeds"
+        for heading, value in columns_tested
+        if value is not None
+    ]
+    beginning = "; minimum detectable difference at 80 % power: "
+    return f"{beginning}{', '.join(figures)}" if figures else ""
+
+
+def single_seed_note(tested: Sequence[tuple[str, SignificanceMarks]]) -> tuple[str, ...]:
+    """Return the note on what the tests of single training seeds leave out."""
+    rates = [
+        f"{100 * marks.identical_marked:.0f} % ({heading})"
+        for heading, marks in tested
+        if marks.identical_marked is not None
+    ]
+    if not rates:
+        return ()
+    low, high = IDENTICAL_MARKED
+    return (
+        "each method is one training seed: the variation between seeds is not in the intervals nor "
+        f"in the tests. Were it {SEED_SPREAD} logits, two runs of an identical method would be "
+        f"marked as different in {rates[0]} of comparisons with the precision of this table, "
+        f"instead of 5 %; in simulations, {low} to {high} % with {SIMULATED_PROMPTS} prompts won "
+        "or lost. Train several seeds, and add --pool-seeds",
+    )
 
 
 def untested_notes(
@@ -133,9 +168,13 @@ def _hours_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ..
 
 
 def _seed_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
-    """Return every seed's figures, where rows are means over seeds."""
+    """Return every seed's figures where rows are means, and what is not a mean or counts once."""
+    again = [note for row in measured for note in row.notes if ONCE in note]
+    several = [row for row in measured if len(row.repeats) > 1]
+    if not several:
+        return tuple(dict.fromkeys(again))
     phrases = []
-    for row in (row for row in measured if row.repeats):
+    for row in several:
         seeds = ", ".join(str(repeat.seed) for repeat in row.repeats)
         figures = [
             f"{columns.column_heading(name)} {_seed_figures(row, name)}"
@@ -143,10 +182,17 @@ def _seed_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...
             if name in names and all(name in repeat.estimates for repeat in row.repeats)
         ]
         phrases.append(f"{row.label}: mean over seeds {seeds} ({'; '.join(figures)})")
+    first = f"{'; '.join(phrases)}; intervals and tests are over prompts and seeds"
+    single = [row.label for row in measured if len(row.repeats) == 1]
+    return (first, *_one_seed_notes(single), *dict.fromkeys(again))
+
+
+def _one_seed_notes(labels: Sequence[str]) -> tuple[str, ...]:
+    if not labels:
+        return ()
     return (
-        (f"{'; '.join(phrases)}; intervals and tests are over prompts and seeds",)
-        if phrases
-        else ()
+        f"1 seed: {_list_labels(labels)}; their intervals are over prompts alone, and the tests "
+        "take the variation between seeds from the methods with several",
     )
 
 

@@ -1,22 +1,30 @@
 """Pools the runs of a setting that differ in their seed only into one row.
 
-Its figures are means over the seeds, with intervals over prompts and seeds (see
-`harness.statistics.seeds`); costs are sums.
+A setting is a run's configuration without its seed, whatever its method or label is called; a
+result without one is left alone. Each seed counts once, however many results it has. Figures are
+means over the seeds, with intervals over prompts and seeds (see `harness.statistics.seeds`); costs
+are sums. A row of one seed is a row of one repeat, so that tables can mark it.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 from harness.types import Estimate
+from leaderboard.columns import metric_bounds
 from leaderboard.groups import group_key
 from leaderboard.rows import Row
 from leaderboard.significance import ItemsReader, PromptScores
 
 N = TypeVar("N", int, float)
+
+COUNTED_ONCE = "the same run and seed as {}: counted once"
+SETTING_DIGITS = 6
+"""Shown digits of a setting's digest, where nothing else distinguishes two rows."""
 
 
 def pool_seeds(rows: Sequence[Row], reader: ItemsReader) -> list[Row]:
@@ -28,20 +36,34 @@ def pool_seeds(rows: Sequence[Row], reader: ItemsReader) -> list[Row]:
     rows_by_key: dict[object, list[Row]] = defaultdict(list)
     for position, row in enumerate(rows):
         is_poolable = row.document is None and row.setting and row.seed is not None
-        key = (*group_key(row), row.method, row.base, row.iteration, row.setting)
+        key = (*group_key(row), row.base, row.iteration, row.setting)
         rows_by_key[key if is_poolable else position].append(row)
-    return [_pool(members, reader) for members in rows_by_key.values()]
+    pooled = [_pool(members, reader) for members in rows_by_key.values()]
+    return _with_distinct_labels(pooled)
 
 
 def _pool(rows: Sequence[Row], reader: ItemsReader) -> Row:
-    if len({row.seed for row in rows}) < 2:
-        return rows[0]
+    first_by_seed: dict[int | None, Row] = {}
+    again = []
+    for row in sorted(rows, key=lambda row: len(row.label)):
+        first = first_by_seed.setdefault(row.seed, row)
+        if first is not row:
+            again.append(f"{row.label}: {COUNTED_ONCE.format(first.label)}")
+    members = sorted(first_by_seed.values(), key=lambda row: row.seed or 0)
+    if len(members) < 2:
+        row = members[0]
+        is_seeded = row.document is None and row.seed is not None
+        return replace(row, repeats=(row,) if is_seeded else (), notes=(*row.notes, *again))
+    return _mean_row(members, reader, again)
+
+
+def _mean_row(rows: Sequence[Row], reader: ItemsReader, notes: Sequence[str]) -> Row:
     hours: Counter[str] = Counter()
     for row in rows:
         hours.update(row.hours or {})
     return replace(
         rows[0],
-        label=_label(rows[0]),
+        label=_label(rows),
         estimates=_estimates(rows, reader),
         prompt_count=_sum(rows, lambda row: row.prompt_count),
         judged_count=_sum(rows, lambda row: row.judged_count),
@@ -52,17 +74,56 @@ def _pool(rows: Sequence[Row], reader: ItemsReader) -> Row:
         hours=None if any(row.hours is None for row in rows) else dict(hours),
         run=", ".join(row.run for row in rows),
         source=", ".join(row.source for row in rows),
-        notes=tuple(dict.fromkeys(note for row in rows for note in row.notes)),
+        notes=(*dict.fromkeys(note for row in rows for note in row.notes), *notes),
         items=None,
         seed=None,
-        repeats=tuple(sorted(rows, key=lambda row: row.seed or 0)),
+        repeats=tuple(rows),
     )
 
 
-def _label(row: Row) -> str:
-    """Return the label without its seed."""
-    plain = f"{row.method} (iteration {row.iteration})"
-    return plain if f"iteration {row.iteration}" in row.label else row.method
+def _label(rows: Sequence[Row]) -> str:
+    """Return what the rows' labels are without their seeds, or else the method."""
+    labels = {_without_seed(row.label, row.seed) for row in rows}
+    if len(labels) == 1 and (label := labels.pop()):
+        return label
+    row = rows[0]
+    with_iteration = f"{row.method} (iteration {row.iteration})"
+    return with_iteration if f"iteration {row.iteration}" in row.label else row.method
+
+
+def _without_seed(name: str, seed: int | None) -> str:
+    """Return a label or a run's name without its seed: `INPO (seed 1)`, `eta-0.1-seed-1`."""
+    seed_text = rf"(?:seed|s)[\s=_-]*{seed}(?![\w.])"
+    for pattern in (rf"\s*\({seed_text}\)", rf"[\s,;/_-]*(?<![A-Za-z0-9]){seed_text}"):
+        name = re.sub(pattern, "", name, flags=re.IGNORECASE)
+    return re.sub(r"\(\s*[,;]\s*", "(", name).strip(" ,;/_-")
+
+
+def _with_distinct_labels(rows: Sequence[Row]) -> list[Row]:
+    """Return rows of which no two of one group, iteration and base have one label."""
+    counts = Counter(map(_label_key, rows))
+    by_run = [
+        replace(row, label=f"{row.label} ({_run_name(row)})")
+        if row.repeats and counts[_label_key(row)] > 1
+        else row
+        for row in rows
+    ]
+    counts = Counter(map(_label_key, by_run))
+    return [
+        replace(row, label=f"{row.label} (setting {row.setting[:SETTING_DIGITS]})")
+        if row.repeats and counts[_label_key(row)] > 1
+        else row
+        for row in by_run
+    ]
+
+
+def _label_key(row: Row) -> tuple[object, ...]:
+    return (*group_key(row), row.document, row.label, row.base, row.iteration)
+
+
+def _run_name(row: Row) -> str:
+    names = {_without_seed(repeat.run, repeat.seed) for repeat in row.repeats}
+    return names.pop() if len(names) == 1 else f"setting {row.setting[:SETTING_DIGITS]}"
 
 
 def _sum(rows: Sequence[Row], value_of: Callable[[Row], N | None]) -> N | None:
@@ -89,18 +150,31 @@ def _estimates(rows: Sequence[Row], reader: ItemsReader) -> dict[str, Estimate]:
 
 def _estimate(rows: Sequence[Row], name: str, reader: ItemsReader) -> Estimate:
     """Return a metric's mean; without an interval where there are no per-prompt values."""
+    import numpy as np
+
     from harness.statistics import seeds
+    from harness.statistics.intervals import widen_to_exact
 
     figures = [row.estimates[name].value for row in rows]
     scores = reader.scores(replace(rows[0], repeats=tuple(rows)), name)
     if len(scores) < 2:
         return Estimate(sum(figures) / len(figures))
-    return seeds.mean_over_seeds(figures, _error(scores), len(scores))
+    bounds = metric_bounds(name)
+    contributions = np.array(_contributions(scores))
+    estimate = seeds.mean_over_seeds(figures, _error(scores), len(scores), bounds)
+    return widen_to_exact(estimate, contributions - contributions.mean() + estimate.value, bounds)
+
+
+def _contributions(values: PromptScores) -> list[float]:
+    """Return what each prompt contributes to a ratio of sums, by linearisation."""
+    n = len(values)
+    top, bottom = (sum(pair[side] for pair in values.values()) for side in (0, 1))
+    ratio = top / bottom
+    return [ratio + (points - ratio * weight) * n / bottom for points, weight in values.values()]
 
 
 def _error(values: PromptScores) -> float:
-    """Return the standard error of a ratio of sums over prompts, by linearization."""
-    n = len(values)
-    top, bottom = (sum(pair[side] for pair in values.values()) for side in (0, 1))
-    parts = [(points - top / bottom * weight) * n / bottom for points, weight in values.values()]
-    return float((sum(part**2 for part in parts) / (n - 1) / n) ** 0.5)
+    """Return the standard error of a ratio of sums over prompts."""
+    parts = _contributions(values)
+    n, mean = len(parts), sum(parts) / len(parts)
+    return float((sum((part - mean) ** 2 for part in parts) / (n - 1) / n) ** 0.5)

@@ -20,6 +20,7 @@ from leaderboard.rows import Row
 
 if TYPE_CHECKING:
     from harness.statistics.paired import Differences
+    from harness.statistics.seeds import SeedVariance
 
 
 Items = Sequence[Item]
@@ -27,6 +28,8 @@ PromptScores = Mapping[str, tuple[float, float]]
 """By prompt: points in the metric's unit, and what they weigh."""
 
 ROUNDS, SEED = 1000, 0
+SEED_SPREAD = 0.1
+"""Standard deviation between training seeds, in logits of the win rate, that a note assumes."""
 CATEGORY_METRIC = "{}_win_rate"
 
 
@@ -39,7 +42,13 @@ class SignificanceMarks:
     differing: frozenset[str] = frozenset()
     """Significantly different from the baseline."""
     detectable: float | None = None
-    """The minimum detectable difference at 80 % power, median over pairs."""
+    """The minimum detectable difference at 80 % power of the tests between all pairs, for the pair
+    with the median standard error; None where no pair has one."""
+    detectable_from_baseline: float | None = None
+    """The same for the tests against the baseline."""
+    identical_marked: float | None = None
+    """How often two runs of one method would differ significantly, if they were compared alone over
+    as many prompts and training seeds varied by `SEED_SPREAD`; None where seeds are pooled."""
     fewest_prompts: int = 0
     """Fewest prompts that a pair shares; `most_prompts` likewise."""
     most_prompts: int = 0
@@ -135,7 +144,7 @@ def _test_pairs(
 ) -> SignificanceMarks:
     import numpy as np
 
-    from harness.statistics import paired
+    from harness.statistics import paired, power
 
     differences = paired_differences(rows, scores_by_row, metric)
     figures = [row.estimates[metric].value for row in rows]
@@ -146,17 +155,41 @@ def _test_pairs(
         if baseline in labels
         else [False] * len(rows)
     )
-    pairs = np.triu_indices(len(rows), 1)
-    errors, shared = differences.error[pairs], differences.shared[pairs]
-    positive_errors = errors[errors > 0]
+    pairs = np.triu(np.ones_like(differences.error, dtype=bool), 1)
+    shared = differences.shared[pairs]
+    against = pairs & False
+    if baseline in labels:
+        against[labels.index(baseline)] = True
+        np.fill_diagonal(against, val=False)
     return SignificanceMarks(
         frozenset(row.source for row, mark in zip(rows, top, strict=True) if mark),
         frozenset(row.source for row, mark in zip(rows, differing, strict=True) if mark),
-        paired.minimum_detectable_difference(float(np.median(positive_errors)))
-        if len(positive_errors)
-        else None,
-        int(shared.min()),
-        int(shared.max()),
+        detectable=power.median_detectable(differences, pairs),
+        detectable_from_baseline=power.median_detectable(differences, against),
+        identical_marked=_identical_marked(rows, differences, float(np.median(figures)), metric),
+        fewest_prompts=int(shared.min()),
+        most_prompts=int(shared.max()),
+    )
+
+
+def _identical_marked(
+    rows: Sequence[Row], differences: Differences, figure: float, metric: str
+) -> float | None:
+    import numpy as np
+
+    from harness.statistics.power import identical_marked
+
+    is_single_seed = any(row.run or row.seed is not None for row in rows)
+    errors = differences.error[np.triu(differences.is_tested, 1)]
+    positive = errors[errors > 0]
+    if differences.seed_variance is not None or not is_single_seed or not len(positive):
+        return None
+    return identical_marked(
+        float(np.median(positive)),
+        float(np.median(differences.degrees_of_freedom)),
+        figure,
+        SEED_SPREAD,
+        columns.metric_bounds(metric),
     )
 
 
@@ -165,12 +198,21 @@ def paired_differences(
 ) -> Differences:
     """Return the differences of all pairs over shared prompts, and over seeds if there are any."""
     from harness.statistics import paired
+
+    totals = paired.PromptTotals.of(scores_by_row)
+    variance = _seed_variance(rows, metric)
+    return paired.paired_differences(totals, seed=SEED, rounds=ROUNDS, seed_variance=variance)
+
+
+def _seed_variance(rows: Sequence[Row], metric: str) -> SeedVariance | None:
+    """Return the variance between seeds; None where no row has several."""
     from harness.statistics.seeds import SeedVariance
 
+    if all(len(row.repeats) < 2 for row in rows):
+        return None
     by_seed = [[r.estimates[metric].value for r in row.repeats or (row,)] for row in rows]
-    repeated = SeedVariance.of(by_seed) if any(row.repeats for row in rows) else None
-    totals = paired.PromptTotals.of(scores_by_row)
-    return paired.paired_differences(totals, seed=SEED, rounds=ROUNDS, seed_variance=repeated)
+    is_seeded = [bool(row.repeats) or row.seed is not None for row in rows]
+    return SeedVariance.of(by_seed, is_seeded, columns.metric_bounds(metric))
 
 
 def with_differences(group: Group, baseline: str, reader: ItemsReader) -> Group:
@@ -184,33 +226,52 @@ def with_differences(group: Group, baseline: str, reader: ItemsReader) -> Group:
     matches = [row for row in group.rows if row.label == baseline and row.document is None]
     if not matches:
         return group
+    base, measured = matches[0], [row for row in group.rows if row.document is None]
+    differences: dict[str, dict[str, Estimate]] = {}
+    for metric in base.estimates:
+        for source, estimate in _differences_from(base, measured, metric, reader).items():
+            differences.setdefault(source, {})[columns.difference_name(metric)] = estimate
     return replace(
-        group, rows=tuple(_add_differences(row, matches[0], reader) for row in group.rows)
+        group,
+        rows=tuple(
+            replace(row, estimates={**row.estimates, **differences.get(row.source, {})})
+            if row.document is None
+            else row
+            for row in group.rows
+        ),
     )
 
 
-def _add_differences(row: Row, other: Row, reader: ItemsReader) -> Row:
-    if row is other or row.document is not None:
-        return row
-    shared = [name for name in row.estimates if name in other.estimates]
-    differences = {
-        columns.difference_name(name): _difference(row, other, name, reader) for name in shared
+def _differences_from(
+    base: Row, rows: Sequence[Row], metric: str, reader: ItemsReader
+) -> dict[str, Estimate]:
+    """Return each row's difference from the base over shared prompts, by source, where known."""
+    scored = [(row, reader.scores(row, metric)) for row in rows if metric in row.estimates]
+    scored = [(row, scores) for row, scores in scored if scores]
+    if base not in [row for row, _ in scored]:
+        return {}
+    members = [row for row, _ in scored]
+    comparison = paired_differences(members, [scores for _, scores in scored], metric)
+    column = members.index(base)
+    return {
+        row.source: _difference(comparison, i, column, metric)
+        for i, row in enumerate(members)
+        if row is not base and comparison.is_tested[i, column]
     }
-    known = {name: estimate for name, estimate in differences.items() if estimate is not None}
-    return replace(row, estimates={**row.estimates, **known})
 
 
-def _difference(row: Row, other: Row, metric: str, reader: ItemsReader) -> Estimate | None:
-    """Return the first minus the second over shared prompts; None where that is not known."""
-    from harness.statistics.intervals import t_critical
+def _difference(comparison: Differences, i: int, j: int, metric: str) -> Estimate:
+    """Return a difference with its t interval; with an exact one where no verdict differs."""
+    import numpy as np
 
-    rows: Sequence[Row] = (row, other)
-    values = [reader.scores(side, metric) for side in rows]
-    if not all(values):
-        return None
-    differences = paired_differences(rows, values, metric)
-    value, error = float(differences.value[0, 1]), float(differences.error[0, 1])
-    if not error >= 0:
-        return None
-    half_width = error * float(t_critical(differences.degrees_of_freedom[0, 1]))
-    return Estimate(value, value - half_width, value + half_width, error)
+    from harness.statistics.intervals import exact_bounds, t_critical
+
+    value, error = float(comparison.value[i, j]), float(comparison.error[i, j])
+    half_width = error * float(t_critical(comparison.degrees_of_freedom[i, j]))
+    low, high = columns.metric_bounds(metric)
+    reach = high - low
+    low, high = max(-reach, value - half_width), min(reach, value + half_width)
+    if error == 0 and value in (-reach, 0.0, reach):  # as of equal verdicts, however few
+        equal = np.full(int(comparison.shared[i, j]), (value + reach) / (2 * reach))
+        low, high = (2 * reach * end - reach for end in exact_bounds(equal))
+    return Estimate(value, low, high, error)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.statistics.intervals import normal_quantile, t_two_sided
+from harness.statistics.intervals import t_two_sided
 from harness.statistics.resampling import Floats, Mask, bit_generator, resample_weights
 from harness.statistics.seeds import SeedVariance, effective_degrees_of_freedom
 
@@ -63,6 +63,26 @@ class Differences:
     """Degrees of freedom of the standard error."""
     p: Floats
     """Two-sided; 1 where the difference or its error is undefined."""
+    seed_variance: SeedVariance | None = None
+    """The variance between seeds that the standard error includes; None: prompts alone."""
+
+    @property
+    def is_tested(self) -> Mask:
+        """Whether two contestants can be compared: they share two prompts or more."""
+        return np.asarray(~(np.isnan(self.error) | np.isnan(self.value)))
+
+    def components(self, i: int, j: int) -> list[tuple[float, float]]:
+        """Return the variances of a difference with their degrees of freedom; see `seeds`."""
+        prompts = max(1.0, float(self.shared[i, j]) - 1)
+        total = float(self.error[i, j]) ** 2
+        if self.seed_variance is None:
+            return [(total, prompts)]
+        seeds = [
+            (float(self.seed_variance.variance[k]), float(self.seed_variance.degrees_of_freedom[k]))
+            for k in (i, j)
+        ]
+        varying = [pair for pair in seeds if pair[0] > 0]
+        return [(max(0.0, total - sum(variance for variance, _ in varying)), prompts), *varying]
 
 
 def paired_differences(
@@ -86,9 +106,8 @@ def paired_differences(
     degrees_of_freedom = np.maximum(shared - 1, 1)
     if seed_variance is not None:
         error, degrees_of_freedom = _add_seed_variance(error, degrees_of_freedom, seed_variance)
-    return Differences(
-        value, error, shared, degrees_of_freedom, p_values(value, error, degrees_of_freedom)
-    )
+    p = p_values(value, error, degrees_of_freedom)
+    return Differences(value, error, shared, degrees_of_freedom, p, seed_variance)
 
 
 def _add_seed_variance(
@@ -132,8 +151,8 @@ def holm(p: Floats) -> Floats:
 
 
 def holm_matrix(comparison: Differences) -> Floats:
-    """Return p of all pairs, adjusted over all pairs by Holm's method; 1 on the diagonal."""
-    pairs = np.triu_indices(len(comparison.p), 1)
+    """Return p, adjusted by Holm's method over all pairs that can be tested; 1 for the others."""
+    pairs = np.nonzero(np.triu(comparison.is_tested, 1))
     adjusted = np.ones_like(comparison.p)
     adjusted[pairs] = holm(comparison.p[pairs])
     return np.minimum(adjusted, adjusted.T)
@@ -150,15 +169,10 @@ def top_group(comparison: Differences, best: int) -> Mask:
 
 def differs_from_baseline(comparison: Differences, baseline: int) -> Mask:
     """Return the mask of contestants that differ significantly from a baseline fixed in advance."""
-    others = np.arange(len(comparison.p)) != baseline
+    others = comparison.is_tested[baseline] & (np.arange(len(comparison.p)) != baseline)
     significant = np.zeros(len(comparison.p), dtype=bool)
     significant[others] = holm(comparison.p[others, baseline]) <= FAMILYWISE_ERROR
     return significant
-
-
-def minimum_detectable_difference(error: float) -> float:
-    """Return the minimum detectable difference of one two-sided test at 5 %, with 80 % power."""
-    return error * (normal_quantile(1 - FAMILYWISE_ERROR / 2) + normal_quantile(POWER))
 
 
 def _compare_complete(totals: PromptTotals, resamples: Floats) -> tuple[Floats, Floats]:

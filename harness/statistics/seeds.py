@@ -4,10 +4,12 @@ Two things vary: the sample of prompts and the outcome of training. The variance
 seeds therefore has two components: that of the prompts, and s² / S with s the standard deviation
 between seeds. Each component has a half-width of its own (Student's t with its own degrees of
 freedom), and the half-width of the interval is the root of the sum of their squares (Howe, JASA 69,
-1974). Welch's and Satterthwaite's degrees of freedom would cover the truth 88 to 93 times in 100
+1974); it is laid off on the logit scale, so that the interval of a bounded figure stays within its
+bounds. Welch's and Satterthwaite's degrees of freedom would cover the truth 88 to 93 times in 100
 with two or three seeds that vary more than the prompts; this interval covers it 95 to 99 times.
 Sampling noise within one training's answers enters both components, so that intervals err on the
-wide side.
+wide side. A contestant with a single seed shows nothing of its variance between seeds: it is taken
+from the contestants of several seeds, pooled on the logit scale.
 """
 
 from __future__ import annotations
@@ -18,10 +20,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.statistics.intervals import t_critical
+from harness.statistics.intervals import PERCENT, Bounds, t_critical
 from harness.statistics.resampling import Floats
 from harness.types import Estimate
 
+LARGEST_LOGIT = 30.0
+"""Beyond it an interval's end is the bound itself, to the last digit."""
+EDGE = 1e-3
+"""A share nearer to 0 or 1 counts as this far from it, where a logit's derivative is needed."""
 FREEDOM_GRID = np.geomspace(1.0, 1e5, 300)
 """Degrees of freedom between which those of a combined interval are interpolated."""
 
@@ -31,19 +37,35 @@ class SeedVariance:
     """The variance that seeds add to contestants' estimates, each field of shape (contestants,)."""
 
     variance: Floats
-    """Variance of the mean over a contestant's seeds; 0 with a single seed."""
+    """Variance of the mean over a contestant's seeds; 0 where none varies, NaN where not known."""
     degrees_of_freedom: Floats
-    """Degrees of freedom of that variance: seeds less one; 1 with a single seed."""
+    """Degrees of freedom of that variance: seeds less one, or those of the pooled variance."""
 
     @classmethod
-    def of(cls, estimates: Sequence[Sequence[float]]) -> SeedVariance:
-        """Return the variances of the contestants, given the estimate of each of their seeds."""
-        variance = [
-            float(np.var(by_seed, ddof=1)) / len(by_seed) if len(by_seed) > 1 else 0.0
-            for by_seed in estimates
+    def of(
+        cls,
+        estimates: Sequence[Sequence[float]],
+        is_seeded: Sequence[bool] | None = None,
+        bounds: Bounds = PERCENT,
+    ) -> SeedVariance:
+        """Return the variances of the contestants.
+
+        Args:
+            estimates: By contestant: the estimate of each of its seeds.
+            is_seeded: Whether another seed could have given another estimate; answers from a file
+                have no seed. None: all are seeded.
+            bounds: The lowest and the highest value of an estimate.
+        """
+        seeded = [True] * len(estimates) if is_seeded is None else is_seeded
+        pooled, freedom = _pooled_logit_variance(estimates, bounds)
+        pairs = [
+            (float(np.var(own, ddof=1)) / len(own), len(own) - 1.0)
+            if len(own) > 1
+            else (pooled / logit_slope(own[0], bounds) ** 2 if may_vary else 0.0, freedom)
+            for own, may_vary in zip(estimates, seeded, strict=True)
         ]
-        degrees_of_freedom = [max(1.0, len(by_seed) - 1.0) for by_seed in estimates]
-        return cls(np.array(variance), np.array(degrees_of_freedom))
+        variance, degrees_of_freedom = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+        return cls(variance, degrees_of_freedom)
 
 
 def effective_degrees_of_freedom(components: Sequence[tuple[Floats, Floats]]) -> Floats:
@@ -60,13 +82,16 @@ def effective_degrees_of_freedom(components: Sequence[tuple[Floats, Floats]]) ->
     return np.asarray(np.exp(np.interp(-ratio, -_grid_critical_values(), np.log(FREEDOM_GRID))))
 
 
-def mean_over_seeds(estimates: Sequence[float], error: float, prompts: int) -> Estimate:
-    """Return the mean over seeds with its 95 % interval.
+def mean_over_seeds(
+    estimates: Sequence[float], error: float, prompts: int, bounds: Bounds = PERCENT
+) -> Estimate:
+    """Return the mean over seeds with its 95 % interval, which lies within the bounds.
 
     Args:
         estimates: One per seed, two at least, in their unit.
         error: Standard error of their mean over resampled prompts, seeds held fixed.
         prompts: Number of prompts, two at least.
+        bounds: The lowest and the highest value of an estimate.
     """
     seeds = SeedVariance.of([estimates])
     components = [
@@ -78,7 +103,51 @@ def mean_over_seeds(estimates: Sequence[float], error: float, prompts: int) -> E
         np.sqrt(sum(variance * t_critical(degrees) ** 2 for variance, degrees in components))[0]
     )
     value = float(np.mean(estimates))
-    return Estimate(value, value - half_width, value + half_width, standard_error)
+    return Estimate(value, *logit_bounds(value, half_width, bounds), standard_error)
+
+
+def logit_bounds(value: float, half_width: float, bounds: Bounds) -> tuple[float, float]:
+    """Return the ends of an interval that is symmetric on the logit scale.
+
+    Args:
+        value: The estimate.
+        half_width: Half the interval's width to first order, in the estimate's unit.
+        bounds: The lowest and the highest value; an estimate at one of them has no logit, and its
+            interval is the half-width within the bounds.
+    """
+    lowest, highest = bounds
+    if not lowest < value < highest:
+        return max(lowest, value - half_width), min(highest, value + half_width)
+    odds = (value - lowest) / (highest - value)
+    factor = np.exp(np.minimum(half_width * logit_slope(value, bounds), LARGEST_LOGIT))
+    shares = [float(o / (1 + o)) for o in (odds / factor, odds * factor)]
+    return lowest + (highest - lowest) * shares[0], lowest + (highest - lowest) * shares[1]
+
+
+def logit_slope(value: float, bounds: Bounds) -> float:
+    """Return the derivative of the logit with respect to the estimate."""
+    lowest, highest = bounds
+    share = min(max((value - lowest) / (highest - lowest), EDGE), 1 - EDGE)
+    return float(1 / (share * (1 - share) * (highest - lowest)))
+
+
+def _pooled_logit_variance(
+    estimates: Sequence[Sequence[float]], bounds: Bounds
+) -> tuple[float, float]:
+    """Return the variance between seeds in squared logits, and its degrees of freedom.
+
+    NaN where no contestant has several seeds.
+    """
+    several = [own for own in estimates if len(own) > 1]
+    freedom = sum(len(own) - 1 for own in several)
+    if not freedom:
+        return np.nan, 1.0
+    slopes = [logit_slope(float(np.mean(own)), bounds) for own in several]
+    squares = [
+        (len(own) - 1) * float(np.var(own, ddof=1)) * slope**2
+        for own, slope in zip(several, slopes, strict=True)
+    ]
+    return sum(squares) / freedom, float(freedom)
 
 
 @functools.cache

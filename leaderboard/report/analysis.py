@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from harness.statistics import paired
+from harness.statistics import paired, power
 from harness.statistics.agreement import kappa
 from harness.statistics.bootstrap import ratio_interval
 from harness.statistics.intervals import (
@@ -136,19 +136,13 @@ def _paired_tests(scores_by_result: Sequence[PromptScores]) -> dict[str, Any]:
     differences = paired.paired_differences(
         paired.PromptTotals.of(scores_by_result), seed=SEED, rounds=ROUNDS
     )
-    errors = differences.error[np.triu_indices(len(scores_by_result), 1)]
-    positive_errors = errors[errors > 0]
-    detectable = (
-        paired.minimum_detectable_difference(float(np.median(positive_errors)))
-        if len(positive_errors)
-        else None
-    )
+    pairs = np.triu(np.ones_like(differences.error, dtype=bool), 1)
     return {
         "value": _plain_table(differences.value),
         "half_width": _plain_table(differences.error * t_critical(differences.degrees_of_freedom)),
         "p": _plain_table(paired.holm_matrix(differences)),
         "shared": [[int(n) for n in row] for row in differences.shared],
-        "minimum_detectable": detectable,
+        "minimum_detectable": power.median_detectable(differences, pairs),
     }
 
 

@@ -59,3 +59,13 @@ def test_without_items_there_is_none(file, runs):
     for label in ("start", "INPO"):
         (file(label).with_suffix("") / "items.json").unlink()
     assert "win_rate_difference" not in lines(runs)[1]["INPO"].estimates
+
+
+def test_equal_verdicts_leave_what_their_prompts_do_not_show(file, runs):
+    file("start", [0.0, 1.0] * 30)
+    file("INPO", [0.0, 1.0] * 30)
+    difference = lines(runs)[1]["INPO"].estimates["win_rate_difference"]
+    # nothing of 60 differs: another prompt may differ by all, 6 of 100 may
+    assert difference.value == 0
+    assert -7 < difference.low < -2
+    assert 2 < difference.high < 7

@@ -15,7 +15,6 @@ from harness.statistics.paired import (
     differs_from_baseline,
     holm,
     holm_matrix,
-    minimum_detectable_difference,
     p_values,
     paired_differences,
     top_group,
@@ -133,10 +132,6 @@ def test_holm_by_hand():
     # 0.01 × 3; then max(0.03, 0.03 × 2) = 0.06; then max(0.06, 0.04 × 1)
     assert holm(np.array([0.04, 0.01, 0.03])) == pytest.approx([0.06, 0.03, 0.06])
     assert holm(np.array([])).tolist() == []
-
-
-def test_the_smallest_difference_is_the_textbook_one():
-    assert minimum_detectable_difference(1.0) == pytest.approx(1.959964 + 0.841621, abs=1e-5)
 
 
 def test_a_group_at_the_top_and_who_differs_from_the_named_one():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.statistics.intervals import widen_to_exact
 from harness.statistics.paired import PromptTotals, paired_differences
 from harness.statistics.seeds import SeedVariance, effective_degrees_of_freedom, mean_over_seeds
 
@@ -15,8 +16,9 @@ def test_by_hand():
     assert estimate.value == 50
     assert estimate.standard_error == pytest.approx(6.506, abs=1e-3)
     # t is 4.3027 with 2 degrees of freedom, 1.9840 with 100: (18.513 * 33.33 + 3.936 * 9) = 652.5
-    assert estimate.high - estimate.value == pytest.approx(652.5**0.5, abs=5e-3)
-    assert estimate.value - estimate.low == pytest.approx(652.5**0.5, abs=5e-3)
+    # in logits, whose derivative at 50 is 0.04: 25.54 * 0.04 = 1.0218; 1 / (1 + e^-1.0218) = 0.7353
+    assert estimate.high == pytest.approx(73.53, abs=5e-3)
+    assert estimate.low == pytest.approx(100 - 73.53, abs=5e-3)
 
 
 def test_one_part_alone_keeps_its_own_degrees_of_freedom():
@@ -85,15 +87,53 @@ def test_prompts_and_both_methods_seeds_add_to_the_variance_of_a_difference():
     assert comparison.degrees_of_freedom[0, 1] == pytest.approx(combined[0])
 
 
-def test_a_single_seed_has_no_variance():
-    seeds = SeedVariance.of([[50.0], [40.0, 60.0], [1.0, 2.0, 3.0, 4.0]])
-    # of 40 and 60: 200 / 2; of 1 to 4: (2.25 + 0.25 + 0.25 + 2.25) / 3 / 4
-    assert seeds.variance == pytest.approx([0.0, 100.0, 5 / 12])
-    assert seeds.degrees_of_freedom.tolist() == [1, 1, 3]
+def test_a_single_seed_takes_its_variance_from_the_methods_of_several():
+    seeds = SeedVariance.of(
+        [[50.0], [40.0, 60.0], [49.0, 50.0, 50.0, 51.0], [80.0], [30.0]],
+        [True, True, True, True, False],
+    )
+    # of 40 and 60: 200 / 2; of 49 to 51: (1 + 0 + 0 + 1) / 3 / 4; answers of a file do not vary
+    assert seeds.variance[[1, 2, 4]] == pytest.approx([100.0, 1 / 6, 0.0])
+    # pooled at 50, where a point is 0.04 logits: (200 + 2) / 4 = 50.5; 64 % of the points at 80
+    assert seeds.variance[[0, 3]] == pytest.approx([50.5, 50.5 * 0.64**2])
+    assert seeds.degrees_of_freedom.tolist() == [4, 1, 3, 4, 4]
+
+
+def test_without_any_method_of_several_seeds_the_variance_is_not_known():
+    assert np.isnan(SeedVariance.of([[50.0], [60.0]]).variance).all()
+
+
+@pytest.mark.parametrize("values", [[99.0, 60.0], [81.9, 63.5], [0.5, 0.1], [100.0, 0.0]])
+def test_an_interval_over_seeds_lies_within_its_bounds(values):
+    estimate = mean_over_seeds(values, error=1.0, prompts=100)
+    assert 0 <= estimate.low < estimate.value < estimate.high <= 100
+    rating = mean_over_seeds([9.9, 9.0], error=0.1, prompts=80, bounds=(1.0, 10.0))
+    assert 1 <= rating.low < rating.high <= 10
+
+
+def test_an_estimate_at_its_bound_has_an_interval_within_it():
+    estimate = mean_over_seeds([0.0, 0.0], error=0.0, prompts=100)
+    assert (estimate.low, estimate.high) == (0, 0)  # `widen_to_exact` adds what 100 prompts leave
+
+
+@pytest.mark.parametrize(("logit", "spread"), [(0.0, 0.5), (3.0, 0.5), (-4.0, 0.3)])
+def test_intervals_of_seeds_that_vary_in_logits_hold_the_truth(logit, spread):
+    rng, held = np.random.default_rng(2), 0
+    truth = 100 * (1 / (1 + np.exp(-logit - spread * rng.normal(size=200_000)))).mean()
+    for _ in range(300):
+        rates = 1 / (1 + np.exp(-logit - spread * rng.normal(size=2)))
+        wins = 100.0 * (rng.random((2, 200)) < rates[:, None])
+        by_prompt = wins.mean(axis=0)
+        error = by_prompt.std(ddof=1) / np.sqrt(200)
+        mean = mean_over_seeds(wins.mean(axis=1).tolist(), error, 200)
+        estimate = widen_to_exact(mean, by_prompt, (0.0, 100.0))
+        held += estimate.low <= truth <= estimate.high
+    assert held / 300 >= 0.93
 
 
 def test_seeds_that_agree_leave_the_t_interval_over_prompts():
     # five prompts: t is 2.7764 with 4 degrees of freedom
     estimate = mean_over_seeds([50.0, 50.0], error=2.0, prompts=5)
-    assert estimate.high - 50 == pytest.approx(2.0 * 2.7764, abs=1e-3)
+    # to first order; 5.5528 points are 0.2221 logits, and 1 / (1 + e^-0.2221) = 0.5553
+    assert estimate.high - 50 == pytest.approx(5.530, abs=1e-3)
     assert estimate.standard_error == 2.0
