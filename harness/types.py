@@ -221,6 +221,8 @@ class Answers:
     answers: tuple[Answer, ...]
     missing: int = 0
     """The number of prompts without an answer."""
+    altered: tuple[str, ...] = ()
+    """Ids of prompts that the file quotes in another text than the benchmark's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,9 +145,8 @@ def file_name(label: str) -> str:
 
 
 def file_stem(path: Path) -> str:
-    """Return a file's name without the suffixes of JSON, JSON lines and gzip."""
-    name = path.name.removesuffix(".gz")
-    return name.removesuffix(".jsonl").removesuffix(".json")
+    """Return a file's name without the suffixes of tables and gzip."""
+    return re.sub(r"\.(jsonl|json|csv|tsv|parquet)$", "", path.name.removesuffix(".gz"))
 
 
 def log_tail(log: Path, lines: int = 2) -> str:

@@ -8,7 +8,12 @@ has dropped its special tokens.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
+THINKING = ("reasoning_content", "reasoning", "thinking")
+"""Keys under which servers put a thought beside the answer."""
+THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking")
 MARKS = {
     "<think>": "</think>",
     "<thinking>": "</thinking>",
@@ -45,3 +50,30 @@ def begins_to_think(text: str) -> bool:
     """Say whether a text begins with a thought, ended or not."""
     text = text.lstrip()
     return bool(BEGINNING.match(text) or BARE_BEGINNING.match(text))
+
+
+def read_content(content: Any) -> tuple[str, str]:
+    """Return the text of a message's content and the thought in it; content may be parts."""
+    if not isinstance(content, list | Mapping):
+        return read_text(content), ""
+    texts, thoughts = [], []
+    for part in content if isinstance(content, list) else [content]:
+        if isinstance(part, Mapping) and str(part.get("type")).startswith(THINKING_PARTS):
+            thoughts += [part_text(part.get(key)) for key in (*THINKING, "text", "summary")]
+        else:
+            texts.append(part_text(part))
+    return "".join(texts), "".join(thoughts)
+
+
+def part_text(part: Any) -> str:
+    """Return the text of a part, however deep it lies."""
+    if isinstance(part, list):
+        return "".join(map(part_text, part))
+    if isinstance(part, Mapping):
+        return part_text(part.get("text", part.get("value")))
+    return read_text(part)
+
+
+def read_text(value: Any) -> str:
+    """Return a text that UTF-8 can encode; whatever is no text is empty."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""

@@ -29,6 +29,7 @@ from harness.core.http import (
 from harness.core.secrets import Secret, redact_logs, refuse_keys
 from harness.core.seeds import derive
 from harness.core.terminal import shorten
+from harness.core.thinking import read_content
 from harness.errors import EngineError, first_line
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, FinishReason, Policy, Request
@@ -51,7 +52,8 @@ class OpenAIEngine(Component):
     api_key_env: str = "OPENAI_API_KEY"
     """The environment variable with the key; a server on this machine needs none."""
     body: Mapping[str, Any] = Field(default_factory=dict)
-    """Further keys of every request; with `return_token_ids: true` vLLM reports the tokens."""
+    """Further keys of every request; with `return_token_ids: true` vLLM reports the tokens. Null
+    takes away a key that would be sent, e.g. `max_tokens`."""
     concurrency: int = Field(32, gt=0, exclude=True)
     """The most requests in flight."""
     attempts: int = Field(6, gt=0, exclude=True)
@@ -72,8 +74,10 @@ class OpenAIEngine(Component):
 
     @field_validator("body")
     @classmethod
-    def _reject_keys(cls, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _check_body(cls, body: Mapping[str, Any]) -> Mapping[str, Any]:
         refuse_keys(body, "body")
+        if fixed := {"model", "messages"} & body.keys():
+            raise ValueError(f"leave out {', '.join(sorted(fixed))}: the request has its own")
         return body
 
     def generate(
@@ -115,14 +119,17 @@ class OpenAIEngine(Component):
     def _body(
         self, policy: Policy, request: Request, index: int, sampling: Sampling
     ) -> dict[str, Any]:
-        return {
-            "model": self.model or policy.name,
-            "messages": [m.as_dict() for m in request.prompt.messages],
+        parameters = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
             "max_tokens": sampling.max_tokens,
             "seed": derive(request.seed, index),
-            "extra_body": dict(self.body),
+        }
+        return {
+            "model": self.model or policy.name,
+            "messages": [m.as_dict() for m in request.prompt.messages],
+            **{key: value for key, value in parameters.items() if key not in self.body},
+            "extra_body": {key: value for key, value in self.body.items() if value is not None},
         }
 
     async def _request(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
@@ -153,7 +160,7 @@ class OpenAIEngine(Component):
         return Completion(
             prompt_id=request.prompt.id,
             index=index,
-            text=choice.message.content or "",
+            text=read_content(choice.message.content)[0],
             prompt_token_ids=tuple(getattr(reply, "prompt_token_ids", None) or ()),
             token_ids=tuple(getattr(choice, "token_ids", None) or ()),
             finish_reason=reason,

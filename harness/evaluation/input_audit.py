@@ -6,6 +6,7 @@ A *stop* ends the evaluation before the judge is asked; a *warning* becomes a no
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,25 +14,62 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.errors import PolicyError
-from harness.types import Answer, Policy, Prompt
+from harness.types import Answer, Answers, Policy, Prompt
 
 MAX_TRUNCATED_SHARE = 0.01
 """The share of answers that may end at the token limit without a warning."""
+MAX_TRACES_SHARE = 0.01
+"""The share of answers with traces of a faulty pipeline above which the judge is not asked."""
+Level = Literal["stop", "warning"]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What a faulty pipeline leaves in answers."""
+
+    pattern: re.Pattern[str]
+    description: str
+    remedy: str
+
+
+TRACES = (
+    Trace(
+        re.compile(
+            r"\A\s*(?:<think(?:ing)?>|\[THINK\]|◁think▷)|</think(?:ing)?>|\[/THINK\]|◁/think▷"
+        ),
+        "hold a model's thought (<think> or its end)",
+        "the judge would grade it; keep what follows the thought",
+    ),
+    Trace(
+        re.compile(
+            r"(?:<\|(?:eot_id|im_end|end|endoftext|end_of_text|eom_id|end_of_turn|return)\|>|</s>"
+            r"|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>|<\|END_OF_TURN_TOKEN\|>)\s*\Z"
+        ),
+        "end in an end-of-turn token as text, e.g. <|eot_id|>",
+        "the judge would see it; decode without special tokens",
+    ),
+    Trace(
+        re.compile(r"\A\s*\$ERROR\$\s*\Z"),
+        "are $ERROR$, which FastChat writes where a call failed",
+        "answer these prompts again",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
     """A flaw of the input that would mislead readers of the figure."""
 
-    level: Literal["stop", "warning"]
+    level: Level
     message: str
 
 
 def rendering_facts(policy: Policy, prompts: Sequence[Prompt]) -> dict[str, Any] | None:
     """Return how a policy's tokenizer renders the prompts; None if the policy has no tokenizer.
 
-    `bos_count` is the largest number of beginning-of-text tokens in a prompt, `ends` are the tokens
-    that end a turn, and `own_template` is true for the tokenizer's own chat template.
+    `leading_bos` is the largest number of beginning-of-text tokens that begin a prompt (ChatML has
+    one a turn, which is no fault), `ends` are the tokens that end a turn, and `own_template` is
+    true for the tokenizer's own chat template.
     """
     from harness.core.hub import end_token_ids, load_tokenizer, render_conversation
 
@@ -48,12 +86,14 @@ def rendering_facts(policy: Policy, prompts: Sequence[Prompt]) -> dict[str, Any]
         "chat_template_sha256": hashlib.sha256(template.encode()).hexdigest(),
         "own_template": policy.chat_template is None,
         "bos": bos_id,
-        "bos_count": max(
-            (sum(token == bos_id for token in r.token_ids) for r in renderings), default=0
-        ),
+        "leading_bos": max((_leading(r.token_ids, bos_id) for r in renderings), default=0),
         "longest_prompt": max((len(r.token_ids) for r in renderings), default=0),
         "ends": list(end_token_ids(tokenizer, policy.path)),
     }
+
+
+def _leading(token_ids: Sequence[int], token: int | None) -> int:
+    return next((i for i, t in enumerate(token_ids) if t != token), len(token_ids))
 
 
 def check_rendering(facts: Mapping[str, Any] | None) -> list[AuditFinding]:
@@ -61,10 +101,10 @@ def check_rendering(facts: Mapping[str, Any] | None) -> list[AuditFinding]:
     if facts is None:
         return []
     findings = []
-    if facts["bos"] is not None and facts["bos_count"] > 1:
+    if (count := facts.get("leading_bos", 0)) > 1:
         message = (
-            f"a rendered prompt has {facts['bos_count']} beginning-of-text tokens, which the "
-            "policy never saw in training: fix the template with --set policy.chat_template=FILE"
+            f"a rendered prompt begins with {count} beginning-of-text tokens, which the policy "
+            "never saw in training: fix the template with --set policy.chat_template=FILE"
         )
         findings.append(AuditFinding("stop", message))
     if not facts["ends"]:
@@ -87,7 +127,28 @@ def check_answers(answers: Sequence[Answer]) -> list[AuditFinding]:
     if share is not None and share > MAX_TRUNCATED_SHARE:
         message = f"{share:.1%} of the answers are cut off at the token limit"
         findings.append(AuditFinding("warning", message))
-    return findings
+    return findings + [finding for trace in TRACES for finding in _check_trace(trace, answers)]
+
+
+def _check_trace(trace: Trace, answers: Sequence[Answer]) -> list[AuditFinding]:
+    """Return a finding if answers hold what a pipeline left behind: a stop if many do."""
+    count = sum(bool(trace.pattern.search(answer.text)) for answer in answers)
+    if not count:
+        return []
+    level: Level = "stop" if count > MAX_TRACES_SHARE * len(answers) else "warning"
+    message = f"{count} of {len(answers)} answers {trace.description}: {trace.remedy}"
+    return [AuditFinding(level, message)]
+
+
+def check_quotes(answers: Answers) -> list[AuditFinding]:
+    """Return a stop if a file of answers quotes other prompts than the benchmark's."""
+    if not answers.altered:
+        return []
+    message = (
+        f"{len(answers.altered)} of {len(answers.answers)} answers are to other prompts than the "
+        f"benchmark's of the same ids, e.g. {answers.altered[0]} (translated?)"
+    )
+    return [AuditFinding("stop", message)]
 
 
 def check_references(prompts: Sequence[Prompt], judge: str) -> list[AuditFinding]:

@@ -166,7 +166,8 @@ def plan(evaluation: Evaluation, workspace: Workspace) -> EvaluationPlan:
 def _findings(evaluation: Evaluation, matchup: Matchup) -> list[input_audit.AuditFinding]:
     rendering = input_audit.check_rendering(matchup.generation.get("rendering"))
     references = input_audit.check_references(matchup.prompts, evaluation.judge.model)
-    return rendering + input_audit.check_answers(matchup.candidate.answers) + references
+    answers = input_audit.check_answers(matchup.candidate.answers)
+    return rendering + answers + input_audit.check_quotes(matchup.candidate) + references
 
 
 def _audit(evaluation: Evaluation, matchup: Matchup) -> list[input_audit.AuditFinding]:

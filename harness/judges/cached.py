@@ -76,6 +76,7 @@ class CachedJudge(Component):
             JudgeIdentityError: another model replies, or the model's name is an alias.
             BudgetError: the budget is spent.
             JudgeError: the judge cannot be reached or does not reply.
+            CheckError: none of its first replies could be parsed.
             StoreError: the store cannot be used.
         """
         return self.judge_through(self.client.ask, requests, parser, advance)

@@ -8,7 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.core.thinking import begins_to_think, split_thinking
+from harness.core.thinking import (
+    THINKING,
+    begins_to_think,
+    part_text,
+    read_content,
+    read_text,
+    split_thinking,
+)
 from harness.types import Body, JudgeRequest, Message, Reply
 
 TopLogprobs = tuple[tuple[tuple[str, float], ...], ...]
@@ -16,9 +23,6 @@ Position = tuple[str, tuple[tuple[str, float], ...]]
 """A token, and the most likely ones in its place."""
 
 BYTE_ORDER_MARK = "\ufeff"
-THINKING = ("reasoning_content", "reasoning", "thinking")
-"""Keys under which servers put a thought beside the answer."""
-THINKING_PARTS = ("thinking", "reasoning", "redacted_thinking")
 SPECIAL_TOKENS = re.compile(r"(?:<\|[^|>]*\|>|<｜[^｜>]*｜>|</s>|<eos>|<end_of_turn>|\s)+$")
 """At the end of a reply's tokens; the reply's text leaves them out."""
 MOST_DIGITS, MOST_TOKENS = 300, 10_000_000
@@ -67,15 +71,15 @@ def reply_of(text: str) -> Reply:
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"the body is no chat completion ({type(error).__name__})") from error
     message, usage = _object(choice.get("message")), _object(data.get("usage"))
-    content, thought = _content(message.get("content"))
-    beside = thought or "".join(_part_text(message.get(key)) for key in THINKING)
+    content, thought = read_content(message.get("content"))
+    beside = thought or "".join(part_text(message.get(key)) for key in THINKING)
     thinking, answer = split_thinking(content)
     positions = _positions(choice.get("logprobs"))
     return Reply(
         content=answer,
         top_logprobs=_answer_logprobs(positions, answer, bool(thinking or beside)),
         finish_reason=_label(choice.get("finish_reason")),
-        model=_text(data.get("model")),
+        model=read_text(data.get("model")),
         prompt_tokens=_token_count(usage.get("prompt_tokens")),
         completion_tokens=_token_count(usage.get("completion_tokens")),
         thinking=thinking or beside,
@@ -127,35 +131,8 @@ def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _text(value: Any) -> str:
-    """Return a text that UTF-8 can encode; whatever is no text is empty."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else ""
-
-
 def _label(value: Any) -> str:
-    return str(value) if isinstance(value, int | float) else _text(value)
-
-
-def _content(value: Any) -> tuple[str, str]:
-    """Return the text and the thought of a message's content, which may be a list of parts."""
-    if not isinstance(value, list | Mapping):
-        return _text(value), ""
-    texts, thoughts = [], []
-    for part in value if isinstance(value, list) else [value]:
-        if isinstance(part, Mapping) and str(part.get("type")).startswith(THINKING_PARTS):
-            thoughts += [_part_text(part.get(key)) for key in (*THINKING, "text", "summary")]
-        else:
-            texts.append(_part_text(part))
-    return "".join(texts), "".join(thoughts)
-
-
-def _part_text(part: Any) -> str:
-    """Return the text of a part, however deep it lies."""
-    if isinstance(part, list):
-        return "".join(map(_part_text, part))
-    if isinstance(part, Mapping):
-        return _part_text(part.get("text", part.get("value")))
-    return _text(part)
+    return str(value) if isinstance(value, int | float) else read_text(value)
 
 
 def _number(value: Any) -> float:
@@ -179,9 +156,9 @@ def _positions(logprobs: Any) -> list[Position] | None:
         return None
     return [
         (
-            _text(position.get("token")),
+            read_text(position.get("token")),
             tuple(
-                (_text(top.get("token")), _number(top.get("logprob")))
+                (read_text(top.get("token")), _number(top.get("logprob")))
                 for top in map(_object, _list(position.get("top_logprobs")))
             ),
         )

@@ -13,11 +13,12 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from harness.errors import BatchPendingError, BudgetError, JudgeError
+from harness.errors import BatchPendingError, BudgetError, HarnessError
 from harness.judges import chat_format, model_check
 from harness.judges.costs import CostTracker
 from harness.judges.store.database import Attempt, VerdictStore, key_of
 from harness.judges.store.leases import Owner, new_owner
+from harness.judges.unparsed import unparsed_error
 from harness.protocols import JudgeClient, VerdictParser
 from harness.types import Advance, Body, JudgeRequest, ParsedVerdict, RawReply, Reply, Verdict
 
@@ -55,6 +56,8 @@ class ListQueue:
 
 CLAIM_SIZE = 32
 """The number of requests that are looked up and claimed together."""
+FIRST_REPLIES = 20
+"""The number of replies after which a run stops if none of them can be parsed."""
 POLL_SECONDS = 0.2
 """Seconds between two looks at requests that another process is asking."""
 
@@ -126,7 +129,7 @@ class JudgingSession:
     """The model names that the server may reply with."""
     advance: Advance
     owner: Owner = field(default_factory=new_owner)
-    stop_error: JudgeError | None = None
+    stop_error: HarnessError | None = None
     """The reason for stopping."""
     index_by_key: dict[str, int] = field(default_factory=dict)
     """By key, the index of the first request with it."""
@@ -141,6 +144,8 @@ class JudgingSession:
         self._in_flight: dict[int, RequestChain] = {}
         self._duplicates: dict[int, list[int]] = defaultdict(list)
         self._quarantined = 0
+        self._has_parsed = False
+        self._unparsed: list[tuple[Body, Reply, ParsedVerdict | None]] = []
         self.verdicts = [None] * len(self.requests)
         for index in range(len(self.requests)):
             key = key_of(self.client.body(self.requests[index]))
@@ -186,11 +191,14 @@ class JudgingSession:
             if attempt.quarantined:
                 self._stop_for_model(attempt.model)
                 continue
+            body = chain.body
             chain.add_reply(reply, self.parser)
+            self._note_parsed(body, reply, chain.parsed)
             if chain.next_request is None:
                 self._settle(raw.index, chain)
             else:
                 self._waiting.appendleft(raw.index)
+        self._stop_if_unparsed()
 
     def record_failure(self, index: int, reason: str) -> None:
         """Record the cost of an attempt without a reply that may have been billed.
@@ -228,6 +236,7 @@ class JudgingSession:
 
         Raises:
             JudgeError: the session was stopped.
+        CheckError: none of the first replies could be parsed.
         """
         self.store.release(self.owner)
         if self.stop_error is not None:
@@ -346,6 +355,17 @@ class JudgingSession:
         readable = not is_empty(reply) and self.parser.parse([*chain.replies, reply]) is not None
         return Attempt(chain.body, text, name, readable, quarantined=name not in self.models)
 
+    def _note_parsed(self, body: Body, reply: Reply, parsed: ParsedVerdict | None) -> None:
+        if self._has_parsed or (parsed is not None and parsed.spelled):
+            self._has_parsed, self._unparsed = True, []
+            return
+        self._unparsed.append((body, reply, parsed))
+
+    def _stop_if_unparsed(self) -> None:
+        """Stop a run whose first replies are all of no use, before it is paid whole."""
+        if len(self._unparsed) >= FIRST_REPLIES and self.stop_error is None and not self.is_done():
+            self.stop_error = unparsed_error(self.client.display_name, self._unparsed)
+
     def _stop_for_model(self, name: str) -> None:
         """Stop because another model replied."""
         self._quarantined += 1
@@ -354,6 +374,7 @@ class JudgingSession:
         )
 
     def _settle(self, index: int, chain: RequestChain) -> None:
+        self._has_parsed |= chain.parsed is not None and chain.parsed.spelled
         indices = [index, *self._duplicates.get(index, ())]
         for target in indices:
             self.verdicts[target] = chain.verdict(self.requests[target].id)

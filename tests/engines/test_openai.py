@@ -8,15 +8,18 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
+from openai.types.chat import ChatCompletion, ChatCompletionMessage
+from openai.types.chat.chat_completion import Choice
 
+from harness.core.config import build
 from harness.core.http import Backoff
 from harness.core.seeds import derive
 from harness.engines import openai
 from harness.engines.canned import CannedEngine
 from harness.engines.openai import OpenAIEngine
-from harness.errors import EngineError
+from harness.errors import ConfigError, EngineError
 from harness.protocols import Sampling
-from harness.types import Completion, Policy, Request
+from harness.types import Completion, Policy, Prompt, Request
 
 Ask = Callable[..., Request]
 ANSWER = CannedEngine(text="yes", variants=("", "!"))
@@ -132,3 +135,32 @@ def test_requests_are_under_way_together(servers: Callable[..., Any], ask: Ask) 
 
     requests = [ask("w1", 2, seed) for seed in range(10)]
     assert len(generate(servers(Waiting()).url, requests, concurrency=10)) == 20
+
+
+def test_null_takes_a_parameter_away(ask: Ask) -> None:
+    body = {"max_tokens": None, "seed": None, "temperature": None, "max_completion_tokens": 9}
+    engine = OpenAIEngine(base_url="http://127.0.0.1", body=body)
+    sent = engine._body(Policy("named", ""), ask("w1"), 0, Sampling(max_tokens=9))
+    assert not {"max_tokens", "seed", "temperature"} & sent.keys()
+    assert sent["extra_body"] == {"max_completion_tokens": 9}
+    assert sent["top_p"] == 1
+    with pytest.raises(ConfigError, match="leave out messages"):
+        build({"use": "harness.engines.openai:OpenAIEngine", "base_url": "http://127.0.0.1",
+               "body": {"messages": None}})  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([{"type": "text", "text": "He"}, {"type": "text", "text": "llo"}], "Hello"),
+        ([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Hello"}], "Hello"),
+        (None, ""),
+        ("Hello", "Hello"),
+    ],
+)
+def test_the_parts_of_an_answer_are_read_as_text(content: Any, text: str) -> None:
+    message = ChatCompletionMessage.model_construct(role="assistant", content=content)
+    choice = Choice.model_construct(index=0, message=message, finish_reason="stop")
+    reply = ChatCompletion.model_construct(choices=[choice])
+    request = Request(Prompt("p", ()), 1, 0)
+    assert OpenAIEngine(base_url="http://127.0.0.1")._completion(request, 0, reply).text == text

@@ -6,10 +6,13 @@ from pathlib import Path
 import pytest
 
 from harness.evaluation import input_audit
-from harness.types import Answer, Message, Policy, Prompt
+from harness.types import Answer, Answers, Message, Policy, Prompt
 
 PROMPTS = [Prompt("sort b a", (Message("user", "sort b a"),))]
 BOS_TWICE = "{{ bos_token }}{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
+
+
+BOS_A_TURN = "{% for m in messages %}{{ bos_token }}{{ m.content }}{% endfor %}{{ bos_token }}"
 
 
 @pytest.fixture
@@ -27,7 +30,7 @@ def levels(findings):
 def test_a_sound_policy_has_no_findings(policy):
     facts = input_audit.rendering_facts(policy, PROMPTS)
     assert facts["own_template"]
-    assert facts["bos_count"] == 0
+    assert facts["leading_bos"] == 0
     assert len(facts["ends"]) == 1
     assert facts["longest_prompt"] > 3
     assert input_audit.check_rendering(facts) == []
@@ -99,3 +102,47 @@ def test_another_judges_references_stop_it():
     assert finding.level == "stop"
     assert finding.message.startswith("mine would judge against the reference answers of gpt-4")
     assert "--set references=FILE" in finding.message
+
+
+def test_a_beginning_of_text_a_turn_is_no_fault(policy):
+    """ChatML models of SmolLM2's kind begin every turn with their beginning-of-text token."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(policy.path)
+    tokenizer.add_special_tokens({"bos_token": "<|user|>"})
+    tokenizer.chat_template = BOS_A_TURN
+    tokenizer.save_pretrained(policy.path)
+    facts = input_audit.rendering_facts(policy, PROMPTS)
+    assert facts["leading_bos"] <= 1
+    assert input_audit.check_rendering(facts) == []
+    old = {**facts, "bos_count": 3}  # as answers of earlier versions recorded it
+    del old["leading_bos"]
+    assert input_audit.check_rendering(old) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["<think>hm</think>yes", " <think>", "hm</think>\nyes", "[THINK]x", "yes<|eot_id|>",
+     "yes</s>\n", "yes<|im_end|>", "$ERROR$", "yes<end_of_turn>"],
+)  # fmt: skip
+def test_what_a_faulty_pipeline_leaves_behind_is_seen(text):
+    (stop,) = input_audit.check_answers(answers(*[(text, None)] * 3))
+    assert stop.level == "stop"
+    assert stop.message.startswith("3 of 3 answers ")
+    (warning,) = input_audit.check_answers(answers((text, None), *[("fine", None)] * 200))
+    assert warning.level == "warning"
+
+
+@pytest.mark.parametrize(
+    "text", ["Put your plan into a <think> tag.", "</s> ends a text.", "It prints $ERROR$ there."]
+)
+def test_answers_about_such_texts_are_not(text):
+    assert input_audit.check_answers(answers((text, None))) == []
+
+
+def test_answers_to_translated_prompts_under_the_same_ids_stop_it():
+    graded = tuple(answers(("a", None), ("b", None)))
+    (finding,) = input_audit.check_quotes(Answers("me", graded, 0, ("1",)))
+    assert finding.level == "stop"
+    assert "1 of 2 answers are to other prompts" in finding.message
+    assert input_audit.check_quotes(Answers("me", graded)) == []

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness.errors import JudgeError
+from harness.errors import CheckError, JudgeError
 from harness.judges import chat_format
 from harness.judges.cached import CachedJudge
 from harness.judges.store.database import open_store
@@ -200,3 +200,25 @@ def test_an_empty_reply_is_asked_again_and_is_no_part_of_the_conversation(tmp_pa
 
 def test_a_judge_that_says_nothing_is_left_unparsed(tmp_path):
     assert grade(Script("", ""), tmp_path, [request("a")]) == [("a", None, "j-served")]
+
+
+def test_a_judge_none_of_whose_first_replies_can_be_parsed_is_stopped(tmp_path):
+    client = Script(*["?"] * 200)
+    with pytest.raises(
+        CheckError, match=r"none of the first 20 replies .* no verdict, but e.g. '\?'"
+    ):
+        grade(client, tmp_path, [request(str(i)) for i in range(100)])
+    assert len(client.asked) == 20
+
+
+def test_a_judge_of_whose_first_replies_one_is_parsed_goes_on(tmp_path):
+    client = Script(*["?"] * 19, "1", *["?"] * 200)
+    verdicts = grade(client, tmp_path, [request(str(i)) for i in range(50)])
+    assert sum(value is not None for _, value, _ in verdicts) == 1
+
+
+def test_a_judge_that_was_parsed_in_an_earlier_run_goes_on(tmp_path):
+    grade(Script("1"), tmp_path, [request("known")])
+    client = Script(*["?"] * 200)
+    verdicts = grade(client, tmp_path, [request(n) for n in ("known", *map(str, range(30)))])
+    assert sum(value is not None for _, value, _ in verdicts) == 1

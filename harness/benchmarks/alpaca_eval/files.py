@@ -1,9 +1,9 @@
 """alpaca_eval's files: answers (`model_outputs.json`) and verdicts (`annotations.json`).
 
-Both are JSON lists. Rows are matched by instruction, so that the order of a file does not matter;
-`output_1` is the baseline's answer, a `preference` of 1 is the baseline's win and one of 2 is ours.
-A preference of null, NaN or -1, which alpaca_eval writes for an unparsable reply, is not a draw; 0
-is its old code for a draw.
+Both are JSON lists, or what else pandas reads: JSON columns, CSV, TSV, Parquet. Rows are matched by
+instruction, so that the order of a file does not matter; `output_1` is the baseline's answer, a
+`preference` of 1 is the baseline's win and one of 2 is ours. A preference of null, NaN or -1, which
+alpaca_eval writes for an unparsable reply, is not a draw; 0 is its old code for a draw.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.core.io import check_rows, file_stem, json_type, read_json
+from harness.core.io import check_rows, file_stem, json_type
+from harness.core.tables import read_table
 from harness.core.terminal import shorten
 from harness.errors import InputError
 from harness.types import Answer, Answers, Graded, Message, ParsedVerdict, Prompt, Verdict
@@ -55,7 +56,7 @@ def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
         InputError: the file cannot be read; rows have an unexpected form; an instruction is
             repeated or unknown; the file has no answers.
     """
-    rows = check_rows(path, read_json(path, ANSWERS), ANSWERS, "instruction", "output")
+    rows = check_rows(path, read_table(path, ANSWERS), ANSWERS, "instruction", "output")
     _check_known(path, rows, prompts)
     outputs = {row["instruction"]: row["output"] for row in rows}
     answers = tuple(Answer(p.id, outputs[p.text]) for p in prompts if p.text in outputs)
@@ -65,18 +66,45 @@ def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
 def read_verdicts(path: Path) -> list[Graded]:
     """Read a verdicts file; `generator_2` identifies contestants, and rows keep their order.
 
+    Verdicts of several judges, or against several baselines, are parted, and a note says so.
+
     Raises:
         InputError: the file cannot be read; rows have an unexpected form; an instruction is
             repeated; a preference is neither between 1 and 2 nor a code for a missing one.
     """
     keys = ("instruction", "output_1", "output_2")
-    rows = check_rows(path, read_json(path, VERDICTS), VERDICTS, *keys)
+    rows = check_rows(path, read_table(path, VERDICTS, ["preference"]), VERDICTS, *keys)
     if not rows:
         raise InputError(f"{path} is an empty list; expected {VERDICTS}")
     by_name: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         by_name.setdefault(str(row.get("generator_2") or file_stem(path)), []).append(row)
-    return [_graded(path, name, group) for name, group in by_name.items()]
+    return [part for name, group in by_name.items() for part in _parted(path, name, group)]
+
+
+def _parted(path: Path, name: str, rows: Sequence[dict[str, Any]]) -> list[Graded]:
+    """Return a contestant's verdicts by judge and baseline; unnamed ones are the commonest's."""
+    judges = Counter(str(row["annotator"]) for row in rows if row.get("annotator"))
+    baselines = Counter(str(row["generator_1"]) for row in rows if row.get("generator_1"))
+    judge = judges.most_common(1)[0][0] if judges else "unknown judge"
+    baseline = baselines.most_common(1)[0][0] if baselines else "baseline"
+    parts: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        key = (str(row.get("annotator") or judge), str(row.get("generator_1") or baseline))
+        parts.setdefault(key, []).append(row)
+    notes = parted_notes(judges, baselines)
+    return [_graded(path, name, *key, part, notes) for key, part in parts.items()]
+
+
+def parted_notes(judges: Mapping[str, int], baselines: Mapping[str, int]) -> tuple[str, ...]:
+    """Return a note on the judges of a contestant's verdicts, and one on its baselines."""
+    kinds = {"of several judges": judges, "against several baselines": baselines}
+    return tuple(
+        f"the file holds verdicts {kind}, each scored by itself: "
+        + ", ".join(f"{shorten(name)} ({count})" for name, count in names.items())
+        for kind, names in kinds.items()
+        if len(names) > 1
+    )
 
 
 def files(graded: Graded) -> dict[str, str]:
@@ -167,13 +195,17 @@ def _annotations(graded: Graded) -> list[dict[str, Any]]:
     ]
 
 
-def _graded(path: Path, name: str, rows: Sequence[dict[str, Any]]) -> Graded:
+def _graded(
+    path: Path,
+    name: str,
+    judge: str,
+    baseline: str,
+    rows: Sequence[dict[str, Any]],
+    notes: tuple[str, ...],
+) -> Graded:
     _check_single(path, rows)
     ids = [prompt_id(row["instruction"]) for row in rows]
     pairs = list(zip(ids, rows, strict=True))
-    judges = Counter(str(row.get("annotator") or "unknown judge") for row in rows)
-    baselines = Counter(str(row.get("generator_1") or "baseline") for row in rows)
-    judge = judges.most_common(1)[0][0]
     return Graded(
         label=name,
         judge=judge,
@@ -181,7 +213,8 @@ def _graded(path: Path, name: str, rows: Sequence[dict[str, Any]]) -> Graded:
         baseline=tuple(Answer(i, row["output_1"]) for i, row in pairs),
         verdicts=tuple(Verdict(i, _parse_preference(path, row), judge) for i, row in pairs),
         prompts=tuple(_prompt(i, row) for i, row in pairs),
-        baseline_label=baselines.most_common(1)[0][0],
+        baseline_label=baseline,
+        notes=notes,
     )
 
 

@@ -12,8 +12,9 @@ from types import MappingProxyType
 from typing import Any
 
 from harness.benchmarks.arena_hard.verdicts import parse_games, prompt_id_of
-from harness.core.io import file_name, file_stem, json_lines, json_type, read_jsonl
+from harness.core.io import file_name, file_stem, json_lines, json_type
 from harness.core.seeds import digest
+from harness.core.tables import read_lines
 from harness.errors import InputError
 from harness.types import Answer, Answers, Graded, Message, Prompt, Verdict
 
@@ -30,7 +31,7 @@ def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
         InputError: the file cannot be read; a row has an unexpected form; a question is not the
             benchmark's; the file has no answers.
     """
-    rows = read_jsonl(path, ANSWERS)
+    rows = read_lines(path, ANSWERS)
     answers = answers_of(path, rows)
     known = {prompt.id for prompt in prompts}
     if unknown := sorted(set(answers) - known):
@@ -41,7 +42,25 @@ def read_answers(path: Path, prompts: Sequence[Prompt]) -> list[Answers]:
     if not answers:
         raise InputError(f"{path} has no answers; expected {ANSWERS}")
     matched = tuple(answers[p.id] for p in prompts if p.id in answers)
-    return [Answers(model_name(path, rows), matched, len(prompts) - len(matched))]
+    missing = len(prompts) - len(matched)
+    return [Answers(model_name(path, rows), matched, missing, _altered(path, rows, prompts))]
+
+
+def _altered(
+    path: Path, rows: Sequence[Mapping[str, Any]], prompts: Sequence[Prompt]
+) -> tuple[str, ...]:
+    """Return the ids of questions that rows quote in another text."""
+    texts = {prompt.id: prompt.text.strip() for prompt in prompts}
+    quoted = {question_id(path, row): _quoted(row) for row in rows}
+    return tuple(n for n, text in quoted.items() if text is not None and text != texts[n])
+
+
+def _quoted(row: Mapping[str, Any]) -> str | None:
+    """Return the question in a row of the new layout; None if it holds none."""
+    messages = row.get("messages")
+    turns = [m for m in messages if isinstance(m, Mapping)] if isinstance(messages, list) else []
+    texts = [turn.get("content") for turn in turns if turn.get("role") == "user"]
+    return texts[-1].strip() if texts and isinstance(texts[-1], str) else None
 
 
 def answers_of(path: Path, rows: Sequence[Mapping[str, Any]]) -> dict[str, Answer]:
@@ -103,15 +122,23 @@ def battle_rows(
 
 
 def question_id(path: Path, row: Mapping[str, Any]) -> str:
-    """Return the id of a row's question.
+    """Return the id of a row's question; a whole number, as forks have it, is written out.
 
     Raises:
         InputError: the row has none.
     """
-    identifier = row.get("uid") or row.get("question_id")
-    if not isinstance(identifier, str):
+    identifiers = [row[key] for key in ("uid", "question_id") if row.get(key) not in (None, "")]
+    if not identifiers:
         raise InputError(f"{path}: a row has neither 'uid' nor 'question_id'; expected {ANSWERS}")
-    return identifier
+    identifier = identifiers[0]
+    if isinstance(identifier, float) and identifier.is_integer():
+        identifier = int(identifier)
+    if isinstance(identifier, bool) or not isinstance(identifier, str | int):
+        raise InputError(
+            f"{path}: a row's question is {json_type(identifier)}, not text or a whole number; "
+            f"expected {ANSWERS}"
+        )
+    return str(identifier)
 
 
 def read_answer(path: Path, row: Mapping[str, Any]) -> tuple[str, Any]:

@@ -26,6 +26,7 @@ from harness.benchmarks.arena_hard.verdicts import (
     prompt_id_of,
 )
 from harness.core.io import file_stem, read_jsonl
+from harness.core.tables import read_lines
 from harness.core.terminal import shorten
 from harness.errors import InputError
 from harness.types import Answer, Graded, Verdict
@@ -97,7 +98,7 @@ def read_verdicts(
     for file in _answer_paths(path):
         answers.add(file)
     for file in _verdict_paths(path):
-        rows = read_jsonl(file, VERDICTS)
+        rows = read_lines(file, VERDICTS)
         if not rows:
             raise InputError(f"{file} is empty; expected {VERDICTS}")
         if path.is_dir() and _is_answers(rows[0]):

@@ -24,16 +24,17 @@ from harness.core.io import (
     file_stem,
     json_lines,
     json_type,
-    read_jsonl,
     row_problem,
 )
 from harness.core.seeds import digest
+from harness.core.tables import read_lines
 from harness.core.terminal import shorten
 from harness.errors import InputError
 from harness.types import Answer, Answers, FinishReason, Graded, ParsedVerdict, Prompt, Verdict
 
 ANSWERS = "JSON lines with 'question_id', 'model_id' and 'choices' of two turns"
 VERDICTS = "JSON lines with 'question_id', 'turn', 'model', 'judge' and 'score'"
+NUMBERS = ("question_id", "turn")
 FAILED = -1
 """FastChat's score of a reply without a rating."""
 UNKNOWN_JUDGE = "unknown judge"
@@ -63,7 +64,7 @@ def read_answers(path: Path) -> list[Answers]:
         InputError: the file cannot be read; a row has an unexpected form; a question is unknown or
             is answered twice; the file has no answers.
     """
-    rows = read_jsonl(path, ANSWERS)
+    rows = [_with_numbers(row) for row in read_lines(path, ANSWERS)]
     if not rows:
         raise InputError(f"{path} has no answers; expected {ANSWERS}")
     by_name: dict[str, dict[int, list[Answer]]] = {}
@@ -81,13 +82,14 @@ def read_verdicts(
 ) -> list[Graded]:
     """Read a verdicts file; `model` identifies contestants, and rows keep their order.
 
-    `parse` parses a judgment's text. Without `texts` no answers are recovered.
+    Verdicts of several judges are parted, and a note says so. `parse` parses a judgment's text.
+    Without `texts` no answers are recovered.
 
     Raises:
         InputError: the file cannot be read; a row has an unexpected form; a question or turn is
             unknown.
     """
-    rows = read_jsonl(path, VERDICTS)
+    rows = [_with_numbers(row) for row in read_lines(path, VERDICTS)]
     if not rows:
         raise InputError(f"{path} is empty; expected {VERDICTS}")
     if "g1_winner" in rows[0]:
@@ -95,7 +97,11 @@ def read_verdicts(
     by_model: dict[str, list[Row]] = {}
     for row in check_rows(path, rows, VERDICTS, "model"):
         by_model.setdefault(row["model"], []).append(row)
-    return [_graded(path, name, model_rows, texts, parse) for name, model_rows in by_model.items()]
+    return [
+        part
+        for name, model_rows in by_model.items()
+        for part in _parted(path, name, model_rows, texts, parse)
+    ]
 
 
 def files(graded: Graded, user_prompts: Mapping[str, str]) -> dict[str, str]:
@@ -152,20 +158,49 @@ def _reason(value: Any) -> FinishReason | None:
     return value if value in ("stop", "length") else None
 
 
-def _graded(
+def _with_numbers(row: Row) -> dict[str, Any]:
+    """Return a row whose question and turn, if they are written as text or 81.0, are numbers."""
+    return {key: _as_number(value) if key in NUMBERS else value for key, value in row.items()}
+
+
+def _as_number(value: Any) -> Any:
+    is_whole = isinstance(value, float) and value.is_integer()
+    is_digits = isinstance(value, str) and re.fullmatch(r"\d{1,9}", value, re.ASCII)
+    return int(value) if is_whole or is_digits else value
+
+
+def _parted(
     path: Path,
     name: str,
     rows: Sequence[Row],
     texts: data.ProtocolTexts | None,
     parse: Callable[[str], ParsedVerdict | None],
+) -> list[Graded]:
+    """Return a contestant's verdicts by judge; those of an unnamed one are the commonest's."""
+    judges = Counter(judge for row in rows if (judge := _judge(row)) != UNKNOWN_JUDGE)
+    commonest = judges.most_common(1)[0][0] if judges else UNKNOWN_JUDGE
+    parts: dict[str, list[Row]] = {}
+    for row in rows:
+        judge = _judge(row)
+        parts.setdefault(commonest if judge == UNKNOWN_JUDGE else judge, []).append(row)
+    return [_graded(path, name, judge, part, judges, texts, parse) for judge, part in parts.items()]
+
+
+def _graded(
+    path: Path,
+    name: str,
+    judge: str,
+    rows: Sequence[Row],
+    judges: Mapping[str, int],
+    texts: data.ProtocolTexts | None,
+    parse: Callable[[str], ParsedVerdict | None],
 ) -> Graded:
     verdicts = tuple(_verdict(path, row) for row in rows)
-    judges = Counter(_judge(row) for row in rows)
     quotes = QuotedAnswers((), (), 0) if texts is None else extract_answers(rows, texts)
     mismatches = sum(bool(v.text) and parse(v.text) != v.parsed for v in verdicts)
     return Graded(
         label=name,
-        judge=judges.most_common(1)[0][0],
+        judge=judge,
         answers=quotes.answers,
         baseline=(),
         verdicts=verdicts,
@@ -184,7 +219,7 @@ def _notes(mismatches: int, foreign: int, judges: Mapping[str, int]) -> tuple[st
         notes.append(f"{foreign} verdicts answer another prompt than the protocol's")
     if len(judges) > 1:
         note = ", ".join(f"{name} ({count})" for name, count in judges.items())
-        notes.append(f"verdicts of more than one judge: {note}")
+        notes.append(f"the file holds verdicts of several judges, each scored by itself: {note}")
     return tuple(notes)
 
 

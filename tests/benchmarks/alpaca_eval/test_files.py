@@ -3,10 +3,17 @@
 import gzip
 import json
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from harness.benchmarks.alpaca_eval import files as module
-from harness.benchmarks.alpaca_eval.files import files, preferences, read_verdicts
+from harness.benchmarks.alpaca_eval.files import (
+    files,
+    orient_preference,
+    preferences,
+    read_verdicts,
+)
 from harness.errors import InputError
 from harness.types import Answer, Answers, Graded, Message, ParsedVerdict, Prompt, Verdict
 
@@ -19,6 +26,10 @@ def read_answers(path, prompts):
     """Read the one contestant of an answers file."""
     (loaded,) = module.read_answers(path, prompts)
     return loaded
+
+
+def read_all_answers(path):
+    return module.read_answers(path, PROMPTS)
 
 
 def row(instruction, output="x", **more):
@@ -100,6 +111,83 @@ def test_contestants_of_one_file_are_separated(tmp_path):
     assert [loaded.label for loaded in read_verdicts(written(tmp_path, rows))] == ["x", "y"]
     with pytest.raises(InputError, match="are repeated"):
         read_verdicts(written(tmp_path, [annotation(), annotation()]))
+
+
+def test_judges_and_baselines_of_one_file_are_parted(tmp_path):
+    rows = [
+        annotation(annotator="a", generator_1="base", preference=1),
+        annotation(annotator="b", generator_1="base", preference=2),
+        annotation(annotator="a", generator_1="other"),
+    ]
+    parts = read_verdicts(written(tmp_path, rows))
+    assert [(part.judge, part.baseline_label) for part in parts] == [
+        ("a", "base"),
+        ("b", "base"),
+        ("a", "other"),
+    ]
+    assert [list(preferences(part).values()) for part in parts] == [[0.0], [1.0], [0.5]]
+    judges, baselines = parts[0].notes
+    assert judges.endswith("verdicts of several judges, each scored by itself: a (2), b (1)")
+    assert baselines.endswith(
+        "against several baselines, each scored by itself: base (2), other (1)"
+    )
+
+
+def test_a_verdict_without_a_judges_name_is_the_named_ones(tmp_path):
+    rows = [annotation(annotator="a"), annotation(annotator=None, instruction="two")]
+    (loaded,) = read_verdicts(written(tmp_path, rows))
+    assert (loaded.judge, len(loaded.verdicts), loaded.notes) == ("a", 2, ())
+
+
+COLUMNS = {"instruction": ["one", "two"], "output": ["1", ""], "generator": ["g", "g"]}
+
+
+def as_index(columns):
+    return {name: {str(i): v for i, v in enumerate(column)} for name, column in columns.items()}
+
+
+@pytest.mark.parametrize("form", [COLUMNS, as_index(COLUMNS)])
+def test_answers_as_columns_are_read(tmp_path, form):
+    (answers,) = read_all_answers(written(tmp_path, form))
+    assert [a.text for a in answers.answers] == ["1", ""]
+    assert answers.name == "g"
+
+
+def test_columns_of_different_lengths_are_refused(tmp_path):
+    with pytest.raises(InputError, match="columns differ in their rows .*'output' 1"):
+        read_all_answers(written(tmp_path, {**COLUMNS, "output": ["1"]}))
+
+
+@pytest.mark.parametrize(("suffix", "mark"), [("csv", ","), ("tsv", "\t"), ("csv.gz", ",")])
+def test_answers_as_csv_are_read(tmp_path, suffix, mark):
+    long = "x" * 200_000
+    text = mark.join(("instruction", "output")) + f'\none{mark}"a ""b""\nc"\ntwo{mark}{long}\n'
+    (answers,) = read_all_answers(written(tmp_path, text.encode(), f"mine.{suffix}"))
+    assert [a.text for a in answers.answers] == ['a "b"\nc', long]
+    assert answers.name == "mine"
+
+
+def test_a_csv_that_is_cut_off_is_refused(tmp_path):
+    for text in (b"instruction,output\none,1\ntwo", b'instruction,output\none,"1'):
+        with pytest.raises(InputError, match="cut off|no CSV"):
+            read_all_answers(written(tmp_path, text, "mine.csv"))
+
+
+def test_answers_and_verdicts_as_parquet_are_read(tmp_path):
+    pyarrow.parquet.write_table(pyarrow.table(COLUMNS), tmp_path / "mine.parquet")
+    (answers,) = read_all_answers(tmp_path / "mine.parquet")
+    assert [a.text for a in answers.answers] == ["1", ""]
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1....")
+    with pytest.raises(InputError, match="no intact Parquet"):
+        read_all_answers(tmp_path / "bad.parquet")
+
+
+def test_verdicts_as_csv_are_read(tmp_path):
+    text = "instruction,output_1,output_2,preference\na,x,y,2.0\nb,x,y,\nc,x,y,1.25\n"
+    (loaded,) = read_verdicts(written(tmp_path, text.encode(), "a.csv"))
+    values = [v.parsed and orient_preference(v.parsed.value, i) for v, i in
+              zip(loaded.verdicts, "abc", strict=True)]  # fmt: skip
+    assert values == [1.0, None, 0.25]
 
 
 @pytest.mark.parametrize("generators", [("a", "b"), ("", ""), (3, 3)])

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import pathlib
 from dataclasses import replace
 
 import pytest
@@ -323,3 +324,38 @@ def test_a_judgment_that_was_cut_off_or_filtered_is_unparsed(reason):
     text = "At first [[B>A]]. But then"
     assert bench.parse([Reply(text, None, reason, "j", 1, 1)]) is None
     assert bench.parse([Reply(text, None, "stop", "j", 1, 1)]).label == "B>A"
+
+
+FILE = pathlib.Path("answers.jsonl")
+
+
+@pytest.mark.parametrize(("written", "name"), [(0, "0"), (17, "17"), (17.0, "17"), ("q", "q")])
+def test_a_question_may_be_a_whole_number(written, name):
+    for key in ("uid", "question_id"):
+        assert files.question_id(FILE, {key: written}) == name
+    assert files.question_id(FILE, {"uid": None, "question_id": written}) == name
+
+
+@pytest.mark.parametrize("written", [1.5, True, ["q"], {}])
+def test_another_question_is_refused_for_what_it_is(written):
+    with pytest.raises(InputError, match="a row's question is .*not text or a whole number"):
+        files.question_id(FILE, {"question_id": written})
+
+
+def test_questions_that_a_file_quotes_otherwise_are_known(tmp_path):
+    prompts = [Prompt(name, (Message("user", f"Question {name}?"),)) for name in "abc"]
+    turns = {"a": "Question a?\n", "b": "Frage b?", "c": None}
+    rows = [
+        {
+            "uid": name,
+            "messages": [
+                *([{"role": "user", "content": text}] if text else []),
+                {"role": "assistant", "content": {"answer": "x"}},
+            ],
+        }
+        for name, text in turns.items()
+    ]
+    path = tmp_path / "me.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (answers,) = files.read_answers(path, prompts)
+    assert answers.altered == ("b",)

@@ -136,14 +136,33 @@ def test_peculiarities_of_a_verdicts_file_are_noted(mt_bench, tmp_path):
         verdict_row(83, judgment="[[99]]", score=-1, judge="gpt-4"),
         verdict_row(84, model="n", judge=None),
     ]
-    loaded, other = mt_bench.read_verdicts(written(tmp_path, rows))
-    assert loaded.notes == (
+    first, second, other = mt_bench.read_verdicts(written(tmp_path, rows))
+    judges = (
+        "the file holds verdicts of several judges, each scored by itself: gpt-4 (2), claude-v1 (1)"
+    )
+    assert first.notes == (
         "1 stored scores differ from their judgments: the stored ones count",
         "1 verdicts answer another prompt than the protocol's",
-        "verdicts of more than one judge: gpt-4 (2), claude-v1 (1)",
+        judges,
     )
-    assert [v.model for v in loaded.verdicts] == ["gpt-4", "claude-v1", "gpt-4"]
+    assert second.notes == (judges,)
+    assert [(g.judge, [v.model for v in g.verdicts]) for g in (first, second)] == [
+        ("gpt-4", ["gpt-4", "gpt-4"]),
+        ("claude-v1", ["claude-v1"]),
+    ]
     assert (other.label, other.judge, other.notes) == ("n", "unknown judge", ())
+
+
+def test_verdicts_of_an_unnamed_judge_are_the_named_ones(mt_bench, tmp_path):
+    rows = [verdict_row(), verdict_row(82, judge=None)]
+    (loaded,) = mt_bench.read_verdicts(written(tmp_path, rows))
+    assert (loaded.judge, len(loaded.verdicts)) == ("gpt-4", 2)
+
+
+@pytest.mark.parametrize(("number", "turn"), [("81", "1"), (81.0, 1.0), (81, 1)])
+def test_numbers_may_be_written_as_text_or_with_a_point(mt_bench, tmp_path, number, turn):
+    (loaded,) = mt_bench.read_verdicts(written(tmp_path, [verdict_row(number, turn=turn)]))
+    assert loaded.verdicts[0].request_id == "81#1"
 
 
 @pytest.mark.parametrize("score", [-1, None, float("nan")])
