@@ -31,7 +31,7 @@ def run(
         str,
         typer.Argument(
             metavar="EXPERIMENT",
-            help="convergence, regret, selection, ablation, or a YAML file.",
+            help="convergence, regret, stability, selection, ablation, or a YAML file.",
             autocompletion=options.completer("theory"),
         ),
     ],

@@ -4,11 +4,11 @@
 
 With τ = 0 it is multiplicative weights, "INPO without KL" in the paper's table.
 
-The last iterate converges for a constant η if and only if η is above a threshold. With A = P − ½
-and S = diag(π*) − π*π*ᵀ, equation 5 multiplies a small displacement of log π from the Nash policy
-π* by (1 − τ/η) I + A S/η. A S has the eigenvalues ±iω of an antisymmetric matrix, so that the
-spectral radius is √((1 − τ/η)² + ρ²/η²) with ρ = max ω, which is below 1 exactly where
-η > (τ² + ρ²)/(2τ).
+The Nash policy π* attracts what starts near it, for a constant η, where η is above a threshold.
+With A = P − ½ and S = diag(π*) − π*π*ᵀ, equation 5 multiplies a small displacement of log π from π*
+by (1 − τ/η) I + A S/η. A S has the eigenvalues ±iω of an antisymmetric matrix, so that the spectral
+radius is √((1 − τ/η)² + ρ²/η²) with ρ = max ω, which is below 1 exactly where η > (τ² + ρ²)/(2τ).
+The condition is local: from far away a run may end in a limit cycle beside π*, see `stability`.
 
 Theorem 4 (arXiv 2407.00617) guarantees a neighbourhood of the Nash policy for a constant η, and
 convergence for η_t = τ(t + 2)/2, which eventually exceeds this threshold.
@@ -162,7 +162,7 @@ def rotation(preference: Floats, policy: Floats) -> Floats:
 
 
 def min_stable_eta(rho: Floats, tau: float) -> Floats:
-    """Return the η above which the last iterate converges, in the shape of ρ.
+    """Return the η above which the last iterate converges from near the Nash policy, in ρ's shape.
 
     Where ρ < τ it is below τ, so that every admissible η converges.
     """

@@ -19,10 +19,8 @@ from harness.theory.mirror import (
 )
 from harness.theory.nash import duality_gap, kl, solve_nash
 from harness.theory.results import Cell, Curve, ExperimentResult, ResultTable, Subplot
+from harness.theory.stability import CONVERGED_KL, LOCAL_NOTE
 from harness.types import Advance, Track
-
-CONVERGED_KL = 1e-8
-"""KL to the Nash policy, in nats, below which a run counts as converged."""
 
 
 class Regret(Component):
@@ -116,7 +114,7 @@ class Regret(Component):
             f"Constant η: does π_T settle at the Nash policy within {self.patience} iterations?",
             ("η/τ", "settled", "predicted", "agree"),
             tuple(rows),
-            ("predicted: η > (τ² + ρ²)/(2τ), ρ the rotation at the Nash policy; shares of games",),
+            (LOCAL_NOTE,),
         )
 
 
