@@ -108,9 +108,12 @@ def judge(
         ConfigError: there is no such judge, or a key does not fit.
     """
     from harness.core.config import parse_overrides
+    from harness.judges.client import OpenAIClient
 
     prefixed = {f"judge.{key}": value for key, value in parse_overrides(overrides).items()}
     client = build_component("judge", source, prefixed, {"base_url": base_url})
+    if isinstance(client, OpenAIClient):
+        client.check_model()
     options = {
         "budget": budget,
         "accepted": tuple(accept_models),

@@ -31,6 +31,8 @@ from harness.types import JudgeRequest, RawReply
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
+PLACEHOLDERS = frozenset({"NAME", "MODEL", "MODEL_NAME", "MODEL-NAME", "YOUR-MODEL", "YOUR_MODEL"})
+"""Names of a model that a configuration leaves for its user to replace, in capitals."""
 OPENAI_URL = "https://api.openai.com/v1"
 GATHER_SECONDS, POLL_SECONDS = 0.005, 0.05
 TASKS_PER_SLOT = 2
@@ -108,7 +110,12 @@ class OpenAIClient(Component):
         return Secret(key).redact(f"the judge {self.model} at {self.url}")
 
     def body(self, request: JudgeRequest) -> types.Body:
-        """Return the whole request, whose digest is the key of its verdicts."""
+        """Return the whole request, whose digest is the key of its verdicts.
+
+        Raises:
+            ConfigError: the model is a placeholder.
+        """
+        self.check_model()
         parameters = {**request.parameters, **self.parameters}
         limit = parameters.pop("max_tokens", None)
         parameters.setdefault(self.token_limit, limit)
@@ -116,6 +123,18 @@ class OpenAIClient(Component):
         return chat_format.body_of(
             self.model, JudgeRequest(request.id, request.messages, sent_parameters)
         )
+
+    def check_model(self) -> None:
+        """Refuse a model's name that was left as a placeholder.
+
+        Raises:
+            ConfigError: it is one; how to set it.
+        """
+        if self.model.upper().strip("<>{}") in PLACEHOLDERS:
+            raise ConfigError(
+                f"the judge's model is the placeholder {self.model!r}: say which model the server "
+                "serves, with --set judge.model=..."
+            )
 
     def ask(self, queue: RequestQueue) -> None:
         """Ask the requests of a queue until it is done, as many at a time as the judge accepts.
