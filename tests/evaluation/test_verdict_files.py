@@ -6,7 +6,7 @@ import pytest
 
 from harness.core.config import build, load
 from harness.core.workspace import read_graded, read_result
-from harness.errors import CheckError, ConfigError, InputError, StoreError
+from harness.errors import CheckError, ConfigError, InputError, ResultExistsError, StoreError
 from harness.evaluation.verdict_files import export, import_file, score_file
 
 
@@ -56,6 +56,29 @@ def test_every_contestant_of_a_battles_file_is_filed(arena, shared, workspace):
     assert [p.stem for p in only] == ["llama3_70b"]
     with pytest.raises(InputError, match="no contestant called 'x'; it has llama3_1_8b"):
         import_file(arena, path, workspace, "x")
+
+
+def test_an_import_overwrites_nothing_unless_it_replaces(alpaca, workspace, tmp_path):
+    (path,) = import_file(alpaca, annotations(tmp_path, 8, 1.25), workspace)
+    assert import_file(alpaca, annotations(tmp_path, 8, 1.25), workspace) == [path]
+    with pytest.raises(ResultExistsError, match=r"win_rate 25\.00 .*→ 75\.00 .*--replace"):
+        import_file(alpaca, annotations(tmp_path, 8, 1.75), workspace)
+    assert read_result(path).score.estimates["win_rate"].value == 25
+    assert import_file(alpaca, annotations(tmp_path, 8, 1.75), workspace, replace=True) == [path]
+    assert read_result(path).score.estimates["win_rate"].value == 75
+    (second,) = import_file(alpaca, annotations(tmp_path, 9, 1.75), workspace)
+    assert (path.name, second.name[:2]) == ("m.json", "m~")
+    with pytest.raises(InputError, match=r"2 results .* are called 'm'.*m\.json, m~"):
+        export(alpaca, workspace, "m", tmp_path / "out")
+    export(alpaca, workspace, second.name, tmp_path / "out")
+    assert len(json.loads((tmp_path / "out/annotations.json").read_text())) == 9
+
+
+@pytest.mark.parametrize("label", ["../m", "a\nb", " m"])
+def test_a_contestant_whose_name_is_no_label_is_not_imported(alpaca, workspace, tmp_path, label):
+    with pytest.raises(ConfigError, match="label"):
+        import_file(alpaca, annotations(tmp_path, 8, 1.25, generator_2=label), workspace)
+    assert not workspace.root.exists()
 
 
 def test_an_export_of_what_is_not_there_is_reported(arena, workspace, tmp_path):

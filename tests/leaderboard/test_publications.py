@@ -114,6 +114,22 @@ def test_a_papers_tables_stand_beside_what_was_measured_with_empty_cells_where_n
     assert all(column.group for column in tables[0].columns[1:])
 
 
+def test_of_two_results_of_one_label_each_has_its_row_beside_the_papers():
+    rows = [
+        measured(f"INPO (eta={eta})", shared_label="INPO", source=f"{eta}", estimates=estimates)
+        for eta, estimates in (
+            (0.1, {"length_controlled_win_rate": Estimate(41.0)}),
+            (0.2, {"length_controlled_win_rate": Estimate(43.0)}),
+        )
+    ]
+    (table, *_) = publications.paper_tables("inpo", rows)
+    cells = {row[0]: row[1:3] for row in table.cells if row[0].startswith("INPO (PM)")}
+    assert cells == {
+        "INPO (PM), measured: INPO (eta=0.1)": ("42.6", "41.0"),
+        "INPO (PM), measured: INPO (eta=0.2)": ("42.6", "43.0"),
+    }
+
+
 def test_every_row_of_the_papers_tables_that_is_trained_has_its_recipe():
     from harness.core.config import load, names
 
