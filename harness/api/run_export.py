@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from harness.core.workspace import Run, Workspace
-    from harness.core.workspace.usage import StageGraph
+    from harness.core.workspace.usage import StageGraph, StoredStage
     from harness.types import Prompt
 
 PairFormat = Literal["jsonl", "parquet"]
@@ -162,9 +162,9 @@ def _pairs(
     from harness.types import Policy
 
     for t in iterations:
-        policy = graph.stages[Path(run.policies[t]).name]
-        pair = graph.stages[policy.inputs["pair"]]
-        prompts = graph.stages[graph.stages[pair.inputs["generate"]].inputs["prompts"]]
+        policy = _stage(graph, run.policies[t])
+        pair = _stage(graph, policy.inputs["pair"])
+        prompts = _stage(graph, _stage(graph, pair.inputs["generate"]).inputs["prompts"])
         for stage in (pair, prompts):
             read_manifest(stage.path)
         by_id = {prompt.id: prompt for prompt in records.read_prompts(str(prompts.path))}
@@ -176,6 +176,15 @@ def _pairs(
         path = out / f"iteration-{t}.{pair_format}"
         write_rows(path, rows, pair_format)
         yield path
+
+
+def _stage(graph: StageGraph, path: str) -> StoredStage:
+    from harness.core.manifests import missing_stage
+
+    name = Path(path).name
+    if name not in graph.stages:
+        raise missing_stage(Path(path))
+    return graph.stages[name]
 
 
 def _pair_row(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from harness.api.components import find_run, open_workspace
 from harness.api.judging import RUNS
+from harness.errors import StoreError
 
 if TYPE_CHECKING:
     from harness.core.workspace import Result, Run, Workspace
@@ -105,6 +106,19 @@ def summarize_runs(workspace: str | Path | Workspace = RUNS) -> list[RunSummary]
     stages = {run.name: graph.run_stages(run) for run in runs}
     sweeps = _sweeps(opened)
     return [_summary(opened, run, graph, stages, sweeps) for run in runs]
+
+
+def damaged_runs(workspace: str | Path | Workspace = RUNS) -> list[str]:
+    """Return a line for each run whose record is damaged: what is wrong, and what mends it."""
+    from harness.core.workspace import read_run, run_names
+
+    opened, lines = open_workspace(workspace), list[str]()
+    for name in run_names(opened):
+        try:
+            read_run(opened, name)
+        except StoreError as error:
+            lines.append(str(error))
+    return lines
 
 
 def describe_run(name: str, workspace: str | Path | Workspace = RUNS) -> RunDetails:
@@ -279,7 +293,6 @@ def _graded(workspace: Workspace, name: str) -> tuple[GradedResult, ...]:
 def _sweeps(workspace: Workspace) -> dict[str, str]:
     """Return the sweep of each run that belongs to one."""
     from harness.core.workspace.sweeps import read_sweep, sweep_names
-    from harness.errors import StoreError
 
     sweeps: dict[str, str] = {}
     for name in sweep_names(workspace):

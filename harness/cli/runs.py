@@ -39,9 +39,12 @@ class PairFormat(StrEnum):
 @app.command("ls", epilog="Example: harness runs ls --workspace runs")
 def listing(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
     """List the runs with their method, state, iterations, size and time; sweeps together."""
-    from harness.api.runs import summarize_runs
+    from harness.api.runs import damaged_runs, summarize_runs
 
-    summaries = summarize_runs(display.open_workspace(root))
+    workspace = display.open_workspace(root)
+    for line in damaged_runs(workspace):
+        display.notify(f"left out: {line}")
+    summaries = summarize_runs(workspace)
     if as_json:
         display.print_json([asdict(run) | {"state": run.state} for run in summaries])
         return

@@ -94,7 +94,8 @@ def _counts(leftovers: Sequence[Leftover]) -> str:
 def verify(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
     """Read everything again: stages, records, results and verdicts. Exit code 0: all is whole.
 
-    One line a finding, with the command that mends it.
+    One line a finding, with the command that mends it; what could not be checked is a note. Results
+    are also compared with what their verdicts give when they are scored again.
     """
     from harness.api.workspaces import verify_workspace
 

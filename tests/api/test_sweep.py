@@ -194,7 +194,7 @@ def start(directory: Path) -> subprocess.Popen[str]:
 
 
 def test_the_same_command_goes_on_after_a_kill(swept, tmp_path):
-    root, _uninterrupted = swept
+    root, _ = swept
     process, deadline = start(tmp_path), time.monotonic() + 300
     while len(list((tmp_path / "runs/stages").glob("optimise-*"))) < 2:
         assert process.poll() is None

@@ -11,11 +11,15 @@ import pytest
 
 import harness as ph
 from harness.api.workspaces import plan_prune
+from harness.core.workspace import with_sum
 from tests.api.test_runs import created
 
 
 def findings(workspace):
-    return [(finding.kind, finding.problem) for finding in ph.verify_workspace(workspace)]
+    """Return kind and problem of every finding; all of them are faults."""
+    reported = list(ph.verify_workspace(workspace))
+    assert all(finding.is_fault for finding in reported)
+    return [(finding.kind, finding.problem) for finding in reported]
 
 
 def test_usage_adds_up_by_kind_and_by_run(two_runs):
@@ -126,6 +130,16 @@ def test_an_edited_result_is_found(runs_copy, name):
         data["label"] = "another"
     path.write_text(json.dumps(data))
     assert {kind for kind, _ in findings(runs_copy)} == {"result"}
+
+
+def test_a_figure_that_its_verdicts_do_not_give_is_found_also_with_a_new_sum(runs_copy):
+    path = runs_copy / "results/toy-labels/a.json"
+    data = json.loads(path.read_text())
+    data["score"]["estimates"]["win_rate"]["value"] = 98.2
+    path.write_text(json.dumps(with_sum(data)))
+    ((kind, problem),) = findings(runs_copy)
+    assert kind == "result"
+    assert "is not what its verdicts give" in problem
 
 
 def test_a_damaged_verdict_store_is_found(runs_copy):

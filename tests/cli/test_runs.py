@@ -25,6 +25,9 @@ def test_runs_are_listed_with_state_iterations_size_and_time(here, command):
     assert out.startswith("toy/inpo: INPO, complete, 1 of 1 iterations, ")
     (row,) = json.loads(command("runs", "ls", "--json").stdout)
     assert (row["name"], row["state"], row["sweep"]) == ("toy/inpo", "complete", "")
+    (here / "runs/train/broken").mkdir()
+    (here / "runs/train/broken/run.json").write_text("[]")
+    assert "left out: " in command("runs", "ls").stderr
     shutil.rmtree(here / "runs")
     assert "no runs in runs" in command("runs", "ls").stdout
 
