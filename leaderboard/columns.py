@@ -27,6 +27,9 @@ METRICS = {
     "creative_writing_win_rate": ("creative writing %", 1),
     "creative_writing_style_controlled_win_rate": ("creative writing, style-controlled %", 1),
     "score": ("rating", 2),
+    "wb_score": ("WB-Score", 1),
+    "wb_reward": ("WB-Reward", 1),
+    "task_macro": ("weighted by task", 1),
     "prompt_level_strict": ("prompts, strict %", 1),
     "prompt_level_loose": ("prompts, loose %", 1),
 }

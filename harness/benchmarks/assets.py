@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import model_validator
 
@@ -32,6 +32,14 @@ TIMEOUT_SECONDS = 60
 CHUNK = 1 << 20
 
 
+@runtime_checkable
+class FileConverter(Protocol):
+    """Converts a downloaded file that is no text into the content of an asset."""
+
+    def convert_file(self, path: Path) -> Any:
+        """Return the content, to be written as JSON; raise ValueError on another file."""
+
+
 class AssetFile(Component):
     """One file of a set, and the pin that identifies it."""
 
@@ -40,7 +48,7 @@ class AssetFile(Component):
     """The path at the set's home; None: the file's name."""
     url: str | None = None
     """The address of a file that is not at the set's home."""
-    converter: AssetConverter | None = None
+    converter: AssetConverter | FileConverter | None = None
     """Converts the download into the file."""
     sha256: str | None = None
     content_sha256: str | None = None
@@ -225,13 +233,19 @@ def _convert(url: str, file: AssetFile, download: Path, complete: Path) -> None:
     """Turn a download into the file of the set, and check it."""
     try:
         if file.converter:
-            content = file.converter.convert(download.read_text(encoding="utf-8"))
+            content = _converted(file.converter, download)
             complete.write_text(json.dumps(content, ensure_ascii=False, indent=1), "utf-8")
         else:
             download.replace(complete)
         file.check(complete)
     except (AssetError, ValueError) as error:
         raise AssetError(f"{url}: {error}; nothing was kept") from error
+
+
+def _converted(converter: AssetConverter | FileConverter, download: Path) -> Any:
+    if isinstance(converter, FileConverter):
+        return converter.convert_file(download)
+    return converter.convert(download.read_text(encoding="utf-8"))
 
 
 def _fetch(url: str, path: Path) -> None:

@@ -1,0 +1,1 @@
+"""WildBench v2: ratings (WB-Score) and comparisons (WB-Reward) with a checklist a conversation."""
