@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +16,7 @@ from leaderboard.table import DAGGER, Cell, Section, Table, TableRow, estimate_d
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table as RichTable
     from rich.text import Text
 
 
@@ -25,13 +27,16 @@ STAR = "*"
 
 
 def render_rich(tables: Sequence[Table], *, color: bool = False, width: int | None = None) -> str:
-    """Return tables for a terminal; published rows are in italics, the top group is bold."""
+    """Return tables for a terminal; published rows are in italics, the top group is bold.
+
+    No cell is cut off: a table is wider than `width` where its cells are.
+    """
     from rich.console import Console
 
     out = io.StringIO()
     console = Console(
         file=out,
-        width=width or _min_table_width(tables),
+        width=max(width or 0, _min_table_width(tables)),
         color_system="standard" if color else None,
         force_terminal=color,
     )
@@ -53,34 +58,50 @@ def render_svg(tables: Sequence[Table]) -> str:
 
 
 def _print_tables(tables: Sequence[Table], console: Console) -> None:
-    from rich.table import Table as RichTable
+    from rich.measure import Measurement
     from rich.text import Text
 
     for table in tables:
-        title = Text(printable(table.title)) if table.title else None
-        rich_table = RichTable(title=title, title_justify="left")
-        for i, column in enumerate(table.columns):
-            heading = "\n".join(filter(None, (printable(column.group), printable(column.heading))))
-            justify: Literal["left", "right"] = "right" if column.is_numeric else "left"
-            rich_table.add_column(
-                Text(heading),
-                justify=justify,
-                min_width=_min_column_width(table, i),
-                overflow="fold",
-            )
-        for section in table.sections:
-            _add_section(section, rich_table, len(table.columns))
+        rich_table = _rich_table(table, fixed=False)
+        unlimited = console.options.update(width=sys.maxsize)
+        if Measurement.get(console, unlimited, rich_table).maximum > console.width:
+            rich_table = _rich_table(table, fixed=True)
         console.print(rich_table)
         for note in table.annotated_notes(f"{STAR} (bold)"):
             console.print(Text(printable(note)))
 
 
+def _rich_table(table: Table, *, fixed: bool) -> RichTable:
+    """Return a table for rich, which shortens columns that are not `fixed` below their minimum."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    title = Text(printable(table.title)) if table.title else None
+    rich_table = RichTable(title=title, title_justify="left")
+    for i, column in enumerate(table.columns):
+        heading = "\n".join(filter(None, (printable(column.group), printable(column.heading))))
+        justify: Literal["left", "right"] = "right" if column.is_numeric else "left"
+        width = _min_column_width(table, i)
+        rich_table.add_column(
+            Text(heading),
+            justify=justify,
+            min_width=width,
+            width=width if fixed else None,
+            overflow="fold",
+        )
+    for section in table.sections:
+        _add_section(section, rich_table, len(table.columns))
+    return rich_table
+
+
 def _min_column_width(table: Table, i: int) -> int:
     """Return the width at which a column breaks no word of its heading and no cell."""
+    from rich.cells import cell_len
+
     words = f"{table.columns[i].group} {table.columns[i].heading}".split()
     texts = [_marked_text(row.cells[i]) for s in table.sections for row in s.rows]
-    widest = max(map(len, texts), default=0)
-    return max([min(widest, NAME_WIDTH) if i == 0 else widest, *map(len, words)])
+    widest = max(map(cell_len, texts), default=0)
+    return max([min(widest, NAME_WIDTH) if i == 0 else widest, *map(cell_len, words)])
 
 
 def _min_table_width(tables: Sequence[Table]) -> int:

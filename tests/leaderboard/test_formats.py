@@ -125,6 +125,16 @@ def test_a_terminal_table_cuts_no_figure_and_no_name():
     assert "…" not in text
 
 
+@pytest.mark.parametrize("width", [None, 40, 80, 110, 130, 300])
+def test_a_terminal_table_of_any_width_keeps_its_borders_and_every_cell(width):
+    (table,) = tables("a model", "名前" * 9)
+    text = formats.render_rich([table], width=width)
+    rows = [line for line in text.splitlines() if line.startswith("│")]
+    assert rows
+    assert all(line.endswith("│") for line in rows)
+    assert text.count("399 of 400") == 2
+
+
 def test_published_rows_look_different_in_every_format():
     paper = Document("arXiv 1", "v1", "1", "2026-01-01")
     theirs = Row(
