@@ -42,6 +42,8 @@ ROUNDING = 1e-4
 class RewardModel(OracleWeights):
     """P(first preferred) from the difference of two rewards."""
 
+    result_version: ClassVar[int] = 2
+    """2: the token that the model's own forward reads, also where padding ends a turn."""
     transitive: ClassVar[bool] = True
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     max_length: int = Field(4096, gt=1)
