@@ -48,6 +48,8 @@ class TableOptions:
     """One row for all seeds of a setting."""
     sweep: str = ""
     """Only the runs of this sweep; empty: all results."""
+    split: bool = False
+    """LaTeX tables that are too wide for a page are split by columns."""
     paper: str = ""
     """The document whose own tables are printed; empty: none."""
 

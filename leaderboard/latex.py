@@ -2,20 +2,35 @@ r"""Tables as LaTeX with booktabs and siunitx: a file that compiles, and that a 
 
 Every estimate takes two columns, the number (aligned by siunitx) and its interval. Every text is
 escaped; a character without a glyph in pdflatex is written as its code point. A comment before each
-block holds the table's options, so that `--check` can rebuild the numbers.
+block holds the table's options, so that `--check` can rebuild the numbers. A table is set as large
+as fits between the margins of a letter page; one that fits in no size says so, and can be split.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
 from harness.core.terminal import printable
+from leaderboard.latex_width import (
+    TEXT_WIDTH,
+    Layout,
+    broken_width,
+    choose_layout,
+    heading_lines,
+    split_columns,
+    table_width,
+    text_width,
+)
 from leaderboard.table import Cell, Column, Section, Table
 
+STACKED = r"\\"
+LEADERBOARD = "leaderboard"
+"""The name of a table without a benchmark's: one across benchmarks."""
 BEGIN, END = "% harness leaderboard ", "% harness leaderboard ends"
 PREAMBLE = r"""% needs \usepackage{booktabs,siunitx}; compiles on its own, too
 \expandafter\ifx\csname @classoptionslist\endcsname\relax
@@ -89,21 +104,44 @@ def render_latex(tables: Sequence[Table], options: Any) -> str:
         options: Plain data from which the same tables can be rebuilt.
     """
     header = BEGIN + json.dumps(options, sort_keys=True) + "\n"
-    return PREAMBLE + header + "\n".join(_table(table) for table in tables) + END + "\n" + CLOSING
+    is_split = isinstance(options, Mapping) and bool(options.get("split"))
+    parts = [part for table in tables for part in (split_columns(table) if is_split else [table])]
+    printed = "\n".join(map(_table, parts, _labels(parts)))
+    return PREAMBLE + header + printed + END + "\n" + CLOSING
 
 
-def _table(table: Table) -> str:
+def _labels(tables: Sequence[Table]) -> list[str]:
+    """Return a label for each table, of its benchmark's name; no two are alike."""
+    counts: Counter[str] = Counter()
+    labels = []
+    for table in tables:
+        name = re.sub(r"[^a-z0-9]+", "-", table.title.partition(",")[0].lower()).strip("-")
+        label = f"tab:{name or LEADERBOARD}"
+        counts[label] += 1
+        labels.append(f"{label}-part-{counts[label]}" if counts[label] > 1 else label)
+    return labels
+
+
+def _table(table: Table, label: str) -> str:
+    layout = choose_layout(table)
+    excess = table_width(table, layout) - TEXT_WIDTH
+    too_wide = (
+        f"% about {excess:.0f} pt too wide for a text of {TEXT_WIDTH:.0f} pt: print it with --split"
+    )
     lines = [
         r"\begin{table}",
-        r"\centering\small",
-        *([rf"\caption{{{escape_latex(table.title)}}}"] if table.title else []),
+        rf"\centering{layout.command}",
+        *([too_wide] if excess > 0 else []),
+        rf"\caption{{{escape_latex(table.title or LEADERBOARD)}}}",
+        rf"\label{{{label}}}",
+        rf"\setlength{{\tabcolsep}}{{{layout.space:g}pt}}",
         r"\sisetup{detect-weight=true}",
-        rf"\begin{{tabular}}{{@{{}}{''.join(_format(table))}@{{}}}}",
+        rf"\begin{{tabular}}{{@{{}}{''.join(_format(table, layout))}@{{}}}}",
         r"\toprule",
         *_heads(table.columns),
     ]
     for section in table.sections:
-        lines += [r"\midrule", *_section(section, table.columns)]
+        lines += [r"\midrule", *_section(section, table, layout)]
     lines += [r"\bottomrule", r"\end{tabular}"]
     lines += [
         rf"\par\smallskip\footnotesize {_note(note)}" for note in table.annotated_notes("bold")
@@ -115,12 +153,14 @@ def _note(note: str) -> str:
     return escape_latex(note).replace("bold: ", r"\textbf{bold}: ", 1)
 
 
-def _format(table: Table) -> list[str]:
+def _format(table: Table, layout: Layout) -> list[str]:
     formats = []
     for i, column in enumerate(table.columns):
         cells = [row.cells[i] for section in table.sections for row in section.rows]
         if column.holds_estimates:
             formats.append(rf"S[table-format={_digits(cells)}]@{{\,}}l")
+        elif points := broken_width(table, i, layout):
+            formats.append(rf"p{{{points:.0f}pt}}")
         else:
             formats.append("r" if column.is_numeric else "l")
     return formats
@@ -144,8 +184,10 @@ def _heads(columns: Sequence[Column]) -> list[str]:
         return [heads]
     spans, rules, start = [], [], 1
     for group, members in groupby(columns, key=lambda column: column.group):
-        width = sum(map(_width, members))
-        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(group)}}}")
+        spanned = list(members)
+        width, count = sum(map(_width, spanned)), len(spanned)
+        text = _stacked(heading_lines(group, count))
+        spans.append(rf"\multicolumn{{{width}}}{{c}}{{{text}}}")
         rules += [rf"\cmidrule(lr){{{start}-{start + width - 1}}}"] if group else []
         start += width
     return [" & ".join(spans) + r" \\", "".join(rules), heads]
@@ -156,13 +198,22 @@ def _width(column: Column) -> int:
 
 
 def _head(column: Column) -> str:
-    text = escape_latex(column.heading)
+    text = _stacked(heading_lines(column.heading))
     return rf"\multicolumn{{2}}{{c}}{{{text}}}" if column.holds_estimates else f"{{{text}}}"
 
 
-def _section(section: Section, columns: Sequence[Column]) -> list[str]:
+def _stacked(lines: Sequence[str]) -> str:
+    escaped = [escape_latex(line) for line in lines]
+    return escaped[0] if len(escaped) == 1 else rf"\shortstack{{{STACKED.join(escaped)}}}"
+
+
+def _section(section: Section, table: Table, layout: Layout) -> list[str]:
+    columns, points = table.columns, min(TEXT_WIDTH, table_width(table, layout))
     width = sum(map(_width, columns))
-    title = rf"\multicolumn{{{width}}}{{@{{}}l}}{{\textit{{{escape_latex(section.title)}}}}} \\"
+    name = rf"\textit{{{escape_latex(section.title)}}}"
+    if text_width(section.title, layout.size) > points:  # broken into lines
+        name = rf"\parbox{{{points:.0f}pt}}{{{name}}}"
+    title = rf"\multicolumn{{{width}}}{{@{{}}l}}{{{name}}} \\"
     lines = [
         " & ".join(
             _cell(*pair, section.is_published) for pair in zip(row.cells, columns, strict=True)

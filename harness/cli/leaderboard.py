@@ -49,6 +49,9 @@ PublishedOption = Annotated[
     list[str] | None,
     typer.Option("--published", help="Add the published figures of a document, or of `all`."),
 ]
+SplitOption = Annotated[
+    bool, typer.Option("--split", help="Split LaTeX tables that are too wide for a page.")
+]
 PaperOption = Annotated[
     str,
     typer.Option(
@@ -92,6 +95,7 @@ def command(
     sweep: SweepOption = "",
     published: PublishedOption = None,
     paper: PaperOption = "",
+    split: SplitOption = False,
     template: TemplateOption = None,
     check: CheckOption = None,
     to: ToOption = None,
@@ -128,6 +132,7 @@ def command(
         sweep=sweep,
         published=tuple(published or ()),
         paper=paper,
+        split=split,
     )
     result_tables, omissions = build_tables(root, choice)
     for line in omissions:

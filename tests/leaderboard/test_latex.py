@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from harness.errors import CheckError, InputError
 from leaderboard.builder import TableOptions, build_tables, check_paper
 from leaderboard.latex import escape_latex, render_latex
+from leaderboard.latex_width import LAYOUTS, TEXT_WIDTH, split_columns, table_width
 
 PAPER = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -139,3 +141,67 @@ def test_a_name_cannot_leave_the_line_that_tells_what_was_asked(runs, file):
     text = render_latex([], {"bench": "x\n\\input{y}\n% harness leaderboard ends"})
     line = next(t for t in text.splitlines() if t.startswith("% harness leaderboard {"))
     assert json.loads(line.removeprefix("% harness leaderboard "))["bench"].startswith("x\n")
+
+
+def wide_tables(file, runs, **asked):
+    for benchmark in ("toy", "a-benchmark-with-a-long-name", "other"):
+        for label in ("INPO", "DPO", "a method whose name goes on and on, and on, and still on"):
+            file(label, (0.9, 0.8, 0.95, 0.2), benchmark=benchmark)
+    return build_tables(runs, TableOptions(**asked))[0]
+
+
+def test_every_table_has_a_caption_and_a_label_of_its_own(file, runs):
+    tables = wide_tables(file, runs)
+    tables += wide_tables(file, runs, wide=True)
+    text = render_latex(tables, {})
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert labels == [
+        "tab:a-benchmark-with-a-long-name",
+        "tab:other",
+        "tab:toy",
+        "tab:leaderboard",
+    ]
+    assert text.count(r"\caption{") == 4
+    again = render_latex([tables[0], tables[0]], {})
+    assert len(set(re.findall(r"\\label\{(.*?)\}", again))) == 2
+
+
+def test_split_tables_fit_and_hold_every_column_once(file, runs):
+    (table,) = wide_tables(file, runs, wide=True, columns=("all",))
+    assert table_width(table, LAYOUTS[-1]) > TEXT_WIDTH
+    parts = split_columns(table)
+    assert all(table_width(part, LAYOUTS[0]) <= TEXT_WIDTH for part in parts)
+    assert [c for part in parts for c in part.columns[1:]] == list(table.columns[1:])
+    assert all(part.columns[0] == table.columns[0] for part in parts)
+    assert [bool(part.notes) for part in parts] == [False] * (len(parts) - 1) + [True]
+    text = render_latex([table], {"split": True})
+    assert text.count(r"\begin{tabular}") == len(parts)
+    assert "too wide" not in text
+    assert "too wide for a text of 345 pt: print it with --split" in render_latex([table], {})
+
+
+def test_a_narrow_table_stays_whole_and_large(file, runs):
+    file("INPO")
+    (table,) = build_tables(runs, TableOptions())[0]
+    assert split_columns(table) == [table]
+    text = render_latex([table], {"split": True})
+    assert r"\centering\small" in text
+    assert text == render_latex([table], {"split": True})
+
+
+def test_no_line_of_a_split_table_is_overfull(file, runs, tmp_path):
+    tables = wide_tables(file, runs, wide=True, columns=("all",))
+    (tmp_path / "table.tex").write_text(render_latex(tables, {"split": True}))
+    (tmp_path / "paper.tex").write_text(PAPER)
+    assert "Overfull" not in compiled(tmp_path, "paper.tex")
+
+
+def test_a_split_table_can_be_checked(file, runs, tmp_path):
+    options = TableOptions(wide=True, split=True)
+    tables = wide_tables(file, runs, wide=True)
+    path = tmp_path / "paper.tex"
+    path.write_text(render_latex(tables, options.to_data()))
+    check_paper(path, runs)
+    path.write_text(re.sub(r"\b71\.(\d) &", r"81.\1 &", path.read_text()))
+    with pytest.raises(CheckError, match=r"81\.\d is 71\.\d"):
+        check_paper(path, runs)
