@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ import typer
 from harness.core.terminal import one_line, printable, printable_lines
 
 if TYPE_CHECKING:
+    from harness.api.judging import ConfiguredJudge
     from harness.core.stages import Artifact, Stage
     from harness.core.workspace import Result, Workspace
     from harness.errors import HarnessError
@@ -70,11 +73,73 @@ def report_stage(stage: Stage, artifact: Artifact) -> None:
         notify(f"  {stage.label or stage.name}: done in {seconds:.1f} s")
 
 
+def warn_of_retirement(judge: ConfiguredJudge | None) -> None:
+    """Say when a judge, or a member of a panel, retires within the next days."""
+    from harness.judges.model_check import retirement_note
+    from harness.judges.panel import JudgePanel
+
+    client = judge.client if judge is not None else None
+    for member in client.members if isinstance(client, JudgePanel) else [client]:
+        if member is not None and (note := retirement_note(member)):
+            notify(f"warning: {note}")
+
+
+class LogRelay(logging.Handler):
+    """Shows what the parts report, e.g. a judge's server that is starting, and where its log is."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record's message to standard error."""
+        notify(f"  {record.getMessage()}")
+
+
+def relay_logs() -> None:
+    """Show the lines of the logger `harness`, once however often it is called."""
+    logger = logging.getLogger("harness")
+    if not any(isinstance(handler, LogRelay) for handler in logger.handlers):
+        logger.addHandler(LogRelay(logging.INFO))
+        logger.setLevel(logging.INFO)
+
+
+PROGRESS_SECONDS = 30.0
+"""The interval of progress lines where standard error is no terminal."""
+
+
+@dataclass
+class ProgressLines:
+    """Progress as plain lines, for log files and batch systems."""
+
+    label: str
+    total: int
+    """0: unknown."""
+    done: int = 0
+    started: float = field(default_factory=time.monotonic)
+    printed: float = field(default_factory=time.monotonic)
+
+    def advance(self, count: int) -> None:
+        """Count steps; print a line if the last one is some time ago."""
+        self.done += count
+        now = time.monotonic()
+        if now - self.printed >= PROGRESS_SECONDS:
+            self.printed = now
+            notify(f"  {self.line(now - self.started)}")
+
+    def line(self, seconds: float) -> str:
+        """Return the steps done after some seconds, their rate, and the time that is left."""
+        rate = self.done / seconds if seconds else 0.0
+        if not self.total:
+            return f"{self.label}: {self.done} done, {60 * rate:.0f} a minute"
+        left = (self.total - self.done) / rate / 60 if rate else float("inf")
+        return (
+            f"{self.label}: {self.done} of {self.total}, {60 * rate:.0f} a minute, "
+            f"{left:.0f} minutes left"
+        )
+
+
 @contextmanager
 def track(label: str, total: int) -> Iterator[Advance]:
-    """Show a progress bar while the context is open, if standard error is a terminal."""
+    """Show a progress bar while the context is open; a line at intervals if it is no terminal."""
     if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield lambda _: None
+        yield ProgressLines(label, total).advance
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -348,6 +413,7 @@ def print_paths(paths: Sequence[Path], as_json: bool) -> None:
 
 def open_workspace(root: Path) -> Workspace:
     """Return a workspace whose stages are reported and tracked on standard error."""
+    relay_logs()
     from harness.core.workspace import Workspace
 
     return Workspace(root.absolute(), track, report_stage)

@@ -72,6 +72,7 @@ def command(
     conditions: dict[str, Any] = {"engine": engine, "label": label, "overrides": override_list}
     conditions |= {"allow_missing": allow_missing, "accept_input": accept_input}
     conditions |= {"replace": replace}
+    display.warn_of_retirement(configured)
     prepared = prepare(benchmark, workspace, **contestant, **conditions)
     if prepared.engine is not None:
         display.notify(display.describe_engine(prepared.engine))

@@ -13,12 +13,15 @@ from harness.cli import display, options
 from harness.cli.display import format_dollars, print_price
 
 if TYPE_CHECKING:
-    from harness.types import CostEstimate
+    from collections.abc import Mapping, Sequence
+
+    from harness.types import CostEstimate, JudgeRequest
 
 
 EXAMPLE = "Example: harness judge doctor gpt-4.1"
 BRIDGE_EXAMPLE = "Example: harness judge bridge --to gpt-4.1 --prompts 100 --budget 20"
 app = typer.Typer(help="Check judges, and compare two of them.", no_args_is_help=True)
+CAN_WITH = "; can with --set"
 MARKS = {"ok": "ok  ", "note": "    ", "bad": "BAD "}
 
 
@@ -31,23 +34,40 @@ def group() -> None:
 def doctor(
     name: Annotated[str, typer.Argument(metavar="JUDGE", help="A judge of configs/judge.")],
     base_url: options.BaseUrlOption = None,
+    bench: Annotated[
+        list[str] | None,
+        typer.Option("--bench", help="A benchmark that it must be able to grade; default: all."),
+    ] = None,
     assets: options.AssetsOption = None,
     overrides: options.SetOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Check a judge's server with two or three calls of a few tokens.
+    """Check a judge's server: small calls, and one request as each benchmark will send it.
 
     Is it reachable, is the key valid, which model does it serve and until when, does it return
     log-probabilities, what does it call the length limit, how fast is it, what are its rate limits,
-    and what does judging each benchmark cost? `--set` overrides keys of the judge.
+    which benchmarks can it grade, and what does that cost? The exit code is 0 only if it can grade
+    all of them, or those of `--bench`. `--set` overrides keys of the judge.
     """
     from harness.errors import JudgeError
     from harness.judges import doctor
+    from harness.judges.trials import Trial
 
     judge_overrides = [f"judge.{override}" for override in overrides or ()]
     judge = components.build_component("judge", name, judge_overrides, {"base_url": base_url})
-    findings = doctor.examine(judge)
-    estimates = estimate_costs(judge, assets)
+    benchmarks = components.judged_benchmarks(assets)
+    selected = typical(benchmarks, bench or ())
+    trials = [
+        Trial(name, max(requests, key=prompt_length), benchmarks[name])
+        for name, requests in selected.items()
+    ]
+    findings = doctor.examine(judge, trials)
+    able = {f.subject for f in findings if f.state == "ok" or CAN_WITH in f.detail}
+    estimates = {
+        name: estimate_cost(judge, benchmarks[name], requests)
+        for name, requests in selected.items()
+        if name in able
+    }
     if as_json:
         costs = {bench: asdict(estimate) for bench, estimate in estimates.items()}
         display.print_json(
@@ -56,10 +76,10 @@ def doctor(
     else:
         for finding in findings:
             display.print_line(f"{MARKS[finding.state]}{finding.subject}: {finding.detail}")
-        for bench, estimate in estimates.items():
+        for benchmark, estimate in estimates.items():
             price = format_dollars(estimate.dollars)
             display.print_line(
-                f"    {bench}: {price} and {estimate.minutes:.0f} minutes per contestant"
+                f"    {benchmark}: {price} and {estimate.minutes:.0f} minutes per contestant"
             )
         for estimate in {item.price: item for item in estimates.values()}.values():
             print_price(estimate)
@@ -67,17 +87,41 @@ def doctor(
         raise JudgeError(f"{name} cannot be used as it is: {'; '.join(faults)}")
 
 
-def estimate_costs(judge: Any, assets: Path | None) -> dict[str, CostEstimate]:
-    """Return the cost estimate of judging each benchmark whose data is present."""
+def typical(
+    benchmarks: Mapping[str, Any], chosen: Sequence[str]
+) -> dict[str, Sequence[JudgeRequest]]:
+    """Return the typical requests of the chosen benchmarks, or of all whose data is present.
+
+    Raises:
+        ConfigError: no judge grades a chosen benchmark, or its data is missing.
+    """
+    from harness.errors import ConfigError
     from harness.evaluation.run import typical_requests
+    from harness.protocols import CheckedBenchmark
+
+    requests = {
+        name: typical_requests(benchmark)
+        for name, benchmark in benchmarks.items()
+        if (not chosen or name in chosen) and not isinstance(benchmark, CheckedBenchmark)
+    }
+    if lacking := [name for name in chosen if not requests.get(name)]:
+        raise ConfigError(
+            f"{', '.join(lacking)}: no benchmark that a judge grades, or its data is missing "
+            "(`harness ls bench`, `harness assets pull`)"
+        )
+    return {name: some for name, some in requests.items() if some}
+
+
+def prompt_length(request: JudgeRequest) -> int:
+    """Return the number of characters of a request."""
+    return sum(len(message.content) for message in request.messages)
+
+
+def estimate_cost(judge: Any, benchmark: Any, requests: Sequence[JudgeRequest]) -> CostEstimate:
+    """Return the cost estimate of judging a benchmark."""
     from harness.judges.cached import CachedJudge
 
-    estimates = {}
-    for name, benchmark in components.judged_benchmarks(assets).items():
-        if requests := typical_requests(benchmark):
-            cached_judge = CachedJudge(client=judge, store=Path("nowhere"))
-            estimates[name] = cached_judge.estimate_cost(requests, benchmark)
-    return estimates
+    return CachedJudge(client=judge, store=Path("nowhere")).estimate_cost(requests, benchmark)
 
 
 @app.command("bridge", epilog=BRIDGE_EXAMPLE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -53,4 +54,17 @@ def command(
         return
     for title, names in selection.items():
         print_line(f"{title}:")
-        print_text("".join(f"  {name}\n" for name in names) or "  none\n")
+        notes = _retirements(names) if title == "judge" else {}
+        print_text("".join(f"  {name}{notes.get(name, '')}\n" for name in names) or "  none\n")
+
+
+def _retirements(names: Sequence[str]) -> dict[str, str]:
+    """Return a note on each judge whose configuration says when it retires."""
+    from harness.core import config
+    from harness.judges.model_check import today
+
+    notes = {}
+    for name in names:
+        if (day := config.load("judge", name).get("retires")) is not None:
+            notes[name] = f"  ({'retired' if str(day) <= str(today()) else 'retires'} {day})"
+    return notes

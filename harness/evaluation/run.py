@@ -18,7 +18,7 @@ from harness.core.versions import installed_versions
 from harness.core.workspace import Result, Workspace, result_path, write_result
 from harness.errors import AssetError, CheckError, MissingDependencyError
 from harness.evaluation import gaming, identities, input_audit
-from harness.evaluation.submissions import Matchup, Submission
+from harness.evaluation.submissions import Matchup, Submission, all_turns
 from harness.protocols import (
     Benchmark,
     GenerationEngine,
@@ -26,10 +26,11 @@ from harness.protocols import (
     PolicySource,
     TrainedPolicySource,
 )
-from harness.types import CostEstimate, Graded, JudgeRequest, Score, Usage, Verdict
+from harness.types import Answer, CostEstimate, Graded, JudgeRequest, Score, Usage, Verdict
 
 SMALL_MASS = 0.1
 """The probability of the labels below which a verdict says little."""
+TYPICAL_ANSWER = "This sentence stands for one of an answer of a common length. " * 25
 MAX_REASONS = 3
 """Reasons for refusals that a note lists."""
 
@@ -215,14 +216,17 @@ def _graded(
 def typical_requests(benchmark: Benchmark) -> Sequence[JudgeRequest] | None:
     """Return the requests about a contestant as long as the baseline, before it has answered.
 
-    None if the benchmark publishes no baseline answers or its data is missing. The baseline's own
-    answers serve as the contestant's: about as long, and to the same prompts.
+    None if a policy has to answer as the baseline, or the benchmark's data is missing. The
+    baseline's own answers serve as the contestant's: about as long, and to the same prompts;
+    without a baseline, a text of a common length does.
     """
     try:
         baseline = benchmark.baseline_answers()
         if baseline is None:
             return None
         answers = [replace(answer, text=f"{answer.text} ") for answer in baseline]
+        if not baseline:
+            answers = [Answer(p.id, TYPICAL_ANSWER) for p in all_turns(benchmark, None)]
         return benchmark.requests(answers, baseline)
     except (AssetError, MissingDependencyError):
         return None

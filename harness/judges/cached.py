@@ -92,6 +92,7 @@ class CachedJudge(Component):
         with self._session(requests, parser, advance) as session:
             if not session.is_cached():
                 accepted = (*self.client.served_as, *self._options.accepted_models)
+                model_check.reject_retired(self.client)
                 model_check.reject_alias(self.model, self.client.url, accepted)
                 ask(session)
             return session.finish()

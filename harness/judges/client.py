@@ -7,6 +7,7 @@ server of the same protocol.
 from __future__ import annotations
 
 import asyncio
+import datetime
 import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Literal
@@ -75,6 +76,14 @@ class OpenAIClient(Component):
     """The server's name of the length limit; OpenAI's newer models accept the second only."""
     retry_refused: bool = Field(default=False, exclude=True)
     """Ask again what a server refused in an earlier run; another server may accept it."""
+    retires: datetime.date | None = Field(default=None, exclude=True, repr=False)
+    """The first day on which the provider does not serve the model."""
+    replaced_by: str | None = Field(default=None, exclude=True, repr=False)
+    """The model that the provider names in its place."""
+    source: str | None = Field(default=None, exclude=True, repr=False)
+    """Where the date was read."""
+    read: datetime.date | None = Field(default=None, exclude=True, repr=False)
+    """When it was read."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Override the protocol's parameters, e.g. reasoning_effort: none; null removes one."""
 

@@ -1,9 +1,9 @@
-"""Checks what a judge's server can do, with two or three calls of a few tokens."""
+"""Checks what a judge's server can do, with small calls and one as each benchmark sends."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from harness.core.terminal import one_line, shorten
 from harness.errors import JudgeError
 from harness.judges import chat_format, model_check
 from harness.judges.client import OpenAIClient
+from harness.judges.trials import Trial, try_request
 from harness.types import JudgeRequest, Message
 
 QUESTION = (Message("user", "Answer with the letter A and nothing else."),)
@@ -21,6 +22,7 @@ LOGPROBS = {"logprobs": True, "top_logprobs": 5}
 OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999, in seconds since 1970."""
+IMPOSSIBLE_MODEL = "no-model-can-have-this-name-7f3a"
 REPLY_TOKENS = 16
 """The length limit: some servers refuse a limit of one token."""
 
@@ -50,9 +52,10 @@ class _Inspection:
         )
 
 
-def examine(judge: Any) -> list[ServerFinding]:
+def examine(judge: Any, trials: Sequence[Trial] = ()) -> list[ServerFinding]:
     """Return what a judge's server can do; a `bad` finding makes the judge unusable.
 
+    A finding under a benchmark's name says whether the judge can grade it, or with which settings.
     It works inside a running event loop.
 
     Raises:
@@ -64,11 +67,11 @@ def examine(judge: Any) -> list[ServerFinding]:
             "server (instead of a panel its members, one at a time)"
         )
     inspection = _Inspection(judge)
-    run_coroutine(_examine_server(inspection))
+    run_coroutine(_examine_server(inspection, trials))
     return inspection.findings
 
 
-async def _examine_server(inspection: _Inspection) -> None:
+async def _examine_server(inspection: _Inspection, trials: Sequence[Trial]) -> None:
     import openai
 
     judge = inspection.judge
@@ -86,8 +89,14 @@ async def _examine_server(inspection: _Inspection) -> None:
             inspection.add("reachable", "bad", f"{judge.url}: {reason}")
             return
         inspection.add("reachable", "ok", judge.url)
+        if note := model_check.retirement_note(judge):
+            has_retired = judge.retires is not None and judge.retires <= model_check.today()
+            inspection.add("retirement", "bad" if has_retired else "note", note)
         _check_listing(inspection, listing)
-        await _check_call(inspection, client)
+        if await _check_call(inspection, client):
+            await _check_echo(inspection, client)
+            for trial in trials:
+                await _check_trial(inspection, client, trial)
     limits = [
         f"{inspection.headers[name]} {name.rpartition('-')[2]}"
         for name in LIMITS
@@ -114,8 +123,31 @@ def _check_listing(inspection: _Inspection, listing: str) -> None:
         inspection.add("shutdown date", "note", _date_text(ends))
 
 
-async def _check_call(inspection: _Inspection, client: Any) -> None:
-    """Make a small call: with and without log-probabilities, under both names of the limit."""
+async def _check_trial(inspection: _Inspection, client: Any, trial: Trial) -> None:
+    """Ask as a benchmark will."""
+
+    async def ask(body: Mapping[str, Any]) -> tuple[str | None, str]:
+        text, _, reason = await _ask(client, body)
+        return text, one_line(reason)
+
+    outcome = await try_request(inspection.judge, trial, ask)
+    inspection.add(trial.benchmark, "ok" if outcome.can else "bad", outcome.detail)
+
+
+async def _check_echo(inspection: _Inspection, client: Any) -> None:
+    """Ask for a model that cannot be: a server that replies under its name replies under any."""
+    body = inspection.judge.body(JudgeRequest("doctor", QUESTION, {"max_tokens": REPLY_TOKENS}))
+    text, _, _ = await _ask(client, {**body, "model": IMPOSSIBLE_MODEL})
+    if text is not None and chat_format.reply_of(text).model == IMPOSSIBLE_MODEL:
+        detail = "the server repeats whatever name was asked for: it proves nothing about the model"
+        inspection.add("name", "note", detail)
+
+
+async def _check_call(inspection: _Inspection, client: Any) -> bool:
+    """Make a small call: with and without log-probabilities, under both names of the limit.
+
+    Return whether one was answered.
+    """
     limit = inspection.judge.token_limit
     tries = [(name, extra) for extra in (LOGPROBS, {}) for name in (limit, OTHER_LIMIT[limit])]
     reason = ""
@@ -128,8 +160,9 @@ async def _check_call(inspection: _Inspection, client: Any) -> None:
         text, seconds, reason = await _ask(client, body)
         if text is not None:
             _check_answer(inspection, text, name, seconds)
-            return
+            return True
     inspection.add("answers", "bad", reason)
+    return False
 
 
 async def _ask(client: Any, body: Mapping[str, Any]) -> tuple[str | None, float, str]:

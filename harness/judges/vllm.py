@@ -1,11 +1,13 @@
 """The client of a judge with open weights, which it serves itself with vLLM's OpenAI server.
 
-The server is a separate process. It is started when requests are pending and always stopped in the
-end; its log is written to a file. It serves the model under the judge's name.
+The server is a separate process. It is started when requests are pending, and it ends with this
+process however that ends, killed or not (see `harness.core.guard`); its log is written to a file.
+It serves the model under the judge's name.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -22,6 +24,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from harness import types
+from harness.core import guard
 from harness.core.config import Component
 from harness.core.hardware import has_nvidia_device
 from harness.core.io import log_tail, report_disk_errors
@@ -31,6 +34,7 @@ from harness.judges.client import OpenAIClient
 from harness.protocols import RequestQueue
 from harness.types import JudgeRequest
 
+LOGGER = logging.getLogger("harness")
 POLL_SECONDS, STOP_SECONDS = 0.5, 20.0
 LOG_LINES, ATTEMPTS = 3, 6
 KEY_SUFFIX = "_API_KEY"
@@ -149,12 +153,14 @@ def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
     port = _free_port()
     with report_disk_errors(log), open(log, "wb") as out:
         process = subprocess.Popen(
-            command(port),
+            [sys.executable, "-I", guard.__file__, *command(port)],
+            stdin=subprocess.PIPE,
             stdout=out,
             stderr=subprocess.STDOUT,
             env=environment(),
             start_new_session=True,
         )
+    LOGGER.info("the judge's server is starting (its log is %s)", log)
     try:
         _wait_until_ready(process, f"http://127.0.0.1:{port}", log, seconds)
         yield f"http://127.0.0.1:{port}/v1"
@@ -195,14 +201,15 @@ def _open_url(url: str) -> Any:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the server and its child processes."""
-    for stop_signal in (signal.SIGTERM, signal.SIGKILL):
+    """Stop the server and its descendants, which the guard does when its input is closed."""
+    assert process.stdin is not None
+    process.stdin.close()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, stop_signal)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_SECONDS)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _tail(log: Path) -> str:

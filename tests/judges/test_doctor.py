@@ -36,13 +36,23 @@ class Handler(BaseHTTPRequestHandler):
         if rules.get("refuses") in body:
             self.send(400, {"error": {"message": f"unsupported: {rules['refuses']}", "code": "x"}})
             return
-        tops = [{"token": "A", "logprob": -0.1, "bytes": None}]
+        if (limit := rules.get("minimum")) and body.get("max_tokens", limit) < limit:
+            message = f"Invalid 'max_tokens': expected a value >= {limit}, but got 1 instead."
+            self.send(400, {"error": {"message": message, "code": "integer_below_min_value"}})
+            return
+        if rules.get("hot") and body.get("temperature", 1) != 1:
+            self.send(400, {"error": {"message": "temperature takes 1 only", "code": "x"}})
+            return
+        blank = " " if rules.get("spaced") else ""
+        tops = [{"token": f"{blank}m", "logprob": -0.1}, {"token": f"{blank}M", "logprob": -2.4}]
         has_logprobs = body.get("logprobs") and not rules.get("mute")
         logprobs = {"content": [{**tops[0], "top_logprobs": tops}]} if has_logprobs else None
-        message = {"role": "assistant", "content": "A"}
+        content = f"{blank}m" if body.get("logprobs") else "My verdict is [[A>B]]. Rating: [[7]]"
+        message = {"role": "assistant", "content": content}
         choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
         headers = {"x-ratelimit-limit-requests": "500", "x-ratelimit-limit-tokens": "30000"}
-        self.send(200, {"model": rules.get("serves", "j"), "choices": [choice]}, headers)
+        name = body["model"] if rules.get("echo") else rules.get("serves", "j")
+        self.send(200, {"model": name, "choices": [choice]}, headers)
 
     def send(self, status, data, headers=()):
         text = json.dumps(data).encode()
@@ -144,6 +154,59 @@ def test_the_command_tells_prices_and_ends_with_an_error_where_it_must(shared):
         line = [*options, "--set", "model=k", "--base-url", url]
         with pytest.raises(JudgeError, match="cannot be used as it is: serves"):
             CliRunner().invoke(app, line, catch_exceptions=False)
+
+
+def run_doctor(shared, *options, **rules):
+    """Return the exit code, the findings and the names of the priced benchmarks."""
+    line = ["judge", "doctor", "compatible", "--assets", str(shared / "assets"), "--json"]
+    with server(**rules) as url:
+        line += ["--set", "model=j", "--base-url", url, *options]
+        done = CliRunner().invoke(app, line)
+    data = json.loads(done.stdout)
+    findings = {row["subject"]: row for row in data["findings"]}
+    return done.exit_code, findings, set(data["benchmarks"])
+
+
+def test_every_benchmark_is_asked_for_as_it_will_be(shared):
+    code, findings, priced = run_doctor(shared)
+    assert code == 0
+    assert {"alpaca-eval", "arena-hard", "mt-bench"} <= priced
+    assert all(findings[name]["detail"] == "can" for name in priced)
+
+
+@pytest.mark.parametrize(
+    ("rules", "settings"),
+    [
+        ({"minimum": 16}, "--set judge.parameters.max_tokens=16"),
+        ({"spaced": True}, "--set any_spelling=true"),
+        ({"refuses": "top_p"}, "--set judge.parameters.top_p=null"),
+    ],
+)
+def test_the_settings_with_which_a_benchmark_can_be_graded_are_named(shared, rules, settings):
+    code, findings, priced = run_doctor(shared, "--bench", "alpaca-eval", **rules)
+    assert code != 0
+    assert f"can with {settings} (departs from the protocol)" in findings["alpaca-eval"]["detail"]
+    assert priced == {"alpaca-eval"}
+
+
+def test_a_judge_may_grade_one_benchmark_and_not_another(shared):
+    code, findings, priced = run_doctor(shared, "--bench", "alpaca-eval", mute=True)
+    assert (code != 0, priced) == (True, set())
+    assert "no log-probabilities" in findings["alpaca-eval"]["detail"]
+    assert run_doctor(shared, "--bench", "arena-hard", mute=True)[::2] == (0, {"arena-hard"})
+
+
+def test_a_judge_that_takes_temperature_one_only_needs_a_setting(shared):
+    code, findings, _ = run_doctor(shared, "--bench", "arena-hard", hot=True)
+    assert code != 0
+    assert "--set judge.parameters.temperature=1" in findings["arena-hard"]["detail"]
+
+
+def test_a_server_that_repeats_any_name_is_noted():
+    with server(echo=True) as url:
+        assert "repeats whatever name" in look(url)["name"].detail
+    with server() as url:
+        assert "name" not in look(url)
 
 
 def test_the_command_warns_of_a_price_that_is_old(shared):

@@ -1,9 +1,11 @@
 """A judge that the harness serves itself: started, asked, stopped; its log is kept."""
 
+import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +156,59 @@ def test_a_judge_with_open_weights_is_served_and_asked(tmp_path):
     assert stored.usage(requests, Reader()).dollars == 0
     assert (tmp_path / "judge.log").stat().st_size > 0
     assert stored.judge(requests, Reader(), lambda _: None) == verdicts
+
+
+STUBBORN = (
+    """
+import os, signal, subprocess, sys
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+worker = "import os, signal, time; os.setsid(); signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+worker += "print('worker', os.getpid(), flush=True); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", worker])
+print("server", os.getpid(), flush=True)
+"""
+    + STUB
+)
+HOLDER = """
+import sys, time
+from pathlib import Path
+from harness.judges import vllm
+command = lambda port: [sys.executable, "-c", sys.argv[1], str(port)]
+with vllm.serving(command, Path(sys.argv[2]), 60):
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="descendants are known on Linux only")
+@pytest.mark.parametrize(
+    "signals",
+    [[signal.SIGKILL], [signal.SIGTERM], [signal.SIGHUP], [signal.SIGINT, signal.SIGINT]],
+    ids=lambda signals: "+".join(s.name for s in signals),
+)
+def test_a_server_ends_with_the_harness_however_that_ends(tmp_path, signals):
+    """The server and a worker in a session of its own ignore SIGTERM."""
+    log = tmp_path / "log"
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, STUBBORN, str(log)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout.readline() == "up\n"
+    pids = [int(line.split()[1]) for line in log.read_text().splitlines() if "er " in line[:7]]
+    assert len(pids) == 2
+    assert all(map(is_running, pids))
+    for number in signals:
+        holder.send_signal(number)
+        time.sleep(0.2)
+    ended = time.monotonic()
+    while any(map(is_running, pids)) and time.monotonic() - ended < 10:
+        time.sleep(0.1)
+    assert not any(map(is_running, pids))
+    holder.wait(10)
+    holder.stdout.close()

@@ -1,0 +1,32 @@
+"""Progress where standard error is no terminal: plain lines at intervals."""
+
+from harness.cli import display
+
+
+def test_a_line_says_how_much_is_done_and_left():
+    lines = display.ProgressLines("me · judge alpaca-eval", 805, done=161)
+    # 161 in 60 s: 161 a minute; 644 are left, which takes 4 minutes
+    assert lines.line(60.0) == "me · judge alpaca-eval: 161 of 805, 161 a minute, 4 minutes left"
+    assert display.ProgressLines("x", 0, done=30).line(60.0) == "x: 30 done, 30 a minute"
+
+
+def test_lines_come_at_intervals(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr(display.time, "monotonic", lambda: clock[0])
+    with display.track("judging", 100) as advance:
+        for second in range(1, 91):
+            clock[0] = float(second)
+            advance(1)
+    shown = capsys.readouterr().err.splitlines()
+    assert [line.strip()[:22] for line in shown] == [
+        "judging: 30 of 100, 60",
+        "judging: 60 of 100, 60",
+        "judging: 90 of 100, 60",
+    ]
+
+
+def test_what_the_parts_report_is_shown_once(capsys):
+    display.relay_logs()
+    display.relay_logs()
+    display.logging.getLogger("harness").info("the server is starting")
+    assert capsys.readouterr().err.count("the server is starting") == 1
