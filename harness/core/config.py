@@ -330,6 +330,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise ConfigError(f"{path}: expected a mapping, got {type(data).__name__}.")
     trust.read_by_user(path, data)
+    trust.check_sensitive(path, data)
     return data
 
 

@@ -8,6 +8,9 @@ none of the code in it. Without asking, modules are imported of
 - folders on the module path, if the user has named the module himself: with `--set`, in Python, or
   in a YAML file that he named by its path (then its folder must be on PYTHONPATH).
 
+A file of the working folder's `configs/` that the user has not named by its path may not name a
+program, lines of shell or another server for a key either (`SENSITIVE`).
+
 The check precedes the import, which would run the code, and also covers `--dry-run`. What the
 process has imported already is not checked: it runs no new code.
 """
@@ -25,10 +28,20 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from harness.core.terminal import shorten
 from harness.errors import ConfigError
 
 TRUST_VARIABLE = "HARNESS_TRUST"
 """Environment variable: trusted folders of this process and of those that it starts."""
+SENSITIVE = {
+    "python": "is a program that would run",
+    "setup": "is shell code that would run",
+    "arguments": "is handed to a program, which may load code",
+    "include": "is a folder of tasks, which may hold code",
+    "api_key_env": "chooses a key of yours that would be sent",
+    "base_url": "is an address to which your key would be sent",
+}
+"""Keys of a configuration that need trust though they name no module, and what they could do."""
 OWN_PACKAGES = ("harness", "baselines", "leaderboard")
 
 _named_modules: set[str] = set()
@@ -89,6 +102,40 @@ def read_by_user(path: Path, data: Any) -> None:
     if path.resolve() in _named_files:
         _modules_of_named_files.update(_modules(data))
         _named_files.update(_files(data))
+
+
+def check_sensitive(path: Path, data: Any) -> None:
+    """Refuse sensitive keys in a file of the working folder's `configs/` that nobody vouches for.
+
+    Raises:
+        ConfigError: there is one, and the working folder is not trusted.
+    """
+    folder = Path.cwd().resolve()
+    own = Path(__file__).resolve().parents[2]
+    file = path.resolve()
+    is_data = path.is_relative_to(Path.cwd() / "configs") and folder != own
+    if not is_data or file in _named_files or is_trusted(folder):
+        return
+    for key, value in _sensitive_values(data):
+        raise ConfigError(
+            f"{path}: {key} {shorten(repr(value))} {SENSITIVE[key]}, and its folder is not "
+            f"trusted; if you know it, run `harness trust {folder}` or add --trust {folder}"
+        )
+
+
+def _sensitive_values(data: Any) -> Iterator[tuple[str, Any]]:
+    from harness.core.http import is_loopback  # not needed by most commands
+
+    match data:
+        case Mapping():
+            for key, value in data.items():
+                is_local = key == "base_url" and is_loopback(str(value))
+                if key in SENSITIVE and value and not is_local:
+                    yield str(key), value
+                yield from _sensitive_values(value)
+        case list():
+            for inner in data:
+                yield from _sensitive_values(inner)
 
 
 def trust_for_now(folder: Path) -> None:

