@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 EXAMPLE = "Example: harness judge doctor gpt-4.1"
 BRIDGE_EXAMPLE = "Example: harness judge bridge --to gpt-4.1 --prompts 100 --budget 20"
+SCORE_EXAMPLE = "Example: harness judge score gpt-4.1 --budget 5"
 app = typer.Typer(help="Check judges, and compare two of them.", no_args_is_help=True)
 CAN_WITH = "; can with --set"
 MARKS = {"ok": "ok  ", "note": "    ", "bad": "BAD "}
@@ -180,6 +181,50 @@ def bridge(
         display.print_json(comparison)
     else:
         display.print_judge_bridge(comparison)
+
+
+@app.command("score", epilog=SCORE_EXAMPLE)
+def score(
+    name: Annotated[
+        str, typer.Argument(metavar="JUDGE|ORACLE|FILE", help="Of configs/judge or configs/oracle.")
+    ],
+    responses: Annotated[
+        str, typer.Option("--responses", help="The model whose responses are compared.")
+    ] = "gpt-4o-2024-05-13",
+    base_url: options.BaseUrlOption = None,
+    budget: options.BudgetOption = None,
+    accept_judge: options.AcceptJudgeOption = None,
+    assets: options.AssetsOption = None,
+    overrides: options.SetOption = None,
+    root: options.WorkspaceOption = options.RUNS,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Have a judge or an oracle decide JudgeBench's labelled pairs in both orders.
+
+    Shows the accuracy by category, the agreement of both orders, the preference for the first
+    slot, and the cost. A FILE holds stored verdicts in the layout of JudgeBench's outputs.
+    """
+    from harness.api.judge_scores import score_judge
+
+    scored = score_judge(
+        name,
+        responses=responses,
+        workspace=display.open_workspace(root),
+        assets=assets,
+        overrides=overrides or [],
+        judge_options={
+            "base_url": base_url,
+            "budget": budget,
+            "accept_models": accept_judge or (),
+        },
+    )
+    if as_json:
+        display.print_json(scored.to_data())
+        return
+    display.print_line(f"{scored.name} on {scored.benchmark}")
+    display.print_score(scored.score)
+    if scored.usage is not None:
+        display.print_usage(scored.usage)
 
 
 def published_verdicts(benchmark: Any, name: str, judge: str, assets: Path | None) -> list[Path]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,10 +17,21 @@ if TYPE_CHECKING:
 EXAMPLE = "Example: harness verify alpaca-eval --assets assets"
 
 
+JUDGE_BENCH = "judgebench"
+"""What is verified besides the benchmarks of configs/bench: it grades judges, not policies."""
+
+
+def judge_bench(assets: Path | None) -> Any:
+    """Return JudgeBench, with its data in this folder."""
+    from harness.benchmarks.judgebench.benchmark import JudgeBench
+
+    return JudgeBench(assets=assets)
+
+
 def command(
     bench: Annotated[
         str | None,
-        typer.Argument(help="A benchmark of configs/bench; default: all."),
+        typer.Argument(help="A benchmark of configs/bench, or judgebench; default: all."),
     ] = None,
     assets: options.AssetsOption = None,
     as_json: options.JsonOption = False,
@@ -32,10 +44,12 @@ def command(
     from harness.protocols import PublishedScores
 
     by_benchmark: dict[str, list[PublishedFigure]] = {}
-    benchmarks = (
-        {bench: components.build_judged_benchmark(bench, [], assets, None)}
+    benchmarks: dict[str, Any] = (
+        {bench: judge_bench(assets)}
+        if bench == JUDGE_BENCH
+        else {bench: components.build_judged_benchmark(bench, [], assets, None)}
         if bench
-        else components.judged_benchmarks(assets)
+        else components.judged_benchmarks(assets) | {JUDGE_BENCH: judge_bench(assets)}
     )
     for name, benchmark in benchmarks.items():
         if isinstance(benchmark, PublishedScores):

@@ -1,0 +1,1 @@
+"""JudgeBench: how often a judge or an oracle prefers the right one of two responses."""
