@@ -15,6 +15,13 @@ HOURS_NOTE = (
     "hours: of training and answering, without the judge; a stage that methods share counts in "
     "full for each of them"
 )
+ORDER = "order of the rows in cross-validation"
+"""In a note of a result whose length-controlled figure depends on it."""
+PUBLISHED_ERROR = "lc_standard_error"
+PUBLISHED_ERROR_NOTE = (
+    "lc standard error: as alpaca_eval publishes it, the spread of the fitted win rates between "
+    "instructions; the error of the length-controlled figure is its interval's"
+)
 ONCE = COUNTED_ONCE.partition("{}")[0]
 """In a note of a result that is not counted again."""
 MISSING_SCORES = "fewer than two results have per-prompt values of the figure"
@@ -46,6 +53,7 @@ def row_notes(rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
         *_published_notes(rows),
         *_unknown_settings_notes(measured),
         *_hours_notes(measured, names),
+        *_length_control_notes(measured, names),
     )
     return (*first, *others, *_flag_notes(measured))
 
@@ -194,6 +202,16 @@ def _one_seed_notes(labels: Sequence[str]) -> tuple[str, ...]:
         f"1 seed: {_list_labels(labels)}; their intervals are over prompts alone, and the tests "
         "take the variation between seeds from the methods with several",
     )
+
+
+def _length_control_notes(measured: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
+    """Return what the order of the folds alone changes, and what the published error is."""
+    is_shown = "length_controlled_win_rate" in names
+    orders = [(r.label, note) for r in measured for note in r.notes if ORDER in note and is_shown]
+    notes = [f"{label}: {note}" for label, note in orders]
+    if PUBLISHED_ERROR in names:
+        notes.append(PUBLISHED_ERROR_NOTE)
+    return tuple(dict.fromkeys(notes))
 
 
 def _seed_figures(row: Row, name: str) -> str:

@@ -39,6 +39,8 @@ SMALL_RANGE = 16
 STRENGTHS = tuple(float(c) for c in np.logspace(-4, 4, 10))
 """The candidate values of C."""
 FOLDS = 5
+ORDERS = 6
+"""Random orders of the rows under which C is chosen again, to see how much depends on them."""
 GAMED_WEIGHT = 0.1
 CLIP = 1e-15
 BLOCK_SIZE = 64_000
@@ -83,6 +85,9 @@ class LengthControlFit:
     """C; None where no fit was needed."""
     neighbors: Mapping[float, float]
     """The win rate, in percent, at the candidate values of C next to the chosen one."""
+    order_range: tuple[float, float]
+    """The smallest and the largest win rate, in percent, under this and other orders of the rows in
+    cross-validation: C, and with it the figure, depends on which rows share a fold."""
     contributions: Floats
     """Contribution of each row, in percent, shape (n,): their mean is the win rate, and to first
     order their weighted mean is the win rate of reweighted rows (at the same C)."""
@@ -131,7 +136,9 @@ def length_controlled_win_rate(
         )
     if _is_baseline_itself(rows):
         all_ties = np.full(len(parsed), 50.0)
-        return LengthControlFit(Estimate(50.0, 50.0, 50.0, 0.0), 0.0, None, {}, all_ties)
+        return LengthControlFit(
+            Estimate(50.0, 50.0, 50.0, 0.0), 0.0, None, {}, (50.0, 50.0), all_ties
+        )
     design = _design(rows, gamed, parsed)
     final_strength = _choose_strength(design, order) if strength is None else strength
     beta = _fit(design, final_strength)
@@ -140,14 +147,19 @@ def length_controlled_win_rate(
     error = float(np.std(fitted, ddof=1) / np.sqrt(len(fitted)))
     neighbor_values = {c: _value(design, rows, c) for c in _neighbors(final_strength)}
     per_row = _contributions(design, parsed, beta, rows)
-    estimate = Estimate(value)
+    estimate, chosen = Estimate(value), bool(rounds) and strength is None
     if rounds:
         replicates = _bootstrap_replicates(rows, design, parsed, final_strength, beta, seed, rounds)
         estimate = bootstrap_interval(value, replicates, per_row - per_row.mean())
         judged = per_row[parsed] - per_row[parsed].mean() + value
         estimate = widen_to_exact(estimate, judged)
     return LengthControlFit(
-        to_percent(estimate), 100 * error, final_strength, neighbor_values, 100 * per_row
+        to_percent(estimate),
+        100 * error,
+        final_strength,
+        neighbor_values,
+        _order_range(design, rows, final_strength, value, seed if chosen else None),
+        100 * per_row,
     )
 
 
@@ -192,6 +204,36 @@ def _choose_strength(design: _Design, order: TieOrder) -> float:
         for c in STRENGTHS
     ]
     return STRENGTHS[int(np.argmin(losses))]
+
+
+def _order_range(
+    design: _Design, rows: ModelRows, strength: float, value: float, seed: int | None
+) -> tuple[float, float]:
+    """Return the range of the win rate, in percent, over orders; a seed of None: no others."""
+    others = set() if seed is None else _strengths_of_orders(design, seed) - {strength}
+    values = [100 * value, *(_value(design, rows, c) for c in others)]
+    return min(values), max(values)
+
+
+def _strengths_of_orders(design: _Design, seed: int) -> set[float]:
+    """Return the C that cross-validation chooses under each of `ORDERS` random orders."""
+    n, source = len(design.labels), bit_generator(seed)
+    dealt = np.arange(n) % FOLDS
+    folds = [dealt[np.argsort(source.random_raw(n), kind="stable")] for _ in range(ORDERS)]
+    held_out = np.array([fold_index == fold for fold_index in folds for fold in range(FOLDS)])
+    losses = np.stack([_losses(design, held_out, c) for c in STRENGTHS], axis=1)
+    by_order = losses.reshape(ORDERS, FOLDS, len(STRENGTHS)).mean(axis=1)
+    return {STRENGTHS[i] for i in np.argmin(by_order, axis=1)}
+
+
+def _losses(design: _Design, held_out: Mask, strength: float) -> Floats:
+    """Return the mean held-out loss of each set of rows, shape (sets,), by refits all at once."""
+    weights, start = design.weights * ~held_out, _fit(design, strength)
+    beta = refit(design.features, design.labels, weights, strength, start)
+    p = np.clip(sigmoid(beta @ design.features.T), CLIP, 1 - CLIP)
+    y = design.labels
+    loss = -design.weights * (y * np.log(p) + (1 - y) * np.log(1 - p))
+    return np.asarray((loss * held_out).sum(axis=1) / held_out.sum(axis=1))
 
 
 def _held_out_loss(design: _Design, held_out: Mask, strength: float) -> float:

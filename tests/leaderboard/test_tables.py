@@ -336,3 +336,25 @@ def test_whose_answers_are_flagged_is_said_below(file, runs):
     path.write_text(text)
     (table,), _ = build_tables(runs, TableOptions())
     assert "null: flagged as possible gaming" in table.notes
+
+
+def test_what_the_order_of_folds_changes_and_the_published_error_are_explained(file, runs):
+    note = (
+        "length_controlled_win_rate: the order of the rows in cross-validation alone makes it 50.63"
+    )
+    estimate = {"value": 51.0, "low": 48.0, "high": 54.0, "standard_error": 1.5}
+    names = ("length_controlled_win_rate", "lc_standard_error")
+    score = {
+        "estimates": dict.fromkeys(names, estimate),
+        "counts": {"asked": 4, "judged": 4},
+        "items": [],
+        "notes": [note],
+    }
+    file("INPO", score=score)
+    (table,), _ = build_tables(runs, TableOptions(columns=names))
+    assert f"INPO: {note}" in table.notes
+    assert any(
+        line.startswith("lc standard error: as alpaca_eval publishes") for line in table.notes
+    )
+    (table,), _ = build_tables(runs, TableOptions(columns=("length",)))
+    assert not any("cross-validation" in line for line in table.notes)

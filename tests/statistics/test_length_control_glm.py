@@ -12,6 +12,7 @@ from harness.statistics.length_control_glm import (
     STRENGTHS,
     GamedRows,
     ModelRows,
+    assign_folds,
     length_controlled_win_rate,
 )
 
@@ -168,3 +169,39 @@ def test_gamed_rows_weigh_a_tenth_and_come_first():
     assert design.weights.tolist() == [0.1] * 3 + [1.0] * 5
     assert design.features[:, -1].tolist() == [0.0] * 3 + [1.0] * 5
     assert design.features[:3, 0] == pytest.approx(np.tanh(gamed_rows.standard_difference))
+
+
+def test_the_range_over_orders_of_the_folds_holds_the_figure(
+    monkeypatch,
+):
+    rng = np.random.default_rng(0)
+    rows = ModelRows(
+        rng.random(60), rng.integers(1, 99, 60) * 1.0, np.full(60, 40.0), rng.normal(size=60)
+    )
+    gamed = GamedRows(rng.random(20), rng.normal(size=20), rng.normal(size=20))
+    result = length_controlled_win_rate(rows, gamed, seed=0, rounds=20)
+    assert result.order_range[0] <= result.estimate.value <= result.order_range[1]
+    weak = length_controlled_win_rate(rows, gamed, seed=0, rounds=0, strength=0.0464)
+    monkeypatch.setattr(
+        length_control_glm,
+        "_strengths_of_orders",
+        lambda design, seed: {STRENGTHS[3], STRENGTHS[9]},
+    )
+    wide = length_controlled_win_rate(rows, gamed, seed=0, rounds=20)
+    assert wide.order_range[1] - wide.order_range[0] >= 0.01
+    assert wide.order_range[0] - 0.1 <= weak.estimate.value <= wide.order_range[1] + 0.1
+
+
+def test_losses_of_refits_choose_the_strength_that_liblinear_does():
+    rng = np.random.default_rng(1)
+    rows = ModelRows(
+        rng.random(200), rng.integers(1, 99, 200) * 1.0, np.full(200, 40.0), rng.normal(size=200)
+    )
+    gamed = GamedRows(rng.random(50), rng.normal(size=50), rng.normal(size=50))
+    design = length_control_glm._design(rows, gamed, np.ones(200, dtype=bool))
+    folds = assign_folds(250, 5)
+    held_out = np.array([folds == fold for fold in range(5)])
+    for strength in STRENGTHS[4:8]:
+        exact = [length_control_glm._held_out_loss(design, part, strength) for part in held_out]
+        refitted = length_control_glm._losses(design, held_out, strength)
+        assert refitted == pytest.approx(exact, abs=1e-5)

@@ -31,6 +31,13 @@ from harness.types import Estimate
 
 GAMED = "alpaca_eval/df_gamed.csv"
 METRIC = "length_controlled_win_rate"
+ORDER_TOLERANCE = 0.1
+"""Points by which the order of the folds may change the figure without a note."""
+ORDER_PHRASE = "the order of the rows in cross-validation"
+ERROR_NOTE = (
+    "lc_standard_error is alpaca_eval's own: the spread of fitted win rates between instructions; "
+    f"the error of {METRIC} is its interval's, over resampled instructions"
+)
 STAND_IN_NOTE = (
     f"{GAMED} is a reconstruction: at a given C {METRIC} is as published, but the chosen C can "
     "differ, which changes it by about 0.15 points"
@@ -107,7 +114,13 @@ def estimates(
     )
     return LengthControlResult(
         {METRIC: fit.estimate, **published},
-        (*_strength_note(fit, chosen=scoring.C is None), *foreign_note, *stand_in_note),
+        (
+            *_strength_note(fit, chosen=scoring.C is None),
+            *_order_note(fit),
+            ERROR_NOTE,
+            *foreign_note,
+            *stand_in_note,
+        ),
         details | ({"compat": "upstream"} if upstream else {}),
         tuple(map(float, fit.contributions)),
     )
@@ -162,8 +175,23 @@ def _strength_note(fit: LengthControlFit, *, chosen: bool) -> tuple[str, ...]:
     return (f"{METRIC}: {how} C = {fit.strength:.4g}; it would be {near}",)
 
 
+def _order_note(fit: LengthControlFit) -> tuple[str, ...]:
+    """Return a note where the order of the rows in cross-validation changes the figure."""
+    low, high = fit.order_range
+    if high - low <= ORDER_TOLERANCE:
+        return ()
+    return (
+        f"{METRIC}: {ORDER_PHRASE} alone makes it {low:.2f} to {high:.2f}; the order here is fixed",
+    )
+
+
 def _details(fit: LengthControlFit, difficulty: str) -> dict[str, Any]:
     """Return C, the win rate at the neighbouring values of C, and the lookup of difficulties."""
     near = {f"{c:.6g}": value for c, value in fit.neighbors.items()}
-    constants = {"C": fit.strength, "at_neighbouring_C": near, "difficulty_by": difficulty}
+    constants = {
+        "C": fit.strength,
+        "at_neighbouring_C": near,
+        "by_order_of_folds": list(fit.order_range),
+        "difficulty_by": difficulty,
+    }
     return {METRIC: constants}
