@@ -258,6 +258,8 @@ def parse_manifest(text: str) -> Manifest:
     if not isinstance(manifest, dict):
         raise TypeError(f"its manifest holds {json_type(manifest)}")
     for name, kind in FIELDS.items():
+        if name not in manifest:
+            raise LookupError(f"its manifest has no {name}")
         if not isinstance(manifest[name], kind):
             raise TypeError(f"in its manifest {name!r} is {json_type(manifest[name])}")
     if not all(isinstance(entry["sha256"], str) for entry in manifest["files"].values()):

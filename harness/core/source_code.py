@@ -26,6 +26,7 @@ from typing import Any
 
 from harness.core.io import text_sha256
 from harness.core.seeds import digest
+from harness.errors import CheckError
 
 PACKAGES = frozenset({"harness", "baselines", "leaderboard"})
 """Their classes go by a version, see `Component.result_version`."""
@@ -41,7 +42,10 @@ NO_FILE = "code without a file"
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-@functools.cache
+_identified: dict[type | Callable[..., Any], dict[str, str]] = {}
+"""The classes and functions that were asked for, with the digests of their code as it was then."""
+
+
 def code_digests(value: type | Callable[..., Any]) -> dict[str, str]:
     """Return the digest of each file of code behind a class or a function, by the file's name.
 
@@ -50,6 +54,40 @@ def code_digests(value: type | Callable[..., Any]) -> dict[str, str]:
     """
     if (value.__module__ or "").partition(".")[0] in PACKAGES:
         return {}
+    if value not in _identified:
+        _identified[value] = _read_code(value)
+    return _identified[value]
+
+
+def check_code_unchanged() -> None:
+    """Refuse to go on if code has been edited since this process identified it.
+
+    Another process would run the new code, and its result would be filed as that of the old.
+
+    Raises:
+        CheckError: a file differs.
+    """
+    for value, before in _identified.items():
+        if _is_importable(value) and (after := _read_code(value)) != before:
+            changed = sorted(
+                n for n in before.keys() | after.keys() if before.get(n) != after.get(n)
+            )
+            raise CheckError(
+                f"the code of {value.__module__}:{value.__qualname__} ({', '.join(changed)}) was "
+                "edited while it was in use; what was stored before is intact: run again, under "
+                "another name if the edit changes results"
+            )
+
+
+def _is_importable(value: type | Callable[..., Any]) -> bool:
+    """Say whether another process could import this very object: not if it was reloaded."""
+    module = sys.modules.get(value.__module__)
+    file = getattr(module, "__file__", None)
+    is_own = getattr(module, value.__qualname__, None) is value
+    return is_own and file is not None and Path(file).is_file()
+
+
+def _read_code(value: type | Callable[..., Any]) -> dict[str, str]:
     file = getattr(sys.modules.get(value.__module__), "__file__", None)
     if file is None or not Path(file).is_file():
         return {NO_FILE: digest(sorted(_code_without_file(value, set())))}

@@ -33,6 +33,7 @@ from harness.core.manifests import (
     stage_name,
 )
 from harness.core.processes import run_isolated
+from harness.core.source_code import check_code_unchanged
 from harness.types import Advance, StageFunction, Track
 
 TIMING = "timing.json"
@@ -111,6 +112,7 @@ class StageStore:
 
         Raises:
             StoreError: the disk is full or read-only, or a cached result is damaged.
+            CheckError: a component's code was edited since this process identified it.
         """
         if isinstance(node, ExternalInput):
             return Artifact(node.path, node.digest)
@@ -181,7 +183,7 @@ class StageStore:
 
     def _results_of(self, stage: Stage, inputs: Mapping[str, str]) -> Iterator[_Known]:
         path = self._directory(stage, inputs)
-        if path.is_dir():
+        if (path / MANIFEST).is_file():
             yield _Known(Artifact(str(path), load_manifest(path)["digest"]), stored=True)
         for manifest in kept_manifests(self.root, path.name):
             yield _Known(Artifact(str(path), manifest["digest"]), stored=False)
@@ -209,6 +211,7 @@ class StageStore:
     def _create(self, stage: Stage, inputs: Mapping[str, Artifact], path: Path) -> Artifact:
         # the lock is held: a directory of this name was left by a process that was killed
         temporary = path.with_name(f"{PARTIAL}{path.name}")
+        check_code_unchanged()
         started = time.monotonic()
         with atomic_directory(path, temporary):
             self._run(stage, temporary, {name: a.path for name, a in inputs.items()})

@@ -16,6 +16,7 @@ from harness.core.config import identity
 from harness.core.hours import Hours, compute_hours
 from harness.core.io import write_atomically
 from harness.core.seeds import canonical_json, derive, digest
+from harness.core.source_code import code_digests
 from harness.core.stages import Stage
 from harness.core.terminal import shorten
 from harness.core.workspace import Workspace
@@ -187,6 +188,8 @@ def answer_stage(
         ),
         "seed": seed,
     }
+    if len(prompts) > len(benchmark.prompts()) and (code := code_digests(type(benchmark))):
+        config["code"] = code  # it says what follows an answer
     label = f"{_stage_title(policy)} · answer {benchmark.name}"
     run = partial(_generate_answers, policy, engine, benchmark, seed, label)
     size = f"{len(prompts)} prompts"

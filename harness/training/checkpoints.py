@@ -22,7 +22,7 @@ from torch import nn
 from torch.distributed.checkpoint.api import CheckpointException
 
 from harness.core.io import flush_directory, flush_tree, report_disk_errors
-from harness.core.seeds import digest
+from harness.core.seeds import config_digest
 from harness.errors import CheckError
 from harness.training.distributed import SINGLE_PROCESS, World
 
@@ -94,7 +94,7 @@ class Checkpoints:
 
     def _check(self, step: int) -> None:
         stored = json.loads((self._path(step) / STATE_FILE).read_text())["identity"]
-        if digest(stored) != digest(self.identity):
+        if config_digest(stored) != config_digest(self.identity):
             names = sorted({*stored, *self.identity})
             changed = [name for name in names if stored.get(name) != self.identity.get(name)]
             raise CheckError(

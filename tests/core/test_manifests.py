@@ -12,12 +12,15 @@ from pathlib import Path
 import pytest
 
 from harness.core import file_hashes
+from harness.core.io import sha256
 from harness.core.manifests import (
     COPIES,
     MANIFEST,
     kept_manifests,
     load_manifest,
     read_manifest,
+    result_digest,
+    stage_name,
     verify_stages,
     with_sum,
 )
@@ -257,6 +260,36 @@ def test_a_moved_store_names_its_inputs_where_it_is_now(tmp_path):
     assert Path(entry["path"]).parent == moved
     shutil.rmtree(next(moved.glob("pair-*")))
     assert StageStore(moved).materialize(chain([])).path == str(moved / path.name)
+
+
+def test_a_directory_that_was_emptied_is_as_one_that_was_removed(tmp_path):
+    calls: list[str] = []
+    root = tmp_path / "stages"
+    StageStore(root).materialize(chain(calls))
+    for path in next(root.glob("generate-*")).iterdir():
+        path.unlink()
+    assert StageStore(root).materialize(chain(calls)).created is False
+    next(root.glob("pair-*/text")).unlink()
+    assert StageStore(root).materialize(chain(calls)).created is False
+    assert calls == list(STEPS)
+
+
+def test_a_stage_of_the_layout_before_is_read_where_a_record_names_it(tmp_path):
+    name = stage_name("optimise", 4, {"tau": 1 / 15}, {"policy": "a"}, layout=2)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "text").write_text("weights")
+    files = {"text": {"sha256": sha256(tmp_path / name / "text"), "bytes": 7}}
+    manifest = {
+        **{"stage": "optimise", "version": 4, "config": {"tau": 1 / 15}, "files": files},
+        "inputs": {"policy": {"path": f"/elsewhere/stages/{name}", "digest": "a"}},
+        **{"digest": result_digest(files), "provenance": {}},
+    }
+    (tmp_path / name / MANIFEST).write_text(json.dumps(manifest))
+    read = read_manifest(tmp_path / name)
+    assert read["inputs"]["policy"]["path"] == str(tmp_path / name)
+    (tmp_path / name / "text").write_text("weightz")
+    with pytest.raises(StoreError, match="text has another content"):
+        read_manifest(tmp_path / name)
 
 
 def test_how_a_number_is_written_changes_no_name(tmp_path):

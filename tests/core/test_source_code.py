@@ -21,8 +21,14 @@ from harness.core.config import (
     identity,
 )
 from harness.core.seeds import digest
-from harness.core.source_code import code_digests, imported_modules, normalise
-from harness.errors import ConfigError
+from harness.core.source_code import (
+    check_code_unchanged,
+    code_digests,
+    imported_modules,
+    normalise,
+)
+from harness.core.stages import Stage, StageStore
+from harness.errors import CheckError, ConfigError
 from harness.objectives.inpo import INPO
 
 FILES = {
@@ -126,6 +132,20 @@ def test_code_of_the_package_goes_by_its_version(monkeypatch):
     monkeypatch.setattr(INPO, "result_version", 2)
     assert identity(loss) == before | {IDENTIFIED_BY: {CLASS_VERSION: 2}}
     assert build(identity(loss)) == loss
+
+
+def test_code_that_is_edited_while_it_is_in_use_stops_the_run(folder, monkeypatch):
+    monkeypatch.setattr(source_code, "_identified", {})
+    loss = load(folder, "mine.losses", monkeypatch)
+    before = identity(loss())
+    parts = folder / "mine" / "parts.py"
+    parts.write_text(parts.read_text() + "# a remark\n")
+    check_code_unchanged()
+    parts.write_text(parts.read_text().replace("return batch", "return -batch"))
+    assert identity(loss()) == before  # this process goes on with what it has loaded
+    stage = Stage("a", 1, {}, {}, lambda out, inputs, track: (out / "x").write_text("x"))
+    with pytest.raises(CheckError, match=r"mine.losses:Mine \(mine/parts.py\) was edited .*again"):
+        StageStore(folder / "stages").materialize(stage)
 
 
 class Rule(Component):
