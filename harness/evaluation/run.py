@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.core.hours import Hours
 from harness.core.naming import check_name
-from harness.core.stages import Stage
+from harness.core.stages import ExternalInput, Stage
 from harness.core.versions import installed_versions
 from harness.core.workspace import Result, Workspace, result_path, write_result
 from harness.errors import AssetError, CheckError, MissingDependencyError
@@ -100,6 +100,7 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
     """
     benchmark, judge = evaluation.benchmark, evaluation.judge
     check_name(benchmark.name, "benchmark")
+    _look_ahead(evaluation, workspace)
     matchup = evaluation.submission.collect(workspace)
     label = check_name(evaluation.label or matchup.candidate.name, "label")
     findings = _audit(evaluation, matchup)
@@ -171,15 +172,43 @@ def _findings(evaluation: Evaluation, matchup: Matchup) -> list[input_audit.Audi
     return rendering + answers + input_audit.check_quotes(matchup.candidate) + references
 
 
+def _look_ahead(evaluation: Evaluation, workspace: Workspace) -> None:
+    """Look at what needs no answers before a policy generates them.
+
+    Raises:
+        AssetError: the judge's texts or reference answers are missing.
+        CheckError: the audit finds a reason to stop.
+    """
+    benchmark, submission = evaluation.benchmark, evaluation.submission
+    plans = [step for node in submission.stages() for step in workspace.stages.plan(node)]
+    if all(path is not None for _, path in plans):
+        return
+    prompts = all_turns(benchmark, None)
+    placeholders = [Answer(prompt.id, TYPICAL_ANSWER) for prompt in prompts]
+    baseline = benchmark.baseline_answers()
+    others = [replace(answer, text=f"{answer.text} ") for answer in placeholders]
+    benchmark.requests(placeholders, others if baseline is None else baseline)
+    findings = input_audit.check_references(prompts, evaluation.judge.model)
+    policy = submission.answering_policy()
+    if policy is not None and isinstance(weights := policy.weights(), ExternalInput):
+        rendering = input_audit.rendering_facts(policy.with_weights(weights.path), prompts)
+        findings += input_audit.check_rendering(rendering)
+    _stop_at(findings, evaluation)
+
+
 def _audit(evaluation: Evaluation, matchup: Matchup) -> list[input_audit.AuditFinding]:
     """Return the findings of the audit; raise CheckError if one of them is a stop."""
     findings = _findings(evaluation, matchup)
+    _stop_at(findings, evaluation)
+    return findings
+
+
+def _stop_at(findings: Sequence[input_audit.AuditFinding], evaluation: Evaluation) -> None:
     stops = [finding.message for finding in findings if finding.level == "stop"]
     if stops and not evaluation.accept_input:
         raise CheckError(
             f"{'; '.join(stops)}: the judge was not asked; continue anyway with --accept-input"
         )
-    return findings
 
 
 def _check_parsed(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:

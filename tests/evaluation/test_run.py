@@ -1,6 +1,7 @@
 """The runner: answers from a file or a policy, verdicts from a judge, a result in the workspace."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from pydantic import Field
@@ -9,7 +10,7 @@ from harness.benchmarks.toy.benchmark import ToyLabels, ToyWeighted
 from harness.core.config import Component
 from harness.core.stages import ExternalInput
 from harness.core.workspace import read_result, result_path
-from harness.errors import CheckError, ConfigError, InputError, StoreError
+from harness.errors import AssetError, CheckError, ConfigError, InputError, StoreError
 from harness.evaluation.run import Evaluation, evaluate, plan
 from harness.evaluation.submissions import answer_stage, load_answers
 from harness.judges import chat_format
@@ -292,3 +293,24 @@ def test_a_damaged_result_is_reported(tmp_path):
     path.write_text('{"score": {}}')
     with pytest.raises(StoreError, match="run `harness eval` again"):
         read_result(path)
+
+
+class Referenced(ToyWeighted):
+    """A benchmark with another judge's reference answers."""
+
+    def prompts(self):
+        return [replace(p, meta={**p.meta, "references": "gpt-4"}) for p in super().prompts()]
+
+
+class WithoutTexts(ToyWeighted):
+    """A benchmark whose judge prompts are missing."""
+
+    def requests(self, answers, baseline):
+        raise AssetError("no reference answers")
+
+
+def test_what_needs_no_answers_is_looked_at_before_a_policy_answers(evaluation, workspace):
+    for kind, error in ((Referenced, CheckError), (WithoutTexts, AssetError)):
+        with pytest.raises(error, match="reference answers"):
+            evaluate(change(evaluation, benchmark=bench(kind)), workspace)
+    assert evaluation.engine.calls == []
