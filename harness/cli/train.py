@@ -70,6 +70,7 @@ def command(
         else:
             display.print_stages(stages)
             display.print_cost(cost)
+        schedule.check_name_is_free(spec, workspace, run_name or default_run_name(name))
         return
     run_name = run_name or default_run_name(name)
     launch(spec, workspace, run_name, train_in_process, notify, default_run_name(name))

@@ -235,7 +235,7 @@ def train(spec: TrainSpec, workspace: Workspace, name: str, default_name: str | 
         MissingDependencyError: a package that a later stage needs is not installed.
     """
     config = description(spec)
-    check_same_config(read_run(workspace, name), config)
+    check_name_is_free(spec, workspace, name)
     for t in range(1, spec.iterations + 1):
         check_packages(spec.for_iteration(t).optimiser)
     artifacts: list[Artifact] = []
@@ -262,6 +262,15 @@ def plan(spec: TrainSpec, workspace: Workspace) -> list[tuple[Stage, Path | None
     targets = [target for iteration in Schedule(spec).targets() for target in iteration]
     stages = {stage: path for node in targets for stage, path in workspace.stages.plan(node)}
     return list(stages.items())
+
+
+def check_name_is_free(spec: TrainSpec, workspace: Workspace, name: str) -> None:
+    """Refuse a name under which `train` would refuse the method.
+
+    Raises:
+        RunExistsError: the name belongs to a run of another configuration.
+    """
+    check_same_config(read_run(workspace, name), description(spec))
 
 
 def check_same_config(recorded: Run | None, config: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from harness.core import config, trust
 from harness.core.config import Component
-from harness.errors import ConfigError
+from harness.errors import ConfigError, RunExistsError
 
 MODULE = """
 from pathlib import Path
@@ -256,6 +256,14 @@ def test_a_server_on_this_machine_is_no_secret(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     assert config.load("judge", "mine")["model"] == "m"
+
+
+def test_a_dry_run_says_that_the_name_is_taken(command, tmp_path):
+    record(tmp_path, "harness.training.sources:Pretrained")
+    done = command("train", "toy/inpo", "--dry-run", "--name", "theirs")
+    assert done.returncode == RunExistsError.exit_code
+    assert "would run" in done.stdout  # the plan comes first
+    assert "choose another name with --name" in done.stderr
 
 
 def test_a_damaged_list_is_named(tmp_path):
