@@ -6,9 +6,10 @@ that the package llama-index-core carries (`pip install --no-deps llama-index-co
 
 from __future__ import annotations
 
+import io
 import random
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -84,12 +85,13 @@ def _directories() -> Iterator[Path]:
 
 @contextmanager
 def without_download() -> Iterator[None]:
-    """Keep packages from downloading nltk's data while they are imported."""
+    """Keep packages from downloading nltk's data, and from printing, while they are imported."""
     nltk = import_nltk()
     download = nltk.download
     nltk.download = lambda *_, **__: False
     try:
-        yield
+        with redirect_stdout(io.StringIO()):
+            yield
     finally:
         nltk.download = download
 

@@ -1,6 +1,7 @@
 """IFEval's checkers: as stored, seeded, and exact where upstream draws."""
 
 import random
+import sys
 
 import pytest
 
@@ -84,6 +85,15 @@ def test_what_is_missing_is_named_with_its_command(bench, monkeypatch):
     with pytest.raises(MissingDependencyError, match=r"punkt_tab.*llama-index-core"):
         bench.checkers.require({"length_constraints:number_sentences"})
     bench.checkers.require({"punctuation:no_comma"})
+
+
+def test_nothing_is_printed_or_downloaded_while_the_checkers_are_imported(capsys):
+    import nltk
+
+    with language_data.without_download():
+        sys.stdout.write("Downloaded punkt_tab on rank 0")
+        assert nltk.download("punkt_tab") is False
+    assert capsys.readouterr().out == ""
 
 
 def test_nltk_data_in_the_protocol_data_is_found(tmp_path, monkeypatch):
