@@ -7,7 +7,6 @@ A lost response or a killed process therefore does no harm.
 from __future__ import annotations
 
 import io
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from harness.core.http import Backoff, is_retryable, retry_after
 from harness.core.secrets import redact_logs
 from harness.core.terminal import one_line
 from harness.errors import JudgeError, JudgeRefusedError
+from harness.judges.chat_format import load_json
 from harness.judges.client import OpenAIClient
 from harness.judges.retry import REMEDIES
 
@@ -51,6 +51,12 @@ class BatchProgress:
     def has_ended(self) -> bool:
         """Whether no further reply will come."""
         return self.state in ENDED_STATES
+
+
+def _count(counts: object, name: str) -> int:
+    """Return a number that a server reports; 0 for what is none."""
+    value = getattr(counts, name, 0)
+    return value if isinstance(value, int) else 0
 
 
 @dataclass(frozen=True)
@@ -113,12 +119,12 @@ class BatchAPI:
         )
         return BatchProgress(
             state=retrieved.status,
-            done=counts.completed + counts.failed if counts else 0,
-            total=counts.total if counts else 0,
+            done=_count(counts, "completed") + _count(counts, "failed"),
+            total=_count(counts, "total"),
             files=tuple(
                 file_id
                 for file_id in (retrieved.output_file_id, retrieved.error_file_id)
-                if file_id
+                if file_id and isinstance(file_id, str)
             ),
             errors="; ".join(one_line(secret.redact(str(error.message))) for error in errors[:3]),
         )
@@ -133,7 +139,7 @@ class BatchAPI:
         secret = self.judge.secret()
         for line in text.split("\n"):
             try:
-                row = json.loads(secret.redact_body(line))
+                row = load_json(secret.redact_body(line))
             except ValueError:
                 continue
             if isinstance(row, dict):

@@ -7,6 +7,7 @@ import re
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
+from harness.core.terminal import one_line
 from harness.errors import JudgeIdentityError, JudgeRefusedError
 from harness.judges.client import OpenAIClient
 from harness.protocols import JudgeClient
@@ -97,6 +98,7 @@ def reject_alias(model: str, url: str, accepted: Collection[str]) -> None:
 
 def wrong_model_error(judge_name: str, model: str, name: str, count: int) -> JudgeIdentityError:
     """Return the error of a judge that replies with another model."""
+    name = one_line(name)
     return JudgeIdentityError(
         f"{judge_name} was asked for {model} and served {name}: {count} of its replies are "
         f"quarantined and count nowhere; if that is the judge you mean, use --accept-judge {name}"

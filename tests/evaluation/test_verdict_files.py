@@ -58,6 +58,15 @@ def test_every_contestant_of_a_battles_file_is_filed(arena, shared, workspace):
         import_file(arena, path, workspace, "x")
 
 
+def test_old_judgments_are_filed_under_upstreams_baseline(arena, workspace, tmp_path):
+    game = {"judgment": "", "score": "A>B"}
+    row = {"question_id": "q", "model": "me", "judge": "j", "games": [game, game]}
+    path = tmp_path / "me.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    (result,) = import_file(arena, path, workspace)
+    assert json.loads(result.read_text())["baseline"] == "gpt-4-0314"
+
+
 def test_an_import_overwrites_nothing_unless_it_replaces(alpaca, workspace, tmp_path):
     (path,) = import_file(alpaca, annotations(tmp_path, 8, 1.25), workspace)
     assert import_file(alpaca, annotations(tmp_path, 8, 1.25), workspace) == [path]

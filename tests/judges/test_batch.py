@@ -288,3 +288,17 @@ def test_a_batch_is_submitted_as_far_as_the_budget_covers_its_longest_replies(pa
         with pytest.raises(BatchPendingError, match="5 requests have been submitted"):
             judge(api, path, budget=5).judge(requests(), READER, lambda _: None)
         assert sent(api) == (5, 1)
+
+
+def test_counts_that_cannot_be_are_left_out(path, monkeypatch):
+    poll = batch_server.API.poll
+
+    def hostile_poll(self, name):
+        counts = {"total": None, "completed": "many", "failed": [1]}
+        return poll(self, name) | {"request_counts": counts}
+
+    monkeypatch.setattr(batch_server.API, "poll", hostile_poll)
+    monkeypatch.setattr(batch_api, "ATTEMPTS", 2)
+    with serving() as api:
+        submit(api, path)
+        fetch(api, path)
