@@ -16,7 +16,7 @@ from leaderboard.report.content import build_content
 from leaderboard.report.rendering import render_page
 from leaderboard.report.server import create_server
 from tests.leaderboard.conftest import run_record, stored_stage, usage
-from tests.leaderboard.report.conftest import DRAWN, FIRST, LOST, WON
+from tests.leaderboard.report.conftest import DRAWN, FIRST, LOST, WON, without_sums
 
 PHONE = {"viewport": {"width": 390, "height": 800}}
 
@@ -180,8 +180,7 @@ def test_iterations_costs_and_bridges_have_sections_where_they_are_known(
     paths = [play(f"INPO (iteration {i})", [WON] * (2 * i) + [LOST] * (6 - 2 * i)) for i in (1, 2)]
     root = paths[0].parents[2]
     for dollars, path in enumerate(paths):
-        cost = {"usage": usage(1.0 + dollars)}
-        path.write_text(json.dumps(json.loads(path.read_text()) | cost))
+        without_sums(path, usage=usage(1.0 + dollars))
     figures = '"margin": 0.25, "previous_drift": 3.5, "loss": 0.5'
     stage = stored_stage(root, "optimise", {"log.jsonl": f'{{"step": 1, {figures}}}\n'})
     (root / "train/inpo").mkdir(parents=True)
@@ -236,8 +235,8 @@ def recorded(shared, tmp_path_factory) -> tuple[Path, float]:
     for path in sorted((shared / "assets/alpaca_eval/annotations").glob("*.json.gz")):
         import_file(bench, path, Workspace(root))
     folder = root / "results/alpaca-eval"
-    again = (folder / "vicuna-7b-v1.5.json").read_text().replace('"vicuna-7b-v1.5"', '"again"')
-    (folder / "again.json").write_text(again)
+    (folder / "again.json").write_text((folder / "vicuna-7b-v1.5.json").read_text())
+    without_sums(folder / "again.json", label="again")
     (folder / "again").symlink_to(folder / "vicuna-7b-v1.5")
     started = time.process_time()  # other processes on the machine do not count
     path = root / "report.html"
