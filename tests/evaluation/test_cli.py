@@ -49,6 +49,8 @@ def test_a_dry_run_says_what_would_be_asked_and_leaves_nothing(run, shared, answ
 def test_without_a_key_nothing_is_asked(run, shared, answers):
     options = ("--bench", "alpaca-eval", "--answers", answers, "--assets", shared / "assets")
     with pytest.raises(JudgeError, match="set OPENAI_API_KEY"):
+        run("eval", *options, "--set", "judge.retires=null")
+    with pytest.raises(JudgeError, match="retired on 2026-10-23"):
         run("eval", *options)
 
 
