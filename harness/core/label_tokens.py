@@ -1,7 +1,9 @@
 """Probabilities of labels from the most likely tokens in one place of a judge's reply.
 
 Tokens that spell a label alike are summed: servers decode different tokens to one text, and write
-a word's beginning as a blank, `▁` or `Ġ`.
+a word's beginning as a blank, `▁` or `Ġ`. Spellings with a blank that hold less than a thousandth
+of what the plain ones do are left out, as the published code does not read them: with GPT-4 as the
+judge the figures are then the published ones to the last verdict.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 
 WORD_BEGINNINGS = "▁Ġ"
 """How vocabularies write the blank before a word."""
+NEGLIGIBLE = 1e-3
+"""Of the plain spellings' probability: less in spellings with a blank is left out."""
 ROUNDING = 1e-4
 """How far a log-probability may lie above 0 by rounding."""
 
@@ -51,11 +55,12 @@ def read_labels(
     """
     if any(value > ROUNDING for _, value in top):
         return None
-    values: dict[str, list[float]] = {label: [] for label in labels}
+    plain: dict[str, list[float]] = {label: [] for label in labels}
+    blank: dict[str, list[float]] = {label: [] for label in labels}
     for token, value in dict.fromkeys(top):  # a server may list the sampled token twice
-        if (label := _label(token)) in values:
-            values[label].append(value)
-    logprobs = {label: _log_sum(each) for label, each in values.items()}
+        if (label := _label(token)) in plain:
+            (plain if token == label else blank)[label].append(value)
+    logprobs = {label: _combined(plain[label], blank[label]) for label in labels}
     if any(map(math.isnan, logprobs.values())) or max(logprobs.values()) == -math.inf:
         return None
     return LabelProbabilities(logprobs, any(_is_spelled(token, labels) for token, _ in top))
@@ -67,6 +72,13 @@ def _label(token: str) -> str:
 
 def _is_spelled(token: str, labels: Sequence[str]) -> bool:
     return token.lstrip(WORD_BEGINNINGS) in labels
+
+
+def _combined(plain: Sequence[float], blank: Sequence[float]) -> float:
+    """Return the logarithm of a label's probability in both spellings."""
+    total = _log_sum([*plain, *blank])
+    negligible = _log_sum(plain) + math.log(NEGLIGIBLE)
+    return _log_sum(plain) if plain and _log_sum(blank) < negligible else total
 
 
 def _log_sum(values: Sequence[float]) -> float:

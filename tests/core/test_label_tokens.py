@@ -25,6 +25,17 @@ def test_the_least_likely_spelling_does_not_win():
     assert read_labels(top, ("m", "M")).share("m") == pytest.approx(0.948, abs=5e-4)
 
 
+def test_a_negligible_spelling_with_a_blank_breaks_no_tie():
+    """Of gemma-7b-it's published verdicts; alpaca_eval reads a draw."""
+    top = [("M", -0.69314843), ("m", -0.69314843), ("The", -14.7), (" M", -15.8)]
+    assert read_labels(top, ("m", "M")).share("m") == 0.5
+
+
+def test_a_spelling_with_a_blank_is_added_where_it_holds_something():
+    read = read_labels(tops(**{"m": 0.4, " m": 0.3, "M": 0.25}), ("m", "M"))
+    assert read.share("m") == pytest.approx(0.7 / 0.95)
+
+
 @pytest.mark.parametrize("token", [" m", "▁m", "Ġm", "m ", "\nm", "▁▁m"])
 def test_a_blank_before_a_label_does_not_change_it(token):
     read = read_labels([(token, math.log(0.6)), ("M", math.log(0.2))], ("m", "M"))
