@@ -63,7 +63,7 @@ def test_the_terms_of_an_evaluation_reach_the_judge(run, shared, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none-of-this-is-sent")
     answers = shared / "replay/alpaca_eval/answers/claude-2.1.json.gz"
     options = ["eval", "--bench", "alpaca-eval", "--answers", answers]
-    options += ["--assets", shared / "assets"]
+    options += ["--assets", shared / "assets", "--set", "judge.retires=null"]
     with pytest.raises(BudgetError, match=r"\$0.001 is spent"):
         run(*options, "--budget", "0.001")
     with pytest.raises(ConfigError, match="no price of mystery"):

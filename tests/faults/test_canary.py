@@ -410,7 +410,7 @@ def test_the_commands_from_the_doctor_to_the_report(echo, shared, tmp_path, eval
     url = ("--base-url", f"{echo.url}/long/v1")
     assets = ("--assets", shared / "assets")
     texts = [
-        *command("judge", "doctor", "compatible", "--set", "model=j", *url, *assets),
+        *command("judge", "doctor", "compatible", "--set", "model=j", *url, *assets, code=9),
         *command("eval", *evaluation, *url),
         *command("verdicts", "export", tmp_path / "v.jsonl.gz", *runs),
         *command("report", *runs, "--out", tmp_path / "report.html", code=None),
