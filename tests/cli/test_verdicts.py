@@ -63,14 +63,15 @@ def test_the_terms_of_an_evaluation_reach_the_judge(run, shared, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-none-of-this-is-sent")
     answers = shared / "replay/alpaca_eval/answers/claude-2.1.json.gz"
     options = ["eval", "--bench", "alpaca-eval", "--answers", answers]
-    options += ["--assets", shared / "assets", "--set", "judge.retires=null"]
+    options += ["--assets", shared / "assets"]
+    asked = [*options, "--set", "judge.retires=null"]  # the protocol's own judge has retired
     with pytest.raises(BudgetError, match=r"\$0.001 is spent"):
-        run(*options, "--budget", "0.001")
+        run(*asked, "--budget", "0.001")
     with pytest.raises(ConfigError, match="no price of mystery"):
-        run(*options, "--set", "judge.model=mystery", "--budget", "1")
+        run(*asked, "--set", "judge.model=mystery", "--budget", "1")
     with pytest.raises(ConfigError, match="takes no batches"):
         run(*options, "--judge", "replay", "--batch")
     with pytest.raises(JudgeError, match="not all verdicts"):
         run(*options, "--judge", "replay")
-    plan = json.loads(run(*options, "--batch", "--dry-run", "--json"))
+    plan = json.loads(run(*asked, "--batch", "--dry-run", "--json"))
     assert plan["cost_estimate"]["calls"] == 803
