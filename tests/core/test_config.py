@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,10 @@ def spec(*overrides: str) -> TrainSpec:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_every_shipped_configuration_builds(name):
+def test_every_shipped_configuration_builds(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # one names a file of the user's
+    row = {"key": 1, "prompt": "p", "instruction_id_list": [], "kwargs": []}
+    (tmp_path / "constraints.jsonl").write_text(json.dumps(row))
     kind, _, rest = name.partition("/")
     data = config.load(kind, rest)
     built = config.construct(TrainSpec, data) if kind == "train" else config.build(data)

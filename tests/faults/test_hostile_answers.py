@@ -223,7 +223,7 @@ def hostile_server(status):
 def test_the_key_and_escape_sequences_are_nowhere(bench, shared, tmp_path, monkeypatch, status):
     """401: refused; 429 and 500: always; 0: a body that is none; 200: another model's verdict."""
     rows = [
-        {"instruction": prompt.text, "output": text, "generator": "\x1b[31mred"}
+        {"instruction": prompt.text, "output": text, "generator": "red"}
         for prompt, text in zip(bench.prompts(), HOSTILE[:-1], strict=False)
     ]
     (tmp_path / "answers.json").write_text(json.dumps(rows))
@@ -241,3 +241,16 @@ def test_the_key_and_escape_sequences_are_nowhere(bench, shared, tmp_path, monke
         assert KEY.encode() not in text
     assert b"\x1b" not in done.stdout + done.stderr
     assert b"Traceback" not in done.stderr
+
+
+def test_a_label_that_steers_a_terminal_is_refused_as_text(bench, shared, tmp_path):
+    rows = [{"instruction": bench.prompts()[0].text, "output": "a", "generator": "\x1b[31mred"}]
+    (tmp_path / "answers.json").write_text(json.dumps(rows))
+    command = [sys.executable, "-m", "harness", "eval", "--bench", "alpaca-eval", "--allow-missing"]
+    command += ["--answers", str(tmp_path / "answers.json"), "--assets", str(shared / "assets")]
+    done = subprocess.run(
+        [*command, "--base-url", "http://127.0.0.1:9/v1"], capture_output=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert b"cannot be printed" in done.stderr
+    assert b"\x1b" not in done.stdout + done.stderr

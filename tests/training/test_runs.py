@@ -309,7 +309,7 @@ def test_a_workers_error_comes_back_as_it_was(trained, tmp_path):
     workspace, _ = trained
     copy = copied(workspace, tmp_path)
     settings = ("optimiser.processes=2", "optimiser.learning_rate=1e30", "iterations=1")
-    with pytest.raises(CheckError, match="at step 2 is not finite.*lower optimiser.learning_rate"):
+    with pytest.raises(CheckError, match="at step 3 is not finite.*lower optimiser.learning_rate"):
         schedule.train(spec("toy/inpo", *settings), copy, "two")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -76,7 +76,22 @@ def _open_lock(workspace: Workspace) -> Iterator[IO[str]]:
     directory = locks_directory(workspace)
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / WORKSPACE_LOCK).open("w") as lock:
-        yield lock
+        try:
+            yield lock
+        finally:
+            _remove_if_empty(workspace, lock)
+
+
+def _remove_if_empty(workspace: Workspace, lock: IO[str]) -> None:
+    """Remove the lock of a workspace in which nothing was made, so that no folder is left."""
+    directory = locks_directory(workspace)
+    if any(path.name != WORKSPACE_LOCK for path in directory.glob("*")) or not _try_lock(lock):
+        return
+    if not any(path != directory for path in directory.parent.iterdir()):
+        (directory / WORKSPACE_LOCK).unlink(missing_ok=True)
+        for folder in (directory, directory.parent, workspace.root):
+            with suppress(OSError):  # it holds something else
+                folder.rmdir()
 
 
 def _try_lock(lock: IO[str]) -> bool:

@@ -156,7 +156,7 @@ def test_a_dry_run_lists_the_papers_six_tasks_and_runs_none(tiny_policy, tmp_pat
 
 def test_options_about_judges_are_refused(tiny_policy, tmp_path):
     done = run(Path("academic"), tiny_policy, tmp_path / "runs", "--judge", "gpt-4")
-    assert "the policy itself answers: omit --judge" in done.stderr
+    assert "its answers are known or checked by a program: omit --judge" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["score", "import", "export", "verify"])

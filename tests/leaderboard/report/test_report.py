@@ -45,20 +45,13 @@ def test_an_error_leaves_the_page_that_stood(play, workspace, tmp_path):
     assert [p.name for p in tmp_path.glob("*report*")] == ["report.html"]
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"schema": 99}, "was written by a newer version (schema 99"),
-        ({"label": "two"}, "two results are called 'two'"),
-    ],
-)
-def test_newer_schemas_and_names_that_are_taken_are_reported(play, workspace, changed, message):
+def test_a_newer_schema_is_reported(play, workspace):
     path = play("one", [WON, LOST])
     play("two", [WON, DRAWN])
-    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 99}))
     result = run("--workspace", str(workspace.root))
     assert isinstance(result.exception, StoreError)
-    assert message in str(result.exception)
+    assert "was written by a newer version (schema 99" in str(result.exception)
     assert not (workspace.root / "report.html").exists()
 
 
