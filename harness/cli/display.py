@@ -52,6 +52,11 @@ def notify(text: str) -> None:
     typer.echo(printable_lines(text), err=True)
 
 
+def confirm(question: str) -> None:
+    """Ask a question on the terminal; the command ends unless the answer is yes."""
+    typer.confirm(printable(question), abort=True, err=True)
+
+
 def print_json(data: Any) -> None:
     """Print data as JSON."""
     print_line(json.dumps(data, indent=1, sort_keys=True))

@@ -165,7 +165,7 @@ def _confirm(name: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigError(f"confirm that the run {name!r} is to be removed with --yes")
-    typer.confirm(f"remove the run {name!r}?", abort=True, err=True)
+    display.confirm(f"remove the run {name!r}?")
 
 
 def _print_removal(removal: RunRemoval, mark: str) -> None:
