@@ -196,7 +196,7 @@ def test_iterations_costs_and_bridges_have_sections_where_they_are_known(
     assert [label for label in watched.page.evaluate(drawn) if label] == [
         "win rate % by iteration",
         "mean length, characters by iteration",
-        "KL to the previous policy, nats a response by iteration",
+        "drift from the previous policy, nats a response by iteration",
         "margin of the objective by iteration",
         "loss by iteration",
         "win rate % under both judges",
