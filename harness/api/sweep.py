@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api import frames
 from harness.api.components import Overrides, Source, open_workspace
-from harness.api.judging import RUNS
+from harness.api.judging import RUNS, ConfiguredJudge
+from harness.api.judging import judge as configure_judge
 from harness.api.logs import LOGGER
 from harness.api.sweep_plans import (
     Grading,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from harness.api.evaluation import EvaluationResult
     from harness.api.tables import Leaderboard
     from harness.core.workspace import Workspace
+    from harness.judges.cached import JudgeOptions
     from harness.protocols import PersistentJudge
 
 STOPS = (BudgetError, JudgeRefusedError, JudgeIdentityError)
@@ -181,14 +182,13 @@ def run_sweep(
     if baseline and baseline not in settings:
         raise ConfigError(f"no setting called {baseline!r}: choose one of {', '.join(settings)}")
     done = Sweep(plan.name, workspace, baseline=baseline or settings[0])
-    with ExitStack() as stack:
-        graders = _graders(plan.grading, workspace, stack)
-        recorded = read_sweep(workspace, plan.name) or SweepRecord(plan.name, ())
-        write_sweep(workspace, recorded.merge(plan.record))
-        for number, run in enumerate(plan.runs, 1):
-            notify(f"{run.record.name} ({number} of {len(plan.runs)})")
-            if _train(run, done, body, notify):
-                _grade(run, done, graders, plan.grading, notify)
+    graders = _graders(plan.grading, workspace)
+    recorded = read_sweep(workspace, plan.name) or SweepRecord(plan.name, ())
+    write_sweep(workspace, recorded.merge(plan.record))
+    for number, run in enumerate(plan.runs, 1):
+        notify(f"{run.record.name} ({number} of {len(plan.runs)})")
+        if _train(run, done, body, notify):
+            _grade(run, done, graders, plan.grading, notify)
     return done
 
 
@@ -221,35 +221,43 @@ class _Grader:
     """Why the judge is not asked any more."""
 
 
-def _graders(grading: Grading, workspace: Workspace, stack: ExitStack) -> list[_Grader]:
+def _graders(grading: Grading, workspace: Workspace) -> list[_Grader]:
     """Return a grader a benchmark; their judges share one budget."""
-    from harness.api.components import build_component
-    from harness.judges.batch import cached_judge
     from harness.judges.cached import judge_options
-    from harness.protocols import PersistentJudge, TaskSuite
+    from harness.protocols import TaskSuite
 
     options = judge_options(budget=grading.budget)
+    judges: dict[Any, PersistentJudge] = {}
     graders = []
     for benchmark in build_benchmarks(grading):
         if isinstance(benchmark, TaskSuite):
             graders.append(_Grader(benchmark, None))
             continue
         source = grading.judge or benchmark.default_judge
-        if isinstance(source, PersistentJudge):
-            graders.append(_Grader(benchmark, source))
-            continue
-        url = grading.base_url or (_serve_toy(stack) if source == "toy" else None)
-        client = build_component("judge", source, grading.overrides, {"base_url": url})
-        graders.append(_Grader(benchmark, cached_judge(client, workspace.verdicts, options)))
+        key = source if isinstance(source, str) else id(source)
+        if key not in judges:
+            judges[key] = _bind(source, grading, workspace, options)
+        graders.append(_Grader(benchmark, judges[key]))
     return graders
 
 
-def _serve_toy(stack: ExitStack) -> str:
-    """Serve the toy world's judge until the stack is closed; return its address."""
-    from harness.judges.toy_server import serving
-    from harness.toy import judge
+def _bind(
+    source: Source, grading: Grading, workspace: Workspace, options: JudgeOptions
+) -> PersistentJudge:
+    """Return a judge with the workspace's verdict store, for all of the sweep's evaluations."""
+    from harness.api.components import select_overrides
+    from harness.judges.batch import cached_judge
+    from harness.protocols import PersistentJudge
 
-    return stack.enter_context(serving(judge.grade, model=judge.MODEL))
+    match source:
+        case ConfiguredJudge():
+            return source.bind(workspace)
+        case PersistentJudge():
+            return source
+    overrides = select_overrides(grading.overrides, "judge")
+    client = configure_judge(source, base_url=grading.base_url, overrides=overrides).client
+    bound: PersistentJudge = cached_judge(client, workspace.verdicts, options)
+    return bound
 
 
 def _grade(

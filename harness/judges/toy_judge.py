@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
 from contextlib import ExitStack
 
@@ -25,6 +26,7 @@ class ToyJudge(OpenAIClient):
 
 
 _servers = ExitStack()
+atexit.register(_servers.close)  # later the server's thread is gone, and its shutdown would wait
 
 
 @functools.cache

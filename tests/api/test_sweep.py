@@ -14,13 +14,14 @@ import pytest
 from typer.testing import CliRunner
 
 import harness as ph
+from harness.api.judging import ConfiguredJudge
 from harness.api.runs import remove_run, summarize_runs
 from harness.api.sweep_plans import Grading, count_stages, plan_sweep
 from harness.cli.main import app
 from harness.core.config import to_data
 from harness.core.workspace import Workspace
 from harness.core.workspace.sweeps import read_sweep
-from harness.errors import CheckError, ConfigError, RunExistsError, StoreError
+from harness.errors import BudgetError, CheckError, ConfigError, RunExistsError, StoreError
 from tests.conftest import tiny
 
 METHOD = {
@@ -151,6 +152,7 @@ def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path):
         ({"settings": {"objective.eta": [0.2, 0.01]}}, "tau must not exceed eta"),
         ({"bench": ("toy-labels", "toy-labl")}, "no bench called 'toy-labl'"),
         ({"judge": "toi"}, "no judge called 'toi'"),
+        ({"judge": "compatible"}, "the placeholder"),
         ({"seeds": "0,x"}, "the seed 'x' is no number"),
         ({"name": "../s"}, "leaves the workspace"),
         ({"methods": ["toy/inpo", "toy/inpo"]}, "is named twice"),
@@ -162,6 +164,54 @@ def test_what_does_not_fit_is_refused_before_anything_is_trained(tmp_path, optio
     with pytest.raises(ConfigError, match=message):
         small_sweep(tmp_path / "runs", **options)
     assert not list(tmp_path.rglob("run.json"))
+
+
+class MiserlyJudge:
+    """A judge whose budget is spent at once."""
+
+    model = "miser"
+    asked = 0
+
+    def judge(self, requests, parser, advance=lambda _: None):
+        self.asked += 1
+        raise BudgetError("the budget is spent")
+
+    def count_pending(self, requests, parser):
+        return len(requests)
+
+    def estimate_cost(self, requests, parser):
+        raise NotImplementedError
+
+    def usage(self, requests, parser):
+        raise NotImplementedError
+
+    def request_settings(self, request):
+        return {}
+
+
+def test_a_judge_without_money_is_not_asked_about_further_runs(swept):
+    root, _ = swept
+    miser = MiserlyJudge()
+    done = small_sweep(root, judge=miser)
+    assert miser.asked == 1
+    assert [run.name for run in done.runs] == RUNS
+    assert [failure.bench for failure in done.failures] == ["toy-labels"] * 4
+    assert {type(failure.error) for failure in done.failures} == {BudgetError}
+
+
+def test_a_configured_judge_has_one_budget_for_all_runs(swept, monkeypatch):
+    root, _ = swept
+    bound = []
+    bind = ConfiguredJudge.bind
+
+    def note(judge, workspace):
+        bound.append(judge)
+        return bind(judge, workspace)
+
+    monkeypatch.setattr(ConfiguredJudge, "bind", note)
+    done = small_sweep(root, judge=ph.judge("toy", budget=1.0), bench=["toy-labels"])
+    assert len(done.results) == 4
+    assert len(bound) == 1
 
 
 def test_a_taken_name_is_refused_before_anything_is_trained(swept):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import urllib.request
 
 import pytest
@@ -20,6 +22,14 @@ def test_the_toy_judge_needs_no_server(monkeypatch):
     with urllib.request.urlopen(f"{first.url}/models", timeout=10) as response:
         assert b"toy-judge" in response.read()
     assert ph.judge("toy").client.url == first.url
+
+
+def test_a_process_that_has_served_it_ends():
+    code = "import harness as ph; print(ph.judge('toy').client.url)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.startswith("http://127.0.0.1:")
 
 
 def test_an_address_that_is_named_is_asked():
