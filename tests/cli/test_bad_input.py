@@ -139,12 +139,13 @@ def test_a_workspace_that_cannot_be_written_is_named(tmp_path):
     assert "--workspace" in refused(process, errors.StoreError)
 
 
-def test_a_judge_that_nobody_serves_is_an_error_within_seconds(short_run):
+def test_a_judge_that_nobody_serves_is_an_error_within_seconds(short_run, tmp_path):
+    shutil.copytree(short_run, tmp_path, dirs_exist_ok=True)  # the run is shared: answers are added
     process = harness(
         *("eval", "--bench", "toy-weighted", "--run", "toy/inpo", "--judge", "toy"),
         *("--set", "count=8", "--set", "baseline.texts.count=192", "--engine", "transformers"),
         *("--base-url", "http://127.0.0.1:9/v1"),
-        cwd=short_run,
+        cwd=tmp_path,
     )
     assert "127.0.0.1:9" in refused(process, errors.JudgeError)
 
