@@ -102,7 +102,8 @@ def relay_logs() -> None:
     logger = logging.getLogger("harness")
     if not any(isinstance(handler, LogRelay) for handler in logger.handlers):
         logger.addHandler(LogRelay(logging.INFO))
-        logger.setLevel(logging.INFO)
+    logger.setLevel(logging.INFO)
+    logger.disabled = False  # what a library's `logging.config` does to loggers that exist already
 
 
 PROGRESS_SECONDS = 30.0
