@@ -12,7 +12,6 @@ from pathlib import Path
 
 from harness.api import components
 from harness.core.config import build, construct, load, names
-from harness.core.hub import assets_directory
 from harness.core.seeds import digest
 from harness.core.stages import ExternalInput, Node
 from harness.errors import AssetError
@@ -21,7 +20,7 @@ from harness.judges.cached import CachedJudge
 from harness.training.estimate import GB, TrainingCost, estimate_training
 from harness.training.schedule import Schedule
 from harness.training.spec import TrainSpec
-from harness.types import CostEstimate, JudgeRequest
+from harness.types import CostEstimate
 from leaderboard.publications import read_publications
 
 PAGE = Path(__file__).with_name("reproduce.md")
@@ -40,9 +39,6 @@ BILLS = (  # the paper's judges, then those that are available today
     ("mt-bench", "gpt-4"),
 )
 BENCHMARKS = {bench for bench, _ in BILLS}
-MT_BENCH = "mt_bench/model_judgment/gpt-4_single.jsonl.gz"
-MODEL = "mamba_0_875_dpo_ep3"
-"""The model whose published answers are used on MT-Bench, which has no baseline."""
 
 
 @dataclass(frozen=True)
@@ -208,17 +204,10 @@ def bill(bench: str, judge: str) -> CostEstimate:
     """Return the estimated bill of a judge, as `harness judge doctor` computes it."""
     benchmark = components.build_judged_benchmark(bench, [], None, None)
     client = components.build_component("judge", judge, [])
-    requests = typical_requests(benchmark) or published_requests(benchmark)
+    requests = typical_requests(benchmark)
+    if requests is None:
+        raise AssetError(f"the data of {bench} is missing: set HARNESS_ASSETS to its directory")
     return CachedJudge(client=client, store=Path("nowhere")).estimate_cost(requests, benchmark)
-
-
-def published_requests(benchmark) -> Sequence[JudgeRequest]:
-    """Return the judge's requests about the published answers of one model."""
-    path = assets_directory(None) / MT_BENCH
-    if not path.is_file():
-        raise AssetError(f"{path} is missing: set HARNESS_ASSETS to the directory of the data")
-    (graded,) = (item for item in benchmark.read_verdicts(path) if item.label == MODEL)
-    return benchmark.requests(graded.answers, ())
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]], numbers: int) -> str:
