@@ -91,8 +91,6 @@ def test_nothing_else_prints():
     allowed = {
         "harness/cli/display.py": {"typer.confirm", "typer.echo", "typer.secho"},
         "harness/cli/main.py": {"sys.stderr.write"},
-        "harness/benchmarks/wildbench/benchmark.py": {"c.prompt"},  # of a conversation
-        "harness/benchmarks/wildbench/pairwise.py": {"c.prompt"},
         "leaderboard/formats.py": {"console.print"},
     }
     for package in ("harness", "baselines", "leaderboard"):

@@ -10,67 +10,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
-
-from pydantic import Field
+from typing import ClassVar
 
 from harness.benchmarks.wildbench import data, files, published
+from harness.benchmarks.wildbench.protocol import (
+    PARAMETERS,
+    WildBenchProtocol,
+    protocol_sources,
+    task_groups,
+)
 from harness.benchmarks.wildbench.score import WildBenchScoring, score_ratings
-from harness.core.config import Component
-from harness.core.hub import assets_directory
-from harness.core.io import sha256, text_sha256
-from harness.errors import AssetError
-from harness.protocols import PolicySource, Sampling
+from harness.core.io import text_sha256
 from harness.types import (
     Answer,
-    Answers,
     Graded,
     JudgeRequest,
     Message,
     ParsedVerdict,
-    Prompt,
     PublishedFigure,
     Reply,
     Score,
 )
 
-PARAMETERS: dict[str, Any] = {
-    "temperature": 0,
-    "max_tokens": 1024,
-    "response_format": {"type": "json_object"},
-}
 
-
-class WildBench(Component):
+class WildBench(WildBenchProtocol):
     """The protocol; its conversations come from `harness assets`."""
 
     name: ClassVar[str] = "wildbench"
     default_judge: str = "gpt-4.1"
     """The published figures are of gpt-4o-2024-05-13, which is retired."""
-    baseline: ClassVar[PolicySource | None] = None
-    sampling: Sampling
-    max_words: int = -1
-    """Words of each text that the judge is shown; -1: all."""
     scoring: WildBenchScoring = WildBenchScoring()
-    assets: Path | None = Field(None, exclude=True)
-    """The directory with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
-
-    def prompts(self) -> list[Prompt]:
-        """Return the conversations, with their task groups in `meta`.
-
-        Raises:
-            AssetError: the protocol data is missing.
-        """
-        meta = {"baseline": "none"}
-        return [c.prompt(meta) for c in data.load_conversations(self._folder())]
-
-    def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
-        """Return nothing: only the last turn is answered."""
-        return []
-
-    def sampling_for(self, prompt: Prompt) -> Sampling:
-        """Return the same sampling for every conversation."""
-        return self.sampling
 
     def baseline_answers(self) -> list[Answer]:
         """Return nothing: answers are rated without a baseline."""
@@ -94,10 +63,6 @@ class WildBench(Component):
         """Return the `score` of a reply that is a JSON object, if it is from 1 to 10."""
         return files.parse_score(replies[-1].content)
 
-    def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
-        """Ask again; upstream leaves the answer without a rating."""
-        return request
-
     def score(self, graded: Sequence[Graded]) -> list[Score]:
         """Return `wb_score` (-80 to 100), and by task group where the tags are known.
 
@@ -113,10 +78,6 @@ class WildBench(Component):
             "max_words": text_sha256(str(self.max_words))
         }
 
-    def read_answers(self, path: Path) -> list[Answers]:
-        """Read a file in the layout of WildBench's model outputs."""
-        return files.read_answers(path)
-
     def read_verdicts(self, path: Path) -> list[Graded]:
         """Read a file of ratings with the answers that it quotes."""
         return files.read_ratings(path)
@@ -128,22 +89,3 @@ class WildBench(Component):
     def published(self) -> Iterator[PublishedFigure]:
         """Yield published scores beside those recomputed from the same verdicts."""
         return published.score_figures(self._folder())
-
-    def _folder(self) -> Path:
-        return assets_directory(self.assets)
-
-
-def task_groups(folder: Path) -> dict[str, tuple[str, ...]]:
-    """Return the task groups by conversation; empty where the protocol data is missing."""
-    try:
-        return {c.id: c.groups for c in data.load_conversations(folder)}
-    except AssetError:
-        return {}
-
-
-def protocol_sources(kind: str, folder: Path) -> dict[str, str]:
-    """Return the sha256 of the conversations, if they are there, and of a template."""
-    tasks = folder / data.FOLDER / data.TASKS
-    name, template = data.TEMPLATES[kind]
-    hashes = {f"{data.FOLDER}/{name}": template}
-    return hashes | ({f"{data.FOLDER}/{data.TASKS}": sha256(tasks)} if tasks.is_file() else {})

@@ -74,7 +74,7 @@ class Conversation:
     groups: tuple[str, ...]
     """The task groups of its tags, each once."""
 
-    def prompt(self, meta: Mapping[str, str]) -> Prompt:
+    def as_prompt(self, meta: Mapping[str, str]) -> Prompt:
         """Return the conversation as a prompt."""
         return Prompt(self.id, self.turns, {"groups": "|".join(self.groups), **meta})
 

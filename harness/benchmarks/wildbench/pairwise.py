@@ -11,25 +11,22 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
-
-from pydantic import Field
 
 from harness.benchmarks.wildbench import data, files, published, reward
-from harness.benchmarks.wildbench.benchmark import PARAMETERS, protocol_sources, task_groups
-from harness.core.config import Component
-from harness.core.hub import assets_directory
+from harness.benchmarks.wildbench.protocol import (
+    PARAMETERS,
+    WildBenchProtocol,
+    protocol_sources,
+    task_groups,
+)
 from harness.core.io import file_name, text_sha256
 from harness.errors import AssetError
-from harness.protocols import PolicySource, Sampling
 from harness.types import (
     Answer,
-    Answers,
     Graded,
     JudgeRequest,
     Message,
     ParsedVerdict,
-    Prompt,
     PublishedFigure,
     Reply,
     Score,
@@ -38,7 +35,7 @@ from harness.types import (
 ORDER_SEED = 42
 
 
-class WildBenchPairwise(Component):
+class WildBenchPairwise(WildBenchProtocol):
     """The protocol against one reference; its data comes from `harness assets`."""
 
     base_name: str = "wildbench-pairwise"
@@ -46,35 +43,13 @@ class WildBenchPairwise(Component):
     """The reference; its answers are `wildbench/model_outputs/NAME.json` of the protocol data."""
     default_judge: str = "gpt-4.1"
     """The published figures are of gpt-4-turbo-2024-04-09."""
-    baseline: ClassVar[PolicySource | None] = None
-    sampling: Sampling
     max_words: int = 1000
-    """Words of each text that the judge is shown; -1: all."""
     scoring: reward.WildBenchRewardScoring = reward.WildBenchRewardScoring(length_margin=500)
-    assets: Path | None = Field(None, exclude=True)
-    """The directory with the protocol data; None: HARNESS_ASSETS, or the user's cache."""
 
     @property
     def name(self) -> str:
         """The name of the results."""
         return self.base_name
-
-    def prompts(self) -> list[Prompt]:
-        """Return the conversations, with their task groups in `meta`.
-
-        Raises:
-            AssetError: the protocol data is missing.
-        """
-        meta = {"baseline": self.against}
-        return [c.prompt(meta) for c in data.load_conversations(self._folder())]
-
-    def next_prompts(self, prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
-        """Return nothing: only the last turn is answered."""
-        return []
-
-    def sampling_for(self, prompt: Prompt) -> Sampling:
-        """Return the same sampling for every conversation."""
-        return self.sampling
 
     def baseline_answers(self) -> list[Answer]:
         """Return the reference's published answers.
@@ -116,10 +91,6 @@ class WildBenchPairwise(Component):
         """Return the preference for A in the `choice` of a reply that is a JSON object."""
         return files.parse_choice(replies[-1].content)
 
-    def follow_up(self, request: JudgeRequest, replies: Sequence[Reply]) -> JudgeRequest | None:
-        """Ask again; upstream leaves the comparison out."""
-        return request
-
     def score(self, graded: Sequence[Graded]) -> list[Score]:
         """Return `wb_reward` (-100 to 100) with and without the length margin, and by task group.
 
@@ -140,10 +111,6 @@ class WildBenchPairwise(Component):
             "length_margin": text_sha256(str(self.scoring.length_margin)),
         }
 
-    def read_answers(self, path: Path) -> list[Answers]:
-        """Read a file in the layout of WildBench's model outputs."""
-        return files.read_answers(path)
-
     def read_verdicts(self, path: Path) -> list[Graded]:
         """Read a file of comparisons with the answers that it quotes."""
         return files.read_comparisons(path, self.against)
@@ -156,5 +123,5 @@ class WildBenchPairwise(Component):
         """Yield the leaderboard's tables beside what its own counts give."""
         return published.reward_figures(self._folder())
 
-    def _folder(self) -> Path:
-        return assets_directory(self.assets)
+    def _against(self) -> str:
+        return self.against
