@@ -1,14 +1,20 @@
 """How often 95 % intervals hold the truth, where all items agree, or all but few.
 
-`nice python benchmarks/coverage.py [SIMULATIONS]` prints a table: win/loss means, weighted games of
-Arena-Hard's kind (two a prompt, a strong verdict counting three times), AlpacaEval's
-length-controlled win rate, and means over training seeds. `plain` is the bootstrap alone.
+    python benchmarks/coverage.py [--simulations 1000] [--json FILE]
+
+A row each for win/loss means, weighted games of Arena-Hard's kind (two a prompt, a strong verdict
+counting three times), AlpacaEval's length-controlled win rate, and means over training seeds.
+Beside the coverage of the reported interval stands the coverage of the bootstrap alone.
 """
 
 from __future__ import annotations
 
+import argparse
 import functools
-import sys
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,26 +36,57 @@ def _resamples(n: int, rounds: int) -> Floats:
     return resample_weights(n, bit_generator(0), rounds)
 
 
-def report(name: str, estimates: list[Estimate], truth: float) -> None:
-    """Print the coverage in percent, and the share of intervals below and above the truth."""
-    ends = np.array([(e.low, e.high) for e in estimates], dtype=np.float64)
-    above, below = np.mean(ends[:, 0] > truth), np.mean(ends[:, 1] < truth)
-    width = np.mean(ends[:, 1] - ends[:, 0])
-    covered = 100 * (1 - above - below)
-    print(f"{name:58} {covered:6.1f} {100 * above:6.1f} {100 * below:6.1f}  width {width:.4g}")
+@contextmanager
+def shared_resamples() -> Iterator[None]:
+    """Draw the weights of the bootstrap once for all simulations, which takes most of the time."""
+    patched: Any = bootstrap
+    original, patched.resample_weights = patched.resample_weights, lambda n, _, r: _resamples(n, r)
+    try:
+        yield
+    finally:
+        patched.resample_weights = original
 
 
-def means(rng: np.random.Generator, simulations: int) -> None:
+Row = dict[str, str | float]
+
+
+def ends(estimates: Sequence[Estimate]) -> Floats:
+    """Return the lower and the upper ends, shape (2, estimates)."""
+    return np.array([(e.low, e.high) for e in estimates], dtype=np.float64).T
+
+
+def row(name: str, truth: float, reported: list[Estimate], plain: Sequence[Estimate] = ()) -> Row:
+    """Return the coverage in percent, the shares above and below the truth, and the width."""
+    low, high = ends(reported)
+    figures: Row = {
+        "figure": name,
+        "truth": truth,
+        "covered": 100 * float(np.mean((low <= truth) & (truth <= high))),
+        "above": 100 * float(np.mean(low > truth)),
+        "below": 100 * float(np.mean(high < truth)),
+        "mean width": float(np.mean(high - low)),
+    }
+    if plain:
+        low, high = ends(plain)
+        figures["bootstrap alone"] = 100 * float(np.mean((low <= truth) & (truth <= high)))
+    return figures
+
+
+def means(rng: np.random.Generator, simulations: int) -> list[Row]:
     """Wins and losses."""
+    rows = []
     for prompts in (50, 80, 200, 805):
         for rate in RATES:
-            rows = (rng.random((simulations, prompts)) < rate).astype(np.float64)
-            for name, bounds in (("plain", None), ("", SHARE)):
-                simulated = [bootstrap.interval(list(row), seed=0, bounds=bounds) for row in rows]
-                report(f"wins, n = {prompts}, {rate:.0%} {name}", simulated, rate)
+            drawn = (rng.random((simulations, prompts)) < rate).astype(np.float64)
+            reported, plain = (
+                [bootstrap.interval(list(points), seed=0, bounds=bounds) for points in drawn]
+                for bounds in (SHARE, None)
+            )
+            rows.append(row(f"wins, {prompts} prompts", rate, reported, plain))
+    return rows
 
 
-def games(rng: np.random.Generator, simulations: int, prompts: int = 80) -> None:
+def games(rng: np.random.Generator, simulations: int, prompts: int = 80) -> list[Row]:
     """Two games a prompt, alike in 70 % of the prompts; losses are strong more often than wins."""
 
     def draw(rate: float, count: int) -> tuple[Floats, Floats]:
@@ -59,16 +96,20 @@ def games(rng: np.random.Generator, simulations: int, prompts: int = 80) -> None
         weight = np.where(rng.random(won.shape) < np.where(won, 0.1, 0.6), 3.0, 1.0)
         return (won * weight).sum(axis=-1), weight.sum(axis=-1)
 
+    rows = []
     for rate in RATES:
         won, weight = draw(rate, 20_000)
         truth = float(won.sum() / weight.sum())
         pairs = list(zip(*draw(rate, simulations), strict=True))
-        for name, bounds in (("plain", None), ("", SHARE)):
-            simulated = [bootstrap.ratio_interval(*pair, seed=0, bounds=bounds) for pair in pairs]
-            report(f"weighted games, 80 prompts, {truth:.1%} {name}", simulated, truth)
+        reported, plain = (
+            [bootstrap.ratio_interval(*pair, seed=0, bounds=bounds) for pair in pairs]
+            for bounds in (SHARE, None)
+        )
+        rows.append(row(f"weighted games, {prompts} prompts", truth, reported, plain))
+    return rows
 
 
-def length_control(rng: np.random.Generator, simulations: int) -> None:
+def length_control(rng: np.random.Generator, simulations: int) -> list[Row]:
     """AlpacaEval's model, 805 instructions."""
 
     def preferences(logits: Floats) -> Floats:
@@ -77,6 +118,7 @@ def length_control(rng: np.random.Generator, simulations: int) -> None:
 
     spread, hard = rng.normal(size=200), LOGITS * rng.normal(size=200)
     gamed = GamedRows(preferences(LENGTH * np.tanh(spread) + DIFFICULTY * hard), spread, hard)
+    table = []
     for ours in (-6.0, -5.0, -3.8, 0.0):
         many = ours + DIFFICULTY * LOGITS * rng.normal(size=1_000_000)
         truth, simulated = 100 * float(np.mean(sigmoid(many))), []
@@ -88,11 +130,13 @@ def length_control(rng: np.random.Generator, simulations: int) -> None:
             rows = ModelRows(preferences(logits), length, baseline, difficulty)
             fit = length_controlled_win_rate(rows, gamed, seed=0, rounds=200, strength=21.5)
             simulated.append(fit.estimate)
-        report(f"length-controlled, 805 instructions, {truth / 100:.1%}", simulated, truth)
+        table.append(row("length-controlled, 805 instructions, in percent", truth, simulated))
+    return table
 
 
-def seeds(rng: np.random.Generator, simulations: int, prompts: int = 200) -> None:
+def seeds(rng: np.random.Generator, simulations: int, prompts: int = 200) -> list[Row]:
     """Means over training seeds whose logits vary."""
+    rows = []
     for count in (2, 3, 5):
         for logit, spread in ((0.0, 0.1), (0.0, 0.5), (3.0, 0.1), (3.0, 0.5), (-4.0, 0.3)):
             truth = 100 * float(np.mean(sigmoid(logit + spread * rng.normal(size=1_000_000))))
@@ -104,16 +148,30 @@ def seeds(rng: np.random.Generator, simulations: int, prompts: int = 200) -> Non
                 error = float(by_prompt.std(ddof=1) / prompts**0.5)
                 mean = mean_over_seeds(wins.mean(axis=1).tolist(), error, prompts)
                 simulated.append(widen_to_exact(mean, by_prompt, (0.0, 100.0)))
-            report(f"{count} seeds, {truth / 100:.1%}, {spread} logits apart", simulated, truth)
+            name = f"{count} seeds that vary by {spread} logits, in percent"
+            rows.append(row(name, truth, simulated))
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Simulate, print, and write the figures if a file is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args(arguments)
+    count, rng = options.simulations, np.random.default_rng(0)
+    with shared_resamples():
+        rows = [
+            *means(rng, count),
+            *games(rng, count),
+            *length_control(rng, min(count, 200)),
+            *seeds(rng, count),
+        ]
+    for figures in rows:
+        print(*(v if isinstance(v, str) else f"{v:.4g}" for v in figures.values()), sep="  ")
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    total = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    patched: Any = bootstrap
-    patched.resample_weights = lambda n, _, rounds: _resamples(n, rounds)
-    source = np.random.default_rng(0)
-    print(f"{'':58} {'covered':>6} {'above':>6} {'below':>6}")
-    seeds(source, total)
-    means(source, total)
-    games(source, total)
-    length_control(source, min(total, 200))
+    main()

@@ -1,23 +1,30 @@
 """How often the test that marks finds its minimum detectable difference, and finds nothing.
 
-`nice python benchmarks/power.py [SIMULATIONS]` prints two tables. First, the power at the minimum
-detectable difference of the very test (5 %, Holm over all pairs): the share of data sets in which
-a method that is better by as much differs significantly from another; 80 % is right. `one`: only
-the first two methods differ by it, the others lie halfway. `all`: the first is better than every
-other. Second, how often two runs of one method differ significantly by a test over prompts alone,
-when training seeds vary by 0.1 logits; 5 % is right.
+    python benchmarks/power.py [--simulations 1000] [--json FILE]
+
+Two tables. First, the power at the minimum detectable difference of the very test (5 %, Holm over
+all pairs): the share of data sets in which a method that is better by as much differs significantly
+from another; 80 % is right. `one`: only the first two methods differ by it, the others lie halfway.
+`all`: the first is better than every other. Second, how often two runs of one method differ
+significantly by a test over prompts alone, when training seeds vary by 0.1 logits; 5 % is right.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
+import json
+from pathlib import Path
 
 import numpy as np
 
 from harness.statistics.intervals import normal_cdf
 from harness.statistics.logistic import sigmoid
 from harness.statistics.paired import PromptTotals, holm_matrix, paired_differences
-from harness.statistics.power import Component, identical_marked, minimum_detectable_difference
+from harness.statistics.power import (
+    VarianceComponent,
+    identical_marked,
+    minimum_detectable_difference,
+)
 from harness.statistics.resampling import Floats
 from harness.statistics.seeds import SeedVariance
 
@@ -52,7 +59,9 @@ def prompts_alone(
     for _ in range(4):  # the error depends on the rates, and they on the difference
         many = wins(rng, 0.5 + detectable / 100 * (offsets(methods, kind) + 0.5), 200_000)
         variance = float(np.var(many[:, 0] - many[:, 1])) / prompts
-        detectable = minimum_detectable_difference([Component(variance, prompts - 1)], tests)
+        detectable = minimum_detectable_difference(
+            [VarianceComponent(variance, prompts - 1)], tests
+        )
     rates, detected = 0.5 + detectable / 100 * (offsets(methods, kind) + 0.5), 0
     for _ in range(simulations):
         points = totals(wins(rng, rates, prompts))
@@ -86,8 +95,8 @@ def over_seeds(
     # the figures of seeds vary by their own sample of answers as well
     between = spread**2 + noise**2 / prompts
     components = [
-        Component(prompt_variance, prompts - 1),
-        *(Component(between / count, count - 1) for count in counts[:2]),
+        VarianceComponent(prompt_variance, prompts - 1),
+        *(VarianceComponent(between / count, count - 1) for count in counts[:2]),
     ]
     detectable = minimum_detectable_difference(components, methods * (methods - 1) // 2)
     detected = 0
@@ -119,32 +128,56 @@ def identical(
     return marked / simulations, formula
 
 
-def main(simulations: int) -> None:
-    """Print both tables."""
-    rng = np.random.default_rng(0)
-    print(f"{'power at the minimum detectable difference':56} {'points':>7} {'power':>7}")
+def power(rng: np.random.Generator, simulations: int) -> list[dict[str, str | float]]:
+    """Return a row a design: its minimum detectable difference, in points, and the power at it."""
+    designs = []
     for methods in (2, 3, 4, 6):
-        for kind in ("one", "all")[: 1 if methods == 2 else 2]:
+        for kind in ("one",) if methods == 2 else ("one", "all"):
             for prompts in (80, 400):
-                simulated = prompts_alone(rng, methods, prompts, kind, simulations)
                 name = f"{methods} methods, {prompts} prompts, {kind}"
-                print(f"{name:56} {simulated[0]:7.2f} {100 * simulated[1]:7.1f}")
+                designs.append((name, prompts_alone(rng, methods, prompts, kind, simulations)))
     for methods, seeds, spread in (
         *((methods, (s, s), 2.0) for s in (2, 3, 5) for methods in (2, 4)),
         *((2, seeds, 2.0) for seeds in ((2, 5), (3, 10))),
         (2, (3, 3), 0.0),
         (2, (3, 3), 10.0),
     ):
-        simulated = over_seeds(rng, methods, seeds, spread, "one", simulations)
         name = f"{methods} methods of {seeds[0]} and {seeds[1]} seeds, {spread:g} points apart"
-        print(f"{name:56} {simulated[0]:7.2f} {100 * simulated[1]:7.1f}")
-    print(f"\n{'two runs of one method are marked':56} {'simul.':>7} {'formula':>7}")
+        designs.append((name, over_seeds(rng, methods, seeds, spread, "one", simulations)))
+    return [
+        {"design": name, "difference": detectable, "power in percent": 100 * share}
+        for name, (detectable, share) in designs
+    ]
+
+
+def single_runs(rng: np.random.Generator, simulations: int) -> list[dict[str, str | float]]:
+    """Return how often two runs of one method differ significantly, in percent."""
+    rows: list[dict[str, str | float]] = []
     for prompts in (80, 200, 400, 805):
         for logit in (0.0, 1.0):
-            shares = identical(rng, logit, prompts, simulations)
+            simulated, formula = identical(rng, logit, prompts, simulations)
             name = f"{prompts} prompts, {sigmoid(np.array(logit)):.0%} won"
-            print(f"{name:56} {100 * shares[0]:7.1f} {100 * shares[1]:7.1f}")
+            rows.append({"runs": name, "simulated": 100 * simulated, "formula": 100 * formula})
+    return rows
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Simulate, print, and write the figures if a file is named."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args(arguments)
+    rng = np.random.default_rng(0)
+    tables = {
+        "power": power(rng, options.simulations),
+        "single runs": single_runs(rng, options.simulations),
+    }
+    for rows in tables.values():
+        for figures in rows:
+            print(*(v if isinstance(v, str) else f"{v:.3g}" for v in figures.values()), sep="  ")
+    if options.json:
+        options.json.write_text(json.dumps(tables, indent=1) + "\n")
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 1000)
+    main()

@@ -18,9 +18,9 @@ from typing import Any
 from harness.core.terminal import printable
 from leaderboard.latex_width import (
     TEXT_WIDTH,
-    Layout,
+    TableFormat,
     broken_width,
-    choose_layout,
+    choose_format,
     heading_lines,
     split_columns,
     table_width,
@@ -123,7 +123,7 @@ def _labels(tables: Sequence[Table]) -> list[str]:
 
 
 def _table(table: Table, label: str) -> str:
-    layout = choose_layout(table)
+    layout = choose_format(table)
     excess = table_width(table, layout) - TEXT_WIDTH
     too_wide = (
         f"% about {excess:.0f} pt too wide for a text of {TEXT_WIDTH:.0f} pt: print it with --split"
@@ -153,7 +153,7 @@ def _note(note: str) -> str:
     return escape_latex(note).replace("bold: ", r"\textbf{bold}: ", 1)
 
 
-def _format(table: Table, layout: Layout) -> list[str]:
+def _format(table: Table, layout: TableFormat) -> list[str]:
     formats = []
     for i, column in enumerate(table.columns):
         cells = [row.cells[i] for section in table.sections for row in section.rows]
@@ -207,7 +207,7 @@ def _stacked(lines: Sequence[str]) -> str:
     return escaped[0] if len(escaped) == 1 else rf"\shortstack{{{STACKED.join(escaped)}}}"
 
 
-def _section(section: Section, table: Table, layout: Layout) -> list[str]:
+def _section(section: Section, table: Table, layout: TableFormat) -> list[str]:
     columns, points = table.columns, min(TEXT_WIDTH, table_width(table, layout))
     width = sum(map(_width, columns))
     name = rf"\textit{{{escape_latex(section.title)}}}"

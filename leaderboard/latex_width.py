@@ -39,7 +39,7 @@ HEADING_WIDTH = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class TableFormat:
     """The size of a table's letters, and the space on each side of a column, in points."""
 
     command: str
@@ -47,21 +47,21 @@ class Layout:
     space: float
 
 
-LAYOUTS = (
-    Layout(r"\small", 9.0, 5.0),
-    Layout(r"\footnotesize", 8.0, 4.0),
-    Layout(r"\scriptsize", 7.0, 2.5),
+FORMATS = (
+    TableFormat(r"\small", 9.0, 5.0),
+    TableFormat(r"\footnotesize", 8.0, 4.0),
+    TableFormat(r"\scriptsize", 7.0, 2.5),
 )
 """From the largest on."""
 
 
-def choose_layout(table: Table) -> Layout:
+def choose_format(table: Table) -> TableFormat:
     """Return the largest layout in which a table fits, or the smallest."""
-    fitting = (layout for layout in LAYOUTS if table_width(table, layout) <= TEXT_WIDTH)
-    return next(fitting, LAYOUTS[-1])
+    fitting = (layout for layout in FORMATS if table_width(table, layout) <= TEXT_WIDTH)
+    return next(fitting, FORMATS[-1])
 
 
-def table_width(table: Table, layout: Layout) -> float:
+def table_width(table: Table, layout: TableFormat) -> float:
     """Return a table's width in points."""
     widths = _column_widths(table, layout)
     return sum(widths) + 2 * layout.space * (len(widths) - 1)
@@ -74,7 +74,7 @@ def split_columns(table: Table) -> list[Table]:
     """
     parts: list[list[int]] = [[0]]
     for i in range(1, len(table.columns)):
-        wider = table_width(_with_columns(table, [*parts[-1], i]), LAYOUTS[0])
+        wider = table_width(_with_columns(table, [*parts[-1], i]), FORMATS[0])
         if len(parts[-1]) > 1 and wider > TEXT_WIDTH:
             parts.append([0])
         parts[-1].append(i)
@@ -108,7 +108,7 @@ def heading_lines(heading: str, columns: int = 1) -> list[str]:
     return lines
 
 
-def broken_width(table: Table, i: int, layout: Layout) -> float | None:
+def broken_width(table: Table, i: int, layout: TableFormat) -> float | None:
     """Return the width at which a column of long texts is broken into lines; None: it is not."""
     column = table.columns[i]
     if column.holds_estimates or (i and column.is_numeric):
@@ -118,7 +118,7 @@ def broken_width(table: Table, i: int, layout: Layout) -> float | None:
     return most if widest > most else None
 
 
-def _column_widths(table: Table, layout: Layout) -> list[float]:
+def _column_widths(table: Table, layout: TableFormat) -> list[float]:
     widths = [
         broken_width(table, i, layout)
         or max(
@@ -130,7 +130,7 @@ def _column_widths(table: Table, layout: Layout) -> list[float]:
     return _widen_to_groups(table, widths, layout)
 
 
-def _widen_to_groups(table: Table, widths: list[float], layout: Layout) -> list[float]:
+def _widen_to_groups(table: Table, widths: list[float], layout: TableFormat) -> list[float]:
     """Return widths at which the columns of a group are as wide as the group's heading."""
     start = 0
     for group, count in table.column_groups:
@@ -146,11 +146,11 @@ def _cells(table: Table, i: int) -> list[Cell]:
     return [row.cells[i] for section in table.sections for row in section.rows]
 
 
-def _heading_width(column: Column, layout: Layout) -> float:
+def _heading_width(column: Column, layout: TableFormat) -> float:
     return max(text_width(line, layout.size) for line in heading_lines(column.heading or DASH))
 
 
-def _cell_width(cell: Cell, column: Column, layout: Layout) -> float:
+def _cell_width(cell: Cell, column: Column, layout: TableFormat) -> float:
     if not column.holds_estimates or cell.estimate is None:
         return text_width(cell.text, layout.size)
     number, _, interval = cell.text.partition(" ")

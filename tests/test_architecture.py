@@ -53,6 +53,16 @@ def test_files_and_functions_stay_small(path):
             assert node.end_lineno - node.lineno < 60, node.name
 
 
+def test_no_class_name_occurs_twice():
+    names = [
+        node.name
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
+    assert {name for name in names if names.count(name) > 1} == set()
+
+
 HOLLOW_FILES = frozenset(
     "told found made given named filed drawn seen written beside compared measured published_by "
     "anchored stored kept batched choosing making taking serving leading utils helpers common "

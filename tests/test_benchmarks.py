@@ -15,7 +15,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "benchmarks/RESULTS.md"
-NO_SECTION = {"clock", "results", "coverage", "power"}  # the last two simulate statistics
+NO_SECTION = {"clock", "results"}
 SCRIPTS = sorted({p.stem for p in (ROOT / "benchmarks").glob("*.py")} - NO_SECTION)
 TINY = ("--model", "tiny", "--pairs", "4", "--batch", "2", "--epochs", "2")
 STEP = {"step", "anchors", "memory"}
@@ -90,6 +90,25 @@ def test_oracles(tmp_path):
     difference = figures.pop("largest_difference")
     are_figures(figures, {"packed_seconds", "padded_seconds", "times_as_fast"})
     assert 0 <= difference < 1e-4  # the two differ in the order of summation only
+
+
+def test_coverage(tmp_path):
+    rows = run_script("coverage", tmp_path, "--simulations", "3")
+    assert {row["figure"] for row in rows} >= {"wins, 50 prompts", "weighted games, 80 prompts"}
+    for row in rows:
+        assert row["covered"] + row["above"] + row["below"] == pytest.approx(100)
+        assert row.get("bootstrap alone", 0) <= row["covered"]  # never narrower
+
+
+def test_power(tmp_path):
+    tables = run_script("power", tmp_path, "--simulations", "3")
+    assert set(tables) == {"power", "single runs"}
+    for row in tables["power"]:
+        # three data sets: none, one, two or all
+        assert 3 * row["power in percent"] / 100 == pytest.approx(
+            round(3 * row["power in percent"] / 100)
+        )
+        assert row["difference"] > 0
 
 
 def test_judging(tmp_path):

@@ -31,14 +31,14 @@ CERTAIN = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
-class Component:
+class VarianceComponent:
     """One variance of a difference, and the degrees of freedom of its estimate."""
 
     variance: float
     degrees_of_freedom: float
 
 
-def power(difference: float, components: Sequence[Component], tests: int = 1) -> float:
+def power(difference: float, components: Sequence[VarianceComponent], tests: int = 1) -> float:
     """Return how often a true difference is found significant, two-sided at 5 % over `tests`.
 
     Args:
@@ -49,7 +49,7 @@ def power(difference: float, components: Sequence[Component], tests: int = 1) ->
     return _rejected(difference, components, _threshold(components, FAMILYWISE_ERROR / tests))
 
 
-def minimum_detectable_difference(components: Sequence[Component], tests: int = 1) -> float:
+def minimum_detectable_difference(components: Sequence[VarianceComponent], tests: int = 1) -> float:
     """Return the smallest true difference that is found with 80 % power; see `power`."""
     threshold = _threshold(components, FAMILYWISE_ERROR / tests)
     low, high = 0.0, float(np.sqrt(sum(c.variance for c in components)))
@@ -80,7 +80,9 @@ def median_detectable(comparison: Differences, pairs: Mask) -> float | None:
     if not len(positive):
         return None
     middle = positive[np.argsort(errors[positive], kind="stable")[(len(positive) - 1) // 2]]
-    components = [Component(*pair) for pair in comparison.components(rows[middle], columns[middle])]
+    components = [
+        VarianceComponent(*pair) for pair in comparison.components(rows[middle], columns[middle])
+    ]
     return minimum_detectable_difference(components, len(rows))
 
 
@@ -104,7 +106,7 @@ def identical_marked(
     return float(t_two_sided(np.asarray(critical), np.asarray(degrees_of_freedom)))
 
 
-def _estimates(components: Sequence[Component]) -> Floats:
+def _estimates(components: Sequence[VarianceComponent]) -> Floats:
     """Return equally likely estimates of the variances, shape (nodes, components)."""
     from scipy.special import gammaincinv
 
@@ -118,7 +120,7 @@ def _estimates(components: Sequence[Component]) -> Floats:
     return np.array(list(itertools.product(*columns)))
 
 
-def _threshold(components: Sequence[Component], level: float) -> Floats:
+def _threshold(components: Sequence[VarianceComponent], level: float) -> Floats:
     """Return the smallest significant difference under each of `_estimates`, shape (nodes,)."""
     from scipy.special import stdtrit
 
@@ -131,7 +133,9 @@ def _threshold(components: Sequence[Component], level: float) -> Floats:
     return np.asarray(stdtrit(freedom, 1 - level / 2) * np.sqrt(estimates.sum(axis=1)))
 
 
-def _rejected(difference: float, components: Sequence[Component], threshold: Floats) -> float:
+def _rejected(
+    difference: float, components: Sequence[VarianceComponent], threshold: Floats
+) -> float:
     deviation = np.sqrt(sum(c.variance for c in components))
     above = normal_cdf((difference - threshold) / deviation)
     below = normal_cdf((-difference - threshold) / deviation)

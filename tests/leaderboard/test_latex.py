@@ -13,7 +13,7 @@ import pytest
 from harness.errors import CheckError, InputError
 from leaderboard.builder import TableOptions, build_tables, check_paper
 from leaderboard.latex import escape_latex, render_latex
-from leaderboard.latex_width import LAYOUTS, TEXT_WIDTH, split_columns, table_width
+from leaderboard.latex_width import FORMATS, TEXT_WIDTH, split_columns, table_width
 
 PAPER = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
@@ -168,9 +168,9 @@ def test_every_table_has_a_caption_and_a_label_of_its_own(file, runs):
 
 def test_split_tables_fit_and_hold_every_column_once(file, runs):
     (table,) = wide_tables(file, runs, wide=True, columns=("all",))
-    assert table_width(table, LAYOUTS[-1]) > TEXT_WIDTH
+    assert table_width(table, FORMATS[-1]) > TEXT_WIDTH
     parts = split_columns(table)
-    assert all(table_width(part, LAYOUTS[0]) <= TEXT_WIDTH for part in parts)
+    assert all(table_width(part, FORMATS[0]) <= TEXT_WIDTH for part in parts)
     assert [c for part in parts for c in part.columns[1:]] == list(table.columns[1:])
     assert all(part.columns[0] == table.columns[0] for part in parts)
     assert [bool(part.notes) for part in parts] == [False] * (len(parts) - 1) + [True]

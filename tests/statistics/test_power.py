@@ -9,7 +9,7 @@ from scipy.stats import t as student
 
 from harness.statistics.paired import PromptTotals, holm_matrix, paired_differences
 from harness.statistics.power import (
-    Component,
+    VarianceComponent,
     identical_marked,
     median_detectable,
     minimum_detectable_difference,
@@ -21,7 +21,7 @@ from harness.statistics.seeds import SeedVariance
 @pytest.mark.parametrize("freedom", [4, 49, 804])
 @pytest.mark.parametrize("tests", [1, 6, 15])
 def test_with_one_variance_the_power_is_that_of_the_noncentral_t(freedom, tests):
-    components = [Component(4.0, freedom)]
+    components = [VarianceComponent(4.0, freedom)]
     difference = minimum_detectable_difference(components, tests)
     assert power(difference, components, tests) == pytest.approx(0.8, abs=1e-6)
     critical, shift = student.ppf(1 - 0.025 / tests, freedom), difference / 2
@@ -31,7 +31,7 @@ def test_with_one_variance_the_power_is_that_of_the_noncentral_t(freedom, tests)
 
 def test_with_many_degrees_of_freedom_it_is_the_textbook_one():
     # z(0.975) + z(0.8); and z(1 - 0.025 / 6) + z(0.8) for six tests
-    many = [Component(1.0, 1e6)]
+    many = [VarianceComponent(1.0, 1e6)]
     assert minimum_detectable_difference(many) == pytest.approx(1.95996 + 0.84162, abs=1e-3)
     assert minimum_detectable_difference(many, 6) == pytest.approx(2.63826 + 0.84162, abs=1e-3)
 
@@ -41,8 +41,8 @@ def simulated(rng, counts, spread, prompts=100, simulations=500):
     noise = 40.0
     error = noise**2 / prompts
     components = [
-        Component(error * (1 / counts[0] + 1 / counts[1]), prompts - 1),
-        *(Component((spread**2 + error) / count, count - 1) for count in counts[:2]),
+        VarianceComponent(error * (1 / counts[0] + 1 / counts[1]), prompts - 1),
+        *(VarianceComponent((spread**2 + error) / count, count - 1) for count in counts[:2]),
     ]
     tests = len(counts) * (len(counts) - 1) // 2
     apart = minimum_detectable_difference(components, tests)

@@ -18,7 +18,7 @@ from typing import Any
 
 from harness.benchmarks.ifbench import counts, layout, published, single, wording
 from harness.benchmarks.ifeval import language_data
-from harness.benchmarks.ifeval.constraints import Constraint, Question
+from harness.benchmarks.ifeval.constraints import ConstrainedPrompt, Constraint
 from harness.core.config import Component
 from harness.errors import CheckError, first_line
 from harness.types import PublishedFigure
@@ -89,7 +89,9 @@ class IFBenchCheckers(Component):
                 f"({first_line(error)}): compare the data file with IFBench's own"
             ) from error
 
-    def published(self, questions: Sequence[Question], folder: Path) -> Iterator[PublishedFigure]:
+    def published(
+        self, questions: Sequence[ConstrainedPrompt], folder: Path
+    ) -> Iterator[PublishedFigure]:
         """Yield the stored run's figures, and how many of its verdicts are given again."""
         return published.figures(self, questions, folder)
 

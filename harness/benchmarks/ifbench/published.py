@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmarks import assets
-from harness.benchmarks.ifeval.constraints import Checkers, Question, check_answer
+from harness.benchmarks.ifeval.constraints import Checkers, ConstrainedPrompt, check_answer
 from harness.benchmarks.ifeval.score import PERCENT, RULES
 from harness.core.io import read_jsonl
 from harness.errors import MissingDependencyError
@@ -32,7 +32,7 @@ Row = Mapping[str, Any]
 
 
 def figures(
-    checkers: Checkers, questions: Sequence[Question], folder: Path
+    checkers: Checkers, questions: Sequence[ConstrainedPrompt], folder: Path
 ) -> Iterator[PublishedFigure]:
     """Yield the stored run's figures, then the number of prompts with the same verdicts today.
 
@@ -61,7 +61,7 @@ def _stored_figures(rule: str, rows: Sequence[Row]) -> Iterator[PublishedFigure]
 
 
 def _agreement(
-    checkers: Checkers, questions: Sequence[Question], rule: str, rows: Sequence[Row]
+    checkers: Checkers, questions: Sequence[ConstrainedPrompt], rule: str, rows: Sequence[Row]
 ) -> Iterator[PublishedFigure]:
     stored = {row["prompt"].strip(): row for row in rows}
     shared = [q for q in questions if q.text.strip() in stored]

@@ -18,7 +18,7 @@ from harness.benchmarks.ifeval import data, files
 from harness.benchmarks.ifeval.constraints import (
     THINKING_END,
     Checkers,
-    Question,
+    ConstrainedPrompt,
     blank,
     check_answer,
 )
@@ -187,7 +187,7 @@ class InstructionFollowing(Component):
     def _folder(self) -> Path:
         return assets_directory(self.assets)
 
-    def _questions(self) -> tuple[Question, ...]:
+    def _questions(self) -> tuple[ConstrainedPrompt, ...]:
         return data.load_questions(self.questions, self._folder())
 
     def _graded(self, contestant: ContestantRows) -> Graded:
@@ -217,7 +217,7 @@ class InstructionFollowing(Component):
         return [files.outcome_verdict(q, blank(q, answered=False), judge) for q in failed]
 
 
-def _prompt(question: Question) -> Prompt:
+def _prompt(question: ConstrainedPrompt) -> Prompt:
     return Prompt(question.id, (Message("user", question.text),), data.META)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmarks.ifeval import language_data, published
-from harness.benchmarks.ifeval.constraints import Constraint, Question
+from harness.benchmarks.ifeval.constraints import ConstrainedPrompt, Constraint
 from harness.core.config import Component
 from harness.core.extras import missing_extra
 from harness.errors import CheckError, first_line
@@ -74,7 +74,9 @@ class LmEvalCheckers(Component):
                 f"({first_line(error)}): compare the data file with {self.version()}'s own"
             ) from error
 
-    def published(self, questions: Sequence[Question], folder: Path) -> Iterator[PublishedFigure]:
+    def published(
+        self, questions: Sequence[ConstrainedPrompt], folder: Path
+    ) -> Iterator[PublishedFigure]:
         """Yield the paper's figures for GPT-4 beside those from its stored answers."""
         return published.figures(self, questions, folder)
 

@@ -29,7 +29,7 @@ class Constraint:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ConstrainedPrompt:
     """A prompt with its constraints."""
 
     id: str
@@ -78,7 +78,9 @@ class Checkers(Protocol):
     def keeps(self, constraint: Constraint, prompt: str, text: str) -> bool:
         """Return whether a text that is not blank keeps a constraint of its prompt."""
 
-    def published(self, questions: Sequence[Question], folder: Path) -> Iterable[PublishedFigure]:
+    def published(
+        self, questions: Sequence[ConstrainedPrompt], folder: Path
+    ) -> Iterable[PublishedFigure]:
         """Yield the figures of published runs beside those that these checkers give.
 
         `folder` is the directory with the protocol data.
@@ -88,13 +90,13 @@ class Checkers(Protocol):
         """
 
 
-def blank(question: Question, *, answered: bool = True) -> Outcome:
+def blank(question: ConstrainedPrompt, *, answered: bool = True) -> Outcome:
     """Return the outcome of a blank answer, or of none."""
     nothing = (False,) * len(question.constraints)
     return Outcome(nothing, nothing, answered=answered)
 
 
-def check_answer(checkers: Checkers, question: Question, answer: str) -> Outcome:
+def check_answer(checkers: Checkers, question: ConstrainedPrompt, answer: str) -> Outcome:
     """Check an answer against every constraint of its question.
 
     Raises:

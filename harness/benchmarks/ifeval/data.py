@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.benchmarks import assets
-from harness.benchmarks.ifeval.constraints import Constraint, Question
+from harness.benchmarks.ifeval.constraints import ConstrainedPrompt, Constraint
 from harness.core.io import json_type, parse_jsonl, read_text, text_sha256
 from harness.errors import InputError
 
@@ -20,7 +20,7 @@ EXPECTED = "JSON lines with 'key', 'prompt', 'instruction_id_list' and 'kwargs'"
 META = {"baseline": "none"}
 
 
-def load_questions(name: str, root: Path | None) -> tuple[Question, ...]:
+def load_questions(name: str, root: Path | None) -> tuple[ConstrainedPrompt, ...]:
     """Return the questions of `SET/FILE` of the protocol data, or of a user's own file.
 
     Raises:
@@ -42,7 +42,7 @@ def _text(name: str, root: Path | None) -> str:
 
 
 @lru_cache(maxsize=4)
-def _parse(name: str, text: str) -> tuple[Question, ...]:
+def _parse(name: str, text: str) -> tuple[ConstrainedPrompt, ...]:
     rows = parse_jsonl(name, text, EXPECTED)
     questions = tuple(_question(name, number, row) for number, row in enumerate(rows, start=1))
     keys = [question.id for question in questions]
@@ -54,7 +54,7 @@ def _parse(name: str, text: str) -> tuple[Question, ...]:
     return questions
 
 
-def _question(name: str, number: int, row: Mapping[str, Any]) -> Question:
+def _question(name: str, number: int, row: Mapping[str, Any]) -> ConstrainedPrompt:
     key, prompt = row.get("key"), row.get("prompt")
     kinds, arguments = _items(row, "instruction_id_list", str), _items(row, "kwargs", Mapping)
     if not isinstance(key, str | int) or not isinstance(prompt, str):
@@ -66,7 +66,7 @@ def _question(name: str, number: int, row: Mapping[str, Any]) -> Question:
     else:
         pairs = zip(kinds, arguments, strict=True)
         constraints = tuple(Constraint(kind, _without_nulls(a)) for kind, a in pairs)
-        return Question(str(key), prompt, constraints)
+        return ConstrainedPrompt(str(key), prompt, constraints)
     raise InputError(f"{name}: row {number} does not fit ({problem}); expected {EXPECTED}")
 
 

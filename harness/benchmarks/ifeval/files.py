@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.benchmarks.ifeval.constraints import Outcome, Question
+from harness.benchmarks.ifeval.constraints import ConstrainedPrompt, Outcome
 from harness.core.io import file_stem, json_lines, json_type, parse_jsonl, read_text, row_problem
 from harness.core.terminal import shorten
 from harness.errors import InputError
@@ -54,7 +54,7 @@ class ContestantRows:
         return tuple(note for note, applies in notices.items() if applies)
 
 
-def read_contestants(path: Path, questions: Sequence[Question]) -> list[ContestantRows]:
+def read_contestants(path: Path, questions: Sequence[ConstrainedPrompt]) -> list[ContestantRows]:
     """Read a file of answers or verdicts, JSON or JSON lines, plain or gzipped.
 
     Raises:
@@ -80,7 +80,7 @@ def read_contestants(path: Path, questions: Sequence[Question]) -> list[Contesta
     return list(contestants.values())
 
 
-def outcome_verdict(question: Question, outcome: Outcome, checker: str) -> Verdict:
+def outcome_verdict(question: ConstrainedPrompt, outcome: Outcome, checker: str) -> Verdict:
     """Return an outcome as the verdict that results store."""
     data: dict[str, Any] = {"strict": outcome.strict, "loose": outcome.loose}
     data |= {"unchecked": outcome.unchecked} if outcome.unchecked else {}
@@ -110,7 +110,7 @@ def verdict_outcome(verdict: Verdict) -> Outcome:
         ) from error
 
 
-def files(graded: Graded, questions: Sequence[Question]) -> dict[str, str]:
+def files(graded: Graded, questions: Sequence[ConstrainedPrompt]) -> dict[str, str]:
     """Return the verdicts and, where they are known, the answers and upstream's result files."""
     outcomes = {v.request_id: verdict_outcome(v) for v in graded.verdicts}
     contents = {
@@ -137,7 +137,9 @@ def files(graded: Graded, questions: Sequence[Question]) -> dict[str, str]:
     return contents
 
 
-def _upstream_row(question: Question, answer: Answer, followed: Sequence[bool]) -> dict[str, Any]:
+def _upstream_row(
+    question: ConstrainedPrompt, answer: Answer, followed: Sequence[bool]
+) -> dict[str, Any]:
     return {
         "follow_all_instructions": all(followed),
         "follow_instruction_list": list(followed),
@@ -172,7 +174,7 @@ def _where(path: Path, number: int) -> str:
 
 
 def _add_answer(
-    contestant: ContestantRows, by_text: Mapping[str, Question], where: str, row: Row
+    contestant: ContestantRows, by_text: Mapping[str, ConstrainedPrompt], where: str, row: Row
 ) -> None:
     prompt, response = _texts(where, row)
     question = by_text.get(prompt.strip())
@@ -203,7 +205,7 @@ def _texts(where: str, row: Row) -> tuple[str, str | None]:
 
 
 def _add_outcome(
-    contestant: ContestantRows, by_key: Mapping[str, Question], where: str, row: Row
+    contestant: ContestantRows, by_key: Mapping[str, ConstrainedPrompt], where: str, row: Row
 ) -> None:
     key = str(row.get("key"))
     question = by_key.get(key)

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from harness.benchmarks.ifeval import data
-from harness.benchmarks.ifeval.constraints import Checkers, Question, check_answer
+from harness.benchmarks.ifeval.constraints import Checkers, ConstrainedPrompt, check_answer
 from harness.core.config import Component
 from harness.core.seeds import digest
 from harness.core.terminal import shorten
@@ -44,7 +44,7 @@ class KeptConstraints(Component):
         content = data.questions_sha256(self.questions, self.assets)
         return digest([content, self.checkers.version()])
 
-    def _question(self, prompt: str) -> Question:
+    def _question(self, prompt: str) -> ConstrainedPrompt:
         for question in data.load_questions(self.questions, self.assets):
             if question.text.strip() == prompt.strip():
                 return question
@@ -53,7 +53,7 @@ class KeptConstraints(Component):
             "prompts of that file, or name theirs with --set oracle.rule.questions=FILE"
         )
 
-    def _share(self, question: Question, response: str) -> float:
+    def _share(self, question: ConstrainedPrompt, response: str) -> float:
         self.checkers.require({constraint.kind for constraint in question.constraints})
         outcome = check_answer(self.checkers, question, response)
         if outcome.unchecked:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from harness.benchmarks import assets
 from harness.benchmarks.ifeval import files
-from harness.benchmarks.ifeval.constraints import Checkers, Outcome, Question, check_answer
+from harness.benchmarks.ifeval.constraints import Checkers, ConstrainedPrompt, Outcome, check_answer
 from harness.benchmarks.ifeval.score import PERCENT, RULES
 from harness.errors import MissingDependencyError
 from harness.types import PublishedFigure
@@ -36,7 +36,7 @@ Outcomes = Mapping[str, Outcome]
 
 
 def figures(
-    checkers: Checkers, questions: Sequence[Question], folder: Path
+    checkers: Checkers, questions: Sequence[ConstrainedPrompt], folder: Path
 ) -> Iterator[PublishedFigure]:
     """Yield the paper's four figures, and how many stored verdicts are given again.
 
@@ -64,13 +64,13 @@ def figures(
         yield PublishedFigure(f"GPT-4 stored verdicts, {rule}", len(pairs), equal, 0, NOT_DRAWN)
 
 
-def stored_outcomes(folder: Path, questions: Sequence[Question]) -> Outcomes:
+def stored_outcomes(folder: Path, questions: Sequence[ConstrainedPrompt]) -> Outcomes:
     """Return the stored verdicts on GPT-4's answers; empty if there are none."""
     paths = sorted(folder.glob(VERDICTS))
     return files.read_contestants(paths[0], questions)[0].outcomes if paths else {}
 
 
-def _checked(checkers: Checkers, questions: Sequence[Question], folder: Path) -> Outcomes:
+def _checked(checkers: Checkers, questions: Sequence[ConstrainedPrompt], folder: Path) -> Outcomes:
     """Check the stored answers; empty where there are none, or the checkers cannot run."""
     paths = sorted(folder.glob(ANSWERS))
     try:
@@ -82,7 +82,9 @@ def _checked(checkers: Checkers, questions: Sequence[Question], folder: Path) ->
     return {key: check_answer(checkers, by_id[key], a.text) for key, a in answers.items()}
 
 
-def _paper_figures(questions: Sequence[Question], outcomes: Outcomes) -> Iterator[PublishedFigure]:
+def _paper_figures(
+    questions: Sequence[ConstrainedPrompt], outcomes: Outcomes
+) -> Iterator[PublishedFigure]:
     draws = list(product((False, True), repeat=len(DRAWN)))
     for metric, figure in PAPER.items():
         reachable = [_figure(metric, _with_draws(outcomes, draw)) for draw in draws]

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from harness.benchmarks.ifeval.constraints import Outcome, Question
+from harness.benchmarks.ifeval.constraints import ConstrainedPrompt, Outcome
 from harness.core.config import Component
 from harness.errors import CheckError
 from harness.statistics.bootstrap import interval, ratio_interval, small_sample_note
@@ -40,7 +40,7 @@ class InstructionScoring(Component):
 
 
 def score_outcomes(
-    questions: Sequence[Question],
+    questions: Sequence[ConstrainedPrompt],
     outcomes: Outcomes,
     scoring: InstructionScoring,
     notes: Sequence[str] = (),
@@ -96,7 +96,9 @@ def _instruction_level(outcomes: Sequence[Outcome], rule: str) -> list[float]:
     return ratio_contributions(followed, [len(outcome.strict) for outcome in outcomes])
 
 
-def _items(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+def _items(
+    questions: Sequence[ConstrainedPrompt], outcomes: Sequence[Outcome]
+) -> list[dict[str, Any]]:
     columns: dict[str, list[float]] = {}
     for rule in RULES:
         prompts, instructions = _prompt_level(outcomes, rule), _instruction_level(outcomes, rule)
@@ -119,7 +121,7 @@ def _items(questions: Sequence[Question], outcomes: Sequence[Outcome]) -> list[d
 
 
 def _by_kind(
-    questions: Sequence[Question], outcomes: Sequence[Outcome]
+    questions: Sequence[ConstrainedPrompt], outcomes: Sequence[Outcome]
 ) -> dict[str, dict[str, float]]:
     """Return how many constraints of each kind there are, and the percentage that is kept."""
     rows: dict[str, list[tuple[bool, bool]]] = {}

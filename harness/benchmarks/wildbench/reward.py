@@ -38,7 +38,7 @@ class WildBenchRewardScoring(Component):
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ReferenceComparison:
     """A comparison of a contestant's answer with the reference's."""
 
     preference: float
@@ -93,7 +93,7 @@ def score_comparisons(
 
 
 def upstream_figures(
-    comparisons: Mapping[str, Comparison], groups: Groups, margin: int
+    comparisons: Mapping[str, ReferenceComparison], groups: Groups, margin: int
 ) -> dict[str, Any]:
     """Return the row that upstream's table has."""
     outcomes = {k: c.outcome(margin) for k, c in comparisons.items() if c.is_counted}
@@ -142,7 +142,7 @@ def conversation_id(verdict: Verdict) -> str:
 
 def _comparisons(
     graded: Graded, last: Mapping[str, Verdict], max_words: int
-) -> dict[str, Comparison]:
+) -> dict[str, ReferenceComparison]:
     own, reference = (
         {answer.prompt_id: shown_answer(answer.text, max_words) for answer in side}
         for side in (graded.answers, graded.baseline)
@@ -156,7 +156,7 @@ def _comparisons(
                 f"{graded.label}: the answers to {key} are not in the file, and WB-Reward depends "
                 "on their lengths"
             )
-        comparisons[key] = Comparison(preference(verdict), own[key], reference[key])
+        comparisons[key] = ReferenceComparison(preference(verdict), own[key], reference[key])
     return comparisons
 
 
@@ -166,7 +166,7 @@ def shown_answer(text: str, max_words: int) -> str:
 
 
 def _items(
-    comparisons: Mapping[str, Comparison], groups: Groups, margin: int
+    comparisons: Mapping[str, ReferenceComparison], groups: Groups, margin: int
 ) -> list[dict[str, Any]]:
     counted = frozenset(key for key, comparison in comparisons.items() if comparison.is_counted)
     points = {

@@ -7,7 +7,7 @@ import pytest
 from harness.benchmarks.ifbench import checkers, language, single
 from harness.benchmarks.ifbench.checkers import VERIFIERS, IFBenchCheckers
 from harness.benchmarks.ifeval import language_data
-from harness.benchmarks.ifeval.constraints import Constraint, Question, check_answer
+from harness.benchmarks.ifeval.constraints import ConstrainedPrompt, Constraint, check_answer
 from harness.core.config import build, load
 from harness.core.hub import ASSETS_VARIABLE
 from harness.errors import CheckError, MissingDependencyError
@@ -147,7 +147,9 @@ def test_what_cannot_be_checked_here_is_named_and_counts_as_not_followed(monkeyp
     own = IFBenchCheckers()
     assert "averaged_perceptron_tagger_eng" in own.unavailable("words:start_verb")
     assert "does not know it" in own.unavailable("new:kind")
-    question = Question("q", "?", (Constraint("words:start_verb", {}), Constraint("new:kind", {})))
+    question = ConstrainedPrompt(
+        "q", "?", (Constraint("words:start_verb", {}), Constraint("new:kind", {}))
+    )
     outcome = check_answer(own, question, "Go.")
     assert outcome.unchecked == ("words:start_verb", "new:kind")
     for kind, data in {"sentence:increment": "punkt_tab", "ratio:stop_words": "stopwords"}.items():

@@ -7,8 +7,8 @@ import pytest
 
 from harness.benchmarks.ifeval.benchmark import InstructionFollowing
 from harness.benchmarks.ifeval.constraints import (
+    ConstrainedPrompt,
     Constraint,
-    Question,
     check_answer,
     loose_variants,
     without_thinking,
@@ -59,12 +59,12 @@ def test_a_constraint_holds_loosely_if_any_text_keeps_it_and_each_on_its_own():
         Constraint("words:first", {"word": "b"}),
         Constraint("words:none", {"word": "*"}),
     )
-    outcome = check_answer(WordCheckers(), Question("q", "?", constraints), "a\nb *")
+    outcome = check_answer(WordCheckers(), ConstrainedPrompt("q", "?", constraints), "a\nb *")
     assert (outcome.strict, outcome.loose) == ((False, False), (True, True))
 
 
 def test_a_blank_answer_keeps_nothing_and_thinking_is_not_the_answer():
-    question = Question("q", "?", (Constraint("words:none", {"word": "no"}),))
+    question = ConstrainedPrompt("q", "?", (Constraint("words:none", {"word": "no"}),))
     assert check_answer(WordCheckers(), question, " \n").strict == (False,)
     assert check_answer(WordCheckers(), question, "<think>no</think>\nyes").strict == (True,)
     assert without_thinking("<think>it never ends") == ""

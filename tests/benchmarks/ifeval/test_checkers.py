@@ -7,7 +7,7 @@ import pytest
 
 from harness.benchmarks.ifeval import checkers, language_data
 from harness.benchmarks.ifeval.checkers import LmEvalCheckers
-from harness.benchmarks.ifeval.constraints import Constraint, Question, check_answer
+from harness.benchmarks.ifeval.constraints import ConstrainedPrompt, Constraint, check_answer
 from harness.benchmarks.ifeval.files import read_contestants
 from harness.benchmarks.ifeval.published import ANSWERS, DRAWN, FOLDER, stored_outcomes
 from harness.core.config import build, load
@@ -74,7 +74,7 @@ def test_an_argument_of_zero_is_an_argument():
 
 
 def test_a_kind_or_an_argument_that_is_unknown(bench):
-    question = Question("q", "?", (Constraint("new:kind", {}),))
+    question = ConstrainedPrompt("q", "?", (Constraint("new:kind", {}),))
     assert check_answer(bench.checkers, question, "x").unchecked == ("new:kind",)
     with pytest.raises(CheckError, match="number_words cannot be checked with"):
         keeps("length_constraints:number_words", {"words": 3}, "x")
