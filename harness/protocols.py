@@ -254,6 +254,14 @@ class PersistentJudge(Judge, Protocol):
 
 
 @runtime_checkable
+class ReadyJudge(Protocol):
+    """A judge that knows in advance why it cannot be asked."""
+
+    def check_ready(self) -> None:
+        """Raise what asking would end with: no key, no server, a retired model."""
+
+
+@runtime_checkable
 class JudgeClient(Protocol):
     """Sends requests to a judge; it stores nothing and is not itself a `Judge`."""
 
@@ -444,10 +452,7 @@ class Launcher(Protocol):
     """Prompts that a worker samples or compares, or pairs that it scores, per shard."""
 
     def processes(self) -> int:
-        """Return the number of processes for a training that does not set it.
-
-        It is called when the training begins, since it may have to join a cluster.
-        """
+        """Return the processes of a training that does not set them; called when it begins."""
 
     def map_shards(self, job: ShardedJob, advance: Advance) -> None:
         """Compute every unfinished shard; another worker takes over a lost worker's shard."""
@@ -492,8 +497,7 @@ class PairSource(Protocol):
     def weights(self, preference: Floats, policy: Floats, rng: np.random.Generator) -> Floats:
         """Return the frequency of each (chosen, rejected), shape (rows, actions, actions).
 
-        `preference` is P(i ≻ j), of the same shape; `policy` is π_t, shape (rows, actions); a
-        sample is drawn with `rng`.
+        `preference` is P(i ≻ j), of that shape; `policy` is π_t, (rows, actions); `rng` draws.
         """
 
 
@@ -592,7 +596,4 @@ class TokenEstimator(HasModelShape, Protocol):
     """An oracle that can estimate the tokens of its forward passes."""
 
     def tokens(self, prompt: int, response: int, k: int, comparisons: int) -> int:
-        """Return the tokens it reads to make comparisons between k responses to a prompt.
-
-        `prompt` and `response`, the mean of the responses, are lengths in tokens.
-        """
+        """Return the tokens it reads to compare k responses; lengths are means, in tokens."""

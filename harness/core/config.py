@@ -11,9 +11,9 @@ import dataclasses
 import difflib
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -62,6 +62,29 @@ class Component(BaseModel):
     def resolve(self) -> Component:
         """Return what a configuration builds: this component, or the one that it chooses."""
         return self
+
+    def in_workspace(self, root: Path) -> Self:
+        """Return this component with the files that it writes, and its parts do, in a workspace."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        parts = {name: part for name, part in values.items() if isinstance(part, Component)}
+        moved = {name: part.in_workspace(root) for name, part in parts.items()}
+        changes = {name: part for name, part in moved.items() if part is not parts[name]}
+        return self.model_copy(update=changes) if changes else self
+
+    def check_ready(self) -> None:
+        """Raise what a first use would raise, as far as it costs nothing to know; so do its parts.
+
+        It is called before hours of work whose result the component needs: an oracle's key.
+        """
+        for name in type(self).model_fields:
+            for part in _parts(getattr(self, name)):
+                part.check_ready()
+
+
+def _parts(value: Any) -> Iterator[Component]:
+    for item in value if isinstance(value, list | tuple) else (value,):
+        if isinstance(item, Component):
+            yield item
 
 
 def roots() -> list[Path]:

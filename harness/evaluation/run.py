@@ -24,6 +24,7 @@ from harness.protocols import (
     GenerationEngine,
     PersistentJudge,
     PolicySource,
+    ReadyJudge,
     TrainedPolicySource,
 )
 from harness.types import Answer, CostEstimate, Graded, JudgeRequest, Score, Usage, Verdict
@@ -178,6 +179,7 @@ def _look_ahead(evaluation: Evaluation, workspace: Workspace) -> None:
     Raises:
         AssetError: the judge's texts or reference answers are missing.
         CheckError: the audit finds a reason to stop.
+        JudgeError: the judge cannot be asked.
     """
     benchmark, submission = evaluation.benchmark, evaluation.submission
     plans = [step for node in submission.stages() for step in workspace.stages.plan(node)]
@@ -189,6 +191,8 @@ def _look_ahead(evaluation: Evaluation, workspace: Workspace) -> None:
     others = [replace(answer, text=f"{answer.text} ") for answer in placeholders]
     benchmark.requests(placeholders, others if baseline is None else baseline)
     findings = input_audit.check_references(prompts, evaluation.judge.model)
+    if isinstance(evaluation.judge, ReadyJudge):
+        evaluation.judge.check_ready()
     policy = submission.answering_policy()
     if policy is not None and isinstance(weights := policy.weights(), ExternalInput):
         rendering = input_audit.rendering_facts(policy.with_weights(weights.path), prompts)

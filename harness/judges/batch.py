@@ -57,6 +57,14 @@ class BatchJudge:
         """The model that is requested."""
         return self.client.model
 
+    def check_ready(self) -> None:
+        """Raise what asking would end with; see `CachedJudge`.
+
+        Raises:
+            JudgeError: the judge cannot be asked.
+        """
+        self._cached.check_ready()
+
     def judge(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
     ) -> list[Verdict]:

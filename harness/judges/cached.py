@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import Field, InstanceOf
 
 from harness.core.config import Component
 from harness.core.http import is_loopback
 from harness.errors import ConfigError, JudgeError
-from harness.judges import chat_format, costs, model_check
+from harness.judges import chat_format, costs, model_check, readiness
 from harness.judges.costs import Budget, CostTracker
 from harness.judges.session import JudgingSession
 from harness.judges.store.database import key_of, open_store
@@ -21,6 +21,8 @@ from harness.protocols import Advance, JudgeClient, RequestQueue, VerdictParser
 from harness.types import Body, CostEstimate, JudgeRequest, Usage, Verdict
 
 BatchMode = Literal["submit", "resume"]
+ORACLE_STORE = "oracle-verdicts.sqlite"
+"""A store in a workspace, apart from the verdicts on benchmarks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,9 @@ class CachedJudge(Component):
     """
 
     client: JudgeClient
-    store: Path = Field(exclude=True)
-    """The file of the verdict store; it does not change what the verdicts are."""
+    store: Path | None = Field(default=None, exclude=True)
+    """The file of the verdict store; it does not change what the verdicts are. None:
+    `oracle-verdicts.sqlite` in the workspace of the run."""
     options: InstanceOf[JudgeOptions] | None = Field(default=None, exclude=True)
     """None: no budget, no other model, call by call."""
 
@@ -65,6 +68,26 @@ class CachedJudge(Component):
     def model(self) -> str:
         """The model that is requested."""
         return self.client.model
+
+    @property
+    def path(self) -> Path:
+        """The file of the verdict store; where nothing names a workspace it is `runs`."""
+        return self.store or Path("runs", ORACLE_STORE)
+
+    def in_workspace(self, root: Path) -> Self:
+        """Return this judge with its store in a workspace, unless the store is named."""
+        return self if self.store else self.model_copy(update={"store": root / ORACLE_STORE})
+
+    def check_ready(self) -> None:
+        """Raise what asking would end with, as far as one look at the server says.
+
+        Raises:
+            JudgeRefusedError: the model has retired or is not served, or the key is refused.
+            JudgeIdentityError: the model's name is an alias.
+            JudgeError: there is no key, or the server cannot be reached.
+        """
+        accepted = (*self.client.served_as, *self._options.accepted_models)
+        readiness.check_client(self.client, accepted)
 
     def judge(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
@@ -113,7 +136,7 @@ class CachedJudge(Component):
         Raises:
             StoreError: the store cannot be used.
         """
-        if not self.store.exists():
+        if not self.path.exists():
             return list(
                 {key_of(self.client.body(request)): request for request in requests}.values()
             )
@@ -145,9 +168,9 @@ class CachedJudge(Component):
         bodies = [self.client.body(request) for request in self.pending_requests(requests, parser)]
         batched = self._options.batch is not None
         concurrency = self.client.concurrency
-        if not self.store.exists():
+        if not self.path.exists():
             return costs.estimate_cost(bodies, self.price, concurrency, None, batched=batched)
-        with open_store(self.store) as store:
+        with open_store(self.path) as store:
             return costs.estimate_cost(bodies, self.price, concurrency, store, batched=batched)
 
     @property
@@ -177,7 +200,7 @@ class CachedJudge(Component):
                 f"no price of {self.model} is known, so --budget cannot be kept: add one to "
                 "configs/prices/mine.yaml, as `harness config show prices/openai` shows"
             )
-        with open_store(self.store) as store:
+        with open_store(self.path) as store:
             tracker = CostTracker(
                 self.model, price, options.budget, batched=options.batch is not None
             )

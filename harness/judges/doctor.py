@@ -13,18 +13,16 @@ from harness.core.terminal import one_line, shorten
 from harness.errors import JudgeError
 from harness.judges import chat_format, model_check
 from harness.judges.client import OpenAIClient
+from harness.judges.readiness import QUESTION, REPLY_TOKENS
 from harness.judges.trials import Trial, try_request
-from harness.types import JudgeRequest, Message
+from harness.types import JudgeRequest
 
-QUESTION = (Message("user", "Answer with the letter A and nothing else."),)
 LIMITS = ("x-ratelimit-limit-requests", "x-ratelimit-limit-tokens")
 LOGPROBS = {"logprobs": True, "top_logprobs": 5}
 OTHER_LIMIT = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}
 LAST_SECOND = 253_402_300_799
 """The end of the year 9999, in seconds since 1970."""
 IMPOSSIBLE_MODEL = "no-model-can-have-this-name-7f3a"
-REPLY_TOKENS = 16
-"""The length limit: some servers refuse a limit of one token."""
 
 FindingState = Literal["ok", "note", "bad"]
 

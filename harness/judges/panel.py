@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from harness.core.config import Component
 from harness.errors import BatchPendingError
-from harness.protocols import JudgeClient, PersistentJudge, VerdictParser
+from harness.protocols import JudgeClient, PersistentJudge, ReadyJudge, VerdictParser
 from harness.types import Advance, CostEstimate, JudgeRequest, ParsedVerdict, Usage, Verdict
 
 PanelRule = Literal["majority", "mean"]
@@ -41,6 +41,16 @@ class PanelJudge:
     def model(self) -> str:
         """The rule and the members' models."""
         return f"{self.rule} of {', '.join(member.model for member in self.members)}"
+
+    def check_ready(self) -> None:
+        """Raise what asking a member would end with, as far as a look at its server says.
+
+        Raises:
+            JudgeError: a member cannot be asked.
+        """
+        for member in self.members:
+            if isinstance(member, ReadyJudge):
+                member.check_ready()
 
     def judge(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +29,10 @@ from harness import types
 from harness.core import guard
 from harness.core.config import Component
 from harness.core.hardware import has_nvidia_device
+from harness.core.hub import check_policy_path
 from harness.core.io import log_tail, report_disk_errors
 from harness.core.secrets import refuse_keys
-from harness.errors import JudgeError
+from harness.errors import JudgeError, MissingDependencyError
 from harness.judges.client import OpenAIClient
 from harness.protocols import RequestQueue
 from harness.types import JudgeRequest
@@ -95,6 +98,23 @@ class VLLMClient(Component):
     def body(self, request: JudgeRequest) -> types.Body:
         """Return the whole request, whose digest is the key of its verdicts."""
         return self._client("http://127.0.0.1/v1").body(request)
+
+    def check_ready(self) -> None:
+        """Look for vLLM and for the model's folder, which take no time to miss.
+
+        Raises:
+            MissingDependencyError: vLLM or its interpreter is not there.
+            PolicyError: the folder does not exist, or holds no model.
+        """
+        check_policy_path(types.Policy(self.model, self.path, self.revision))
+        has_vllm = shutil.which(self.python) if self.python else find_spec("vllm")
+        if not has_vllm:
+            raise MissingDependencyError(
+                f"the judge {self.model} is served with vLLM, which "
+                f"{self.python or 'this environment'} has not: `make vllm`, or pip install "
+                "'preference-harness[vllm]', or name an interpreter that has it with "
+                "--set judge.python=PATH"
+            )
 
     def ask(self, queue: RequestQueue) -> None:
         """Serve the model, and ask the requests of a queue until it is done.

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.core.config import description, identity
+from harness.core.config import Component, description, identity
 from harness.core.iterations import Fit, fit_anchors
 from harness.core.stages import Artifact, Node, Stage
 from harness.core.versions import installed_versions
@@ -45,6 +45,7 @@ STAGE_FUNCTIONS: dict[str, Callable[..., None]] = {
     "head-to-head": run_head_to_head,
 }
 """What each stage runs; an anchor stage runs `anchor`."""
+ORACLE_STAGES = frozenset({"compare", "head-to-head"})
 DEVICE_STAGES = frozenset({"compare", "generate", "head-to-head", "optimise"})
 
 
@@ -238,6 +239,8 @@ def train(spec: TrainSpec, workspace: Workspace, name: str, default_name: str | 
     check_name_is_free(spec, workspace, name)
     for t in range(1, spec.iterations + 1):
         check_packages(spec.for_iteration(t).optimiser)
+    spec = spec.in_workspace(workspace.root)
+    check_oracle(spec, workspace)
     artifacts: list[Artifact] = []
     for policy, *others in Schedule(spec).targets():
         artifacts.append(workspace.stages.materialize(policy))
@@ -262,6 +265,17 @@ def plan(spec: TrainSpec, workspace: Workspace) -> list[tuple[Stage, Path | None
     targets = [target for iteration in Schedule(spec).targets() for target in iteration]
     stages = {stage: path for node in targets for stage, path in workspace.stages.plan(node)}
     return list(stages.items())
+
+
+def check_oracle(spec: TrainSpec, workspace: Workspace) -> None:
+    """Have the oracle say that it cannot be asked, before anything is sampled for it.
+
+    Raises:
+        HarnessError: it cannot: a judge without a key, say.
+    """
+    pending = {stage.name for stage, path in plan(spec, workspace) if path is None}
+    if pending & ORACLE_STAGES and isinstance(spec.oracle, Component):
+        spec.oracle.check_ready()
 
 
 def check_name_is_free(spec: TrainSpec, workspace: Workspace, name: str) -> None:

@@ -10,7 +10,14 @@ from harness.benchmarks.toy.benchmark import ToyLabels, ToyWeighted
 from harness.core.config import Component
 from harness.core.stages import ExternalInput
 from harness.core.workspace import read_result, result_path
-from harness.errors import AssetError, CheckError, ConfigError, InputError, StoreError
+from harness.errors import (
+    AssetError,
+    CheckError,
+    ConfigError,
+    InputError,
+    JudgeError,
+    StoreError,
+)
 from harness.evaluation.run import Evaluation, evaluate, plan
 from harness.evaluation.submissions import answer_stage, load_answers
 from harness.judges import chat_format
@@ -293,6 +300,22 @@ def test_a_damaged_result_is_reported(tmp_path):
     path.write_text('{"score": {}}')
     with pytest.raises(StoreError, match="run `harness eval` again"):
         read_result(path)
+
+
+class Unready(CachedJudge):
+    """A judge that is known to be of no use."""
+
+    def check_ready(self):
+        raise JudgeError("no server listens there")
+
+
+def test_a_judge_is_looked_at_before_a_policy_answers_and_not_after(evaluation, client, workspace):
+    unready = Unready(client=client, store=workspace.verdicts)
+    with pytest.raises(JudgeError, match="no server"):
+        evaluate(change(evaluation, judge=unready), workspace)
+    assert (evaluation.engine.calls, client.asked) == ([], 0)
+    evaluate(evaluation, workspace)
+    evaluate(change(evaluation, judge=unready), workspace)  # everything is there
 
 
 class Referenced(ToyWeighted):

@@ -6,11 +6,15 @@ import math
 
 import pytest
 
-from harness.errors import CheckError
+from harness.api.training import build_spec
+from harness.core.config import build, identity, load
+from harness.core.workspace import Workspace
+from harness.errors import CheckError, JudgeError
 from harness.judges.cached import CachedJudge
 from harness.judges.client import OpenAIClient
 from harness.judges.toy_server import serving
 from harness.oracles.judge import SYSTEM_PROMPT, JudgeOracle, question
+from harness.training.schedule import train
 from harness.types import Comparison, Message, Prompt, Reply
 
 PROMPT = Prompt("p", (Message("user", "Say hello."),))
@@ -117,3 +121,23 @@ def test_a_letter_must_stand_alone(text, value):
     oracle = JudgeOracle.model_construct(max_unparsed=0.0)
     parsed = oracle.parse([reply(text)])
     assert (parsed and parsed.value) == value
+
+
+def test_its_verdicts_lie_in_the_workspace_of_the_run(tmp_path):
+    oracle = build(load("oracle", "judge"))
+    assert oracle.judge.path.as_posix() == "runs/oracle-verdicts.sqlite"
+    moved = oracle.in_workspace(tmp_path)
+    assert moved.judge.path == tmp_path / "oracle-verdicts.sqlite"
+    assert identity(moved) == identity(oracle)
+    own = build(load("oracle", "judge", ["judge.store=mine.sqlite"]))
+    assert own.in_workspace(tmp_path) is own
+
+
+def test_a_missing_key_is_known_before_anything_is_sampled(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    spec = build_spec("toy/inpo", {"oracle": {"ref": "oracle/judge"}, "prompts.count": 16})
+    workspace = Workspace(tmp_path)
+    with pytest.raises(JudgeError, match="needs a key: set OPENAI_API_KEY"):
+        train(spec, workspace, "run")
+    assert not (tmp_path / "stages").exists()
