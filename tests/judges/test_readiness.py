@@ -122,7 +122,7 @@ def test_a_key_that_is_refused_is_not_shown(answers, monkeypatch):
     assert KEY not in str(caught.value)
 
 
-def test_a_server_that_is_not_there_is_told():
+def test_a_server_that_is_not_there_is_reported():
     with serving() as (url, _):
         pass
     with pytest.raises(JudgeError, match="no server listens there; start it first"):
