@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, runtime_checkable
 
 from harness.errors import HarnessError
 
@@ -25,6 +25,16 @@ CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"
 
 Advance = Callable[[int], None]
 """Receives the number of steps done since the last call."""
+
+
+@runtime_checkable
+class CostDisplay(Protocol):
+    """An `Advance` that also shows what the steps cost."""
+
+    def add_cost(self, dollars: float) -> None:
+        """Receive what has been spent since the last call."""
+
+
 Track = Callable[[str, int], AbstractContextManager[Advance]]
 """Shows the progress of (label, total) while the context is open; a total of 0 is unknown."""
 StageFunction = Callable[[Path, Mapping[str, str], Track], None]

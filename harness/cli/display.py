@@ -1,4 +1,4 @@
-"""What the terminal shows: plans, results, costs, judge bridges, progress and errors.
+"""What the terminal shows: plans, results, costs, judge bridges and errors.
 
 Results go to standard output, everything else to standard error.
 """
@@ -8,17 +8,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
-import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from harness.cli.progress import track
 from harness.core.terminal import one_line, printable, printable_lines
 
 if TYPE_CHECKING:
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
     from harness.evaluation.verdict_files import ScoredSubmission
     from harness.theory.results import ResultTable
     from harness.training.estimate import TrainingCost
-    from harness.types import Advance, CostEstimate, PublishedFigure, Score, Usage
+    from harness.types import CostEstimate, PublishedFigure, Score, Usage
 
     StagePlan = Sequence[tuple[Stage, Path | None]]
 
@@ -104,61 +101,6 @@ def relay_logs() -> None:
         logger.addHandler(LogRelay(logging.INFO))
     logger.setLevel(logging.INFO)
     logger.disabled = False  # what a library's `logging.config` does to loggers that exist already
-
-
-PROGRESS_SECONDS = 30.0
-"""The interval of progress lines where standard error is no terminal."""
-
-
-@dataclass
-class ProgressLines:
-    """Progress as plain lines, for log files and batch systems."""
-
-    label: str
-    total: int
-    """0: unknown."""
-    done: int = 0
-    started: float = field(default_factory=time.monotonic)
-    printed: float = field(default_factory=time.monotonic)
-
-    def advance(self, count: int) -> None:
-        """Count steps; print a line if the last one is some time ago."""
-        self.done += count
-        now = time.monotonic()
-        if now - self.printed >= PROGRESS_SECONDS:
-            self.printed = now
-            notify(f"  {self.line(now - self.started)}")
-
-    def line(self, seconds: float) -> str:
-        """Return the steps done after some seconds, their rate, and the time that is left."""
-        rate = self.done / seconds if seconds else 0.0
-        if not self.total:
-            return f"{self.label}: {self.done} done, {60 * rate:.0f} a minute"
-        left = (self.total - self.done) / rate / 60 if rate else float("inf")
-        return (
-            f"{self.label}: {self.done} of {self.total}, {60 * rate:.0f} a minute, "
-            f"{left:.0f} minutes left"
-        )
-
-
-@contextmanager
-def track(label: str, total: int) -> Iterator[Advance]:
-    """Show a progress bar while the context is open; a line at intervals if it is no terminal."""
-    if not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
-        yield ProgressLines(label, total).advance
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (
-        TextColumn("  {task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(printable(label), total=total or None)
-        yield lambda count: progress.advance(task, count)
 
 
 def describe_engine(engine: object) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli import display, options
+from harness.cli.progress import track
 
 if TYPE_CHECKING:
     from harness.theory.results import ExperimentResult
@@ -53,7 +54,7 @@ def run(
     from harness.theory import results
 
     spec = config.load("theory", name, [*to_overrides(game, methods), *(overrides or ())])
-    report: ExperimentResult = config.build(spec, name).run(display.track)
+    report: ExperimentResult = config.build(spec, name).run(track)
     if as_json:
         display.print_json([table.to_data() for table in report.tables])
     else:

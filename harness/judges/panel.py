@@ -12,7 +12,15 @@ from pydantic import Field, model_validator
 from harness.core.config import Component
 from harness.errors import BatchPendingError
 from harness.protocols import JudgeClient, PersistentJudge, ReadyJudge, VerdictParser
-from harness.types import Advance, CostEstimate, JudgeRequest, ParsedVerdict, Usage, Verdict
+from harness.types import (
+    Advance,
+    CostDisplay,
+    CostEstimate,
+    JudgeRequest,
+    ParsedVerdict,
+    Usage,
+    Verdict,
+)
 
 PanelRule = Literal["majority", "mean"]
 
@@ -62,7 +70,7 @@ class PanelJudge:
         """
         verdicts_by_member, pending_error = [], None
         for i, member in enumerate(self.members):
-            member_advance = advance if i == 0 else lambda _: None
+            member_advance = advance if i == 0 else _CostsOnly(advance)
             try:
                 verdicts_by_member.append(member.judge(requests, parser, member_advance))
             except BatchPendingError as error:  # the others are submitted too
@@ -120,6 +128,21 @@ class PanelJudge:
         settings = {member.model: dict(member.request_settings(request)) for member in self.members}
         first = next(iter(settings.values()))
         return first if all(other == first for other in settings.values()) else settings
+
+
+@dataclass(frozen=True)
+class _CostsOnly:
+    """Shows the cost of a further member, whose verdicts are no further steps."""
+
+    advance: Advance
+
+    def __call__(self, count: int) -> None:
+        """Count nothing."""
+
+    def add_cost(self, dollars: float) -> None:
+        """Count dollars."""
+        if isinstance(self.advance, CostDisplay):
+            self.advance.add_cost(dollars)
 
 
 def panel_verdict(verdicts: Sequence[Verdict], rule: PanelRule) -> Verdict:

@@ -16,11 +16,20 @@ from dataclasses import dataclass, field
 from harness.errors import BatchPendingError, BudgetError, HarnessError
 from harness.judges import chat_format, model_check
 from harness.judges.costs import CostTracker
-from harness.judges.store.database import Attempt, VerdictStore, key_of
+from harness.judges.store.database import Attempt, Call, VerdictStore, key_of
 from harness.judges.store.leases import Owner, new_owner
 from harness.judges.unparsed import unparsed_error
 from harness.protocols import JudgeClient, VerdictParser
-from harness.types import Advance, Body, JudgeRequest, ParsedVerdict, RawReply, Reply, Verdict
+from harness.types import (
+    Advance,
+    Body,
+    CostDisplay,
+    JudgeRequest,
+    ParsedVerdict,
+    RawReply,
+    Reply,
+    Verdict,
+)
 
 
 class ListQueue:
@@ -185,6 +194,7 @@ class JudgingSession:
             for (chain, raw, reply), attempt in zip(answers, attempts, strict=True)
         ]
         self.store.add(attempts, calls)
+        self._show_cost(calls)
         for (chain, raw, reply), attempt in zip(answers, attempts, strict=True):
             del self._in_flight[raw.index]
             self.tracker.release(raw.index)
@@ -207,7 +217,9 @@ class JudgingSession:
             BudgetError: such attempts have cost more than the budget.
         """
         body = self._in_flight[index].body
-        self.store.add((), [self.tracker.record_failure(body, reason)])
+        call = self.tracker.record_failure(body, reason)
+        self.store.add((), [call])
+        self._show_cost([call])
         if self.tracker.is_overspent():
             raise self._budget_error(body)
 
@@ -215,7 +227,9 @@ class JudgingSession:
         """Store that the server refused a request: its verdict is missing, with the reason."""
         chain = self._in_flight[index]
         attempt = Attempt(chain.body, reason, "", parsable=False, refused=True)
-        self.store.add([attempt], [self.tracker.record_refusal(chain.body)])
+        call = self.tracker.record_refusal(chain.body)
+        self.store.add([attempt], [call])
+        self._show_cost([call])
         del self._in_flight[index]
         self.tracker.release(index)
         chain.refuse(reason)
@@ -365,6 +379,11 @@ class JudgingSession:
         """Stop a run whose first replies are all of no use, before it is paid whole."""
         if len(self._unparsed) >= FIRST_REPLIES and self.stop_error is None and not self.is_done():
             self.stop_error = unparsed_error(self.client.display_name, self._unparsed)
+
+    def _show_cost(self, calls: Sequence[Call]) -> None:
+        prices = [call.dollars for call in calls if call.dollars is not None]
+        if prices and isinstance(self.advance, CostDisplay):
+            self.advance.add_cost(sum(prices))
 
     def _stop_for_model(self, name: str) -> None:
         """Stop because another model replied."""
