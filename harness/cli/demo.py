@@ -14,7 +14,7 @@ from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 EXAMPLE = "Example: harness demo --quick --workspace runs"
 METHODS = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")
 BENCHMARKS = ("toy-weighted", "toy-labels")
-QUICK = ("prompts.count=128", "policy.texts.count=9600"), ("count=100", "baseline.texts.count=9600")
+QUICK = ("prompts.count=64", "policy.texts.count=4800"), ("count=100", "baseline.texts.count=4800")
 """Overrides for training and for the benchmarks: the demo takes half a minute."""
 THREADS = 1
 """Of torch: sums of floats depend on how many threads share them, and so would the table."""
