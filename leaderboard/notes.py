@@ -33,6 +33,9 @@ IDENTICAL_MARKED, SIMULATED_PROMPTS = (12, 14), 200
 prompts with training seeds that vary by `SEED_SPREAD` (benchmarks/power.py)."""
 WHOLE_RANGE = 100.0
 """No win rates differ by more."""
+INTERVALS = (
+    "in brackets: 95 % intervals over prompts (bootstrap, or exact bounds where those are wider)"
+)
 MAX_LABELS = 8
 """Contestants that a note names at most."""
 
@@ -43,7 +46,7 @@ def row_notes(rows: Sequence[Row], names: Sequence[str]) -> tuple[str, ...]:
     has_bounds = any(
         e.low is not None for r in measured for n, e in r.estimates.items() if n in names
     )
-    phrases = ["in brackets: 95 % bootstrap intervals over prompts"] if has_bounds else []
+    phrases = [INTERVALS] if has_bounds else []
     phrases += ["mean length in characters"] if "length" in names else []
     if any(name.endswith(columns.DIFFERENCE) for name in names):
         phrases += ["Δ: paired differences from the baseline over shared prompts, 95 % t intervals"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from scipy.stats import ttest_rel
@@ -176,14 +174,10 @@ def test_a_family_of_equals_is_torn_apart_in_at_most_one_case_of_twenty():
     assert significant <= 26
 
 
-@pytest.mark.parametrize(
-    ("contestants", "seconds"), [(40, 4), pytest.param(200, 20, marks=pytest.mark.faults)]
-)
-def test_many_contestants_on_805_prompts_take_seconds(contestants, seconds):
+@pytest.mark.parametrize("contestants", [40, pytest.param(200, marks=pytest.mark.faults)])
+def test_many_contestants_are_compared_on_805_prompts(contestants):
     rng = np.random.default_rng(6)
     values = rng.uniform(size=(805, contestants))
     values[rng.uniform(size=values.shape) < 0.001] = np.nan
-    start = time.process_time()
     comparison = paired_differences(means(values), seed=0)
     assert top_group(comparison, 0).shape == (contestants,)
-    assert time.process_time() - start < seconds  # 200: 10 s on 2 cores
