@@ -394,7 +394,7 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     estimated: int
-    """Calls whose tokens are estimated, because the server did not report them."""
+    """Calls whose tokens are counted here: the server reported none, or what cannot be."""
     dollars: float | None
     """None if no price is known."""
     seconds: float | None

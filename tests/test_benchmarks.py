@@ -111,6 +111,14 @@ def test_power(tmp_path):
         assert row["difference"] > 0
 
 
+def test_budget(tmp_path):
+    rows = run_script("budget", tmp_path, "--simulations", "1")
+    assert len(rows) == 4
+    for row in rows:
+        assert (row["runs"], row["runs above"]) == (1, 0)
+        assert 30 < row["least"] == row["most"] <= 100
+
+
 def test_judging(tmp_path):
     small = ("--requests", "8", "--theirs", "4", "--latency", "0.05", "--concurrency", "4")
     ours, theirs = run_script("judging", tmp_path, *small).values()

@@ -48,7 +48,7 @@ def score_judge(
         workspace: where a judge's verdicts are stored.
         assets: the folder with the protocol data.
         overrides: of the judge (`judge.KEY=VALUE`) or the oracle.
-        judge_options: of `harness.judge`: base_url, budget, accept_models.
+        judge_options: of `harness.judge`: base_url, budget, price, accept_models.
 
     Raises:
         ConfigError: there is no such judge, oracle or file.

@@ -28,7 +28,7 @@ class ConfiguredJudge:
     client: Any
     """Asks the judge: a component of configs/judge, or a panel of them."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """budget, accepted models, batch mode: see `judge`."""
+    """budget, price, accepted models, batch mode: see `judge`."""
     workspace: Workspace | None = None
 
     def bind(self, workspace: Workspace) -> PersistentJudge:
@@ -85,6 +85,7 @@ def judge(
     source: Source,
     *,
     budget: float | None = None,
+    price: str | None = None,
     base_url: str | None = None,
     accept_models: Sequence[str] = (),
     batch: bool = False,
@@ -97,6 +98,8 @@ def judge(
     Args:
         source: a name of configs/judge, a YAML file, a mapping, or a client that is built.
         budget: the most that may be spent, in US dollars.
+        price: `IN,OUT`: what the judge costs, in US dollars per million prompt and reply tokens;
+            needed for a budget where no file lists the judge.
         base_url: where the judge is served, if not at its provider.
         accept_models: models that may answer in the judge's place.
         batch: submit requests through the provider's Batch API.
@@ -116,6 +119,7 @@ def judge(
         client.check_model()
     options = {
         "budget": budget,
+        "price": price,
         "accepted": tuple(accept_models),
         "batch": batch,
         "resume": resume,

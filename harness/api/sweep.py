@@ -109,6 +109,7 @@ def sweep(
     judge: Source | None = None,
     base_url: str | None = None,
     budget: float | None = None,
+    price: str | None = None,
     engine: Source = "auto",
     evaluation: Overrides = (),
     name: str | None = None,
@@ -129,6 +130,7 @@ def sweep(
         judge: grades them; the default is each benchmark's own. `toy` serves itself.
         base_url: where the judge is served, if not at its provider.
         budget: the most that the whole sweep may spend, in US dollars.
+        price: `IN,OUT`: what the judge costs, in US dollars per million tokens.
         engine: generates the policies' answers.
         evaluation: overrides of benchmarks, judge, engine and scoring, as `evaluate` takes them.
         name: the sweep's name; its runs are called `NAME/eta=0.1,seed=0`.
@@ -140,7 +142,7 @@ def sweep(
         ConfigError: a name, a key or a value does not fit; nothing has been trained then.
         RunExistsError: a run's name belongs to another configuration; nothing has been trained.
     """
-    grading = Grading(_several(bench), judge, base_url, budget, engine, evaluation)
+    grading = Grading(_several(bench), judge, base_url, budget, engine, evaluation, price)
     plan = plan_sweep(
         _several(methods),
         settings=settings,
@@ -226,7 +228,7 @@ def _graders(grading: Grading, workspace: Workspace) -> list[_Grader]:
     from harness.judges.cached import judge_options
     from harness.protocols import TaskSuite
 
-    options = judge_options(budget=grading.budget)
+    options = judge_options(budget=grading.budget, price=grading.price)
     judges: dict[Any, PersistentJudge] = {}
     graders = []
     for benchmark in build_benchmarks(grading):

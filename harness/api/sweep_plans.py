@@ -43,6 +43,8 @@ class Grading:
     engine: Source = "auto"
     overrides: Overrides = ()
     """Of the benchmarks; with a prefix of the judge, the engine and the scoring: see `evaluate`."""
+    price: str | None = None
+    """`IN,OUT`: what the judge costs, in US dollars per million tokens."""
 
 
 @dataclass(frozen=True)

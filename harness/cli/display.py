@@ -255,7 +255,11 @@ def print_usage(usage: Usage) -> None:
     """Print the cost of the verdicts so far."""
     failures = f", {usage.failed} without a reply" if usage.failed else ""
     failures += f", {usage.refused} refused" if usage.refused else ""
-    guesses = f", tokens estimated for {usage.estimated}" if usage.estimated else ""
+    guesses = (
+        f", tokens counted here for {usage.estimated} (none that can be was reported)"
+        if usage.estimated
+        else ""
+    )
     print_line(f"  cost {format_dollars(usage.dollars)}: {usage.calls} calls{failures}{guesses}")
 
 

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from harness.evaluation.tasks import TaskRun
 
 EXAMPLE = "Example: harness eval --bench alpaca-eval --answers answers.json --dry-run"
-JUDGE_OPTIONS = ("judge", "base-url", "accept-judge", "budget", "batch", "resume", "answers")
+JUDGE_OPTIONS = (
+    "judge",
+    "base-url",
+    "accept-judge",
+    "budget",
+    "batch",
+    "resume",
+    "price",
+    "answers",
+)
 """Options that a suite of tasks with known answers refuses."""
 
 
@@ -37,6 +46,7 @@ def command(
     ] = None,
     engine: Annotated[str, typer.Option("--engine", help="An engine of configs/engine.")] = "auto",
     budget: options.BudgetOption = None,
+    price: options.PriceOption = None,
     accept_judge: options.AcceptJudgeOption = None,
     batch: options.BatchOption = False,
     resume: options.ResumeOption = False,
@@ -61,7 +71,7 @@ def command(
 
     workspace, override_list = display.open_workspace(root), overrides or []
     benchmark = components.build_benchmark(bench, override_list, assets, compat)
-    judging = (judge, base_url, accept_judge, budget, batch, resume, answers)
+    judging = (judge, base_url, accept_judge, budget, batch, resume, price, answers)
     configured = configure_judge(benchmark, judging, override_list)
     contestant: dict[str, Any] = {
         "answers": answers,
@@ -99,12 +109,13 @@ def configure_judge(
     if isinstance(benchmark, CheckedBenchmark):
         refuse_judge_options(benchmark.name, (*values[:-1], None))
         return None
-    name, base_url, accepted, budget, batch, resume, _ = values
+    name, base_url, accepted, budget, batch, resume, price, _ = values
     return judge(
         name or benchmark.default_judge,
         base_url=base_url,
         accept_models=accepted or (),
         budget=budget,
+        price=price,
         batch=batch,
         resume=resume,
         overrides=components.select_overrides(overrides, "judge"),

@@ -147,6 +147,7 @@ def bridge(
     ] = 50,
     base_url: options.BaseUrlOption = None,
     budget: options.BudgetOption = None,
+    price: options.PriceOption = None,
     accept_judge: options.AcceptJudgeOption = None,
     assets: options.AssetsOption = None,
     overrides: options.SetOption = None,
@@ -167,6 +168,7 @@ def bridge(
     configured = configure_judge(
         to,
         budget=budget,
+        price=price,
         base_url=base_url,
         accept_models=accept_judge or (),
         overrides=components.select_overrides(override_list, "judge"),
@@ -193,6 +195,7 @@ def score(
     ] = "gpt-4o-2024-05-13",
     base_url: options.BaseUrlOption = None,
     budget: options.BudgetOption = None,
+    price: options.PriceOption = None,
     accept_judge: options.AcceptJudgeOption = None,
     assets: options.AssetsOption = None,
     overrides: options.SetOption = None,
@@ -215,6 +218,7 @@ def score(
         judge_options={
             "base_url": base_url,
             "budget": budget,
+            "price": price,
             "accept_models": accept_judge or (),
         },
     )

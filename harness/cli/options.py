@@ -63,6 +63,14 @@ BaseUrlOption = Annotated[
 BudgetOption = Annotated[
     float | None, typer.Option("--budget", min=0, help="The most dollars to spend.")
 ]
+PriceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--price",
+        metavar="IN,OUT",
+        help="The judge's price in dollars per million prompt and reply tokens; 0,0 is a price.",
+    ),
+]
 AcceptJudgeOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -67,6 +67,7 @@ def command(
     judge: options.JudgeOption = None,
     base_url: options.BaseUrlOption = None,
     budget: options.BudgetOption = None,
+    price: options.PriceOption = None,
     engine: EngineOption = "auto",
     evaluation: EvaluationOption = None,
     name: NameOption = None,
@@ -87,7 +88,7 @@ def command(
     from harness.api.sweep_plans import Grading, count_stages, plan_sweep
 
     workspace = display.open_workspace(root)
-    grading = Grading(bench or (), judge, base_url, budget, engine, evaluation or ())
+    grading = Grading(bench or (), judge, base_url, budget, engine, evaluation or (), price)
     grid: dict[str, Any] = {"settings": settings or (), "seeds": seeds, "launcher": launcher}
     plan = plan_sweep(methods, **grid, name=name, grading=grading)
     if dry_run:

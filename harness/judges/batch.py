@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from harness.judges import chat_format, model_check
 from harness.judges.batch_api import ENDPOINT, BatchAPI
 from harness.judges.cached import CachedJudge, JudgeOptions
 from harness.judges.client import POLL_SECONDS, OpenAIClient
-from harness.judges.costs import CostTracker
+from harness.judges.costs import CostTracker, price_of
 from harness.judges.panel import JudgePanel, PanelJudge
 from harness.judges.refusals import Refusal, classify_refusal, refuses_everything
 from harness.judges.store import batches
@@ -365,10 +365,17 @@ def cached_judge(
         ConfigError: this client has no Batch API.
     """
     if isinstance(component, JudgePanel):
-        return PanelJudge(
-            [_cached_client(member, path, options) for member in component.members], component.rule
-        )
+        members = [
+            _cached_client(member, path, _without_known_price(member, options))
+            for member in component.members
+        ]
+        return PanelJudge(members, component.rule)
     return _cached_client(component, path, options)
+
+
+def _without_known_price(member: Any, options: JudgeOptions) -> JudgeOptions:
+    """Let `--price` hold for the members of a panel that no file lists."""
+    return replace(options, price=None) if price_of(member.model) else options
 
 
 def _cached_client(client: Any, path: Path, options: JudgeOptions) -> CachedJudge | BatchJudge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,12 +15,14 @@ from harness.core.config import Component
 from harness.core.http import is_loopback
 from harness.errors import ConfigError, JudgeError
 from harness.judges import chat_format, costs, model_check, readiness
-from harness.judges.costs import Budget, CostTracker
+from harness.judges.client import OpenAIClient
+from harness.judges.costs import Budget, CostTracker, Price
 from harness.judges.session import JudgingSession
 from harness.judges.store.database import key_of, open_store
 from harness.protocols import Advance, JudgeClient, RequestQueue, VerdictParser
 from harness.types import Body, CostEstimate, JudgeRequest, Usage, Verdict
 
+LOGGER = logging.getLogger("harness")
 BatchMode = Literal["submit", "resume"]
 ORACLE_STORE = "oracle-verdicts.sqlite"
 """A store in a workspace, apart from the verdicts on benchmarks."""
@@ -33,6 +36,8 @@ class JudgeOptions:
     """The most that may be spent; members of a panel share one."""
     accepted_models: tuple[str, ...] = ()
     """Other models whose replies count."""
+    price: Price | None = None
+    """The user's word on the price of a judge that no file lists; None: no word."""
     batch: BatchMode | None = None
     """`submit` or `resume`: through the judge's Batch API; None: call by call."""
 
@@ -45,10 +50,23 @@ def judge_options(
     accepted: Sequence[str] | None = None,
     batch: bool = False,
     resume: bool = False,
+    price: str | None = None,
 ) -> JudgeOptions:
-    """Return the options of a command line; `budget` is in US dollars."""
+    """Return the options of a command line.
+
+    Args:
+        budget: US dollars.
+        accepted: other models whose replies count.
+        batch: submit through the Batch API.
+        resume: fetch what was submitted.
+        price: `IN,OUT`, in US dollars per million tokens.
+
+    Raises:
+        ConfigError: the price is none.
+    """
     mode: BatchMode | None = "resume" if resume else "submit" if batch else None
-    return JudgeOptions(Budget(budget), tuple(accepted or ()), mode)
+    known = None if price is None else costs.price_of_option(price)
+    return JudgeOptions(Budget(budget), tuple(accepted or ()), known, mode)
 
 
 class CachedJudge(Component):
@@ -117,8 +135,14 @@ class CachedJudge(Component):
                 accepted = (*self.client.served_as, *self._options.accepted_models)
                 model_check.reject_retired(self.client)
                 model_check.reject_alias(self.model, self.client.url, accepted)
+                self._report_bound(session)
                 ask(session)
             return session.finish()
+
+    def _report_bound(self, session: JudgingSession) -> None:
+        body = session.next_body()
+        if self._options.budget.limit is not None and self.price and body is not None:
+            LOGGER.info(session.tracker.describe_bound(body))
 
     def count_pending(self, requests: Sequence[JudgeRequest], parser: VerdictParser) -> int:
         """Return the number of requests that have to be asked; follow-ups are not foreseen.
@@ -176,8 +200,14 @@ class CachedJudge(Component):
     @property
     def price(self) -> costs.Price | None:
         """The price of the judge's tokens today; None where it is unknown."""
-        known = costs.price_of(self.model)
+        known = self._options.price or costs.price_of(self.model)
         return costs.FREE if known is None and is_loopback(self.client.url) else known
+
+    def _is_priced(self) -> bool:
+        """Say whether a budget can be kept: an address on this machine may sell on what it buys."""
+        return self.price is not None and not (
+            self.price is costs.FREE and isinstance(self.client, OpenAIClient)
+        )
 
     @property
     def accepted_names(self) -> frozenset[str]:
@@ -195,10 +225,11 @@ class CachedJudge(Component):
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
     ) -> Iterator[JudgingSession]:
         price, options = self.price, self._options
-        if options.budget.limit is not None and price is None:
+        if options.budget.limit is not None and not self._is_priced():
             raise ConfigError(
-                f"no price of {self.model} is known, so --budget cannot be kept: add one to "
-                "configs/prices/mine.yaml, as `harness config show prices/openai` shows"
+                f"no price of {self.model} is known, so --budget cannot be kept: give it with "
+                "--price IN,OUT in dollars per million tokens (0,0 for a server of your own), or "
+                "in configs/prices/mine.yaml, as `harness config show prices/openai` shows"
             )
         with open_store(self.path) as store:
             tracker = CostTracker(

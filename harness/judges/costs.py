@@ -15,9 +15,10 @@ from typing import Any
 from pydantic import Field
 
 from harness.core.config import Component, build, load, names
-from harness.errors import BudgetError
+from harness.errors import BudgetError, ConfigError
+from harness.judges.reported_usage import ReportedUsage, believed_usage
 from harness.judges.store.database import Call, VerdictStore, key_of, store_errors
-from harness.judges.tokens import TokenCounter, token_counter
+from harness.judges.tokens import TokenCounter, count_margin, token_counter
 from harness.types import Body, CostEstimate, Reply, Usage
 
 MILLION = 1_000_000
@@ -110,7 +111,7 @@ CHARACTERS_PER_TOKEN = 4.0
 DEFAULT_REPLY_TOKENS = 400
 """The assumed length of a reply without a limit, until some are known."""
 LONGEST_REPLY_TOKENS = 16_000
-"""The assumed longest reply to a request without a limit."""
+"""The assumed longest reply to a request without a limit, until a longer one is known."""
 
 
 @dataclass
@@ -120,6 +121,38 @@ class Budget:
     limit: float | None = None
     """US dollars; None: no limit."""
     spent: float = 0.0
+    """What is booked."""
+    doubt: float = 0.0
+    """What calls may have cost beyond that: there was no reply, or no usage that can be."""
+
+
+def price_of_option(text: str) -> Price:
+    """Return the price that `--price IN,OUT` gives, in US dollars per million tokens.
+
+    Raises:
+        ConfigError: it is not two numbers of at least 0.
+    """
+    try:
+        prompt, completion = (float(part) for part in text.split(","))
+    except ValueError:
+        prompt = completion = -1.0
+    if not (0 <= prompt < math.inf and 0 <= completion < math.inf):
+        raise ConfigError(
+            f"--price {text!r} is no price: give dollars per million prompt and reply tokens, "
+            "e.g. --price 2,8, or --price 0,0 for a server of your own"
+        )
+    day = today()
+    return Price(prompt=prompt, completion=completion, since=day, checked=day, source="--price")
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """What is set aside for a call in flight."""
+
+    dollars: float
+    """The largest cost."""
+    prompt_tokens: int
+    """The most that the prompt may have, without what a server adds."""
 
 
 @dataclass
@@ -135,8 +168,12 @@ class CostTracker:
     known_tokens: int = 0
     """Characters and tokens of the prompts whose tokens were reported, for estimates."""
     reply_lengths: Counter[int] = field(default_factory=Counter)
-    reserved: dict[int, float] = field(default_factory=dict)
-    """By index, the largest cost of each call in flight."""
+    reserved: dict[int, Reservation] = field(default_factory=dict)
+    """By index, what is set aside for each call in flight."""
+    template_tokens: int = 0
+    """The most prompt tokens that a server has reported beyond our largest count."""
+    longest_reply: int = LONGEST_REPLY_TOKENS
+    """The longest reply to expect of a request without a limit."""
 
     def reserve(self, index: int, body: Body) -> bool:
         """Reserve the largest cost of a call; False if the budget might not suffice.
@@ -144,41 +181,56 @@ class CostTracker:
         The reply is taken to be as long as it may be: the lengths of the first replies are no
         guide, because long ones arrive last.
         """
-        limit = self.budget.limit
-        if limit is None or self.price is None:
+        if self.budget.limit is None or self.price is None:
             return True
-        cost = self.largest_cost(body)
-        if self.budget.spent + sum(self.reserved.values()) + cost > limit:
+        reservation = self._reservation(body)
+        if self._committed() + reservation.dollars > self.budget.limit:
             return False
-        self.reserved[index] = cost
+        self.reserved[index] = reservation
         return True
 
     def largest_cost(self, body: Body) -> float:
         """Return what a call may cost, in US dollars; 0 without a price."""
-        count, _ = token_counter(self.model)
-        prompt = max(self.estimate_prompt_tokens(body), count_prompt_tokens(body, count))
-        return self._dollars(prompt, int(_limit(body) or LONGEST_REPLY_TOKENS)) or 0.0
+        return self._reservation(body).dollars
 
     def release(self, index: int) -> None:
         """Drop the reservation of a call that has ended."""
         self.reserved.pop(index, None)
 
-    def record_reply(self, body: Body, reply: Reply, outcome: str, seconds: float | None) -> Call:
-        """Count the cost of a reply, and return its call."""
-        is_reported = reply.prompt_tokens > 0
-        prompt = reply.prompt_tokens or self.estimate_prompt_tokens(body)
-        completion = reply.completion_tokens or _estimated_tokens(reply.thinking + reply.content)
-        if is_reported:
+    def record_reply(
+        self, body: Body, reply: Reply, outcome: str, seconds: float | None, index: int = -1
+    ) -> Call:
+        """Count the cost of a reply, and return its call.
+
+        A reported usage that cannot be is replaced by our own count. What was reserved under
+        `index` teaches how many more tokens a server reports than are counted here.
+        """
+        reported = believed_usage(body, reply)
+        prompt = reported.prompt or self.estimate_prompt_tokens(body)
+        completion = reported.completion or self._estimated(reply)
+        if reported.prompt:
             self.known_characters += prompt_characters(body)
             self.known_tokens += prompt
+            if reserved := self.reserved.get(index):
+                self.template_tokens = max(self.template_tokens, prompt - reserved.prompt_tokens)
+        self.longest_reply = max(self.longest_reply, completion)
         self.reply_lengths[completion] += 1
-        is_estimated = not is_reported or completion != reply.completion_tokens
-        return self._call(body, outcome, prompt, completion, is_estimated, seconds)
+        is_estimated = not (reported.prompt and reported.completion)
+        call = self._call(body, outcome, prompt, completion, is_estimated, seconds)
+        if is_estimated and self.budget.limit is not None:
+            self._doubt(self._most_for(body, reply, reported), call)
+        return call
 
     def record_failure(self, body: Body, reason: str) -> Call:
-        """Count the likely cost of a failed attempt that may be billed, and return its call."""
+        """Count the likely cost of a failed attempt that may be billed, and return its call.
+
+        The server may have billed the longest reply: the budget allows for that.
+        """
         prompt = self.estimate_prompt_tokens(body)
-        return self._call(body, reason, prompt, self.estimate_reply_tokens(body), True, None)
+        call = self._call(body, reason, prompt, self.estimate_reply_tokens(body), True, None)
+        if self.budget.limit is not None:
+            self._doubt(self.largest_cost(body), call)
+        return call
 
     def record_refusal(self, body: Body) -> Call:
         """Count the likely cost of a refused request (some judges bill its prompt)."""
@@ -205,8 +257,18 @@ class CostTracker:
         return max(1, min(int(limit), round(mean_length)))
 
     def is_overspent(self) -> bool:
-        """Say whether more than the budget has been spent."""
-        return self.budget.limit is not None and self.budget.spent > self.budget.limit
+        """Say whether the budget may not cover what has been sent, reservations included."""
+        return self.budget.limit is not None and self._committed() > self.budget.limit
+
+    def describe_bound(self, body: Body) -> str:
+        """Say what the budget promises, and what a request like this one may cost."""
+        limit = _limit(body)
+        longest = f"its limit of {limit} tokens" if limit else f"{self.longest_reply} tokens"
+        beyond = "" if limit else "; a longer reply in flight may cost more"
+        return (
+            f"budget: the bill stays within ${self.budget.limit:g}; each request in flight is set "
+            f"aside with a reply of {longest} (about ${self.largest_cost(body):.2g}){beyond}"
+        )
 
     def budget_error(self, open_requests: int, body: Body) -> BudgetError:
         """Return the error of a budget that does not cover a further request.
@@ -215,11 +277,44 @@ class CostTracker:
             open_requests: the number of pending requests.
             body: one of them.
         """
+        doubt = self.budget.doubt
+        unsure = f", and up to ${doubt:.2g} more where no usage came" if doubt > 0.005 else ""
         return BudgetError(
-            f"the budget of ${self.budget.limit:g} is spent (${self.budget.spent:.2f} so far; the "
+            f"the budget of ${self.budget.limit:g} is spent (${self.budget.spent:.2f} so far"
+            f"{unsure}; the "
             f"next request may cost ${self.largest_cost(body):.2g}) and {open_requests} or more "
             "requests are pending: the verdicts so far are stored; continue with a larger --budget"
         )
+
+    def _reservation(self, body: Body) -> Reservation:
+        """Return the largest cost of a call, with the largest count of its prompt behind it."""
+        count, _ = token_counter(self.model)
+        counted = max(self.estimate_prompt_tokens(body), count_prompt_tokens(body, count))
+        prompt = self._most(counted)
+        longest = int(_limit(body) or self.longest_reply)
+        return Reservation(self._dollars(prompt + self.template_tokens, longest) or 0.0, prompt)
+
+    def _most_for(self, body: Body, reply: Reply, reported: ReportedUsage) -> float | None:
+        """Return what a reply without a whole usage may have cost."""
+        count, _ = token_counter(self.model)
+        written = max(count(reply.thinking + reply.content), self._estimated(reply))
+        prompt = reported.prompt or self._reservation(body).prompt_tokens
+        return self._dollars(prompt, reported.completion or self._most(written))
+
+    def _most(self, tokens: int) -> int:
+        """Return how many tokens there may be where so many were counted."""
+        return math.ceil(count_margin(self.model) * tokens)
+
+    def _committed(self) -> float:
+        """Return what is booked, may have been billed, and may be billed for calls in flight."""
+        in_flight = sum(reservation.dollars for reservation in self.reserved.values())
+        return self.budget.spent + self.budget.doubt + in_flight
+
+    def _estimated(self, reply: Reply) -> int:
+        return math.ceil(len(reply.thinking + reply.content) / CHARACTERS_PER_TOKEN)
+
+    def _doubt(self, most: float | None, call: Call) -> None:
+        self.budget.doubt += max(0.0, (most or 0.0) - (call.dollars or 0.0))
 
     def _dollars(self, prompt: int, completion: int) -> float | None:
         if self.price is None:
@@ -285,10 +380,6 @@ def total_usage(rows: Iterable[tuple[Any, ...]], price: Price | None) -> Usage:
         seconds=seconds / timed if timed else None,
         price=price.description if price else "",
     )
-
-
-def _estimated_tokens(text: str) -> int:
-    return math.ceil(len(text) / CHARACTERS_PER_TOKEN)
 
 
 def prompt_characters(body: Body) -> int:

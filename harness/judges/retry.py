@@ -25,7 +25,7 @@ from harness.core.http import (
 )
 from harness.core.secrets import Secret
 from harness.core.terminal import one_line
-from harness.errors import JudgeError, JudgeRefusedError
+from harness.errors import BudgetError, JudgeError, JudgeRefusedError
 from harness.judges import chat_format, refusals
 from harness.judges.concurrency import AdaptiveConcurrency
 from harness.judges.refusals import Refusal, RefusalTracker
@@ -120,7 +120,10 @@ class RetryingCaller:
             except TransientError as error:
                 attempt += 1
                 if error.billed:
-                    on_failure(index, str(error))
+                    try:
+                        on_failure(index, str(error))
+                    except BudgetError:
+                        return  # the session asks it again if the budget allows
                 self._record(error)
                 self._check(error, attempt)
                 backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)

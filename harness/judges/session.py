@@ -190,7 +190,7 @@ class JudgingSession:
         ]
         attempts = [self._attempt(chain, raw.text, reply) for chain, raw, reply in answers]
         calls = [
-            self.tracker.record_reply(chain.body, reply, attempt.status, raw.seconds)
+            self.tracker.record_reply(chain.body, reply, attempt.status, raw.seconds, raw.index)
             for (chain, raw, reply), attempt in zip(answers, attempts, strict=True)
         ]
         self.store.add(attempts, calls)
@@ -214,13 +214,18 @@ class JudgingSession:
         """Record the cost of an attempt without a reply that may have been billed.
 
         Raises:
-            BudgetError: such attempts have cost more than the budget.
+            BudgetError: the budget may not cover another attempt now: the request is pending again,
+                and follows if what is in flight costs less than is set aside for it.
         """
-        body = self._in_flight[index].body
+        chain = self._in_flight[index]
+        body = chain.body
         call = self.tracker.record_failure(body, reason)
         self.store.add((), [call])
         self._show_cost([call])
         if self.tracker.is_overspent():
+            del self._in_flight[index]
+            self.tracker.release(index)
+            self._ready.appendleft((index, chain))
             raise self._budget_error(body)
 
     def record_refusal(self, index: int, reason: str) -> None:
@@ -256,6 +261,10 @@ class JudgingSession:
         if self.stop_error is not None:
             raise self.stop_error
         return [verdict for verdict in self.verdicts if verdict is not None]
+
+    def next_body(self) -> Body | None:
+        """Return the request that would be asked next; None: none is claimed."""
+        return self._ready[0][1].body if self._ready else None
 
     def is_cached(self) -> bool:
         """Say whether the store answers every request."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 
 from harness.core.hub import assets_directory, tiktoken_encoding
 
@@ -64,6 +64,8 @@ RATES = {
 DEFAULT_ENCODING = "cl100k_base"
 """The encoding assumed for an unknown judge."""
 ACCURACY = "which was within 4 % in tests"
+KNOWN_MARGIN, UNKNOWN_MARGIN = 1.05, 1.25
+"""How many times as many tokens there may be as were counted: of a known tokenizer, of another."""
 
 
 def token_counter(model: str) -> tuple[TokenCounter, str]:
@@ -84,6 +86,18 @@ def token_counter(model: str) -> tuple[TokenCounter, str]:
         description = f"an estimate of tiktoken's {name}, {ACCURACY} (its file is not here)"
         return estimator(RATES.get(name, RATES[DEFAULT_ENCODING])), description
     return lambda text: len(encoding.encode_ordinary(text)), f"tiktoken's {name}"
+
+
+@cache
+def count_margin(model: str) -> float:
+    """Return how many times as many tokens a model's prompt may have as are counted here."""
+    import tiktoken
+
+    try:
+        tiktoken.encoding_name_for_model(model)
+    except KeyError:
+        return UNKNOWN_MARGIN
+    return KNOWN_MARGIN
 
 
 def estimator(rates: Rates) -> TokenCounter:

@@ -69,6 +69,10 @@ def test_the_terms_of_an_evaluation_reach_the_judge(run, shared, monkeypatch):
         run(*asked, "--budget", "0.001")
     with pytest.raises(ConfigError, match="no price of mystery"):
         run(*asked, "--set", "judge.model=mystery", "--budget", "1")
+    mystery = [*asked, "--set", "judge.model=mystery", "--budget", "0.001", "--price", "10,30"]
+    mystery += ["--accept-judge", "mystery"]
+    with pytest.raises(BudgetError, match=r"\$0.001 is spent"):
+        run(*mystery)
     with pytest.raises(ConfigError, match="takes no batches"):
         run(*options, "--judge", "replay", "--batch")
     with pytest.raises(JudgeError, match="not all verdicts"):

@@ -188,7 +188,7 @@ def test_failures_that_cost_more_than_the_budget_end_the_run(path):
     client = Failing()
     with pytest.raises(BudgetError):
         grade(client, path, count=2, budget=0.05)
-    assert client.asked == 5  # $0.01003 each
+    assert client.asked == 4  # each may have cost $0.0106, and so may the next
 
 
 def test_unparsed_replies_are_paid_for(path):

@@ -79,7 +79,7 @@ class Call:
     prompt_tokens: int
     completion_tokens: int
     estimated: bool
-    """Whether the token counts are estimates because the server reported none."""
+    """Whether the token counts are ours: the server reported none, or what cannot be."""
     dollars: float | None
     """None: no price is known."""
     seconds: float | None
