@@ -54,17 +54,21 @@ def command(
         return
     for title, names in selection.items():
         print_line(f"{title}:")
-        notes = _retirements(names) if title == "judge" else {}
+        notes = _judge_notes(names) if title == "judge" else {}
         print_text("".join(f"  {name}{notes.get(name, '')}\n" for name in names) or "  none\n")
 
 
-def _retirements(names: Sequence[str]) -> dict[str, str]:
-    """Return a note on each judge whose configuration says when it retires."""
+def _judge_notes(names: Sequence[str]) -> dict[str, str]:
+    """Return a note on each judge that says when it retires, or what it takes to serve it."""
     from harness.core import config
     from harness.judges.model_check import today
 
     notes = {}
     for name in names:
-        if (day := config.load("judge", name).get("retires")) is not None:
+        judge = config.load("judge", name)
+        if (day := judge.get("retires")) is not None:
             notes[name] = f"  ({'retired' if str(day) <= str(today()) else 'retires'} {day})"
+        elif judge.get("size"):
+            commit = judge.get("revision") or "no commit named"
+            notes[name] = f"  ({judge['size']}; GPUs: {judge['gpus']}; {commit})"
     return notes

@@ -15,6 +15,7 @@ from harness.judges import chat_format, model_check
 from harness.judges.client import OpenAIClient
 from harness.judges.readiness import QUESTION, REPLY_TOKENS
 from harness.judges.trials import Trial, try_request
+from harness.judges.vllm import VLLMClient
 from harness.types import JudgeRequest
 
 LIMITS = ("x-ratelimit-limit-requests", "x-ratelimit-limit-tokens")
@@ -54,11 +55,15 @@ def examine(judge: Any, trials: Sequence[Trial] = ()) -> list[ServerFinding]:
     """Return what a judge's server can do; a `bad` finding makes the judge unusable.
 
     A finding under a benchmark's name says whether the judge can grade it, or with which settings.
-    It works inside a running event loop.
+    It works inside a running event loop. A judge that serves itself is served for as long as that.
 
     Raises:
-        JudgeError: the judge is no OpenAIClient, or has no key.
+        JudgeError: the judge is no OpenAIClient, has no key, or its own server does not start.
     """
+    if isinstance(judge, VLLMClient):
+        judge.check_ready()
+        with judge.connected() as client:
+            return examine(client, trials)
     if not isinstance(judge, OpenAIClient):
         raise JudgeError(
             f"{type(judge).__name__} has no address: name a judge that has a "

@@ -1,8 +1,8 @@
 """The client of a judge with open weights, which it serves itself with vLLM's OpenAI server.
 
-The server is a separate process. It is started when requests are pending, and it ends with this
-process however that ends, killed or not (see `harness.core.guard`); its log is written to a file.
-It serves the model under the judge's name.
+At an address (`base_url`) it asks a server that is there already. Its own is a separate process. It
+is started when requests are pending, and ends with this process however that ends, killed or not
+(`harness.core.guard`); its log is written to a file. It serves the model under the judge's name.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from harness.core.hub import check_policy_path
 from harness.core.io import log_tail, report_disk_errors
 from harness.core.secrets import refuse_keys
 from harness.errors import JudgeError, MissingDependencyError
+from harness.judges import readiness
 from harness.judges.client import OpenAIClient
 from harness.protocols import RequestQueue
 from harness.types import JudgeRequest
@@ -59,7 +60,17 @@ class VLLMClient(Component):
     revision: str | None = None
     """The hub commit; None for a directory."""
     served_as: tuple[str, ...] = Field((), exclude=True)
-    """Other model names in stored verdicts that count."""
+    """Other names of the model, in stored verdicts or at `base_url`, that count."""
+    size: str = Field("", exclude=True)
+    """How many parameters it has, for people."""
+    gpus: str = Field("", exclude=True)
+    """What it needs to be served on, for people."""
+    base_url: str | None = Field(None, exclude=True, repr=False)
+    """A server that serves it already, which is then neither started nor ended; None: its own."""
+    deployment: str | None = Field(None, exclude=True)
+    """That server's name of the model; None: `model`."""
+    api_key_env: str = Field("VLLM_API_KEY", exclude=True, repr=False)
+    """The environment variable with that server's key, if it has one."""
     max_model_len: int | None = Field(None, gt=0)
     """Prompt and reply together, in tokens; None: the model's context length."""
     arguments: tuple[str, ...] = Field((), exclude=True, repr=False)
@@ -105,7 +116,11 @@ class VLLMClient(Component):
         Raises:
             MissingDependencyError: vLLM or its interpreter is not there.
             PolicyError: the folder does not exist, or holds no model.
+            JudgeError: the server at `base_url` cannot be asked.
         """
+        if self.base_url:
+            readiness.check_client(self._client(self.base_url), self.served_as)
+            return
         check_policy_path(types.Policy(self.model, self.path, self.revision))
         has_vllm = shutil.which(self.python) if self.python else find_spec("vllm")
         if not has_vllm:
@@ -122,13 +137,26 @@ class VLLMClient(Component):
         Raises:
             JudgeError: the server does not start or does not reply.
         """
+        with self.connected() as client:
+            client.ask(queue)
+
+    @contextmanager
+    def connected(self) -> Iterator[OpenAIClient]:
+        """Yield the client of a server that is up; the own one ends with the context.
+
+        Raises:
+            JudgeError: the own server does not start.
+        """
+        if self.base_url:
+            yield self._client(self.base_url)
+            return
         with serving(self._command, self.log, self.start_seconds) as url:
-            self._client(url).ask(queue)
+            yield self._client(url)
 
     @property
     def url(self) -> str:
-        """The loopback address, which needs no key and costs nothing."""
-        return "http://127.0.0.1/v1"
+        """The server's address; its own is on loopback, needs no key and costs nothing."""
+        return self.base_url or "http://127.0.0.1/v1"
 
     @property
     def display_name(self) -> str:
@@ -138,8 +166,10 @@ class VLLMClient(Component):
     def _client(self, url: str) -> OpenAIClient:
         return OpenAIClient(
             model=self.model,
+            served_as=self.served_as,
+            deployment=self.deployment if self.base_url else None,
             base_url=url,
-            api_key_env=NO_KEY,
+            api_key_env=self.api_key_env if self.base_url else NO_KEY,
             concurrency=self.concurrency,
             timeout=self.timeout,
             patience=self.patience,

@@ -1,5 +1,7 @@
 """A judge that always prefers the first answer, compared with the published judge."""
 
+import gzip
+import hashlib
 import json
 import math
 
@@ -86,3 +88,31 @@ def test_missing_verdicts_are_reported(shared):
     line = ["judge", "bridge", "--to", "toy", "--from", "gpt-5", "--assets", str(shared / "assets")]
     with pytest.raises(AssetError, match="no verdicts of gpt-5 on alpaca-eval"):
         CliRunner().invoke(app, line, catch_exceptions=False)
+
+
+def test_an_open_judge_at_an_address_is_compared_with_the_official_verdicts(shared, tmp_path):
+    """It gives the official judge's own verdicts again: the bridge must find no difference."""
+    with gzip.open(shared / "replay/alpaca_eval/verdicts/gemma-7b-it.jsonl.gz", "rt") as lines:
+        recorded = {row["key"]: row for row in map(json.loads, lines)}
+
+    def official(messages, request):
+        pairs = json.dumps([[m.role, m.content] for m in messages], separators=(",", ":"))
+        row = recorded[hashlib.sha256(pairs.encode()).hexdigest()]
+        top = (tuple((token, logprob) for token, logprob in row["top_logprobs"]),)
+        return Reply(row["content"], top, "stop", "served-name", 900, 1)
+
+    line = ["judge", "bridge", "--to", "qwen3-235b", "--set", "judge.deployment=served-name"]
+    line += ["--set", "judge.served_as=[served-name]", "--set", "score.rounds=20", "--json"]
+    line += ["--assets", str(shared / "assets"), "--workspace", str(tmp_path / "runs")]
+    verdicts = shared / "assets/alpaca_eval/annotations/gemma-7b-it.json.gz"
+    line += ["--verdicts", str(verdicts), "--prompts", str(PROMPTS), "--again", "0"]
+    with serving(official, model="served-name") as url:
+        done = CliRunner().invoke(app, [*line, "--base-url", url], catch_exceptions=False)
+    assert done.exit_code == 0
+    comparison = json.loads(done.stdout)
+    assert comparison["to"] == "Qwen3-235B-A22B-Instruct-2507"
+    assert comparison["same_verdict"]["value"] == 1
+    assert comparison["kappa"]["value"] == pytest.approx(1)
+    assert comparison["bias"]["value"] == pytest.approx(0, abs=1e-3)
+    ((loaded,), notes) = read_bridges(tmp_path / "runs")
+    assert (loaded["new"], notes) == ("Qwen3-235B-A22B-Instruct-2507", [])
