@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from harness.core.config import Component
 from harness.core.hardware import has_nvidia_device
@@ -34,6 +34,31 @@ from harness.types import Completion, Policy, Request
 
 WORKER = Path(__file__).with_name("vllm_worker.py")
 POLL_SECONDS = 0.1
+CPU_BATCH_TOKENS = 8192
+"""Tokens that vLLM computes at once on the CPU; more where one sequence is longer."""
+NEUTRAL = frozenset(
+    {
+        "cpu_offload_gb",
+        "disable_log_stats",
+        "download_dir",
+        "kv_cache_memory_bytes",
+        "max_num_batched_tokens",
+        "max_parallel_loading_workers",
+        "pipeline_parallel_size",
+    }
+)
+"""Arguments that change no sample beyond what batches do."""
+_FIELD = "set engine.{} instead"
+OWN = {
+    **dict.fromkeys(("dtype", "max_model_len", "gpu_memory_utilization"), _FIELD),
+    **dict.fromkeys(("tensor_parallel_size", "enforce_eager", "max_num_seqs"), _FIELD),
+    "model": "it is the policy's",
+    "revision": "it is the policy's",
+    "tokenizer": "it is the policy's",
+    "trust_remote_code": "a policy's own code is never run",
+    **dict.fromkeys(("seed", "skip_tokenizer_init", "generation_config"), "the engine sets it"),
+}
+"""Arguments that the engine sets, with what to do instead."""
 IN_PROCESS_ENVIRONMENT = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "VLLM_NO_USAGE_STATS": "1"}
 """Variables that keep vLLM in the worker's process."""
 
@@ -45,6 +70,10 @@ class VLLMEngine(Component):
     """auto: float32 on the CPU, bfloat16 on a GPU."""
     max_model_len: int | None = Field(None, gt=0)
     """The most tokens of prompt and response together; None: the policy's context."""
+    args: dict[str, Any] = Field({})
+    """Further arguments of vLLM's `EngineArgs` that may change a sample: `quantization`, ..."""
+    neutral_args: dict[str, Any] = Field({}, exclude=True)
+    """Those that change no sample; the ones of `NEUTRAL` are taken from `args`."""
     python: str | None = Field(None, exclude=True)
     """The interpreter that has vLLM; None: the current one."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, exclude=True)
@@ -62,6 +91,21 @@ class VLLMEngine(Component):
     selection_reason: str = Field("", exclude=True)
     """Why `engine: auto` selected it; empty if the user named it."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _split_arguments(cls, fields: Any) -> Any:
+        if not isinstance(fields, dict) or not isinstance(args := fields.get("args"), dict):
+            return fields
+        if wrong := sorted({*args} & {*OWN}):
+            raise ValueError(
+                f"engine.args cannot hold {wrong[0]}: {OWN[wrong[0]].format(wrong[0])}"
+            )
+        neutral = {name: args[name] for name in args if name in NEUTRAL}
+        return fields | {
+            "args": {name: args[name] for name in args if name not in NEUTRAL},
+            "neutral_args": {**fields.get("neutral_args", {}), **neutral},
+        }
+
     @property
     def accelerators(self) -> int:
         """The number of GPUs it uses."""
@@ -69,7 +113,7 @@ class VLLMEngine(Component):
 
     def lm_eval(self, policy: Policy) -> dict[str, Any]:
         """Return lm-eval's name of this engine, its arguments and its environment."""
-        devices = self._device_arguments()
+        devices = self._device_arguments(None)
         device_arguments = devices["gpu" if has_nvidia_device() else "cpu"]
         arguments = {
             "pretrained": policy.path,
@@ -142,18 +186,17 @@ class VLLMEngine(Component):
         all_requests = [
             request_data(job, position, sampling) for position in range(len(job.requests))
         ]
+        longest = max(len(r["prompt_token_ids"]) + r["max_tokens"] for r in all_requests)
         return {
             "parent": os.getpid(),
             "engine": {
                 "model": policy.path,
                 "revision": policy.revision,
                 "skip_tokenizer_init": True,
-                "max_model_len": max(
-                    len(r["prompt_token_ids"]) + r["max_tokens"] for r in all_requests
-                ),
+                "max_model_len": longest,
                 **self._engine_arguments(),
             },
-            **self._device_arguments(),
+            **self._device_arguments(longest),
             "sampling": {"temperature": sampling.temperature, "top_p": sampling.top_p},
             "end_ids": list(job.ends),
             "requests": all_requests,
@@ -167,9 +210,11 @@ class VLLMEngine(Component):
             "enable_prefix_caching": True,
             "seed": 0,
             **({"max_num_seqs": self.max_num_seqs} if self.max_num_seqs else {}),
+            **self.args,
+            **self.neutral_args,
         }
 
-    def _device_arguments(self) -> dict[str, dict[str, Any]]:
+    def _device_arguments(self, longest: int | None) -> dict[str, dict[str, Any]]:
         """Return vLLM's arguments on a GPU and on the CPU, and its environment on the CPU."""
         return {
             "gpu": {
@@ -181,12 +226,28 @@ class VLLMEngine(Component):
             "cpu": {
                 "dtype": "float32" if self.dtype == "auto" else self.dtype,
                 "enforce_eager": True,
+                **({} if longest is None else whole_prompts(longest)),
             },
             "cpu_environment": {
                 "VLLM_CPU_KVCACHE_SPACE": str(self.cpu_cache_gib),
                 "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             },
         }
+
+
+def whole_prompts(longest: int) -> dict[str, Any]:
+    """Return the arguments with which every prompt is computed whole.
+
+    Where a prompt is computed in part, vLLM sets the random generator of its request back, which
+    torch's generators on the CPU cannot do ("CPU Generator does not use offset").
+
+    Args:
+        longest: The tokens of the longest prompt and response.
+    """
+    return {
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(longest, CPU_BATCH_TOKENS),
+    }
 
 
 def request_data(job: GenerationJob, position: int, sampling: Sampling) -> dict[str, Any]:

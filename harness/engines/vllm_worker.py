@@ -56,9 +56,8 @@ def start_engine(job: dict[str, Any]) -> Any:
     for name, value in job["cpu_environment"].items() if is_cpu else ():
         os.environ.setdefault(name, value)
     device = job["cpu"] if is_cpu else job["gpu"]
-    return LLMEngine.from_engine_args(
-        EngineArgs(trust_remote_code=False, **job["engine"], **device)
-    )
+    arguments = {**device, **job["engine"]}
+    return LLMEngine.from_engine_args(EngineArgs(trust_remote_code=False, **arguments))
 
 
 def sampling_parameters(job: dict[str, Any], request: dict[str, Any]) -> Any:

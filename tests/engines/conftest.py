@@ -43,7 +43,7 @@ def make_tokenizer(template: str | None) -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(seed: int) -> LlamaForCausalLM:
+def make_model(seed: int, positions: int = 64) -> LlamaForCausalLM:
     """A head of 32 is the smallest that vLLM's kernels for a processor know."""
     config = LlamaConfig(
         vocab_size=len(SPECIAL + WORDS),
@@ -52,7 +52,7 @@ def make_model(seed: int) -> LlamaForCausalLM:
         num_hidden_layers=2,
         num_attention_heads=1,
         num_key_value_heads=1,
-        max_position_embeddings=64,
+        max_position_embeddings=positions,
         initializer_range=0.3,  # wide enough for distributions that differ from uniform
         eos_token_id=1,
         pad_token_id=0,

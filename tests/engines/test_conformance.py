@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +18,7 @@ from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
 from harness.protocols import GenerationEngine, KeepsPolicy, Sampling
 from harness.types import Completion, Policy, Request
+from tests.engines.conftest import TEMPLATE, WORDS, make_model, make_tokenizer
 
 ENGINES = ("canned", "transformers", pytest.param("vllm", marks=pytest.mark.vllm), "openai")
 VARIANTS = tuple(f" w{i}" for i in range(7))
@@ -156,3 +159,36 @@ def test_the_prompt_is_the_rendered_conversation(runs: Runs) -> None:
 
 def test_progress_is_reported_once_a_request(runs: Runs) -> None:
     assert runs.advanced == [1] * 9
+
+
+@pytest.fixture
+def long_policy(tmp_path: Path) -> Policy:
+    """The small model with 4,096 positions."""
+    folder = tmp_path / "long"
+    make_tokenizer(TEMPLATE).save_pretrained(folder)
+    make_model(seed=0, positions=4096).save_pretrained(folder)
+    return Policy("long", str(folder))
+
+
+@pytest.mark.vllm
+@pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="needs vLLM: make vllm")
+def test_a_batch_beyond_the_token_budget_is_answered(
+    long_policy: Policy, ask: Callable[..., Request]
+) -> None:
+    """On the CPU a prompt that is computed in part ends vLLM: 64 prompts of 60 tokens, one long."""
+    words = random.Random(0).choices(WORDS, k=9000)
+    asked = [
+        ask(" ".join(words[60 * i : 60 * (i + 1)]), 1 + 7 * (i % 8 == 0), i) for i in range(64)
+    ]
+    asked.append(ask(" ".join(words[-3000:]), 2, 99))
+    with VLLMEngine().resident(long_policy, asked, Sampling(max_tokens=8)) as answer:
+        together = answer(range(len(asked)), lambda _: None)
+        again = answer([0, len(asked) - 1], lambda _: None)  # from the prefix cache
+    assert len(together) == 64 + 7 * 8 + 2
+    for request in (asked[0], asked[-1]):
+        first, second = (
+            [c.token_ids for c in run if c.prompt_id == request.prompt.id]
+            for run in (together, again)
+        )
+        assert first == second
+        assert len(set(first)) > 1  # samples of one prompt differ

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.engines.vllm import VLLMEngine
+from harness.core.config import identity
+from harness.engines.completions import prepare
+from harness.engines.vllm import VLLMEngine, whole_prompts
 from harness.errors import EngineError, MissingDependencyError, PolicyError
 from harness.protocols import Sampling
 from harness.types import Completion, Policy, Request
@@ -156,3 +158,34 @@ def gone(process: int) -> bool:
     except FileNotFoundError:
         return True
     return state == "Z"
+
+
+def test_further_arguments_reach_vllm_and_count_where_they_change_a_sample(
+    policy: Policy, ask: Ask
+) -> None:
+    plain = VLLMEngine()
+    engine = VLLMEngine(args={"quantization": "fp8", "max_num_batched_tokens": 4096})
+    assert engine.args == {"quantization": "fp8"}
+    assert identity(engine) == identity(VLLMEngine(args={"quantization": "fp8"})) != identity(plain)
+    assert identity(VLLMEngine(args={"max_num_batched_tokens": 4096})) == identity(plain)
+    job = engine._job_data(policy, prepare(policy, [ask("w1")], None), Sampling())
+    assert job["engine"]["quantization"] == "fp8"
+    assert job["engine"]["max_num_batched_tokens"] == 4096
+
+
+@pytest.mark.parametrize(
+    ("name", "mend"),
+    [
+        ("max_model_len", "set engine.max_model_len instead"),
+        ("trust_remote_code", "own code is never run"),
+        ("seed", "the engine sets it"),
+    ],
+)
+def test_arguments_of_the_engines_own_are_refused(name: str, mend: str) -> None:
+    with pytest.raises(ValueError, match=f"engine.args cannot hold {name}: .*{mend}"):
+        VLLMEngine(args={name: 1})
+
+
+def test_on_a_processor_every_prompt_is_computed_whole() -> None:
+    assert whole_prompts(100) == {"enable_chunked_prefill": False, "max_num_batched_tokens": 8192}
+    assert whole_prompts(9000)["max_num_batched_tokens"] == 9000  # vLLM needs the longest sequence
