@@ -320,15 +320,14 @@ class RequestQueue(Protocol):
             StoreError: they could not be stored.
         """
 
+    def count_answered(self) -> int:
+        """Return how many requests have a reply, those of earlier runs included."""
+
     def record_failure(self, index: int, reason: str) -> None:
         """Record a failed attempt that may have been billed; BudgetError ends the run."""
 
     def record_refusal(self, index: int, reason: str) -> None:
-        """Store that the server refuses a request permanently, and why.
-
-        Raises:
-            StoreError: it could not be stored.
-        """
+        """Store why a request has no reply, and never will; StoreError if that cannot be stored."""
 
 
 # --- Benchmarks -----------------------------------------------------------------------------------

@@ -24,8 +24,16 @@ RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may pass."""
 OUT_OF_CREDIT = "insufficient_quota"
 """The code of a 429 that does not pass."""
+OUT_OF_CREDIT_PHRASE = re.compile(
+    r"insufficient[ _](credit|balance|fund|quota)|out of credit|billing hard limit"
+    r"|(run out of|used all( available)?|not enough|no more) (your )?credit|payment required",
+    re.IGNORECASE,
+)
+"""The same in words, whatever the status."""
 LONGEST_RETRY_AFTER = 120.0
 """Seconds: a longer pause that a server asks for is cut to this."""
+DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h|d)", re.IGNORECASE)
+UNITS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SECRET_IN_URL = (
     "an address is shown and stored, so it must have no user, password or query: put the key into "
     "the environment (api_key_env names the variable)"
@@ -62,9 +70,14 @@ class Backoff:
         return max(pause, doubled if attempt > 1 else 0.0)
 
 
-def is_retryable(status: int, *codes: object) -> bool:
-    """Say whether a failure may pass: by its status and the error's codes."""
-    return (status in RETRYABLE_STATUSES or status >= 500) and OUT_OF_CREDIT not in codes
+def is_retryable(status: int, *texts: object) -> bool:
+    """Say whether a failure may pass: by its status, and the error's codes and message."""
+    return (status in RETRYABLE_STATUSES or status >= 500) and not is_out_of_credit(*texts)
+
+
+def is_out_of_credit(*texts: object) -> bool:
+    """Say whether an error's codes or message mean that the credit is used up."""
+    return any(OUT_OF_CREDIT_PHRASE.search(str(text)) for text in texts)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
@@ -83,6 +96,17 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     with suppress(ValueError, OverflowError, TypeError):
         return max(0.0, parsedate_to_datetime(header).timestamp() - _server_time(headers))
     return None
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of a duration as servers write it: `1s`, `6m0s`, `120ms`, `20 seconds`.
+
+    A number without a unit is in seconds; 0 for what is no duration.
+    """
+    parts = DURATION.findall(text)
+    if not parts:
+        return float(text) if re.fullmatch(r"\d+(\.\d+)?", text.strip()) else 0.0
+    return sum(float(number) * UNITS[unit.lower()] for number, unit in parts)
 
 
 def _server_time(headers: Mapping[str, str]) -> float:

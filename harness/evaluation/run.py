@@ -339,13 +339,13 @@ def mass_notes(graded: Graded) -> list[str]:
 
 
 def refusal_notes(graded: Graded) -> list[str]:
-    """Return a note on the requests that the judge's server refused, with the commonest reasons."""
+    """Return a note on the requests that the server refused or failed at, with the reasons."""
     reasons = Counter(v.refusal for v in graded.verdicts if v.refusal)
     if not reasons:
         return []
     common = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(MAX_REASONS))
     return [
-        f"{reasons.total()} of {len(graded.verdicts)} requests were refused by the judge's server "
-        f"({common}); comparisons without a verdict are dropped. Ask again, e.g. a server with a "
-        "longer context, with --set judge.retry_refused=true"
+        f"{reasons.total()} of {len(graded.verdicts)} requests have no verdict: the judge's server "
+        f"refused them or never replied ({common}); comparisons without a verdict are dropped. Ask "
+        "again later, or e.g. a server with a longer context, with --set judge.retry_refused=true"
     ]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.http import error_text, is_retryable
+from harness.core.refusals import Refusal, classify_refusal, refuses_everything
 from harness.core.terminal import one_line
 from harness.errors import BatchPendingError, ConfigError, JudgeError, JudgeRefusedError
 from harness.judges import chat_format, model_check
@@ -22,7 +23,6 @@ from harness.judges.cached import CachedJudge, JudgeOptions
 from harness.judges.client import POLL_SECONDS, OpenAIClient
 from harness.judges.costs import CostTracker, price_of
 from harness.judges.panel import JudgePanel, PanelJudge
-from harness.judges.refusals import Refusal, classify_refusal, refuses_everything
 from harness.judges.store import batches
 from harness.judges.store.batches import BatchEntry, JudgeBatch
 from harness.judges.store.database import Attempt, VerdictStore, key_of, open_store

@@ -19,13 +19,15 @@ from harness.core import connections
 from harness.core.async_bridge import run_coroutine
 from harness.core.config import Component
 from harness.core.http import SECRET_IN_URL, address_fault, has_secrets, is_loopback
+from harness.core.refusals import RefusalTracker
 from harness.core.secrets import Secret, redact_logs, refuse_keys
 from harness.core.terminal import shorten
 from harness.errors import ConfigError, JudgeError
 from harness.judges import chat_format
+from harness.judges.circuit_breaker import CircuitBreaker
 from harness.judges.concurrency import PROBE_LIMIT, AdaptiveConcurrency
-from harness.judges.refusals import RefusalTracker
-from harness.judges.retry import CircuitBreaker, RetryingCaller
+from harness.judges.open_requests import OpenRequests
+from harness.judges.retry import RetryingCaller
 from harness.protocols import RequestQueue
 from harness.types import JudgeRequest, RawReply
 
@@ -67,7 +69,8 @@ class OpenAIClient(Component):
     timeout: float = Field(default=120.0, gt=0, exclude=True)
     """Seconds for one attempt, up to the last byte."""
     patience: float = Field(default=45.0, gt=0, exclude=True)
-    """Seconds without any reply after which the run stops; reasoning models need more."""
+    """Seconds without any reply, counted from the time-out of what is in flight, after which the
+    run stops."""
     attempts: int = Field(default=16, gt=0, exclude=True)
     """Attempts per request."""
     unparsed_attempts: int = Field(default=5, gt=0)
@@ -75,7 +78,7 @@ class OpenAIClient(Component):
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """The server's name of the length limit; OpenAI's newer models accept the second only."""
     retry_refused: bool = Field(default=False, exclude=True)
-    """Ask again what a server refused in an earlier run; another server may accept it."""
+    """Ask again what a server refused in an earlier run, or failed at every time."""
     retires: datetime.date | None = Field(default=None, exclude=True, repr=False)
     """The first day on which the provider does not serve the model."""
     replaced_by: str | None = Field(default=None, exclude=True, repr=False)
@@ -203,7 +206,8 @@ class OpenAIClient(Component):
                 attempts=self.attempts,
                 limiter=limiter,
                 breaker=CircuitBreaker(self.display_name, self.patience),
-                refusals=RefusalTracker(),
+                refusals=RefusalTracker(count_answered=queue.count_answered),
+                open_requests=OpenRequests(queue.count_answered),
             )
             try:
                 async with asyncio.TaskGroup() as group:
@@ -226,6 +230,7 @@ class OpenAIClient(Component):
         while True:
             can_send = caller.limiter.is_free() and len(tasks) < max_tasks
             item = queue.next() if can_send else None
+            caller.open_requests.is_last = (can_send and item is None) or len(tasks) >= max_tasks
             if item is not None:
                 index, body = item
                 payload = body if self.deployment is None else {**body, "model": self.deployment}
@@ -238,7 +243,7 @@ class OpenAIClient(Component):
                 task.add_done_callback(tasks.discard)
                 await asyncio.sleep(0)
             elif tasks:
-                caller.check_refusals(len(tasks))
+                caller.check_open()
                 await asyncio.wait(tasks, timeout=POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             elif queue.is_done():
                 return

@@ -16,6 +16,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from harness.core.http import parse_duration
+
 PROBE_LIMIT, START_LIMIT = 3, 64
 SMALLEST_WINDOW = 16
 DECREASE = 0.95
@@ -25,7 +27,6 @@ MAX_EXCUSED_SHARE = 0.5
 LONG_PAUSE = 1.0
 """Seconds: a pause of this length that the server asks for applies to all requests."""
 LONGEST_HOLD = 120.0
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 KINDS = ("requests", "tokens")
 NOTHING = re.compile(r"-\d+|0+(\.0*)?")
 """What servers write for nothing left."""
@@ -173,11 +174,3 @@ class AdaptiveConcurrency:
         changed = int(limit) != int(self.limit)
         self.limit = limit
         self._window = _Window(self.in_flight if changed else 0)
-
-
-def parse_duration(text: str) -> float:
-    """Return the seconds of a duration as rate-limit headers write it: `1s`, `6m0s`, `120ms`."""
-    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", text.strip())
-    if not parts:
-        return float(text) if re.fullmatch(r"\d+(\.\d+)?", text.strip()) else 0.0
-    return sum(float(number) * UNITS[unit] for number, unit in parts)

@@ -1,34 +1,39 @@
-"""Retries of a request to a judge, and the circuit breaker that stops a run without replies.
+"""Retries of a request to a judge.
 
 Rate limits, server errors, lost connections, time-outs and bodies that are no completion are
 retried after a pause (see `harness.core.http`). Any other status, and a rate limit because the
-credit is used up, is final, unless it is about one request alone (see `refusals`). A request holds
-a slot during an attempt and until its reply is stored, not during a pause.
+credit is used up, is final, unless it is about one request alone (see `harness.core.refusals`). A
+request that fails at every attempt while others are answered ends without a verdict (see
+`open_requests`). A request holds a slot during an attempt and until its reply is stored, not during
+a pause.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from harness.core import error_bodies
+from harness.core.error_bodies import ServerError
 from harness.core.http import (
     Backoff,
     error_text,
     is_connect_failure,
+    is_out_of_credit,
     is_retryable,
     retry_after,
 )
+from harness.core.refusals import Refusal, RefusalTracker, classify_refusal
 from harness.core.secrets import Secret
 from harness.core.terminal import one_line
 from harness.errors import BudgetError, JudgeError, JudgeRefusedError
-from harness.judges import chat_format, refusals
+from harness.judges import chat_format
+from harness.judges.circuit_breaker import CircuitBreaker
 from harness.judges.concurrency import AdaptiveConcurrency
-from harness.judges.refusals import Refusal, RefusalTracker
+from harness.judges.open_requests import OpenRequest, OpenRequests
 from harness.types import RawReply
 
 if TYPE_CHECKING:
@@ -38,15 +43,19 @@ if TYPE_CHECKING:
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 20.0
 UNREACHABLE_TRIES = 3
 WATCH_SECONDS = 0.25
-TOO_MANY_REQUESTS = 429
+LATE_SECONDS = 2.0
+"""A look that comes later than this shows that the process was stopped, or the machine asleep."""
+NO_CREDIT, TOO_MANY_REQUESTS = 402, 429
 REMEDIES = {
     400: "it cannot take this protocol's request; name another judge with --judge",
+    NO_CREDIT: "add credit",
     401: "set a valid key in the judge's api_key_env (OPENAI_API_KEY)",
     403: "the key may not use this model; set another, or name another judge with --judge",
     404: "name a model that is served there with --judge, or another server with --base-url",
     413: "it cannot take requests of this length; name another judge with --judge",
     422: "it cannot take this protocol's request; name another judge with --judge",
     429: "add credit",
+    451: "it cannot take this protocol's request; name another judge with --judge",
 }
 
 
@@ -86,6 +95,7 @@ class RetryingCaller:
     limiter: AdaptiveConcurrency
     breaker: CircuitBreaker
     refusals: RefusalTracker
+    open_requests: OpenRequests
     has_responded: bool = False
     """Whether the server has ever replied."""
     jitter: random.Random = field(default_factory=random.Random)
@@ -98,59 +108,84 @@ class RetryingCaller:
         on_failure: ReportFailure,
         on_refusal: ReportFailure,
     ) -> None:
-        """Repeat a request until its reply is stored, or until this request alone is refused.
+        """Repeat a request until its reply is stored, or until this request alone is given up.
 
         Args:
             index: the index of the request.
             body: the request.
             keep: stores the reply.
             on_failure: called for an attempt without a reply that may have been billed.
-            on_refusal: called if the server refuses this request alone.
+            on_refusal: called if the server refuses this request alone, or fails at it every time.
 
         Raises:
             JudgeRefusedError: the judge refuses for good.
             JudgeError: the judge cannot be reached, or fails at every attempt.
         """
-        attempt = 0
-        while True:
-            try:
-                async with self.limiter.slot():
-                    await self._ask_once(index, body, keep, on_refusal)
-                return
-            except TransientError as error:
-                attempt += 1
-                if error.billed:
-                    try:
-                        on_failure(index, str(error))
-                    except BudgetError:
-                        return  # the session asks it again if the budget allows
-                self._record(error)
-                self._check(error, attempt)
-                backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
-                await asyncio.sleep(backoff.pause(attempt, error.pause, self.jitter))
+        try:
+            async with self.open_requests.admit() as request:
+                await self._ask_until_stored(request, index, body, keep, on_failure, on_refusal)
+        except TimeoutError:
+            on_refusal(index, request.ending)
 
-    def check_refusals(self, in_flight: int) -> None:
-        """Abort if every request in flight was refused and none has been answered.
+    def check_open(self) -> None:
+        """Decide about the requests that wait for evidence (see `open_requests`, `refusals`).
 
         Raises:
-            JudgeRefusedError: the server's refusal.
+            JudgeRefusedError: every request in flight was refused and none has been answered.
+            JudgeError: the judge fails at every request.
         """
+        if failing := self.open_requests.check(self.refusals.undecided):
+            raise self._failed_error(failing)
         try:
-            self.refusals.check(in_flight)
+            self.refusals.check(len(self.open_requests.requests), self.open_requests.is_last)
         except Refusal as refusal:
             raise self._permanent_error(refusal) from None
 
     async def watch(self) -> None:
         """Run until cancelled; raise JudgeError once the judge has not replied for too long."""
         while True:
+            looked = self.breaker.clock()
             await asyncio.sleep(WATCH_SECONDS)
+            late = self.breaker.clock() - looked - WATCH_SECONDS
+            if late > LATE_SECONDS:
+                self.breaker.skip(late)
             self._check_silence()
 
+    async def _ask_until_stored(
+        self,
+        request: OpenRequest,
+        index: int,
+        body: Mapping[str, Any],
+        keep: KeepReply,
+        on_failure: ReportFailure,
+        on_refusal: ReportFailure,
+    ) -> None:
+        while True:
+            try:
+                async with self.limiter.slot():
+                    await self._ask_once(request, index, body, keep, on_refusal)
+                return
+            except TransientError as error:
+                if error.billed:
+                    try:
+                        on_failure(index, str(error))
+                    except BudgetError:
+                        return  # the session asks it again if the budget allows
+                self._record(request, error)
+                await self._check(request, error)
+                backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+                await asyncio.sleep(backoff.pause(request.failures, error.pause, self.jitter))
+
     async def _ask_once(
-        self, index: int, body: Mapping[str, Any], keep: KeepReply, on_refusal: ReportFailure
+        self,
+        request: OpenRequest,
+        index: int,
+        body: Mapping[str, Any],
+        keep: KeepReply,
+        on_refusal: ReportFailure,
     ) -> None:
         try:
-            await keep(await self._try(index, body))
+            await keep(await self._try(request, index, body))
         except Refusal as refusal:
             self.breaker.reset()
             if not refusal.explained:
@@ -158,17 +193,30 @@ class RetryingCaller:
             await self._resolve(refusal)
             on_refusal(index, str(refusal))
 
-    async def _try(self, index: int, body: Mapping[str, Any]) -> RawReply:
-        started = time.monotonic()
-        text = await self._post(body)
+    async def _try(self, request: OpenRequest, index: int, body: Mapping[str, Any]) -> RawReply:
+        request.started = started = self.breaker.clock()
+        try:
+            text = await self._post(body)
+        finally:
+            request.started = None
+        self._check_reply(text)
+        self.breaker.record_answer()
+        self.refusals.record_answer()
+        self.limiter.record_answer()
+        self.open_requests.answers += 1
+        return RawReply(index, text, self.breaker.clock() - started)
+
+    def _check_reply(self, text: str) -> None:
+        """Raise for a body that is no completion, by the error that it describes."""
+        if error := _error_in_completion(text):
+            message = self._words(error.message, error.codes)
+            if error.status is not None or is_out_of_credit(message):
+                raise self._classify(error.status or NO_CREDIT, error.codes, message, error.delay)
+            raise TransientError(f"200: {message}", error.delay, billed=True)
         try:
             chat_format.reply_of(text)
         except ValueError as error:
             raise TransientError(str(error), billed=True) from None
-        self.breaker.record_answer()
-        self.refusals.record_answer()
-        self.limiter.record_answer()
-        return RawReply(index, text, time.monotonic() - started)
 
     async def _post(self, body: Mapping[str, Any]) -> str:
         import openai
@@ -180,7 +228,7 @@ class RetryingCaller:
             return self.secret.redact_body(text)
         except openai.APIStatusError as error:
             self.has_responded = True
-            raise self._classify_status(error) from None
+            raise self._classify_response(error) from None
         except openai.APITimeoutError as error:
             unreachable = is_connect_failure(error)
             raise TransientError(
@@ -195,13 +243,25 @@ class RetryingCaller:
         except ValueError as error:
             raise TransientError(one_line(self.secret.redact(str(error))), billed=True) from None
 
-    def _classify_status(self, error: APIStatusError) -> Exception:
+    def _classify_response(self, response: APIStatusError) -> Exception:
+        """Return what the status and the body of a response mean."""
+        headers, text = response.response.headers, response.response.text
+        error = error_bodies.read_error_text(text)
+        fallback = text or response.response.reason_phrase
+        codes, delay = (error.codes, error.delay) if error else ((), None)
+        message = self._words(error.message if error else fallback, codes)
+        asked = retry_after(headers)
+        return self._classify(
+            response.status_code, codes, message, delay if asked is None else asked
+        )
+
+    def _classify(
+        self, status: int, codes: tuple[str, ...], message: str, pause: float | None
+    ) -> Exception:
         """Return a transient error, a refusal of one request, or a final error."""
-        status, message = error.status_code, self._message(error)
-        if refusal := refusals.classify_refusal(status, (error.code, error.type), message):
+        if refusal := classify_refusal(status, codes, message):
             return refusal
-        if is_retryable(status, error.code, error.type):
-            pause = retry_after(error.response.headers)
+        if is_retryable(status, *codes, message):
             return TransientError(
                 f"{status}: {message}", pause, rate_limited=status == TOO_MANY_REQUESTS
             )
@@ -214,42 +274,74 @@ class RetryingCaller:
             raise self._permanent_error(error) from None
 
     def _permanent_error(self, refusal: Refusal) -> JudgeRefusedError:
-        remedy = REMEDIES.get(refusal.status, "look at what the server says")
+        status = NO_CREDIT if is_out_of_credit(refusal.message) else refusal.status
+        remedy = REMEDIES.get(status, "look at what the server says")
         return JudgeRefusedError(
             f"{self.judge_name} refuses ({refusal}): {remedy}; "
             "the verdicts so far are stored, and the same command continues from there"
         )
 
-    def _message(self, error: APIStatusError) -> str:
-        """Return the server's message in one short line without the key."""
-        body = error.body if isinstance(error.body, dict) else {}
-        message = body.get("message") or error.body or error.response.reason_phrase
-        return one_line(self.secret.redact(error_text(message, error.code)))
+    def _failed_error(self, request: OpenRequest) -> JudgeError:
+        return JudgeError(
+            f"{self.judge_name} failed {request.failures} times in a row ({request.reason}): "
+            "try again later; the verdicts so far are stored, and the same command continues"
+        )
 
-    def _record(self, error: TransientError) -> None:
+    def _words(self, message: str, codes: tuple[str, ...]) -> str:
+        """Return an error's code in words and its message in one short line without the key."""
+        words = [code for code in codes[:1] if not code.isdigit()]
+        return one_line(self.secret.redact(error_text(message, *words)))
+
+    def _record(self, request: OpenRequest, error: TransientError) -> None:
         if error.rate_limited:
             self.limiter.record_rate_limit(error.pause)
         self.breaker.record_failure(str(error), error.pause)
+        is_own = not (error.rate_limited or error.unreachable)
+        self.open_requests.record_failure(request, str(error), is_own)
 
-    def _check(self, error: TransientError, attempt: int) -> None:
-        """Give up if the judge cannot be reached or has failed too often."""
-        if error.unreachable and not self.has_responded and attempt >= UNREACHABLE_TRIES:
+    async def _check(self, request: OpenRequest, error: TransientError) -> None:
+        """Give up if the judge cannot be reached or has failed too often.
+
+        A request that has spent its attempts waits here until it is ended or the run is.
+        """
+        if error.unreachable and not self.has_responded and request.failures >= UNREACHABLE_TRIES:
             raise JudgeError(
                 f"cannot reach {self.judge_name} ({error}): start the server, "
                 "or name another with --base-url"
             )
-        if attempt >= self.attempts:
-            raise JudgeError(
-                f"{self.judge_name} failed {attempt} times in a row ({error}): "
-                "try again later; the verdicts so far are stored, and the same command continues"
-            )
+        if request.failures >= self.attempts:
+            if not request.is_own:
+                raise self._failed_error(request)
+            self.open_requests.record_spent(request)
+            await asyncio.Event().wait()
         self._check_silence()
 
     def _check_silence(self) -> None:
         """Give up on a judge that is silent, unless it has asked for nothing to be sent."""
         if (remaining := self.limiter.remaining_hold()) > 0:
             self.breaker.excuse(remaining)
-        self.breaker.check()
+        due = self.open_requests.first_due(self.breaker.listening_since, self.timeout)
+        try:
+            self.breaker.check(due)
+        except JudgeError:
+            if not self.open_requests.end_silent():
+                raise
+            self.breaker.reset()
+
+
+def _error_in_completion(text: str) -> ServerError | None:
+    """Return the error that a body with the status 200 describes beside or in place of a choice."""
+    if '"error"' not in text and '"choices"' in text:
+        return None
+    try:
+        data = chat_format.load_json(text)
+    except ValueError:
+        return None
+    choices = data.get("choices") if isinstance(data, dict) else None
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if isinstance(first, dict):
+        return error_bodies.read_error({"error": first.get("error")})
+    return error_bodies.read_error(data)
 
 
 def _root_cause(error: BaseException) -> str:
@@ -257,59 +349,3 @@ def _root_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return str(error) or type(error).__name__
-
-
-EXCUSED_PAUSE = 5.0
-"""Seconds: a pause of this length that the server asks for excuses its silence."""
-LONGEST_EXCUSE = 900.0
-"""Seconds: a server that asks for a longer pause counts as unavailable."""
-CAUSES_SHOWN = 3
-
-
-class CircuitBreaker:
-    """Records the last reply and the failures since; stops a run whose judge does not reply."""
-
-    def __init__(
-        self, judge_name: str, patience: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self.judge_name, self.patience, self.clock = judge_name, patience, clock
-        self.last_answer = self.excused_until = clock()
-        self.causes: Counter[str] = Counter()
-
-    def reset(self) -> None:
-        """Restart the clock: nothing is in flight."""
-        self.last_answer = self.clock()
-
-    def record_answer(self) -> None:
-        """Record a reply."""
-        self.reset()
-        self.causes.clear()
-
-    def record_failure(self, reason: str, pause: float | None) -> None:
-        """Record a failure; a long pause that the server asks for does not count as silence."""
-        self.causes[reason] += 1
-        if pause and pause >= EXCUSED_PAUSE:
-            self.excuse(pause)
-
-    def excuse(self, seconds: float) -> None:
-        """Do not count the next seconds as silence: the server has asked for them."""
-        until = min(self.clock() + seconds, self.last_answer + LONGEST_EXCUSE)
-        self.excused_until = max(self.excused_until, until)
-
-    def check(self) -> None:
-        """Do nothing while the judge replies.
-
-        Raises:
-            JudgeError: it has not replied for too long; the message names the causes.
-        """
-        silent_seconds = self.clock() - max(self.last_answer, self.excused_until)
-        if silent_seconds <= self.patience:
-            return
-        common = self.causes.most_common(CAUSES_SHOWN)
-        summary = "; ".join(f"{count} x {cause}" for cause, count in common)
-        raise JudgeError(
-            f"{self.judge_name} has not replied for {self.clock() - self.last_answer:.0f} s "
-            f"({summary or 'no response at all'}): try again later, or wait longer with "
-            "--set judge.patience=SECONDS; the verdicts so far are stored, and the same command "
-            "continues from there"
-        )

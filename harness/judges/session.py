@@ -54,6 +54,10 @@ class ListQueue:
         """Hold replies."""
         self.replies |= {reply.index: reply for reply in replies}
 
+    def count_answered(self) -> int:
+        """Return the number of replies."""
+        return len(self.replies)
+
     def record_failure(self, index: int, reason: str) -> None:
         """Record why an attempt failed."""
         self.failures.append(reason)
@@ -152,7 +156,7 @@ class JudgingSession:
         self._ready: deque[tuple[int, RequestChain]] = deque()
         self._in_flight: dict[int, RequestChain] = {}
         self._duplicates: dict[int, list[int]] = defaultdict(list)
-        self._quarantined = 0
+        self._quarantined = self._answered = 0
         self._has_parsed = False
         self._unparsed: list[tuple[Body, Reply, ParsedVerdict | None]] = []
         self.verdicts = [None] * len(self.requests)
@@ -209,6 +213,10 @@ class JudgingSession:
             else:
                 self._waiting.appendleft(raw.index)
         self._stop_if_unparsed()
+
+    def count_answered(self) -> int:
+        """Return the number of requests with a reply, those that were stored before included."""
+        return self._answered
 
     def record_failure(self, index: int, reason: str) -> None:
         """Record the cost of an attempt without a reply that may have been billed.
@@ -403,6 +411,7 @@ class JudgingSession:
 
     def _settle(self, index: int, chain: RequestChain) -> None:
         self._has_parsed |= chain.parsed is not None and chain.parsed.spelled
+        self._answered += chain.last_reply is not None
         indices = [index, *self._duplicates.get(index, ())]
         for target in indices:
             self.verdicts[target] = chain.verdict(self.requests[target].id)

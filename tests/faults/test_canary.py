@@ -415,7 +415,7 @@ def test_the_commands_from_the_doctor_to_the_report(echo, shared, tmp_path, eval
         *command("verdicts", "export", tmp_path / "v.jsonl.gz", *runs),
         *command("report", *runs, "--out", tmp_path / "report.html", code=None),
     ]
-    assert b"requests were refused by the judge's server" in b"".join(texts)
+    assert b"requests have no verdict: the judge's server refused them" in b"".join(texts)
     assert (tmp_path / "runs/results").is_dir()
     assert leaks(tmp_path, *texts) == []
 

@@ -2,11 +2,13 @@
 
 import pytest
 
+from harness.core.refusals import RefusalTracker
 from harness.core.secrets import Secret
 from harness.errors import JudgeError
+from harness.judges.circuit_breaker import LONGEST_EXCUSE, CircuitBreaker
 from harness.judges.concurrency import LONGEST_HOLD, AdaptiveConcurrency
-from harness.judges.refusals import RefusalTracker
-from harness.judges.retry import LONGEST_EXCUSE, CircuitBreaker, RetryingCaller
+from harness.judges.open_requests import OpenRequests
+from harness.judges.retry import RetryingCaller
 
 
 class Clock:
@@ -19,6 +21,22 @@ class Clock:
 @pytest.fixture
 def clock():
     return Clock()
+
+
+def caller_of(limiter, circuit, answered=0):
+    """Return a caller whose attempts take up to 5 s."""
+    return RetryingCaller(
+        client=None,
+        judge_name="j",
+        secret=Secret(""),
+        timeout=5,
+        attempts=5,
+        limiter=limiter,
+        breaker=circuit,
+        refusals=RefusalTracker(),
+        open_requests=OpenRequests(lambda: answered, circuit.clock),
+        has_responded=True,
+    )
 
 
 def test_it_opens_after_the_patience_and_says_why(clock):
@@ -80,9 +98,7 @@ def test_what_the_server_asks_to_wait_is_no_silence_but_not_for_ever(clock):
 def test_a_wait_that_a_header_asks_for_explains_silence(clock, kind, nothing):
     limiter = AdaptiveConcurrency(8, clock)
     circuit = CircuitBreaker("j", 50, clock)
-    caller = RetryingCaller(
-        None, "j", Secret(""), 5, 5, limiter, circuit, RefusalTracker(), has_responded=True
-    )
+    caller = caller_of(limiter, circuit)
     circuit.record_answer()
     limiter.read_headers(
         {f"x-ratelimit-remaining-{kind}": nothing, f"x-ratelimit-reset-{kind}": "1m"}
@@ -98,7 +114,7 @@ def test_a_wait_that_a_header_asks_for_explains_silence(clock, kind, nothing):
 def test_a_judge_that_only_asks_for_waits_is_given_up(clock):
     limiter = AdaptiveConcurrency(8, clock)
     circuit = CircuitBreaker("j", 50, clock)
-    caller = RetryingCaller(None, "j", Secret(""), 5, 5, limiter, circuit, RefusalTracker())
+    caller = caller_of(limiter, circuit)
     for clock.now in range(0, int(LONGEST_EXCUSE) + 50, 30):
         limiter.hold(LONGEST_HOLD)
         caller._check_silence()

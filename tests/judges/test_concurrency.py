@@ -6,7 +6,8 @@ import random
 
 import pytest
 
-from harness.judges.concurrency import PROBE_LIMIT, AdaptiveConcurrency, parse_duration
+from harness.core.http import parse_duration
+from harness.judges.concurrency import PROBE_LIMIT, AdaptiveConcurrency
 
 
 class Clock:

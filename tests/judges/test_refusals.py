@@ -7,11 +7,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from harness.core.refusals import classify_refusal, refuses_everything
 from harness.errors import JudgeRefusedError
 from harness.evaluation.run import mass_notes, refusal_notes
 from harness.judges.cached import CachedJudge
 from harness.judges.client import OpenAIClient
-from harness.judges.refusals import classify_refusal, refuses_everything
 from harness.judges.store import maintenance
 from harness.types import Graded, JudgeRequest, Message, ParsedVerdict, Verdict
 
@@ -108,12 +108,16 @@ ALONE = [
     (413, None, "Payload Too Large"),
     (422, None, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096"),
     (429, "rate_limit_exceeded", "Request too large for j on tokens per min (TPM): Limit 10000"),
+    (403, None, "Your chosen model requires moderation and your input was flagged"),  # OpenRouter
+    (451, None, "unavailable for legal reasons: content"),
+    (403, "forbidden", "no word of why"),
     (400, "wrong_model", "no word of why"),  # one of many that are answered
 ]
 OF_ALL = [
     (400, "unsupported_parameter", "Unsupported parameter: 'max_tokens' is not supported"),
     (400, None, "max_tokens is too large: 4096. This model supports at most 2048"),
     (422, None, "Extra inputs are not permitted"),
+    (403, "forbidden", "The key may not use this model"),
 ]
 
 
@@ -183,7 +187,8 @@ def test_the_note_says_how_many_and_why(path):
     with server(lambda word: ALONE[0] if word in (3, 4) else None) as served:
         verdicts = grade(served, path)
     (note,) = refusal_notes(Graded("x", "j", (), (), tuple(verdicts)))
-    assert "2 of 60 requests were refused by the judge's server (2 x 400: context_length" in note
+    assert "2 of 60 requests have no verdict" in note
+    assert "refused them or never replied (2 x 400: context_length" in note
     assert "retry_refused=true" in note
     assert refusal_notes(Graded("x", "j", (), (), tuple(verdicts[10:]))) == []
 
@@ -208,7 +213,7 @@ def test_when_refusals_are_of_all(answered, explained, unexplained, expected):
     assert refuses_everything(answered, explained, unexplained) == expected
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 429, 500])
+@pytest.mark.parametrize("status", [401, 402, 404, 429, 500])
 def test_other_refusals_are_never_of_one_request(status):
     assert classify_refusal(status, ("insufficient_quota",), "told") is None
 

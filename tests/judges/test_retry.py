@@ -6,11 +6,13 @@ import httpx
 import openai
 import pytest
 
+from harness.core.refusals import RefusalTracker
 from harness.core.secrets import Secret
 from harness.errors import JudgeError
+from harness.judges.circuit_breaker import CircuitBreaker
 from harness.judges.concurrency import AdaptiveConcurrency
-from harness.judges.refusals import RefusalTracker
-from harness.judges.retry import CircuitBreaker, RetryingCaller, TransientError
+from harness.judges.open_requests import OpenRequest, OpenRequests
+from harness.judges.retry import RetryingCaller, TransientError
 
 UNREACHABLE = TransientError("connection refused", unreachable=True)
 
@@ -31,14 +33,22 @@ def caller(transport=None, attempts=5):
         limiter=AdaptiveConcurrency(1),
         breaker=CircuitBreaker("the judge j", 50),
         refusals=RefusalTracker(),
+        open_requests=OpenRequests(lambda: 0),
     )
+
+
+def fail(asked, failures):
+    """Have the last of some attempts fail because the server cannot be reached."""
+    request = OpenRequest(None, failures - 1)
+    asked._record(request, UNREACHABLE)
+    asyncio.run(asked._check(request, UNREACHABLE))
 
 
 def test_a_server_that_never_replied_is_tried_three_times():
     silent = caller()
-    silent._check(UNREACHABLE, 2)
+    fail(silent, 2)
     with pytest.raises(JudgeError, match="cannot reach the judge j .*start the server"):
-        silent._check(UNREACHABLE, 3)
+        fail(silent, 3)
 
 
 @pytest.mark.parametrize("status", [200, 500])
@@ -48,6 +58,6 @@ def test_a_server_that_has_replied_is_tried_as_often_as_asked_for(status):
         asyncio.run(replied._post({"model": "j"}))
     except TransientError:
         assert status == 500
-    replied._check(UNREACHABLE, 4)
+    fail(replied, 4)
     with pytest.raises(JudgeError, match="failed 5 times in a row"):
-        replied._check(UNREACHABLE, 5)
+        fail(replied, 5)

@@ -11,15 +11,19 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-REQUEST_STATUSES = frozenset({400, 413, 422})
-"""Statuses that may be about one request."""
+from harness.core.http import is_out_of_credit
+
+REQUEST_STATUSES = frozenset({400, 403, 413, 422, 451})
+"""Statuses that may be about one request; 403 is also what OpenRouter's moderation answers."""
 REQUEST_CODES = frozenset(
     {
         "array_above_max_length",
         "content_filter",
         "content_policy_violation",
+        "content_moderation",
         "context_length_exceeded",
         "data_inspection_failed",
         "exceed_context_size_error",
@@ -33,7 +37,8 @@ REQUEST_PHRASES = re.compile(
     r"(maximum|max|available) (context|prompt) (length|window|size)|context (length|window|size)"
     r"|(prompt|input|inputs)\b.{0,60}\b(is|are) too (long|large)"
     r"|input (token count|length)|input validation error: .?inputs"
-    r"|content (management )?(policy|filter)|flagged as|safety system",
+    r"|content (management )?(policy|filter)|flagged as|safety system|legal reasons"
+    r"|(input|prompt|request|content|message)s?\b.{0,20}\b(was|were|been|is|are) (flagged|blocked)",
     re.IGNORECASE,
 )
 """The same in words: vLLM, llama.cpp, Text Generation Inference, Gemini, and others."""
@@ -65,6 +70,8 @@ def classify_refusal(status: int, codes: tuple[object, ...], message: str) -> Re
         codes: the error's code and type.
         message: the error's message.
     """
+    if is_out_of_credit(message, *codes):
+        return None
     if status == 429:
         is_too_large = NEVER_PASSES in message.lower()
         return Refusal(message, status, explained=True) if is_too_large else None
@@ -97,6 +104,8 @@ class RefusalTracker:
     """Unexplained refusals that wait for the first reply."""
     first_answer: asyncio.Event = field(default_factory=asyncio.Event)
     """Set by the first reply."""
+    count_answered: Callable[[], int] = lambda: 0
+    """Returns the number of requests that have a reply, those of earlier runs included."""
 
     def record_answer(self) -> None:
         """Count a reply."""
@@ -112,18 +121,25 @@ class RefusalTracker:
         self.recent.append(refusal)
         refused = [entry for entry in self.recent if entry is not None]
         explained = sum(entry.explained for entry in refused)
-        answered = len(self.recent) - len(refused) or int(self.first_answer.is_set())
+        is_answered = self.first_answer.is_set() or self.count_answered() > 0
+        answered = len(self.recent) - len(refused) or int(is_answered)
         if refuses_everything(answered, explained, len(refused) - explained):
             raise refusal
         if not refusal.explained:
             self.undecided += 1
             await self.first_answer.wait()
 
-    def check(self, in_flight: int) -> None:
+    def check(self, in_flight: int, is_last: bool = True) -> None:
         """Do nothing unless every request in flight waits for a first reply.
+
+        If nothing else is left to ask, the replies of earlier runs decide.
 
         Raises:
             Refusal: no reply can come any more.
         """
-        if self.undecided == in_flight and not self.first_answer.is_set():
-            raise next(entry for entry in self.recent if entry is not None)
+        if self.undecided != in_flight or self.first_answer.is_set():
+            return
+        if is_last and self.count_answered():
+            self.first_answer.set()
+            return
+        raise next(entry for entry in self.recent if entry is not None)
