@@ -120,6 +120,10 @@ def stage_path(workspace: Path, name: str) -> Path:
     return path
 
 
+def optimisation_log(workspace: Path) -> list[dict]:
+    return read_log(stage_path(workspace, "optimise") / "log.jsonl")
+
+
 def stage_names(workspace: Path) -> list[str]:
     return sorted(path.name for path in workspace.glob("stages/*-*"))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 import time
@@ -19,6 +20,9 @@ def test_a_killed_process_ends_the_training_which_goes_on_to_the_same_weights(
     tmp_path, tiny_policy, by_one, rank
 ):
     workspace, killed = tmp_path / "runs", []
+    shutil.copytree(by_one, workspace)  # with its samples, anchors and pairs
+    shutil.rmtree(small_runs.stage_path(workspace, "optimise"))
+    shutil.rmtree(workspace / "train")
     two = {"processes": 2}
     path = small_runs.write_method(tmp_path, tiny_policy, {"ref": "launcher/local"}, optimiser=two)
 
@@ -40,3 +44,5 @@ def test_a_killed_process_ends_the_training_which_goes_on_to_the_same_weights(
     small_runs.train_method(path, workspace)
     assert small_runs.training_processes(workspace) == 2
     assert 0 < small_runs.largest_difference(workspace, by_one) < 1e-5
+    last, alone = (small_runs.optimisation_log(root)[-1]["loss"] for root in (workspace, by_one))
+    assert last == pytest.approx(alone, rel=1e-3)

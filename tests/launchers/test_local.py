@@ -15,6 +15,7 @@ import pytest
 from harness.core.config import Component
 from harness.core.hardware import gpu_names, visible_gpus
 from harness.core.jobs import GroupJob, ShardedJob
+from harness.core.manifests import read_manifest
 from harness.core.workspace import Workspace
 from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
@@ -23,8 +24,8 @@ from harness.launchers.local import LocalLauncher, worker_environments
 from harness.training import rollout, schedule
 from harness.types import Advance
 from tests.launchers.killed_workers import ENGINE
-from tests.launchers.small_runs import digests, small_spec, stage_names
-from tests.launchers.toy_jobs import results, shards_by_process, squares_of
+from tests.launchers.small_runs import digests, small_spec, stage_path
+from tests.launchers.toy_jobs import refuse_sum, results, shards_by_process, squares_of
 
 PARENT = """
 import sys
@@ -153,6 +154,11 @@ def test_a_workers_error_comes_back_as_itself(tmp_path):
     assert job.missing() == [7] or job.missing() == [6, 7]
 
 
+def test_an_error_of_the_group_comes_back_as_itself(tmp_path):
+    with pytest.raises(CheckError, match="^no sum of 2 is wanted: 3$"):
+        LocalLauncher().run_group(GroupJob(refuse_sum, {}, tmp_path), 2)
+
+
 def test_workers_end_with_their_parent(tmp_path):
     with subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)]) as parent:
         wait_for(lambda: len(list((tmp_path / "diary").glob("*"))) == 2)
@@ -179,13 +185,14 @@ def test_two_workers_one_of_them_killed_make_the_same_samples(alone, tmp_path, t
     engine = ENGINE | {"diary": str(diary)}
     spec = small_spec(tiny_policy, launcher=launcher, engine=engine)
     workspace = Workspace(tmp_path / "two")
-    schedule.train(spec, workspace, "two")
-    assert stage_names(workspace.root) == stage_names(alone.root)
+    (generate,) = [stage for stage, _ in schedule.plan(spec, workspace) if stage.name == "generate"]
+    made = workspace.stages.materialize(generate)
     assert (tmp_path / "killed").exists()
     shares = list(shards_by_process(tmp_path).values())
     assert sum("8" in share for share in shares) == 2  # by the dead one, and by another
     assert sum(map(len, shares)) == 9  # eight shards, one of them twice
-    assert digests(workspace, spec) == digests(alone, spec)
+    digest = read_manifest(stage_path(alone.root, "generate"))["digest"]
+    assert read_manifest(Path(made.path))["digest"] == digest
     assert not list((workspace.root / "stages").rglob("worker-*.log"))  # gone with the scratch
 
 

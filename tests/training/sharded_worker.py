@@ -12,6 +12,7 @@ import transformers
 from safetensors.torch import save_file
 
 from baselines.dpo import DPO
+from harness.errors import CheckError
 from harness.scoring import packing
 from harness.scoring.scorer import Scorer
 from harness.training import reference_logps
@@ -117,9 +118,20 @@ def begin(folder: Path) -> None:
         shard(sharded, *settings)
         trained(sharded, folder / name)
         keep(folder / f"{name}.safetensors", gather_full_weights(sharded))
+    diverge(folder)
     adapters = adapted()
     trained(adapters.scorer("float32"), folder / "adapted")
     keep(folder / "adapted.safetensors", adapters.full_model().state_dict())
+
+
+def diverge(folder: Path) -> None:
+    """Train at a learning rate that no loss survives; keep what each process says."""
+    lost = scorer()
+    shard(lost)
+    try:
+        trained(lost, folder / "lost", settings=SETTINGS.model_copy(update={"learning_rate": 1e30}))
+    except CheckError as error:
+        (folder / f"lost-{dist.get_rank()}").write_text(str(error))
 
 
 def go_on(folder: Path) -> None:

@@ -108,6 +108,15 @@ def test_one_process_goes_on_from_a_checkpoint_of_two(sharded):
     assert apart(sharded_weights, adapted(sharded / "adapted", resume=True)) < 1e-5
 
 
+def test_both_processes_stop_at_the_same_loss_that_is_not_finite(sharded):
+    first, second = ((sharded / f"lost-{rank}").read_text() for rank in range(2))
+    assert first == second
+    assert first.startswith(
+        "the gradient at step 2 is not finite (the checkpoint of step 1 is kept)"
+    )
+    assert first.endswith("or lower optimiser.learning_rate")
+
+
 @pytest.mark.parametrize("name", ["flat", "adapted"])
 def test_three_processes_go_on_from_a_checkpoint_of_two(resumed_by_three, name):
     runs = [load_file(resumed_by_three / f"{name}{end}.safetensors") for end in ("", "-resumed")]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from harness.core import config
 from harness.core.io import sha256
@@ -284,33 +283,6 @@ def test_bfloat16_begins_at_the_stored_policy_as_exactly_as_float32(trained, tmp
     workspace = copied(trained[0], tmp_path)
     low = spec("toy/inpo", "dtype=bfloat16", "tolerance=1e-6", "iterations=1")
     assert schedule.train(low, workspace, "low").complete
-
-
-def test_two_processes_train_what_one_does(trained, tmp_path):
-    # one iteration on the cached samples: 24 prompts, steps of 8 pairs at most, uneven shares
-    workspace, runs = trained
-    copy = copied(workspace, tmp_path)
-    alone, path = stages(copy, "optimise")[0]
-    shutil.rmtree(path)
-    settings = ("optimiser.processes=2", "optimiser.micro_tokens=64", "iterations=1")
-    run = schedule.train(spec("toy/inpo", *settings), copy, "two")
-    single, two = (
-        load_file(Path(p) / "model.safetensors")
-        for p in (runs["toy/inpo"].policies[1], run.policies[1])
-    )
-    assert single.keys() == two.keys()
-    assert max(float((single[name] - two[name]).abs().max()) for name in single) < 1e-4
-    assert tracking.read_log(path / tracking.LOG)[-1]["loss"] == pytest.approx(
-        tracking.read_log(Path(runs["toy/inpo"].policies[1]) / tracking.LOG)[-1]["loss"], rel=1e-3
-    )
-
-
-def test_a_workers_error_comes_back_as_it_was(trained, tmp_path):
-    workspace, _ = trained
-    copy = copied(workspace, tmp_path)
-    settings = ("optimiser.processes=2", "optimiser.learning_rate=1e30", "iterations=1")
-    with pytest.raises(CheckError, match="at step 3 is not finite.*lower optimiser.learning_rate"):
-        schedule.train(spec("toy/inpo", *settings), copy, "two")
 
 
 def test_held_out_pairs_are_looked_at_and_not_trained_on(trained, tmp_path):
