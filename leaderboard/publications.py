@@ -13,7 +13,8 @@ so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 
@@ -59,13 +60,14 @@ def read_publications(names: Iterable[str]) -> list[Row]:
     return [row for name in selected for row in _rows(FOLDER / f"{name}.csv")]
 
 
-def _rows(path: Path) -> Iterator[Row]:
+@cache
+def _rows(path: Path) -> tuple[Row, ...]:
     lines = read_csv(path)
     groups: dict[tuple[str, ...], list[CsvRow]] = {}
     for line in lines:
         keys = ("version", "table", "label", "base", "iteration", "benchmark", "judge")
         groups.setdefault(tuple(line[key] for key in keys), []).append(line)
-    return (_row(group) for group in groups.values())
+    return tuple(_row(group) for group in groups.values())
 
 
 def _row(lines: Sequence[CsvRow]) -> Row:

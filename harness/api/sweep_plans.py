@@ -16,7 +16,7 @@ from harness.core.workspace.sweeps import SweepRecord, SweepRun
 from harness.errors import ConfigError
 
 if TYPE_CHECKING:
-    from harness.core.stages import Node
+    from harness.core.stages import Node, Stage
     from harness.core.workspace import Workspace
     from harness.training.spec import TrainSpec
 
@@ -168,7 +168,8 @@ def count_stages(plan: SweepPlan, workspace: Workspace) -> SweepCounts:
     cached: set[str] = set()
     by_run: dict[str, tuple[int, int]] = {}
     for run in plan.runs:
-        keys = {recipe_key(s): path for s, path in schedule.plan(run.spec, workspace)}
+        known: dict[Stage, str] = {}
+        keys = {recipe_key(s, known): path for s, path in schedule.plan(run.spec, workspace)}
         users.update(keys.keys())
         stored = {key for key, path in keys.items() if path is not None}
         cached |= stored
@@ -185,15 +186,20 @@ def count_stages(plan: SweepPlan, workspace: Workspace) -> SweepCounts:
     )
 
 
-def recipe_key(node: Node) -> str:
-    """Return what identifies a stage before its inputs exist: its settings, and its inputs'."""
+def recipe_key(node: Node, known: dict[Stage, str]) -> str:
+    """Return what identifies a stage before its inputs exist: its settings, and its inputs'.
+
+    Keys that are computed on the way are added to `known`.
+    """
     from harness.core.seeds import canonical, digest
     from harness.core.stages import ExternalInput
 
     if isinstance(node, ExternalInput):
         return node.digest
-    inputs = {name: recipe_key(inner) for name, inner in node.inputs.items()}
-    return digest([node.name, node.version, canonical(node.config), inputs])
+    if node not in known:
+        inputs = {name: recipe_key(inner, known) for name, inner in node.inputs.items()}
+        known[node] = digest([node.name, node.version, canonical(node.config), inputs])
+    return known[node]
 
 
 def check_runs(plan: SweepPlan, workspace: Workspace) -> None:

@@ -133,7 +133,7 @@ class StageStore:
             StoreError: a manifest is damaged.
         """
         planned: dict[Stage, Path | None] = {}
-        self._plan(node, True, planned, set())
+        self._plan(node, True, planned, set(), {})
         return list(planned.items())
 
     def _plan(
@@ -142,34 +142,39 @@ class StageStore:
         needed: bool,
         planned: dict[Stage, Path | None],
         visited: set[tuple[Stage, bool]],
+        pending: dict[Stage, tuple[_Known, ...]],
     ) -> None:
         if isinstance(node, ExternalInput) or (node, needed) in visited:
             return
         visited.add((node, needed))
-        stored = next((known.artifact for known in self._known(node) if known.stored), None)
+        known_results = self._known(node, pending)
+        stored = next((known.artifact for known in known_results if known.stored), None)
         for inner in node.inputs.values():
-            self._plan(inner, needed and stored is None, planned, visited)
+            self._plan(inner, needed and stored is None, planned, visited, pending)
         if stored or needed:
             planned[node] = Path(stored.path) if stored else None
 
     def _stored(self, stage: Stage) -> Artifact | None:
         """Return a cached result whose files are whole; None: there is none."""
-        for known in self._known(stage):
+        for known in self._known(stage, {}):
             if known.stored:
                 read_manifest(Path(known.artifact.path))
                 return known.artifact
         return None
 
-    def _known(self, node: Node) -> tuple[_Known, ...]:
+    def _known(self, node: Node, pending: dict[Stage, tuple[_Known, ...]]) -> tuple[_Known, ...]:
         """Return the results of a node that are known, the one that is stored first.
 
         There are several if a result was removed and, computed again, differs. A removed result
-        still names what was computed from it.
+        still names what was computed from it. `pending` are the stages without a stored result
+        that were looked up before in the same walk.
         """
         if isinstance(node, ExternalInput):
             return (_Known(Artifact(node.path, node.digest), stored=True),)
+        if node in pending:
+            return pending[node]
         if node not in self._results:
-            inner = [self._known(inner) for inner in node.inputs.values()]
+            inner = [self._known(inner, pending) for inner in node.inputs.values()]
             by_digest: dict[str, _Known] = {}
             for inputs in islice(product(*inner), MAX_COMBINATIONS):
                 digests = [known.artifact.digest for known in inputs]
@@ -177,6 +182,7 @@ class StageStore:
                     by_digest.setdefault(known.artifact.digest, known)
             results = tuple(sorted(by_digest.values(), key=lambda known: not known.stored))
             if not (results and results[0].stored):
+                pending[node] = results
                 return results
             self._results[node] = results
         return self._results[node]

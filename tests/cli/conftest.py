@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -92,11 +93,11 @@ def short_run(session_directory: Path) -> Path:
     A run's record holds absolute paths: a copy can be trained in, but not evaluated.
     """
     directory, done = session_directory / "short-run", session_directory / "short-run.done"
-    with locked(session_directory / "short-run.lock"):
+    with locked(session_directory / "short-run.lock"), pytest.MonkeyPatch.context() as patch:
         if not done.exists():
             directory.mkdir(exist_ok=True)
-            train = (*HARNESS, "train", "toy/inpo", *QUICK)
-            subprocess.run(train, cwd=directory, capture_output=True, check=True)
+            patch.chdir(directory)
+            assert run_here(patch, "train", "toy/inpo", *QUICK).returncode == 0
             done.touch()
     return directory
 
@@ -108,14 +109,15 @@ Command = Callable[..., subprocess.CompletedProcess[str]]
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Run a command in this process and in the test's own directory, as a shell would."""
     monkeypatch.chdir(tmp_path)
+    return partial(run_here, monkeypatch)
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr(sys, "argv", ["harness", *arguments])
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
-            main()
-        return subprocess.CompletedProcess(
-            arguments, int(stop.value.code or 0), out.getvalue(), err.getvalue()
-        )
 
-    return run
+def run_here(patch: pytest.MonkeyPatch, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in this process and in its directory."""
+    patch.setattr(sys, "argv", ["harness", *arguments])
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as stop:
+        main()
+    return subprocess.CompletedProcess(
+        arguments, int(stop.value.code or 0), out.getvalue(), err.getvalue()
+    )

@@ -106,13 +106,13 @@ def copy(source: Path, target: Path, kind: str) -> None:
         (target / file.name).write_bytes(data[: len(data) // 2] if torn else data)
 
 
-def test_a_run_of_another_configuration_is_refused_and_untouched(short_run, tmp_path):
+def test_a_run_of_another_configuration_is_refused_and_untouched(short_run, command, tmp_path):
     shutil.copytree(short_run, tmp_path, dirs_exist_ok=True)
     before = listing(tmp_path)
-    other = harness("train", "toy/inpo", *QUICK, "--set", "seed=9", cwd=tmp_path)
+    other = command("train", "toy/inpo", *QUICK, "--set", "seed=9")
     assert "seed: 0 → 9" in refused(other, errors.RunExistsError)
     assert listing(tmp_path) == before
-    renamed = harness("train", "toy/inpo", *QUICK, "--set", "seed=9", "--name", "n", cwd=tmp_path)
+    renamed = command("train", "toy/inpo", *QUICK, "--set", "seed=9", "--name", "n")
     assert renamed.returncode == 0
 
 
@@ -125,11 +125,11 @@ def small_files() -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on_with_space(tmp_path):
+def test_a_full_disk_is_one_line_and_the_run_goes_on_with_space(command, tmp_path):
     full = harness("train", "toy/inpo", *QUICK, cwd=tmp_path, preexec_fn=small_files)
     assert "no space left for" in refused(full, errors.StoreError)
     assert not list(tmp_path.rglob(".partial-*"))
-    assert harness("train", "toy/inpo", *QUICK, cwd=tmp_path).returncode == 0
+    assert command("train", "toy/inpo", *QUICK).returncode == 0
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
@@ -139,13 +139,12 @@ def test_a_workspace_that_cannot_be_written_is_named(tmp_path):
     assert "--workspace" in refused(process, errors.StoreError)
 
 
-def test_a_judge_that_nobody_serves_is_an_error_within_seconds(short_run, tmp_path):
+def test_a_judge_that_nobody_serves_is_an_error_within_seconds(short_run, command, tmp_path):
     shutil.copytree(short_run, tmp_path, dirs_exist_ok=True)  # the run is shared: answers are added
-    process = harness(
+    process = command(
         *("eval", "--bench", "toy-weighted", "--run", "toy/inpo", "--judge", "toy"),
         *("--set", "count=8", "--set", "baseline.texts.count=192", "--engine", "transformers"),
         *("--base-url", "http://127.0.0.1:9/v1"),
-        cwd=tmp_path,
     )
     assert "127.0.0.1:9" in refused(process, errors.JudgeError)
 

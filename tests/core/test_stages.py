@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.api.sweep_plans import recipe_key
 from harness.core.io import write_atomically
 from harness.core.manifests import read_manifest
 from harness.core.stages import ExternalInput, Stage, StageStore, Track
@@ -76,6 +77,17 @@ def test_a_plan_shows_what_stands_and_makes_nothing(tmp_path):
     before = sorted(tmp_path.iterdir())
     assert [bool(path) for _, path in StageStore(tmp_path).plan(second)] == [True, False]
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_plan_looks_each_stage_up_once_however_many_ways_lead_to_it(tmp_path):
+    node = stage("s0", "0")
+    for depth in range(1, 40):  # 2 ** 39 ways from the last to the first
+        node = stage(f"s{depth}", "x", first=node, second=node)
+    planned = StageStore(tmp_path).plan(node)
+    assert [s.name for s, _ in planned] == [f"s{depth}" for depth in range(40)]
+    keys: dict[Stage, str] = {}
+    recipe_key(node, keys)
+    assert len(set(keys.values())) == 40
 
 
 def test_the_manifest_tells_what_went_in_and_what_came_out(tmp_path):

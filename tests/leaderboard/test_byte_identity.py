@@ -16,14 +16,18 @@ PYTHONS = sorted((ROOT / ".pythons").glob("3.*/bin/python"))
 FORMATS = ("rich", "md", "latex", "csv", "json", "html", "svg")
 ASKED = ("--published", "inpo", "--wide", "--baseline", "method 3", "--columns", "all")
 MACHINES = {
-    "another hash seed": {"PYTHONHASHSEED": "4711"},
-    "no locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-    "a locale without the characters": {"PYTHONIOENCODING": "latin-1"},
-    "another time zone": {"TZ": "Asia/Tokyo"},
-    "a narrow terminal": {"COLUMNS": "40"},
-    "two threads": {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
-    "an old processor": {"OPENBLAS_CORETYPE": "Prescott"},
-    "another processor": {"OPENBLAS_CORETYPE": "Haswell"},
+    "another hash seed and time zone, no locale, a narrow terminal, an old processor": {
+        "PYTHONHASHSEED": "4711",
+        "TZ": "Asia/Tokyo",
+        **{"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        "COLUMNS": "40",
+        "OPENBLAS_CORETYPE": "Prescott",
+    },
+    "a locale without the characters, two threads, another processor": {
+        "PYTHONIOENCODING": "latin-1",
+        **{"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"},
+        "OPENBLAS_CORETYPE": "Haswell",
+    },
 }
 
 
