@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 Body = Mapping[str, Any]
 
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "missing"]
+"""`missing`: no response, because a server refused the prompt or failed at it every time."""
 
 FILTERED = frozenset(
     {"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii"}
@@ -98,6 +99,7 @@ class Completion:
     index: int
     """The index among the request's n samples, from 0."""
     text: str
+    """Where the response is missing, the reason."""
     prompt_token_ids: tuple[int, ...]
     """The rendered prompt; empty if the engine does not report it (a remote server)."""
     token_ids: tuple[int, ...]

@@ -1,7 +1,8 @@
 """Connections to OpenAI-compatible servers, for judges and for engines.
 
-No proxy is used for a server on this machine, an answer has a largest size, and nothing is retried
-here: what may be repeated is decided by the caller.
+No proxy is used for a server on this machine, an answer has a largest size, and no redirect is
+followed: it would send a key and prompts elsewhere. Nothing is retried here: what may be repeated
+is decided by the caller.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def open_async(
         return openai.AsyncOpenAI(
             **_settings(url, key, timeout),
             http_client=openai.DefaultAsyncHttpxClient(
-                trust_env=not is_loopback(url), event_hooks={"response": [listen]}
+                trust_env=not is_loopback(url),
+                follow_redirects=False,
+                event_hooks={"response": [listen]},
             ),
         )
 
@@ -72,6 +75,7 @@ def open_sync(url: str, key: str, timeout: float, limit: int = bodies.LARGEST_BO
             **_settings(url, key, timeout),
             http_client=openai.DefaultHttpxClient(
                 trust_env=not is_loopback(url),
+                follow_redirects=False,
                 event_hooks={"response": [lambda response: bodies.read(response, limit)]},
             ),
         )

@@ -16,6 +16,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from harness.core.terminal import shorten
 from harness.errors import first_line
 
 HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%\w+)?", re.IGNORECASE)
@@ -113,6 +114,14 @@ def _server_time(headers: Mapping[str, str]) -> float:
     with suppress(ValueError, OverflowError, TypeError):
         return parsedate_to_datetime(headers.get("date", "")).timestamp()
     return time.time()
+
+
+def redirect_text(status: int, headers: Mapping[str, str]) -> str:
+    """Say where a response sends the request instead; empty if it does not."""
+    if not 300 <= status < 400:
+        return ""
+    target = headers.get("location", "").partition("?")[0].rpartition("@")[2]
+    return f"it redirects to {shorten(target) or 'nowhere'}: give the server's own address"
 
 
 def address_fault(url: str) -> str:

@@ -2,6 +2,9 @@
 
 Servers differ in what `n` and a seed do together, so every sample is a separate request with its
 own seed. How reproducible a seed is depends on the server.
+
+A request that the server refuses, or fails at every time, leaves its sample missing if others are
+answered (see `harness.core.refusals`); if many are, or none is answered, generation fails.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, field_validator
@@ -17,27 +21,33 @@ from pydantic import Field, field_validator
 from harness.core import connections
 from harness.core.async_bridge import run_coroutine
 from harness.core.config import Component
+from harness.core.error_bodies import ServerError, read_error, read_error_text
 from harness.core.http import (
     SECRET_IN_URL,
     Backoff,
     address_fault,
     has_secrets,
+    is_connect_failure,
     is_loopback,
+    is_out_of_credit,
     is_retryable,
+    redirect_text,
     retry_after,
 )
+from harness.core.refusals import classify_refusal, refuses_everything
 from harness.core.secrets import Secret, redact_logs, refuse_keys
 from harness.core.seeds import derive
-from harness.core.terminal import shorten
+from harness.core.terminal import one_line, shorten
 from harness.core.thinking import read_content
 from harness.errors import EngineError, first_line
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, FinishReason, Policy, Request
 
 if TYPE_CHECKING:
-    from openai import APIError, AsyncOpenAI
+    from openai import APIStatusError, AsyncOpenAI
 
 BACKOFF = Backoff(first=1.0, longest=60.0)
+NO_CHOICE = "it answered without a choice"
 
 
 class OpenAIEngine(Component):
@@ -60,6 +70,8 @@ class OpenAIEngine(Component):
     """Attempts per request before a transient failure counts as permanent."""
     timeout: float = Field(600.0, gt=0, exclude=True)
     """The most seconds that a request may take."""
+    retry_missing: int = Field(0, ge=0, exclude=True)
+    """How often the prompts that are left without an answer are asked again, e.g. a day later."""
     selection_reason: str = Field("", exclude=True)
     """Why `engine: auto` selected it; empty if the user named it."""
 
@@ -98,14 +110,23 @@ class OpenAIEngine(Component):
         rows = iter(enumerate(samples))
         remaining = Counter(id(request) for request, _ in samples)
         completions: dict[int, Completion] = {}
+        gaps = _Gaps()
 
         async def run_worker(client: AsyncOpenAI) -> None:
             for position, (
                 request,
                 index,
             ) in rows:  # every worker takes its next from the same iterator
-                reply = await self._request(client, self._body(policy, request, index, sampling))
-                completions[position] = self._completion(request, index, reply)
+                try:
+                    reply = await self._request(
+                        client, self._body(policy, request, index, sampling)
+                    )
+                except _Missing as missing:
+                    gaps.add(missing)
+                    completions[position] = _missing_completion(request, index, str(missing))
+                else:
+                    gaps.answered += 1
+                    completions[position] = self._completion(request, index, reply)
                 remaining[id(request)] -= 1
                 if not remaining[id(request)]:
                     advance(1)
@@ -114,6 +135,7 @@ class OpenAIEngine(Component):
         redact_logs(Secret(key))
         async with connections.open_async(url, key, self.timeout) as client:
             await asyncio.gather(*(run_worker(client) for _ in range(self.concurrency)))
+        gaps.check()
         return [completions[position] for position in range(len(samples))]
 
     def _body(
@@ -133,25 +155,46 @@ class OpenAIEngine(Component):
         }
 
     async def _request(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
-        """Return a reply with a choice; failures that may pass are retried."""
-        from openai import APIError, APIStatusError
+        """Return a reply with a choice; failures that may pass are retried.
 
+        Raises:
+            _Missing: the server refuses this request, or fails at every attempt.
+            EngineError: it refuses for good, is too busy, or cannot be reached.
+        """
         for attempt in range(1, self.attempts + 1):
             try:
-                reply: Any = await client.chat.completions.create(**body)
-            except APIError as error:
-                if attempt == self.attempts or not is_transient(error):
-                    raise self._engine_error(error, attempt) from error
-                headers = error.response.headers if isinstance(error, APIStatusError) else {}
-                await asyncio.sleep(BACKOFF.pause(attempt, retry_after(headers)))
-            else:
-                if not getattr(reply, "choices", None):
-                    raise EngineError(
-                        f"{self.base_url} answered without a choice; is it an OpenAI-compatible "
-                        "server, and does engine.base_url end in /v1?"
-                    )
-                return reply
+                return await self._try(client, body)
+            except _Failure as failure:
+                if not failure.may_pass or attempt == self.attempts:
+                    raise self._final_error(failure, attempt) from failure
+                await asyncio.sleep(BACKOFF.pause(attempt, failure.pause))
         raise AssertionError("the last attempt returns or raises")
+
+    async def _try(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
+        from openai import APIError, APIStatusError
+
+        try:
+            reply: Any = await client.chat.completions.create(**body)
+        except APIStatusError as error:
+            raise _status_failure(error) from error
+        except APIError as error:
+            reached = not is_connect_failure(error)
+            raise _Failure(first_line(error), may_pass=True, is_own=reached) from error
+        except ValueError as error:  # a body that is no JSON
+            raise _Failure(first_line(error), may_pass=True, is_own=True) from error
+        if getattr(reply, "choices", None):
+            return reply
+        data = reply.model_dump() if hasattr(reply, "model_dump") else None
+        raise _described_failure(read_error(data), 200, NO_CHOICE)
+
+    def _final_error(self, failure: _Failure, attempts: int) -> Exception:
+        """Return that one sample is missing, or that generation fails."""
+        error = self._engine_error(failure, attempts)
+        if not failure.is_own:
+            return error
+        times = f"no answer in {attempts} attempts" if attempts > 1 else "refused"
+        message = Secret(self._key()).redact(one_line(f"{times}: {failure}"))
+        return _Missing(message, error, explained=failure.explained)
 
     def _completion(self, request: Request, index: int, reply: Any) -> Completion:
         choice = reply.choices[0]
@@ -176,24 +219,97 @@ class OpenAIEngine(Component):
             )
         return key or "none"
 
-    def _engine_error(self, error: APIError, attempts: int) -> EngineError:
-        status = getattr(error, "status_code", None)
+    def _engine_error(self, failure: _Failure, attempts: int) -> EngineError:
         remedy = {
             None: "check that the server runs and engine.base_url is right",
+            200: "is it an OpenAI-compatible server, and does engine.base_url end in /v1?",
             401: f"check that {self.api_key_env} holds its key",
+            402: "add credit",
             403: f"check that {self.api_key_env} holds a key for this model",
             404: "name a model that it serves with --set engine.model=NAME",
             429: "wait, or lower engine.concurrency",
-        }.get(status, "see the server's log")
+        }.get(failure.status, "see the server's log")
         attempts_text = f" after {attempts} attempts" if attempts > 1 else ""
-        message = f"{self.base_url} failed{attempts_text}: {first_line(error)}; {remedy}"
+        message = f"{self.base_url} failed{attempts_text}: {one_line(str(failure))}; {remedy}"
         return EngineError(Secret(self._key()).redact(message))
 
 
-def is_transient(error: APIError) -> bool:
-    """Say whether a failure may pass."""
-    from openai import APIConnectionError, APIStatusError
+class _Failure(Exception):
+    """An attempt without a reply."""
 
-    if isinstance(error, APIStatusError):
-        return is_retryable(error.status_code, error.code, error.type)
-    return isinstance(error, APIConnectionError)
+    def __init__(
+        self,
+        message: str,
+        *,
+        may_pass: bool,
+        is_own: bool,
+        status: int | None = None,
+        explained: bool = False,
+        pause: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.may_pass, self.is_own, self.status = may_pass, is_own, status
+        self.explained, self.pause = explained, pause
+
+
+class _Missing(Exception):
+    """A sample that the server does not give, while it may give others."""
+
+    def __init__(self, message: str, error: EngineError, *, explained: bool) -> None:
+        super().__init__(message)
+        self.error, self.explained = error, explained
+
+
+@dataclass
+class _Gaps:
+    """The samples that are missing beside those that are answered."""
+
+    answered: int = 0
+    explained: int = 0
+    unexplained: int = 0
+    last: _Missing | None = None
+
+    def add(self, missing: _Missing) -> None:
+        """Count a missing sample; raise EngineError if so many mean that the server is at fault."""
+        self.explained += missing.explained
+        self.unexplained += not missing.explained
+        self.last = missing
+        if refuses_everything(self.answered, self.explained, self.unexplained):
+            raise missing.error from missing
+
+    def check(self) -> None:
+        """Raise EngineError if nothing was answered."""
+        if self.last is not None and not self.answered:
+            raise self.last.error from self.last
+
+
+def _missing_completion(request: Request, index: int, reason: str) -> Completion:
+    return Completion(request.prompt.id, index, reason, (), (), "missing", request.seed)
+
+
+def _status_failure(error: APIStatusError) -> _Failure:
+    response = error.response
+    described = read_error_text(response.text)
+    words = redirect_text(error.status_code, response.headers) or first_line(error)
+    failure = _described_failure(described, error.status_code, words)
+    asked = retry_after(response.headers)
+    failure.pause = failure.pause if asked is None else asked
+    return failure
+
+
+def _described_failure(error: ServerError | None, status: int, fallback: str) -> _Failure:
+    """Return what a status and the error in the body mean."""
+    codes, delay = (error.codes, error.delay) if error else ((), None)
+    message = error.message if error and error.message else fallback
+    if status == 200 and error and (error.status or is_out_of_credit(message)):
+        status = error.status or 402
+    refusal = classify_refusal(status, codes, message)
+    text = fallback if status == 200 and not error else f"{status}: {message}"
+    return _Failure(
+        text,
+        may_pass=refusal is None and (status == 200 or is_retryable(status, *codes, message)),
+        is_own=refusal is not None or status == 200 or status >= 500,
+        status=status,
+        explained=refusal is not None and refusal.explained,
+        pause=delay,
+    )

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from harness.core.hours import Hours
@@ -116,7 +117,11 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
     _check_parsed(evaluation, verdicts)
     graded = _graded(evaluation, matchup, label, verdicts)
     score = annotate_score(
-        benchmark.score([graded])[0], graded, matchup.candidate.missing, findings
+        benchmark.score([graded])[0],
+        graded,
+        matchup.candidate.missing,
+        findings,
+        matchup.generation.get("missing", {}),
     )
     result = build_result(
         identity,
@@ -315,10 +320,20 @@ def annotate_score(
     graded: Graded,
     missing: int = 0,
     findings: Sequence[input_audit.AuditFinding] = (),
+    reasons: Mapping[str, str] = MappingProxyType({}),
 ) -> Score:
-    """Return the score with notes on dropped prompts, refusals, the audit and the screen."""
+    """Return the score with notes on dropped prompts, refusals, the audit and the screen.
+
+    Args:
+        score: the score.
+        graded: what was graded.
+        missing: the number of prompts without an answer.
+        findings: of the audit.
+        reasons: why the engine gave no answer, by prompt.
+    """
     signs = gaming.screen(graded, score.estimates)
     notices = [f"{missing} prompts without an answer are dropped"] if missing else []
+    notices += missing_notes(reasons)
     notices += refusal_notes(graded) + mass_notes(graded)
     notes = (*score.notes, *notices, *(f.message for f in findings), *gaming.notes(signs))
     return replace(score, notes=notes, details={**score.details, "screen": signs})
@@ -338,12 +353,27 @@ def mass_notes(graded: Graded) -> list[str]:
     ]
 
 
+def missing_notes(reasons: Mapping[str, str]) -> list[str]:
+    """Return a note on the prompts that the engine's server did not answer, with the reasons."""
+    if not reasons:
+        return []
+    common = _commonest(Counter(reasons.values()))
+    return [
+        f"the engine's server refused {len(reasons)} prompts or never answered them ({common}); "
+        "ask again later with --set engine.retry_missing=1 (2 for the second time, ...)"
+    ]
+
+
+def _commonest(reasons: Counter[str]) -> str:
+    return "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(MAX_REASONS))
+
+
 def refusal_notes(graded: Graded) -> list[str]:
     """Return a note on the requests that the server refused or failed at, with the reasons."""
     reasons = Counter(v.refusal for v in graded.verdicts if v.refusal)
     if not reasons:
         return []
-    common = "; ".join(f"{count} x {reason}" for reason, count in reasons.most_common(MAX_REASONS))
+    common = _commonest(reasons)
     return [
         f"{reasons.total()} of {len(graded.verdicts)} requests have no verdict: the judge's server "
         f"refused them or never replied ({common}); comparisons without a verdict are dropped. Ask "

@@ -81,12 +81,13 @@ class Submission:
         hours = None
         if policy := self.answering_policy():
             path = self._answer_path(policy, workspace)
-            candidate, facts = Answers(policy.name, load_answers(path)), load_facts(path)
+            candidate, facts = self._generated(policy, path), load_facts(path)
             hours = compute_hours(Path(path))
         else:
             candidate = self._read_file()
         if policy := self._baseline_policy():
-            baseline = Answers(policy.name, load_answers(self._answer_path(policy, workspace)))
+            baseline = self._generated(policy, self._answer_path(policy, workspace))
+            candidate = _with_opponent(candidate, baseline)
         else:
             baseline = self._published_baseline()
         prompts = all_turns(self.benchmark, candidate.answers)
@@ -130,6 +131,11 @@ class Submission:
     def _answer_path(self, policy: PolicySource, workspace: Workspace) -> str:
         return workspace.stages.materialize(self._answer_stage(policy)).path
 
+    def _generated(self, policy: PolicySource, path: str) -> Answers:
+        answers = load_answers(path)
+        missing = len(unanswered(all_turns(self.benchmark, None), answers))
+        return Answers(policy.name, answers, missing)
+
     def _read_file(self) -> Answers:
         assert self.answers is not None
         answers = select_answers(
@@ -144,6 +150,14 @@ class Submission:
                 "with --allow-missing"
             )
         return replace(answers, missing=len(missing))
+
+
+def _with_opponent(candidate: Answers, baseline: Answers) -> Answers:
+    """Return a contestant's answers to the prompts that the baseline has answered too."""
+    ids = {answer.prompt_id for answer in baseline.answers}
+    answers = tuple(answer for answer in candidate.answers if answer.prompt_id in ids)
+    missing = candidate.missing + len(candidate.answers) - len(answers)
+    return replace(candidate, answers=answers, missing=missing)
 
 
 def unanswered(prompts: Sequence[Prompt], answers: Sequence[Answer]) -> list[Prompt]:
@@ -175,7 +189,8 @@ def answer_stage(
     """Return the stage that generates one answer per prompt, turn after turn.
 
     A prompt's seed depends only on `seed` and the prompt's id, so benchmarks that share a prompt
-    share its answer.
+    share its answer. An engine that asks missing ones again (`retry_missing`) does so in a stage of
+    its own, which takes the other answers from the one before.
     """
     prompts = all_turns(benchmark, None)
     config = {
@@ -192,12 +207,17 @@ def answer_stage(
         config["code"] = code  # it says what follows an answer
     label = f"{_stage_title(policy)} · answer {benchmark.name}"
     run = partial(_generate_answers, policy, engine, benchmark, seed, label)
-    size = f"{len(prompts)} prompts"
-    inputs = {"policy": policy.weights()}
-    arguments = (config, inputs, run, label, size)
-    return Stage(
-        "answer", VERSION, *arguments, device=True, accelerators=accelerators_needed(engine)
-    )
+    size, accelerators = f"{len(prompts)} prompts", accelerators_needed(engine)
+
+    def stage(config: Mapping[str, Any], **earlier: Stage) -> Stage:
+        inputs = {"policy": policy.weights(), **earlier}
+        arguments = ("answer", VERSION, config, inputs, run, label, size)
+        return Stage(*arguments, device=True, accelerators=accelerators)
+
+    answers = stage(config)
+    for attempt in range(1, getattr(engine, "retry_missing", 0) + 1):
+        answers = stage({**config, "retry": attempt}, earlier=answers)
+    return answers
 
 
 def _stage_title(policy: PolicySource) -> str:
@@ -255,17 +275,26 @@ def _generate_answers(
     facts: dict[str, Any] = {"engine": identity(engine), "seed": seed}
     facts["sampling"] = sampling_settings(benchmark, turn)
     facts["rendering"] = input_audit.rendering_facts(weights, turn)
+    earlier = inputs.get("earlier")
+    known = {answer.prompt_id: answer for answer in load_answers(earlier)} if earlier else {}
+    answers: list[Answer] = []
     completions: list[Completion] = []
     with track(label, len(all_turns(benchmark, None))) as advance:
+        advance(len(known))
         while turn:
-            completed = _answer_turn(weights, engine, benchmark, seed, turn, advance)
-            completions += completed
-            turn = benchmark.next_prompts(turn, [_to_answer(c) for c in completed])
+            asked = [prompt for prompt in turn if prompt.id not in known]
+            completions += _answer_turn(weights, engine, benchmark, seed, asked, advance)
+            known |= {c.prompt_id: _to_answer(c) for c in completions if not _is_missing(c)}
+            answered = [prompt for prompt in turn if prompt.id in known]
+            answers += [known[prompt.id] for prompt in answered]
+            turn = benchmark.next_prompts(answered, [known[prompt.id] for prompt in answered])
     facts["tokens"] = sum(len(c.token_ids) for c in completions)
+    if missing := {c.prompt_id: c.text for c in completions if _is_missing(c)}:
+        facts["missing"] = missing
+    if earlier:
+        facts["tokens"] += load_facts(earlier)["tokens"]
     write_atomically(out / FACTS_FILE, json.dumps(facts, indent=1, sort_keys=True))
-    write_atomically(
-        out / ANSWERS_FILE, json.dumps([asdict(_to_answer(c)) for c in completions], indent=1)
-    )
+    write_atomically(out / ANSWERS_FILE, json.dumps([asdict(a) for a in answers], indent=1))
 
 
 def _answer_turn(
@@ -288,6 +317,10 @@ def _answer_turn(
         for completion in engine.generate(policy, requests, sampling, advance):
             by_prompt[completion.prompt_id] = completion
     return [by_prompt[prompt.id] for prompt in prompts]
+
+
+def _is_missing(completion: Completion) -> bool:
+    return completion.finish_reason == "missing"
 
 
 def _to_answer(completion: Completion) -> Answer:

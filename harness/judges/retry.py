@@ -24,6 +24,7 @@ from harness.core.http import (
     is_connect_failure,
     is_out_of_credit,
     is_retryable,
+    redirect_text,
     retry_after,
 )
 from harness.core.refusals import Refusal, RefusalTracker, classify_refusal
@@ -247,7 +248,8 @@ class RetryingCaller:
         """Return what the status and the body of a response mean."""
         headers, text = response.response.headers, response.response.text
         error = error_bodies.read_error_text(text)
-        fallback = text or response.response.reason_phrase
+        redirect = redirect_text(response.status_code, headers)
+        fallback = redirect or text or response.response.reason_phrase
         codes, delay = (error.codes, error.delay) if error else ((), None)
         message = self._words(error.message if error else fallback, codes)
         asked = retry_after(headers)

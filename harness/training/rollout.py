@@ -132,7 +132,8 @@ def exclusion_reason(pair: Pair, max_length: int) -> str | None:
 
 def eligible_responses(responses: Sequence[Completion], spec: TrainSpec) -> list[Completion]:
     """Return the responses to compare: whole ones, and truncated ones if the method keeps them."""
-    return [c for c in responses if spec.keep_truncated or c.finish_reason == "stop"]
+    reasons = ("stop", "length") if spec.keep_truncated else ("stop",)
+    return [c for c in responses if c.finish_reason in reasons]
 
 
 def held_out_ids(spec: TrainSpec, t: int, prompts: Iterable[str]) -> set[str]:

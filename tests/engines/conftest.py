@@ -93,6 +93,8 @@ class Server(ThreadingHTTPServer):
         self.engine = engine
         self.failures = list(failures)
         """The status codes that come before the first answer."""
+        self.faults: dict[str, tuple[int, Any]] = {}
+        """Status and body of what prompts are answered with, by their text."""
         self.bodies: list[dict[str, Any]] = []
         self.keys: list[str] = []
         self.lock = Lock()
@@ -114,10 +116,12 @@ class Handler(BaseHTTPRequestHandler):
         payload = (
             answer(self.server.engine, body) if status == 200 else {"error": {"message": "no"}}
         )
+        status, payload = self.server.faults.get(body["messages"][-1]["content"], (status, payload))
         data = json.dumps(payload).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
+        self.send_header("Location", "http://127.0.0.1:9/v1/chat/completions?key=secret")
         self.send_header("Retry-After", "0")
         self.end_headers()
         self.wfile.write(data)

@@ -164,3 +164,92 @@ def test_the_parts_of_an_answer_are_read_as_text(content: Any, text: str) -> Non
     reply = ChatCompletion.model_construct(choices=[choice])
     request = Request(Prompt("p", ()), 1, 0)
     assert OpenAIEngine(base_url="http://127.0.0.1")._completion(request, 0, reply).text == text
+
+
+def error(message: str, **fields: Any) -> dict[str, Any]:
+    return {"error": {"message": message, **fields}}
+
+
+ONE_PROMPT = [
+    (400, error("The response was filtered", code="content_filter"), 1),
+    (403, error("your input was flagged", code=403), 1),
+    (451, error("unavailable for legal reasons"), 1),
+    (422, error("no word of why"), 1),
+    (500, error("Out of range float values"), 3),
+    (200, {"choices": []}, 3),
+    (200, error("upstream", code=502), 3),
+    (200, error("your input was flagged", code=403), 1),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "asked"), ONE_PROMPT)
+def test_a_prompt_that_is_refused_or_always_fails_is_missing(
+    servers: Callable[..., Any], ask: Ask, status: int, body: Any, asked: int
+) -> None:
+    server = servers(ANSWER)
+    server.faults["w1"] = (status, body)
+    requests = [ask("w1", 2), *(ask(f"w{i}") for i in range(2, 12))]
+    progress: list[int] = []
+    completions = OpenAIEngine(base_url=server.url, attempts=3).generate(
+        Policy("named", ""), requests, Sampling(max_tokens=9), progress.append
+    )
+    missing, others = completions[:2], completions[2:]
+    assert [(c.prompt_id, c.index, c.finish_reason) for c in missing] == [
+        ("w1 #0", 0, "missing"),
+        ("w1 #0", 1, "missing"),
+    ]
+    message = body.get("error", {}).get("message", "without a choice")
+    start = "no answer in 3 attempts: " if asked == 3 else "refused: "
+    assert all(c.text.startswith(start) and message in c.text for c in missing)
+    assert all(c.text in ("yes", "yes!") for c in others)
+    assert len(server.bodies) == 10 + 2 * asked
+    assert sum(progress) == 11
+
+
+@pytest.mark.parametrize(("status", "body"), [(500, error("no")), (400, error("bad parameter"))])
+def test_many_that_fail_are_the_servers_fault(
+    servers: Callable[..., Any], ask: Ask, status: int, body: Any
+) -> None:
+    server = servers(ANSWER)
+    server.faults |= {f"w{i}": (status, body) for i in range(5)}
+    with pytest.raises(EngineError, match=f"{server.url} failed.*{body['error']['message']}"):
+        generate(server.url, [ask(f"w{i}") for i in range(20)], attempts=2)
+
+
+def test_a_server_out_of_credit_is_not_asked_on(servers: Callable[..., Any], ask: Ask) -> None:
+    server = servers(ANSWER)
+    server.faults["w1"] = (200, error("insufficient credits", code=402))
+    with pytest.raises(EngineError, match="402: insufficient credits; add credit"):
+        generate(server.url, [ask("w0"), ask("w1")], concurrency=1)
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_a_redirect_is_not_followed(servers: Callable[..., Any], ask: Ask, status: int) -> None:
+    server = servers(ANSWER)
+    server.faults["w1"] = (status, {})
+    with pytest.raises(
+        EngineError, match=rf"{status}: it redirects to http://127\.0\.0\.1:9/v1"
+    ) as e:
+        generate(server.url, [ask("w1")])
+    assert "secret" not in str(e.value)
+    assert len(server.bodies) == 1
+
+
+def test_the_delay_in_a_body_is_waited_for(
+    servers: Callable[..., Any], ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float | None] = []
+
+    class Recorded(Backoff):
+        def pause(self, attempt: int, requested: float | None = None, jitter: Any = None) -> float:
+            pauses.append(requested)
+            return 0.0
+
+    monkeypatch.setattr(openai, "BACKOFF", Recorded(0.01, 0.1))
+    monkeypatch.setattr(openai, "retry_after", lambda _: None)
+    server = servers(ANSWER)
+    server.faults["w1"] = (429, error("Please retry in 37.5s."))
+    with pytest.raises(EngineError, match="after 2 attempts"):
+        generate(server.url, [ask("w1")], attempts=2)
+    assert pauses == [37.5]

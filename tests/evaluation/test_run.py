@@ -228,6 +228,43 @@ def test_an_answer_depends_on_its_own_prompt_only(evaluation, workspace):
     assert few.config != many.config
 
 
+class Gappy(Parrot):
+    """An engine whose server does not answer some prompts, by policy."""
+
+    gaps: dict = Field(exclude=True)
+    asked: list = Field(default_factory=list, exclude=True)
+    retry_missing: int = Field(0, exclude=True)
+
+    def generate(self, policy, requests, sampling, advance):
+        self.asked.extend((policy.name, request.prompt.id) for request in requests)
+        gaps = self.gaps.get(policy.name, ())
+        return [
+            replace(c, text="refused: 403: flagged", finish_reason="missing")
+            if c.prompt_id in gaps
+            else c
+            for c in super().generate(policy, requests, sampling, advance)
+        ]
+
+
+def test_prompts_that_the_engine_does_not_answer_are_counted_and_asked_again(evaluation, workspace):
+    first, second, third = (prompt.id for prompt in evaluation.benchmark.prompts()[:3])
+    engine = Gappy(calls=[], gaps={"ours": [first, second], "base": [third]})
+    result = evaluate(change(evaluation, engine=engine), workspace)
+    assert result.missing == 3
+    assert result.score.counts["judged"] == COUNT - 3
+    notes = " ".join(result.score.notes)
+    assert "refused 2 prompts or never answered them (2 x refused: 403: flagged)" in notes
+    assert "engine.retry_missing=1" in notes
+    engine.asked.clear()
+    evaluate(change(evaluation, engine=engine), workspace)
+    assert engine.asked == []  # what is missing is asked again where that is wanted only
+    again = Gappy(calls=[], gaps={"ours": [second]}, retry_missing=1)
+    result = evaluate(change(evaluation, engine=again, label="again"), workspace)
+    assert sorted(again.asked) == sorted([("ours", first), ("ours", second), ("base", third)])
+    assert result.missing == 1
+    assert result.score.counts["judged"] == COUNT - 1
+
+
 def test_a_judge_whose_replies_say_nothing_makes_no_figure(evaluation, client, workspace):
     good, client.grade = client.grade, lambda *_: judge.reply("I cannot judge this.", None)
     with pytest.raises(CheckError, match="none of the first 20 replies .* no log-probab"):

@@ -312,3 +312,20 @@ def test_a_reply_that_is_larger_than_any_is_a_failure_and_fills_no_memory(monkey
     assert len(queue.failures) == 2
     assert all("larger than" in reason for reason in queue.failures)
     assert len(queue.replies) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_refused_at_once_and_neither_key_nor_prompt_goes_elsewhere(
+    monkeypatch, status
+):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with server() as other:
+        target = f"http://127.0.0.1:{other.server_port}/v1/chat/completions?{KEY}"
+        script = [(status, b"moved", ("location", target))] * 9
+        with server(*script) as served, pytest.raises(JudgeRefusedError) as caught:
+            ask(judge(served, concurrency=8), count=50)
+        assert len(served.times) <= 3
+        assert other.times == []
+    assert f"{status}: it redirects to http://127.0.0.1:{other.server_port}/v1" in str(caught.value)
+    assert KEY not in str(caught.value)
+    assert "\n" not in str(caught.value)
