@@ -22,7 +22,7 @@ Overrides = Mapping[str, Any] | Sequence[str]
 Source = str | Path | Mapping[str, Any] | Any
 """A configuration's name or path, a mapping, or what it would build."""
 
-COMPONENT_KINDS = ("judge", "engine")
+COMPONENT_KINDS = ("judge", "engine", "second_judge")
 SCORE_PREFIX = "score."
 
 

@@ -87,6 +87,8 @@ def evaluate(
     policy: Source | None = None,
     run: str | None = None,
     judge: Source | None = None,
+    second_judge: Source | None = None,
+    oracle: Source | None = None,
     engine: Source = "auto",
     label: str | None = None,
     workspace: str | Path | Workspace = RUNS,
@@ -110,11 +112,12 @@ def evaluate(
         policy: who answers instead: a name of configs/policy, a folder, a hub id, a component.
         run: or the policy of a run, as `RUN` or `RUN@ITERATION`.
         judge: `harness.judge(...)`, or what that takes; the default is the protocol's own judge.
+        second_judge: an unrelated judge that is asked about 100 of the prompts too.
+        oracle: compares those answers with the baseline's: of configs/oracle, or `run` for its own.
         engine: generates a policy's answers.
         label: the contestant's name in tables; the default is the file's, the policy's, a run's.
         workspace: where verdicts, answers and the result are kept.
-        overrides: of the benchmark, and with the prefixes `judge.`, `engine.` and `score.` of the
-            judge, the engine and the scoring.
+        overrides: of the benchmark; of others with `judge.`, `second_judge.`, `engine.`, `score.`.
         compat: `upstream` computes figures as the published code does.
         assets: the folder with the protocol data.
         seed: of the policy's samples.
@@ -129,17 +132,14 @@ def evaluate(
         JudgeError: the judge cannot be reached or refuses; cached verdicts are kept.
         CheckError: the audit stops the evaluation, or no verdict can be parsed.
     """
-    from harness.core.workspace import result_path
-
     opened = open_workspace(workspace)
     benchmark = build_benchmark(bench, overrides, assets, compat)
     options: dict[str, Any] = {"policy": policy, "run": run, "judge": judge, "engine": engine}
     options |= {"label": label, "overrides": overrides, "seed": seed, "replace": replace}
+    options |= {"second_judge": second_judge, "oracle": oracle}
     options |= {"allow_missing": allow_missing, "accept_input": accept_input}
     with _answers_file(answers) as file:
-        result = _carry_out(prepare(benchmark, opened, answers=file, **options), opened)
-    path = result_path(opened, result.benchmark, result.label, result.identity)
-    return EvaluationResult(result, path)
+        return _carry_out(prepare(benchmark, opened, answers=file, **options), opened)
 
 
 def prepare(
@@ -150,6 +150,8 @@ def prepare(
     policy: Source | None = None,
     run: str | None = None,
     judge: Source | None = None,
+    second_judge: Source | None = None,
+    oracle: Source | None = None,
     engine: Source = "auto",
     label: str | None = None,
     overrides: Overrides = (),
@@ -163,6 +165,7 @@ def prepare(
     Raises:
         ConfigError: a name or a key does not fit, or a suite of tasks is given answers or a judge.
     """
+    from harness.api.opinions import second_opinions
     from harness.evaluation.run import Evaluation
     from harness.evaluation.tasks import TaskRun
     from harness.protocols import TaskSuite
@@ -173,12 +176,16 @@ def prepare(
     if isinstance(benchmark, TaskSuite):
         if judge is not None or answers is not None:
             raise ConfigError(f"{benchmark.name} has known answers: leave out judge and answers")
+        if second_judge is not None or oracle is not None:
+            raise ConfigError(f"{benchmark.name} has no judge: leave out --second-judge, --oracle")
         built = build_component("engine", engine, overrides)
         return TaskRun(benchmark, candidate, built, label or name, replace)
     needs_engine = candidate is not None or benchmark.baseline is not None
+    bound = _judge(benchmark, judge, workspace, overrides)
     return Evaluation(
         benchmark=benchmark,
-        judge=_judge(benchmark, judge, workspace, overrides),
+        judge=bound,
+        opinions=second_opinions(second_judge, oracle, bound, candidate, workspace, overrides),
         answers=answers,
         policy=candidate,
         engine=build_component("engine", engine, overrides) if needs_engine else None,
@@ -204,14 +211,18 @@ def _judge(
     return ProgramJudge(benchmark)
 
 
-def _carry_out(prepared: Evaluation | TaskRun, workspace: Workspace) -> Result:
+def _carry_out(prepared: Evaluation | TaskRun, workspace: Workspace) -> EvaluationResult:
+    from harness.core.workspace import result_path
     from harness.core.workspace.locks import in_use
     from harness.evaluation import run, tasks
 
     with in_use(workspace):
         if isinstance(prepared, tasks.TaskRun):
-            return tasks.run_tasks(prepared, workspace)
-        return run.evaluate(prepared, workspace)
+            result = tasks.run_tasks(prepared, workspace)
+        else:
+            result = run.evaluate(prepared, workspace)
+    path = result_path(workspace, result.benchmark, result.label, result.identity)
+    return EvaluationResult(result, path)
 
 
 @contextmanager

@@ -39,6 +39,8 @@ def command(
         str | None, typer.Option("--run", help="A policy of a run: RUN or RUN@ITERATION.")
     ] = None,
     judge: options.JudgeOption = None,
+    second_judge: options.SecondJudgeOption = None,
+    oracle: options.OracleOption = None,
     base_url: options.BaseUrlOption = None,
     assets: options.AssetsOption = None,
     label: Annotated[
@@ -73,15 +75,11 @@ def command(
     benchmark = components.build_benchmark(bench, override_list, assets, compat)
     judging = (judge, base_url, accept_judge, budget, batch, resume, price, answers)
     configured = configure_judge(benchmark, judging, override_list)
-    contestant: dict[str, Any] = {
-        "answers": answers,
-        "policy": policy,
-        "run": run,
-        "judge": configured,
-    }
+    contestant: dict[str, Any] = {"answers": answers, "policy": policy, "run": run}
+    contestant["judge"] = configured
     conditions: dict[str, Any] = {"engine": engine, "label": label, "overrides": override_list}
     conditions |= {"allow_missing": allow_missing, "accept_input": accept_input}
-    conditions |= {"replace": replace}
+    conditions |= {"replace": replace, "second_judge": second_judge, "oracle": oracle}
     display.warn_of_retirement(configured)
     prepared = prepare(benchmark, workspace, **contestant, **conditions)
     if prepared.engine is not None:

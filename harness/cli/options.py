@@ -57,6 +57,22 @@ JudgeOption = Annotated[
         autocompletion=completer("judge"),
     ),
 ]
+SecondJudgeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--second-judge",
+        help="An unrelated judge that is asked about 100 of the prompts too.",
+        autocompletion=completer("judge"),
+    ),
+]
+OracleOption = Annotated[
+    str | None,
+    typer.Option(
+        "--oracle",
+        help="An oracle of configs/oracle, or `run`: its win rate beside the judge's.",
+        autocompletion=completer("oracle"),
+    ),
+]
 BaseUrlOption = Annotated[
     str | None, typer.Option("--base-url", help="The address of the judge's server.")
 ]

@@ -140,7 +140,7 @@ def compare_judges(bridge: JudgeBridge, pairs: Sequence[_JudgePair]) -> dict[str
     scored = [
         [bridge.benchmark.score([graded])[0] for graded in (pair.old, pair.new)] for pair in pairs
     ]
-    scores = [[_preferences(sides[side]) for sides in scored] for side in (0, 1)]
+    scores = [[preferences_by_prompt(sides[side]) for sides in scored] for side in (0, 1)]
     differences = [
         (name, a, b) for p in range(len(pairs)) for name, a, b in _common_prompts(scores, p)
     ]
@@ -247,7 +247,7 @@ def _model_row(pair: _JudgePair, old_score: Score, new_score: Score) -> dict[str
     return {"label": pair.old.label, "unparsed": unparsed, **figures}
 
 
-def _preferences(score: Score) -> dict[str, float]:
+def preferences_by_prompt(score: Score) -> dict[str, float]:
     """Return a model's share of points by prompt."""
     shares = {item["prompt_id"]: _share_won(item) for item in score.items}
     return {name: value for name, value in shares.items() if value is not None}

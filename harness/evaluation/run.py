@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,8 @@ from harness.core.stages import ExternalInput, Stage
 from harness.core.versions import installed_versions
 from harness.core.workspace import Result, Workspace, result_path, write_result
 from harness.errors import AssetError, CheckError, MissingDependencyError
-from harness.evaluation import gaming, identities, input_audit
+from harness.evaluation import gaming, identities, input_audit, second_opinions
+from harness.evaluation.second_opinions import SecondOpinions
 from harness.evaluation.submissions import Matchup, Submission, all_turns
 from harness.protocols import (
     Benchmark,
@@ -58,6 +59,8 @@ class Evaluation:
     """Continue although the audit of the input finds a reason to stop."""
     replace: bool = False
     """Overwrite a result of the same identity and other content."""
+    opinions: SecondOpinions = field(default_factory=SecondOpinions)
+    """Who else is asked about a sample of the answers."""
 
     @property
     def submission(self) -> Submission:
@@ -123,6 +126,7 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
         findings,
         matchup.generation.get("missing", {}),
     )
+    score = _with_opinions(evaluation, score, graded, workspace)
     result = build_result(
         identity,
         graded,
@@ -137,6 +141,14 @@ def evaluate(evaluation: Evaluation, workspace: Workspace) -> Result:
     files = benchmark.files(graded)
     write_result(workspace, result, graded, files, replace=evaluation.replace)
     return result
+
+
+def _with_opinions(
+    evaluation: Evaluation, score: Score, graded: Graded, workspace: Workspace
+) -> Score:
+    opinions = evaluation.opinions.collect(evaluation.benchmark, graded, workspace)
+    notes = (*score.notes, *second_opinions.notes(opinions))
+    return replace(score, notes=notes, details={**score.details, **opinions})
 
 
 def _identity(
@@ -196,8 +208,9 @@ def _look_ahead(evaluation: Evaluation, workspace: Workspace) -> None:
     others = [replace(answer, text=f"{answer.text} ") for answer in placeholders]
     benchmark.requests(placeholders, others if baseline is None else baseline)
     findings = input_audit.check_references(prompts, evaluation.judge.model)
-    if isinstance(evaluation.judge, ReadyJudge):
-        evaluation.judge.check_ready()
+    for judge in (evaluation.judge, evaluation.opinions.judge):
+        if isinstance(judge, ReadyJudge):
+            judge.check_ready()
     policy = submission.answering_policy()
     if policy is not None and isinstance(weights := policy.weights(), ExternalInput):
         rendering = input_audit.rendering_facts(policy.with_weights(weights.path), prompts)

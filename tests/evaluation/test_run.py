@@ -1,6 +1,7 @@
 """The runner: answers from a file or a policy, verdicts from a judge, a result in the workspace."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -19,6 +20,7 @@ from harness.errors import (
     StoreError,
 )
 from harness.evaluation.run import Evaluation, evaluate, plan
+from harness.evaluation.second_opinions import SecondOpinions
 from harness.evaluation.submissions import answer_stage, load_answers
 from harness.judges import chat_format
 from harness.judges.cached import CachedJudge
@@ -337,6 +339,56 @@ def test_a_damaged_result_is_reported(tmp_path):
     path.write_text('{"score": {}}')
     with pytest.raises(StoreError, match="run `harness eval` again"):
         read_result(path)
+
+
+class Contrary(ToyClient):
+    """An unrelated judge, which prefers the other answer."""
+
+    model = "contrary"
+
+    def __init__(self):
+        super().__init__()
+        self.grade = lambda messages, body: replace(
+            judge.reply("m", (tuple((t, math.log(p)) for t, p in (("m", 0.9), ("M", 0.1))),)),
+            model=self.model,
+        )
+
+
+class Enthusiast(Component):
+    """An oracle that prefers the policy's answers with 0.9."""
+
+    def compare(self, comparisons, advance):
+        advance(len(comparisons))
+        return [0.9] * len(comparisons)
+
+
+def test_further_opinions_are_details_and_notes_and_change_no_figure(evaluation, workspace):
+    plain = evaluate(evaluation, workspace)
+    second = Contrary()
+    opinions = SecondOpinions(
+        CachedJudge(client=second, store=workspace.verdicts), Enthusiast(), "enthusiast", 8
+    )
+    result = evaluate(change(evaluation, opinions=opinions), workspace)
+    assert result.score.estimates == plain.score.estimates
+    stored = read_result(workspace.root / "results" / "toy-weighted" / "ours.json")
+    judged = stored.score.details["second_judge"]
+    assert (judged["judge"], judged["prompts"]) == ("contrary", second.asked)
+    assert judged["verdicts"] == judged["usage"]["calls"] == second.asked <= 8
+    assert 0 < judged["disagreement"]["value"] <= 100
+    compared = stored.score.details["oracle"]
+    assert compared["excess"]["value"] == pytest.approx(
+        compared["oracle_win_rate"]["value"] - compared["judge_win_rate"]["value"]
+    )
+    notes = " | ".join(stored.score.notes)
+    assert "a second judge, contrary, disagrees on " in notes
+    assert "the oracle enthusiast gives a win rate of " in notes
+
+
+def test_a_second_judge_is_looked_at_before_a_policy_answers(evaluation, client, workspace):
+    opinions = SecondOpinions(Unready(client=client, store=workspace.verdicts))
+    with pytest.raises(JudgeError, match="no server"):
+        evaluate(change(evaluation, opinions=opinions), workspace)
+    assert evaluation.engine.calls == []
 
 
 class Unready(CachedJudge):
