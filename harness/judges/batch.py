@@ -7,6 +7,7 @@ stores them, submits again what came back without a reply, and waits for that.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,11 @@ from typing import Any
 
 from harness.core.http import error_text, is_retryable
 from harness.core.refusals import Refusal, classify_refusal, refuses_everything
+from harness.core.seeds import canonical_json
 from harness.core.terminal import one_line
 from harness.errors import BatchPendingError, ConfigError, JudgeError, JudgeRefusedError
 from harness.judges import chat_format, model_check
-from harness.judges.batch_api import ENDPOINT, BatchAPI
+from harness.judges.batch_api import ENDPOINT, OVER_LIMIT, BatchAPI, TokenLimitError
 from harness.judges.cached import CachedJudge, JudgeOptions
 from harness.judges.client import POLL_SECONDS, OpenAIClient
 from harness.judges.costs import CostTracker, price_of
@@ -32,10 +34,14 @@ from harness.types import Advance, Body, CostEstimate, JudgeRequest, Reply, Usag
 
 LARGEST_LINES, LARGEST_BYTES = 45_000, 150_000_000
 """The largest batch; the API accepts 50,000 lines and 200 MB."""
+LINE_BYTES = 200
+"""Of a line besides its request."""
 FIRST_POLL_SECONDS, LONGEST_POLL_SECONDS = 1.0, 60.0
 """Seconds between two polls of a batch."""
 MAX_SUBMISSIONS = 4
 """How often a request is submitted while it comes back without a reply."""
+CHARACTERS_PER_TOKEN, LIMIT_SHARE = 4, 0.8
+"""How the tokens of a batch are estimated, and the share of the account's limit that is used."""
 REPLIES_PER_TRANSACTION = 200
 """Replies stored in one transaction."""
 
@@ -76,7 +82,7 @@ class BatchJudge:
         """
         with open_store(self.store) as store:
             for batch in batches.unfetched_batches(store, self.client.display_name):
-                submit(self.client, store, batch)
+                submit_or_close(self.client, store, batch)
         while True:
             if self.options.batch == "resume":
                 self._fetch(parser)
@@ -132,14 +138,14 @@ class BatchJudge:
             return
         name = self.client.display_name
         with open_store(self.store) as store:
-            _check_submissions(self.client, batches.failed_submissions(store, list(bodies)))
-            chunks = split_batches(bodies)
-            submitted = [batches.create_batch(store, name, chunk) for chunk in chunks]
-            for batch in submitted:
-                submit(self.client, store, batch)
+            failures = batches.failed_submissions(store, list(bodies), besides=OVER_LIMIT)
+            _check_submissions(self.client, failures)
+            submitted = submit_parts(self.client, store, bodies)
+        count = sum(submitted)
+        rest = f"; {len(bodies) - count} more follow then" if count < len(bodies) else ""
         raise BatchPendingError(
-            f"{len(bodies)} requests have been submitted to {name} in {len(submitted)} batch(es) "
-            "and are answered within a day: run the same command with --resume to fetch them"
+            f"{count} requests have been submitted to {name} in {len(submitted)} batch(es) "
+            f"and are answered within a day: run the same command with --resume to fetch them{rest}"
         )
 
     def _fetch(self, parser: VerdictParser) -> None:
@@ -161,6 +167,77 @@ def submit(judge: OpenAIClient, store: VerdictStore, batch: JudgeBatch) -> Judge
     """
     with submission_lock(store.path):
         return _submit(BatchAPI(judge), judge, store, batches.current_state(store, batch))
+
+
+def submit_or_close(judge: OpenAIClient, store: VerdictStore, batch: JudgeBatch) -> bool:
+    """Submit a planned batch; close it if the account takes no more tokens, and return False.
+
+    Raises:
+        JudgeError: the server refuses or does not reply.
+    """
+    try:
+        submit(judge, store, batch)
+    except TokenLimitError as error:
+        _close_over_limit(store, batch, str(error))
+        return False
+    return True
+
+
+def submit_parts(judge: OpenAIClient, store: VerdictStore, bodies: Mapping[str, Body]) -> list[int]:
+    """Submit requests in as many batches as the account takes now; return the batches' sizes.
+
+    Once it has refused one for the tokens in it, smaller ones follow, one at a time.
+
+    Raises:
+        JudgeError: the server refuses or does not reply, or takes not even one request.
+    """
+    submitted: list[int] = []
+    while not submitted:
+        largest = largest_batch(judge, store)
+        chunks = list(split_batches(bodies, largest))[: 1 if largest else None]
+        for chunk in chunks:
+            batch = batches.create_batch(store, judge.display_name, chunk)
+            if not submit_or_close(judge, store, batch):
+                break
+            submitted.append(len(chunk))
+    return submitted
+
+
+def largest_batch(judge: OpenAIClient, store: VerdictStore) -> int | None:
+    """Return the characters of the largest batch that the account may take; None: any.
+
+    Half of the smallest that it has refused within a day, and no more than the limit that it named.
+
+    Raises:
+        JudgeError: it has refused a single request too often.
+    """
+    refused = batches.over_limit_batches(store, judge.display_name, OVER_LIMIT)
+    if sum(count == 1 for count, _, _ in refused) >= MAX_SUBMISSIONS:
+        raise JudgeError(
+            f"{judge.display_name} takes no batch of a single request ({refused[-1][2]}): other "
+            "batches of the account may be in progress; try again later, or leave out --batch"
+        )
+    return min((min(size // 2, _fitting_size(reason)) for _, size, reason in refused), default=None)
+
+
+def _fitting_size(reason: str) -> int:
+    """Return how many characters fit in the limit that a reason names."""
+    limit = re.search(r"\d+", reason)
+    return int(LIMIT_SHARE * CHARACTERS_PER_TOKEN * int(limit[0])) if limit else LARGEST_BYTES
+
+
+def _close_over_limit(store: VerdictStore, batch: JudgeBatch, reason: str) -> None:
+    """Close a batch of which nothing was accepted."""
+    pending = batches.batch_requests(store, batch, "pending")
+    batches.close_batch(store, batch, dict.fromkeys(pending, reason))
+    _wait_for_others(pending, reason)
+
+
+def _wait_for_others(bodies: Mapping[str, Body], reason: str) -> None:
+    """Wait a while if requests that were over the limit fit in it: others take it up."""
+    size = sum(len(canonical_json(body)) for body in bodies.values())
+    if size <= _fitting_size(reason) < LARGEST_BYTES:
+        time.sleep(LONGEST_POLL_SECONDS)
 
 
 def _submit(
@@ -200,12 +277,16 @@ def fetch(
         pause = min(LONGEST_POLL_SECONDS, pause * 2)
     for row in (row for file in progress.files for row in api.lines(file)):
         results.add_row(row)
+    if progress.over_limit:
+        results.refuse_unanswered(progress.over_limit)
     results.close()
+    if progress.over_limit:
+        _wait_for_others(results.unanswered, progress.over_limit)
     if results.other_models:
         raise model_check.wrong_model_error(
             judge.display_name, judge.model, results.other_models[0], len(results.other_models)
         )
-    if progress.state == "failed":
+    if progress.state == "failed" and not progress.over_limit:
         reason = progress.errors or "it does not say why"
         raise JudgeRefusedError(f"{judge.display_name} refuses a batch: {reason}")
 
@@ -245,6 +326,10 @@ class _BatchResults:
             self.failures[key] = str(error)
         else:
             self._add_reply(key, text, reply)
+
+    def refuse_unanswered(self, reason: str) -> None:
+        """Give a reason for all requests without a reply."""
+        self.failures |= dict.fromkeys(self.unanswered, reason)
 
     def close(self) -> None:
         """Store the remaining replies, and close the batch.
@@ -294,17 +379,26 @@ def refuses_all(answered: int, explained: int, unexplained: int) -> bool:
     )
 
 
-def split_batches(bodies: Mapping[str, Body]) -> Iterator[dict[str, Body]]:
-    """Divide requests into batches that the API accepts."""
+def split_batches(
+    bodies: Mapping[str, Body], largest: int | None = None
+) -> Iterator[dict[str, Body]]:
+    """Divide requests into batches that the API accepts.
+
+    Args:
+        bodies: the requests by key.
+        largest: the characters of all requests of a batch, beside the API's own limits.
+    """
     chunk: dict[str, Body] = {}
-    size = 0
+    characters = 0
     for key, body in bodies.items():
-        length = len(json.dumps(body)) + 200
-        if chunk and (len(chunk) >= LARGEST_LINES or size + length > LARGEST_BYTES):
+        length = len(canonical_json(body))
+        size = characters + length + LINE_BYTES * (len(chunk) + 1)
+        is_full = len(chunk) >= LARGEST_LINES or size > LARGEST_BYTES
+        if chunk and (is_full or (largest is not None and characters + length > largest)):
             yield chunk
-            chunk, size = {}, 0
+            chunk, characters = {}, 0
         chunk[key] = body
-        size += length
+        characters += length
     if chunk:
         yield chunk
 

@@ -7,6 +7,7 @@ A lost response or a killed process therefore does no harm.
 from __future__ import annotations
 
 import io
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,8 +32,26 @@ FIRST_PAUSE, LONGEST_PAUSE, ATTEMPTS = 1.0, 30.0, 8
 ENDED_STATES = frozenset({"completed", "expired", "cancelled", "failed"})
 LARGEST_FILE = 512 * 2**20
 """Bytes of the largest result of a batch that is read."""
+TOKEN_LIMIT_CODE = "token_limit_exceeded"
+TOKEN_LIMIT_TEXT = re.compile(r"enqueued.token.(limit|quota)|token_limit_exceeded", re.IGNORECASE)
+TOKEN_LIMIT = re.compile(r"limit:?\s+(?:of\s+)?(\d[\d,._']*)", re.IGNORECASE)
+OVER_LIMIT = "over the account's limit of"
 METADATA_KEY = "harness"
 """The key of our name in a batch's metadata."""
+
+
+class TokenLimitError(JudgeError):
+    """The account takes no batch, or no further batch, of so many tokens."""
+
+
+def over_limit(code: object, message: object) -> str:
+    """Return the reason of a refusal for the tokens that are in batches; empty for another one."""
+    text = str(message)
+    if code != TOKEN_LIMIT_CODE and not TOKEN_LIMIT_TEXT.search(text):
+        return ""
+    number = TOKEN_LIMIT.search(text)
+    limit = re.sub(r"\D", "", number[1]) if number else ""
+    return f"{OVER_LIMIT} {limit or 'an unknown number of'} tokens in batches"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +65,8 @@ class BatchProgress:
     """The output file and the error file, as far as they exist."""
     errors: str = ""
     """Why the batch failed."""
+    over_limit: str = ""
+    """The reason in our words, if the account takes no more tokens at a time; else empty."""
 
     @property
     def has_ended(self) -> bool:
@@ -127,6 +148,7 @@ class BatchAPI:
                 if file_id and isinstance(file_id, str)
             ),
             errors="; ".join(one_line(secret.redact(str(error.message))) for error in errors[:3]),
+            over_limit=next(filter(None, (over_limit(e.code, e.message) for e in errors)), ""),
         )
 
     def lines(self, file_id: str) -> Iterator[dict[str, Any]]:
@@ -149,6 +171,7 @@ class BatchAPI:
         """Repeat a call until it succeeds; each attempt looks up what exists first.
 
         Raises:
+            TokenLimitError: the account takes no more tokens at the moment.
             JudgeRefusedError: the judge refuses for good.
             JudgeError: it does not reply.
         """
@@ -162,6 +185,8 @@ class BatchAPI:
                     return call(client)
                 except openai.APIStatusError as error:
                     message = self._message(error)
+                    if reason := over_limit(error.code, message):
+                        raise TokenLimitError(reason) from None
                     requested = retry_after(error.response.headers)
                     if not is_retryable(error.status_code, error.code, error.type):
                         raise self._refusal_error(error.status_code, message) from None

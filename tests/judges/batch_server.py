@@ -23,6 +23,11 @@ RULES = {
     "error_code": "some_error",
     "says": None,  # what every reply says instead of the last word
     "called": "batch_",  # how the names of batches begin
+    "most": None,  # lines of the largest batch for which the account has tokens
+    "busy": 0,  # batches that fail first because others take up the account's tokens
+    "limit_status": None,  # a larger batch is refused with it at once; None: it fails later
+    "says_limit": "Enqueued token limit reached for j in organization org-X. Limit: 90,000 enqueued"
+    " tokens. Please try again once some in_progress batches have been completed.",
     "lose": [],  # events whose first answer is lost, although what was asked is done
     "refuse": {},  # event: status of its first answer, nothing being done
     "kill": None,  # {"event": ..., "when": before | after}: kills `victim` once, there
@@ -85,11 +90,18 @@ class API:
             for line in lines[missing : missing + errors]
         ]
         batch["status"] = rules["state"] if first else "completed"
+        if self.is_over_limit(batch["_number"], len(lines)):
+            error = {"code": "token_limit_exceeded", "message": rules["says_limit"]}
+            batch |= {"status": "failed", "errors": {"object": "list", "data": [error]}}
+            return
         if batch["status"] == "failed":
             batch["errors"] = {"object": "list", "data": [{"code": "x", "message": "bad file"}]}
             return
         batch["output_file_id"] = self.keep("out", rows) if rows else None
         batch["error_file_id"] = self.keep("err", bad) if bad else None
+
+    def is_over_limit(self, number, count):
+        return number < self.rules["busy"] or count > (self.rules["most"] or count)
 
     def row(self, line, status, body):
         response = {"status_code": status, "request_id": "r", "body": body}
@@ -166,6 +178,12 @@ class Handler(BaseHTTPRequestHandler):
             if first and event in api.rules["refuse"]:
                 self.send(api.rules["refuse"][event], {"error": {"message": "no", "code": "no"}})
                 return
+            if event == "make batches" and (status := api.rules["limit_status"]):
+                count = api.files[json.loads(data)["input_file_id"]][1].count("\n")
+                if api.is_over_limit(len(api.batches), count):
+                    error = {"message": api.rules["says_limit"], "code": "token_limit_exceeded"}
+                    self.send(status, {"error": error})
+                    return
             content = self.content(event, rest, data)
             api.murder(event, "after")
         if first and event in api.rules["lose"]:

@@ -39,6 +39,7 @@ READER = Reader()
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(batch, "FIRST_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(batch, "LONGEST_POLL_SECONDS", 0.02)
     monkeypatch.setattr(batch_api, "FIRST_PAUSE", 0.01)
 
 
@@ -288,6 +289,81 @@ def test_a_batch_is_submitted_as_far_as_the_budget_covers_its_longest_replies(pa
         with pytest.raises(BatchPendingError, match="5 requests have been submitted"):
             judge(api, path, budget=5).judge(requests(), READER, lambda _: None)
         assert sent(api) == (5, 1)
+
+
+def parts(api):
+    """Return how many lines each batch had that was not over the limit."""
+    counts = [len(batch["_lines"]) for batch in api.batches.values()]
+    return [n for i, n in enumerate(counts) if not api.is_over_limit(i, n)]
+
+
+@pytest.mark.parametrize(("most", "status"), [(7, None), (7, 400), (19, 429)])
+def test_a_batch_over_the_accounts_token_limit_is_split_and_goes_on(path, status, most):
+    with serving(most=most, limit_status=status) as api:
+        submit(api, path)
+        fetch(api, path)
+        assert sum(parts(api)) == COUNT
+        assert most / 2 - 1 < max(parts(api)) <= most  # 20 are halved until they fit
+
+
+def test_a_token_limit_without_a_number_is_one_too(path):
+    with serving(most=6, says_limit="enqueued token quota exceeded") as api:
+        submit(api, path)
+        fetch(api, path)
+        assert sum(parts(api)) == COUNT
+
+
+def test_a_limit_that_is_named_is_kept_from_the_next_batch_on(path):
+    with serving(most=9, says_limit="Enqueued token limit reached. Limit: 160 tokens.") as api:
+        submit(api, path)
+        fetch(api, path)
+        # a request has about 75 characters, so that 0.8 of 160 tokens at four each hold six
+        assert parts(api) == [6, 6, 6, 2]
+        assert len(api.batches) == 1 + 4
+
+
+def test_a_batch_that_fits_waits_for_others_of_the_account(path, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(batch, "_wait_for_others", lambda bodies, reason: pauses.append(reason))
+    with serving(busy=2) as api:
+        submit(api, path)
+        fetch(api, path)
+        assert sum(parts(api)) == COUNT
+    assert pauses == ["over the account's limit of 90000 tokens in batches"] * 2
+
+
+def test_a_wait_is_for_batches_that_fit_only(monkeypatch):
+    pauses = []
+    monkeypatch.setattr(batch.time, "sleep", pauses.append)
+    bodies = {"a": {"text": "x" * 400}}
+    for limit in (50, 1000):  # of about 100 tokens
+        batch._wait_for_others(bodies, f"over the account's limit of {limit} tokens in batches")
+    batch._wait_for_others(bodies, "over the account's limit of an unknown number of tokens")
+    assert pauses == [batch.LONGEST_POLL_SECONDS]
+
+
+def test_a_single_request_over_the_limit_ends_the_run(path, monkeypatch):
+    monkeypatch.setattr(batch, "_wait_for_others", lambda bodies, reason: None)
+    with serving(busy=99) as api:
+        submit(api, path)
+        with pytest.raises(JudgeError, match="no batch of a single request"):
+            fetch(api, path)
+        assert len(api.batches) < 12
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "reason"),
+    [
+        ("token_limit_exceeded", "no", "over the account's limit of an unknown number of tokens"),
+        (None, "Enqueued token limit reached. Limit: 90,000 enqueued", "limit of 90000 tokens"),
+        (None, "The enqueued token quota (limit of 5000 tokens) is used up", "limit of 5000 tok"),
+        ("rate_limit_exceeded", "Rate limit reached. Limit: 3 requests", ""),
+        (None, None, ""),
+    ],
+)
+def test_token_limits_are_known_by_code_and_text(code, message, reason):
+    known = batch_api.over_limit(code, message)
+    assert (reason in known) if reason else known == ""
 
 
 def test_counts_that_cannot_be_are_left_out(path, monkeypatch):

@@ -7,17 +7,32 @@ that stores its reply: neither a duplicated line nor a killed process can count 
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.core.seeds import canonical_json
-from harness.judges.store.database import Attempt, Call, VerdictStore, now
+from harness.judges.store.database import (
+    TIME_FORMAT,
+    Attempt,
+    Call,
+    VerdictStore,
+    now,
+    store_errors,
+)
 from harness.judges.store.leases import BATCH_PREFIX, batch_owner
 from harness.judges.store.schema import Row
 from harness.types import Body
 
 FAILED_STATES = ("failed", "missing")
+DAY_SECONDS = 86_400
+OVER_LIMIT_BATCHES = """
+SELECT count(*), sum(length(line.request)), max(line.reason) FROM line
+JOIN batch ON batch.name = line.batch
+WHERE batch.judge = ? AND batch.time > ? AND line.state = 'failed'
+  AND substr(line.reason, 1, ?) = ? GROUP BY line.batch
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,17 +161,41 @@ def close_batch(store: VerdictStore, batch: JudgeBatch, failures: Mapping[str, s
     return sum(state != "stored" for state in states)
 
 
-def failed_submissions(store: VerdictStore, keys: Sequence[str]) -> dict[str, tuple[int, str]]:
+def failed_submissions(
+    store: VerdictStore, keys: Sequence[str], besides: str
+) -> dict[str, tuple[int, str]]:
     """Return, by key, how often a request came back without a reply, and the last reason.
+
+    Args:
+        store: the store.
+        keys: of the requests.
+        besides: how reasons begin that are not about a request, and do not count.
 
     Raises:
         StoreError: the store cannot be read, or a row is damaged.
     """
     failures: dict[str, tuple[int, str]] = {}
     for _, key, _, state, reason in store.rows("line", "key", keys):
-        if state in FAILED_STATES:
+        if state in FAILED_STATES and not reason.startswith(besides):
             failures[key] = (failures.get(key, (0, ""))[0] + 1, reason or "its line was missing")
     return failures
+
+
+def over_limit_batches(store: VerdictStore, judge: str, reason: str) -> list[tuple[int, int, str]]:
+    """Return the batches of the last day that failed for a reason: requests, characters, reason.
+
+    Args:
+        store: the store.
+        judge: whose batches.
+        reason: how the reason begins.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    yesterday = time.strftime(TIME_FORMAT, time.gmtime(time.time() - DAY_SECONDS))
+    parameters = (judge, yesterday, len(reason), reason)
+    with store_errors(store.path):
+        return store.connection.execute(OVER_LIMIT_BATCHES, parameters).fetchall()
 
 
 def _pending_lines(

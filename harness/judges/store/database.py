@@ -34,6 +34,7 @@ from harness.types import Body
 
 BUSY_SECONDS = 120.0
 WAIT_SECONDS = 5.0
+TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 CHUNK = 500
 """Keys in one query."""
 DATABASE_ERRORS = (sqlite3.Error, UnicodeDecodeError)
@@ -364,4 +365,4 @@ def store_errors(path: Path) -> Iterator[None]:
 
 def now() -> str:
     """Return the time in UTC as the store writes it."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return time.strftime(TIME_FORMAT, time.gmtime())
