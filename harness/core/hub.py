@@ -191,6 +191,23 @@ def check_policy_path(policy: Policy) -> None:
         )
 
 
+def configured_context_length(policy: Policy) -> int | None:
+    """Return the context length in the policy's configuration, in tokens; None if it has none.
+
+    Raises:
+        PolicyError: there is no configuration.
+    """
+    from transformers import AutoConfig
+
+    check_policy_path(policy)
+    try:
+        config = AutoConfig.from_pretrained(policy.path, revision=policy.revision, **NO_REMOTE_CODE)
+    except (OSError, ValueError, KeyError) as error:
+        raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
+    length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return length
+
+
 def render_conversation(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
 ) -> RenderedConversation:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from harness.core.hub import (
-    NO_REMOTE_CODE,
-    check_policy_path,
+    configured_context_length,
     end_token_ids,
     load_tokenizer,
     render_conversation,
 )
-from harness.errors import EngineError, PolicyError, first_line
+from harness.errors import EngineError
 from harness.types import Completion, FinishReason, Policy, Request
 
 if TYPE_CHECKING:
@@ -79,23 +78,6 @@ def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = Non
     return GenerationJob(
         tokenizer, requests, prompts, end_token_ids(tokenizer, policy.path), context
     )
-
-
-def configured_context_length(policy: Policy) -> int | None:
-    """Return the context length in the policy's configuration, in tokens; None if it has none.
-
-    Raises:
-        PolicyError: there is no configuration.
-    """
-    from transformers import AutoConfig
-
-    check_policy_path(policy)
-    try:
-        config = AutoConfig.from_pretrained(policy.path, revision=policy.revision, **NO_REMOTE_CODE)
-    except (OSError, ValueError, KeyError) as error:
-        raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
-    length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
-    return length
 
 
 def shortest(lengths: Iterable[int | None]) -> int | None:

@@ -16,7 +16,6 @@ from harness.core.iterations import replay
 from harness.core.jobs import RunShard, ShardedJob
 from harness.core.seeds import canonical_json, derive
 from harness.core.stages import record_timing, scratch_directory
-from harness.errors import CheckError
 from harness.protocols import (
     Advance,
     AnswerRequests,
@@ -28,14 +27,22 @@ from harness.protocols import (
     PreferenceOracle,
     RewardOracle,
     Sampling,
+    context_limit,
 )
-from harness.training import records
+from harness.training import pair_report, records
+from harness.training.dropped import DropTable
 from harness.training.pairing import (
     ComparisonRounds,
     index_by_position,
     is_complete,
     probability,
     win_rate,
+)
+from harness.training.prompt_selection import (
+    PromptSelection,
+    SelectsPrompts,
+    that_fit,
+    without_repeated_ids,
 )
 from harness.training.spec import TrainSpec
 from harness.types import Completion, Pair, Policy, Prompt, Request, Track
@@ -48,8 +55,25 @@ P = TypeVar("P")
 def choose_prompts(
     spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track
 ) -> None:
-    """Write the prompts of iteration t."""
-    records.write_prompts(out, spec.prompts.prompts(t))
+    """Write the prompts of iteration t, and a table of those that are dropped.
+
+    Raises:
+        InputError: no prompt is left, or one is refused.
+    """
+    source = spec.prompts
+    if isinstance(source, SelectsPrompts):
+        selection = source.select(t)
+    else:
+        selection = PromptSelection(source.prompts(t))
+    selection = that_fit(
+        without_repeated_ids(selection),
+        spec.policy.with_weights(inputs["policy"]),
+        limit=context_limit(spec.engine),
+        drop_bad=isinstance(source, SelectsPrompts) and source.drop_bad,
+    )
+    selection.dropped.report(f"prompts of iteration {t}", selection.total)
+    selection.dropped.write(out)
+    records.write_prompts(out, selection.prompts)
 
 
 def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
@@ -73,12 +97,12 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
     """Write the training pairs that the comparisons decide, and count what is left out.
 
     Raises:
-        CheckError: no pair is left.
+        CheckError: no pair is left; the message names the largest cause.
     """
     completions = records.read_completions(inputs["generate"])
     matrices = records.read_comparisons(inputs["compare"])
     pairs: list[Pair] = []
-    counts: Counter[str] = Counter(prompts=len(completions))
+    counts, dropped = Counter[str](prompts=len(completions)), DropTable()
     held_out = held_out_ids(spec, t, completions)
     for key, responses in completions.items():
         if key in held_out:
@@ -90,17 +114,25 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
         matrix = index_by_position(players, matrices.get(key, {}))
         decided_pairs = decide_pairs(spec.pairing, players, matrix)
         counts["undecided"] += not decided_pairs
+        if not decided_pairs:
+            dropped.add(undecided_reason(responses, players), f"prompt {key}")
         for candidate in decided_pairs:
             reason = exclusion_reason(candidate, spec.max_length)
             counts[reason or "kept"] += 1
-            pairs += [] if reason else [candidate]
-    if not pairs:
-        raise CheckError(
-            f"iteration {t} has no training pair ({dict(counts)}): the oracle decides nothing, "
-            "or the engine gives no token ids (a remote server); look at the oracle and the engine"
-        )
+            if reason:
+                dropped.add(reason, f"prompt {key}")
+        pairs += [c for c in decided_pairs if not exclusion_reason(c, spec.max_length)]
+    pair_report.report(spec, t, counts, dropped)
     records.write_pairs(out, pairs)
+    dropped.write(out)
     write_atomically(out / "counts.json", canonical_json(dict(counts)))
+
+
+def undecided_reason(responses: Sequence[Completion], players: Sequence[Completion]) -> str:
+    """Return why a prompt's responses give no pair."""
+    if len(players) < 2 and len(players) < len(responses):
+        return pair_report.TRUNCATED
+    return pair_report.IDENTICAL if len({c.text for c in players}) < 2 else pair_report.UNDECIDED
 
 
 def decide_pairs(pairing: Pairing, players: Sequence[Completion], matrix: Matrix) -> list[Pair]:
@@ -123,11 +155,11 @@ def decide_pairs(pairing: Pairing, players: Sequence[Completion], matrix: Matrix
 def exclusion_reason(pair: Pair, max_length: int) -> str | None:
     """Return why a pair is left out of training, or None if it is kept."""
     if not (pair.prompt_ids and pair.chosen_ids and pair.rejected_ids):
-        return "without tokens"
+        return pair_report.NO_TOKENS
     if pair.chosen_ids == pair.rejected_ids:
-        return "identical"
+        return pair_report.IDENTICAL
     longest = max(len(pair.chosen_ids), len(pair.rejected_ids))
-    return "too long" if len(pair.prompt_ids) + longest > max_length else None
+    return pair_report.TOO_LONG if len(pair.prompt_ids) + longest > max_length else None
 
 
 def eligible_responses(responses: Sequence[Completion], spec: TrainSpec) -> list[Completion]:

@@ -15,7 +15,7 @@ from harness.core.stages import Artifact, Node, Stage
 from harness.core.versions import installed_versions
 from harness.core.workspace import Run, Workspace, read_run, write_run
 from harness.errors import RunExistsError
-from harness.protocols import accelerators_needed
+from harness.protocols import accelerators_needed, context_limit
 from harness.training import rollout
 from harness.training.differences import differences
 from harness.training.head_to_head import run_head_to_head
@@ -27,7 +27,7 @@ from harness.training.spec import TrainSpec
 from harness.types import StageFunction
 
 VERSIONS = {
-    "prompts": 1,
+    "prompts": 2,
     "generate": 1,
     "compare": 2,
     "pair": 3,
@@ -72,10 +72,15 @@ class Schedule:
         return [start, *(iteration.policy for iteration in self._iterations(start))]
 
     def targets(self) -> list[list[Node]]:
-        """Return, by iteration from 0, the policy and the head-to-head stage if there is one."""
+        """Return, by iteration from 0, the policy and what is needed beside it.
+
+        With the start go the prompts of all iterations: what is wrong with the last ones is known
+        before the first are sampled. Later there is the head-to-head stage, if there is one.
+        """
         start = self.spec.policy.weights()
-        targets: list[list[Node]] = [[start]]
-        for t, iteration in enumerate(self._iterations(start), 1):
+        iterations = self._iterations(start)
+        targets: list[list[Node]] = [[start, *(iteration.prompts for iteration in iterations)]]
+        for t, iteration in enumerate(iterations, 1):
             head_to_head = [self._head_to_head(t, iteration)] * bool(self.spec.head_to_head_prompts)
             targets.append([iteration.policy, *head_to_head])
         return targets
@@ -84,7 +89,7 @@ class Schedule:
         iterations: list[Iteration] = []
         histories: dict[str, list[Node]] = defaultdict(lambda: [start])
         for t in range(1, self.spec.iterations + 1):
-            prompts, generate, pair = self._sampling_stages(t, histories["policy"][-1])
+            prompts, generate, pair = self._sampling_stages(t, start, histories["policy"][-1])
             anchors: dict[Node, Stage] = {}
             for fit in self.spec.fits:
                 stage = self._optimise_stage(t, fit, pair, histories, anchors)
@@ -92,9 +97,14 @@ class Schedule:
             iterations.append(Iteration(prompts, generate, pair, stage))
         return iterations
 
-    def _sampling_stages(self, t: int, policy: Node) -> tuple[Stage, Stage, Stage]:
+    def _prompts_stage(self, t: int, start: Node) -> Stage:
+        """Return the stage of the prompts, which must fit the tokenizer and context of π_1."""
+        config = {"prompts": self.spec.prompts, "t": t, "limit": context_limit(self.spec.engine)}
+        return self._stage("prompts", t, config, {"policy": start})
+
+    def _sampling_stages(self, t: int, start: Node, policy: Node) -> tuple[Stage, Stage, Stage]:
         spec = self.spec
-        prompts = self._stage("prompts", t, {"prompts": spec.prompts, "t": t}, {})
+        prompts = self._prompts_stage(t, start)
         generate = self._stage(
             "generate",
             t,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import os
 import random
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
 from harness.core.chat_templates import check_template, folder_templates, read_template
 from harness.core.config import Component, build, names, without_locations
@@ -22,17 +22,22 @@ from harness.core.workspace import Run
 from harness.errors import InputError, MissingDependencyError, StoreError, first_line
 from harness.protocols import PolicySource
 from harness.toy import world
+from harness.training.prompt_rows import Row, read_rows
+from harness.training.prompt_selection import PromptSelection, select_rows
 from harness.types import Message, Policy, Prompt
+
+HomePath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A path that may begin with `~`."""
 
 
 class Pretrained(Component):
     """A directory in the Hugging Face layout, or a hub id at a commit."""
 
     name: str
-    path: str
+    path: HomePath
     revision: str | None = None
     """A commit; without one a hub id means the current head of its main branch."""
-    chat_template: str | None = None
+    chat_template: HomePath | None = None
     """A Jinja file that replaces the tokenizer's own template."""
     shape: ModelShape | None = Field(default=None, exclude=True)
     """The model's sizes, for estimates."""
@@ -100,11 +105,26 @@ class ToyPrompts(Component):
 
 
 class FilePrompts(Component):
-    """A JSON-lines file, `prompt` (text) or `messages` in each line; the same each iteration."""
+    """A file of prompts: JSON lines, a JSON array, Parquet or CSV; the same for each iteration.
 
-    path: str
-    count: int | None = None
-    """Use only the first `count` prompts."""
+    A row's prompt is text or a list of messages, in the columns that `conversations` names.
+    """
+
+    path: HomePath
+    column: str | None = None
+    """The column that holds the prompt; None: the first known one that a row has."""
+    count: int | None = Field(None, gt=0)
+    """Use only the first `count` different prompts."""
+    successive: bool = False
+    """Whether iteration t uses the t-th `count` prompts instead of the first ones."""
+    drop_bad: bool = False
+    """Whether rows that hold no prompt are dropped and counted; otherwise they are refused."""
+
+    @model_validator(mode="after")
+    def _check_slices(self) -> FilePrompts:
+        if self.successive and self.count is None:
+            raise ValueError("successive: it needs `count`, the prompts of an iteration")
+        return self
 
     def fingerprint(self) -> dict[str, str]:
         """Return the sha256 of the file."""
@@ -117,60 +137,83 @@ class FilePrompts(Component):
         """Return the prompts of the file.
 
         Raises:
-            InputError: the file is missing, or a line is not in this format.
+            InputError: the file cannot be read, a row holds no prompt, or no prompt is left.
         """
-        try:
-            lines = Path(self.path).read_text("utf-8").splitlines()
-            return [_prompt(json.loads(line)) for line in lines if line.strip()][: self.count]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{self.path}: expected a JSON object with 'prompt' or 'messages' in each line: "
-                f"{error}"
-            ) from error
+        return list(self.select(iteration).prompts)
+
+    def select(self, iteration: int) -> PromptSelection:
+        """Return the prompts of the file, and what was dropped."""
+        start = (self.count or 0) * (iteration - 1) if self.successive else 0
+        return select_rows(
+            read_rows(Path(self.path)),
+            self.path,
+            column=self.column,
+            drop_bad=self.drop_bad,
+            count=self.count,
+            start=start,
+        )
 
 
 class HubPrompts(Component):
-    """Datasets of the Hugging Face hub whose `column` holds a conversation or an instruction.
+    """Datasets of the Hugging Face hub, whose rows are read as those of `FilePrompts`.
 
-    Each iteration uses the next dataset or split; after the last one, the last one again.
+    Each iteration uses the next dataset, revision and split; after the last one, the last one
+    again.
     """
 
-    datasets: list[str]
-    revision: str = "main"
+    datasets: list[str] = Field(min_length=1)
+    revision: str | list[str] = "main"
+    """A commit of all datasets, or one each."""
     split: str | list[str] = "train"
-    column: str = "context_messages"
-    count: int | None = None
-    """Use only the first `count` prompts of each."""
+    column: str | None = None
+    """The column that holds the prompt; None: the first known one that a row has."""
+    count: int | None = Field(None, gt=0)
+    """Use only the first `count` different prompts of each."""
+    drop_bad: bool = False
+    """Whether rows that hold no prompt are dropped and counted; otherwise they are refused."""
+
+    @model_validator(mode="after")
+    def _check_revisions(self) -> HubPrompts:
+        for name in ("revision", "split"):
+            if not getattr(self, name):
+                raise ValueError(f"{name}: the list is empty")
+        if isinstance(self.revision, list) and len(self.revision) != len(self.datasets):
+            raise ValueError(
+                f"revision: {len(self.revision)} commits for {len(self.datasets)} datasets"
+            )
+        return self
 
     def prompts(self, iteration: int) -> list[Prompt]:
         """Return the prompts of an iteration's dataset and split.
 
         Raises:
             MissingDependencyError: the hub cannot be reached or does not have the dataset.
+            InputError: a row holds no prompt, or no prompt is left.
         """
+        return list(self.select(iteration).prompts)
+
+    def select(self, iteration: int) -> PromptSelection:
+        """Return the prompts of an iteration's dataset and split, and what was dropped."""
         import datasets
 
-        splits = [self.split] if isinstance(self.split, str) else self.split
-        name, split = (
-            values[min(iteration, len(values)) - 1] for values in (self.datasets, splits)
+        name, revision, split = (
+            values[min(iteration, len(values)) - 1]
+            for values in map(_listed, (self.datasets, self.revision, self.split))
         )
         try:
-            table = datasets.load_dataset(name, revision=self.revision, split=split)
+            table = datasets.load_dataset(name, revision=revision, split=split)
         except (OSError, ValueError, RuntimeError) as error:
             raise MissingDependencyError(
                 f"cannot load the prompts {name} from the hub ({first_line(error)}); "
                 "download them once with a connection, or name a file with "
                 "--set 'prompts={use: harness.training.sources:FilePrompts, path: FILE}'"
             ) from error
-        texts = table[self.column][: self.count]
-        return [_prompt({"prompt" if isinstance(t, str) else "messages": t}) for t in texts]
+        rows = (Row(f"row {n}", dict(row)) for n, row in enumerate(table, 1))
+        return select_rows(rows, name, column=self.column, drop_bad=self.drop_bad, count=self.count)
 
 
-def _prompt(row: dict[str, Any]) -> Prompt:
-    turns = row["messages"] if "messages" in row else [{"role": "user", "content": row["prompt"]}]
-    messages = tuple(Message(str(turn["role"]), str(turn["content"])) for turn in turns)
-    name = row.get("id") or digest([[m.role, m.content] for m in messages])[:16]
-    return Prompt(id=str(name), messages=messages)
+def _listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 class Origin(Component):

@@ -222,9 +222,18 @@ def shuffle_epoch(count: int, batch: int, seed: int, epoch: int) -> Iterator[lis
 
 
 def split_held_out(count: int, share: float, seed: int) -> tuple[list[int], list[int]]:
-    """Return the items to train on and those held out for evaluation, each in ascending order."""
+    """Return the items to train on and those held out for evaluation, each in ascending order.
+
+    Raises:
+        CheckError: all items are held out.
+    """
     permutation = np.random.default_rng(derive(seed, "held out")).permutation(count)
     held_out_count = round(share * count)
+    if held_out_count >= count:
+        raise CheckError(
+            f"optimiser.held_out={share:g} holds out all {count} pairs: nothing is left to train "
+            "on; lower it, or train on more prompts"
+        )
     return sorted(int(i) for i in permutation[held_out_count:]), sorted(
         int(i) for i in permutation[:held_out_count]
     )

@@ -12,7 +12,11 @@ from harness.errors import InputError, MissingDependencyError, PolicyError
 from harness.toy.world import held_out_instructions
 from harness.training.sources import FilePrompts, HubPrompts, Pretrained, ToyPrompts
 
-TURNS = [{"role": "user", "content": "one"}, {"role": "assistant", "content": "two"}]
+TURNS = [
+    {"role": "user", "content": "one"},
+    {"role": "assistant", "content": "two"},
+    {"role": "user", "content": "three"},
+]
 
 
 def test_a_file_of_prompts_and_conversations_is_read(tmp_path):
@@ -21,7 +25,10 @@ def test_a_file_of_prompts_and_conversations_is_read(tmp_path):
     path.write_text("\n".join(map(json.dumps, rows)) + "\n\n")
     first, second = FilePrompts(path=str(path), count=2).prompts(1)
     assert (first.text, len(first.id)) == ("hello", 16)
-    assert (second.id, [m.role for m in second.messages]) == ("mine", ["user", "assistant"])
+    assert (second.id, [m.role for m in second.messages]) == (
+        "mine",
+        ["user", "assistant", "user"],
+    )
 
 
 def test_a_file_is_known_by_its_content(tmp_path):
