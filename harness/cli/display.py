@@ -189,11 +189,11 @@ def print_evaluation_plan(plan: EvaluationPlan) -> None:
         print_stages(plan.stages)
     if plan.requests is None or plan.new_requests is None:
         print_line("The number of requests is known once the answers exist.")
-        return
-    stored = plan.requests - plan.new_requests
-    print_line(
-        f"{plan.requests} verdicts: {stored} stored, {plan.new_requests} would be requested."
-    )
+    else:
+        stored = plan.requests - plan.new_requests
+        print_line(
+            f"{plan.requests} verdicts: {stored} stored, {plan.new_requests} would be requested."
+        )
     if plan.cost_estimate is not None and plan.cost_estimate.calls:
         print_cost_estimate(plan.cost_estimate)
     for finding in plan.findings:

@@ -87,7 +87,7 @@ class EvaluationPlan:
     new_requests: int | None
     """The number of verdicts that are not stored yet."""
     findings: tuple[input_audit.AuditFinding, ...] = ()
-    """Of the audit, once the answers exist."""
+    """Of the audit: until the answers exist, of what needs none."""
     cost_estimate: CostEstimate | None = None
     """Of the new requests; None until the answers exist."""
 
@@ -170,11 +170,15 @@ def _identity(
 
 
 def plan(evaluation: Evaluation, workspace: Workspace) -> EvaluationPlan:
-    """Return what `evaluate` would do, without doing it."""
+    """Return what `evaluate` would do, without doing it.
+
+    Raises:
+        AssetError: the judge's texts or reference answers are missing.
+    """
     submission = evaluation.submission
     stages = [step for node in submission.stages() for step in workspace.stages.plan(node)]
     if any(path is None for _, path in stages):
-        return EvaluationPlan(stages, None, None)
+        return EvaluationPlan(stages, None, None, tuple(_early_findings(evaluation)))
     benchmark, matchup = evaluation.benchmark, submission.collect(workspace)
     requests = benchmark.requests(matchup.candidate.answers, matchup.baseline.answers)
     estimate = evaluation.judge.estimate_cost(requests, benchmark)
@@ -198,24 +202,30 @@ def _look_ahead(evaluation: Evaluation, workspace: Workspace) -> None:
         CheckError: the audit finds a reason to stop.
         JudgeError: the judge cannot be asked.
     """
-    benchmark, submission = evaluation.benchmark, evaluation.submission
-    plans = [step for node in submission.stages() for step in workspace.stages.plan(node)]
+    plans = [s for node in evaluation.submission.stages() for s in workspace.stages.plan(node)]
     if all(path is not None for _, path in plans):
         return
+    findings = _early_findings(evaluation)
+    for judge in (evaluation.judge, evaluation.opinions.judge):
+        if isinstance(judge, ReadyJudge):
+            judge.check_ready()
+    _stop_at(findings, evaluation)
+
+
+def _early_findings(evaluation: Evaluation) -> list[input_audit.AuditFinding]:
+    """Return the findings that need no answers; rendering the requests misses lacking texts."""
+    benchmark, submission = evaluation.benchmark, evaluation.submission
     prompts = all_turns(benchmark, None)
     placeholders = [Answer(prompt.id, TYPICAL_ANSWER) for prompt in prompts]
     baseline = benchmark.baseline_answers()
     others = [replace(answer, text=f"{answer.text} ") for answer in placeholders]
     benchmark.requests(placeholders, others if baseline is None else baseline)
     findings = input_audit.check_references(prompts, evaluation.judge.model)
-    for judge in (evaluation.judge, evaluation.opinions.judge):
-        if isinstance(judge, ReadyJudge):
-            judge.check_ready()
     policy = submission.answering_policy()
     if policy is not None and isinstance(weights := policy.weights(), ExternalInput):
         rendering = input_audit.rendering_facts(policy.with_weights(weights.path), prompts)
         findings += input_audit.check_rendering(rendering)
-    _stop_at(findings, evaluation)
+    return findings
 
 
 def _audit(evaluation: Evaluation, matchup: Matchup) -> list[input_audit.AuditFinding]:

@@ -426,3 +426,13 @@ def test_what_needs_no_answers_is_looked_at_before_a_policy_answers(evaluation, 
         with pytest.raises(error, match="reference answers"):
             evaluate(change(evaluation, benchmark=bench(kind)), workspace)
     assert evaluation.engine.calls == []
+
+
+def test_a_plan_says_what_needs_no_answers_before_there_are_any(evaluation, workspace):
+    (finding,) = plan(change(evaluation, benchmark=bench(Referenced)), workspace).findings
+    assert (finding.level, "against the reference answers of gpt-4" in finding.message) == (
+        "stop",
+        True,
+    )
+    with pytest.raises(AssetError, match="no reference answers"):
+        plan(change(evaluation, benchmark=bench(WithoutTexts)), workspace)
