@@ -63,23 +63,35 @@ def shared() -> Path:
 SLOW = (
     *("api", "cli", "docs", "engines", "evaluation", "faults", "fidelity"),
     *("judges", "launchers", "oracles", "theory", "training"),
+    *("leaderboard/test_byte_identity.py", "leaderboard/test_cli.py", "leaderboard/test_seeds.py"),
+    *("statistics/test_coverage.py", "statistics/test_power.py"),
+    *("statistics/test_length_control_coverage.py", "statistics/test_length_control_glm.py"),
+    *("statistics/test_length_control.py", "statistics/test_style_control.py"),
+    *("test_component_versions.py", "test_library.py", "test_light_installation.py"),
 )
-"""Folders that `make test-fast` leaves out, as it does every test that is marked slow itself."""
+"""Folders and files that `make test-fast` leaves out, as it does every test that is marked slow
+itself."""
 
 
 LONGEST = (
     "cli/test_demo.py",
-    "engines/test_conformance.py",
     "launchers/test_slurm.py",
-    "cli/test_bad_input.py",
     "fidelity/test_alpaca_eval.py",
-    "judges/test_vllm.py",
+    "theory/test_language.py",
     "launchers/test_ray.py",
-    "training/test_runs.py",
-    "benchmarks/academic/test_benchmark.py",
+    "launchers/test_group_entry.py",
     "test_benchmarks.py",
+    "judges/test_vllm.py",
+    "training/test_methods.py",
+    "benchmarks/academic/test_benchmark.py",
+    "docs/test_sessions.py",
+    "launchers/test_local.py",
+    "training/test_head_to_head.py",
+    "training/test_distributed.py",
+    "api/test_sweep.py",
+    "leaderboard/report/test_browser.py",
 )
-"""Files of a minute or more: they begin first, so that no worker is left with one at the end."""
+"""Files of 20 seconds or more: they begin first, so that no worker is left with one at the end."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -30,32 +30,33 @@ def judge(url, path, **terms):
     return CachedJudge(client=client, store=path, options=judge_options(**terms))
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.fixture(scope="module", params=MODELS)
+def billed(request, bench, shared, replay_for_long, tmp_path_factory):
+    """What was asked about a model's answers, where, and what it cost."""
+    asked, url = requests(bench, shared, request.param), replay_for_long().url
+    cached = judge(url, tmp_path_factory.mktemp("billed") / "v.sqlite")
+    cached.judge(asked, bench, lambda _: None)
+    return asked, url, cached.usage(asked, bench)
+
+
 def test_a_forecast_is_within_a_tenth_of_the_bill(
-    bench, shared, replay_for_long, tmp_path, monkeypatch, figure, model
+    bench, shared, billed, tmp_path, monkeypatch, figure
 ):
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(shared / "assets/tiktoken"))
-    asked = requests(bench, shared, model)
-    cached = judge(replay_for_long().url, tmp_path / "v.sqlite")
-    estimate = cached.estimate_cost(asked, bench)
-    cached.judge(asked, bench, lambda _: None)
-    bill = cached.usage(asked, bench)
+    asked, url, bill = billed
+    estimate = judge(url, tmp_path / "v.sqlite").estimate_cost(asked, bench)
     assert (estimate.calls, bill.calls, bill.estimated) == (len(asked), len(asked), 0)
     assert estimate.dollars == pytest.approx(bill.dollars, rel=0.1)
     figure("forecast and bill", f"${estimate.dollars:.3f} ${bill.dollars:.3f}")
 
 
-@pytest.mark.parametrize("model", MODELS)
 def test_a_forecast_without_the_encodings_file_holds_as_well(
-    bench, shared, replay_for_long, tmp_path, monkeypatch, figure, model
+    bench, billed, tmp_path, monkeypatch, figure
 ):
     """The estimate's rates come from other benchmarks: AlpacaEval was held out."""
     monkeypatch.setattr("tiktoken.get_encoding", _not_here)
-    asked = requests(bench, shared, model)
-    cached = judge(replay_for_long().url, tmp_path / "v.sqlite")
-    estimate = cached.estimate_cost(asked, bench)
-    cached.judge(asked, bench, lambda _: None)
-    bill = cached.usage(asked, bench)
+    asked, url, bill = billed
+    estimate = judge(url, tmp_path / "v.sqlite").estimate_cost(asked, bench)
     assert "an estimate of tiktoken's cl100k_base" in estimate.grounds
     assert estimate.prompt_tokens == pytest.approx(bill.prompt_tokens, rel=0.05)
     assert estimate.dollars == pytest.approx(bill.dollars, rel=0.1)

@@ -16,7 +16,7 @@ FAULTS = ("429", "500", "503", "hang", "reset", "cut", "garbage", "empty", "refu
 PROTOCOLS = ("refuse", "nologp")
 """Faults that change what Arena-Hard asks next, which the recorded judge was never asked."""
 LATENCY = "0.5"
-FEW = 120
+FEW = 80
 
 
 def contest(shared, name):

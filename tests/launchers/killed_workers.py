@@ -14,7 +14,6 @@ from pydantic import Field
 
 from harness.core.config import Component
 from harness.engines.transformers import TransformersEngine
-from harness.training import reference_logps
 from harness.types import Completion
 
 ENGINE = {"use": "tests.launchers.killed_workers:KilledOnceEngine"}
@@ -42,18 +41,6 @@ class KilledOnceEngine(Component):
                 return completions
 
             yield answer_once
-
-
-@contextmanager
-def killed_once_scoring(payload) -> Iterator:
-    """Score an anchor's shards; the worker of shard 2 is killed."""
-    with reference_logps.shard_scorer(payload["payload"]) as score:
-
-        def score_once(shard: int, out: Path, advance) -> None:
-            score(shard, out, advance)
-            note(Path(payload["diary"]), shard, kill=shard == 2)
-
-        yield score_once
 
 
 def note(diary: Path, shard: int, *, kill: bool) -> None:

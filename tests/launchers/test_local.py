@@ -186,13 +186,13 @@ def test_two_workers_one_of_them_killed_make_the_same_samples(alone, tmp_path, t
     spec = small_spec(tiny_policy, launcher=launcher, engine=engine)
     workspace = Workspace(tmp_path / "two")
     (generate,) = [stage for stage, _ in schedule.plan(spec, workspace) if stage.name == "generate"]
-    made = workspace.stages.materialize(generate)
+    sampled = workspace.stages.materialize(generate)
     assert (tmp_path / "killed").exists()
     shares = list(shards_by_process(tmp_path).values())
     assert sum("8" in share for share in shares) == 2  # by the dead one, and by another
     assert sum(map(len, shares)) == 9  # eight shards, one of them twice
     digest = read_manifest(stage_path(alone.root, "generate"))["digest"]
-    assert read_manifest(Path(made.path))["digest"] == digest
+    assert read_manifest(Path(sampled.path))["digest"] == digest
     assert not list((workspace.root / "stages").rglob("worker-*.log"))  # gone with the scratch
 
 

@@ -17,6 +17,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -79,14 +80,20 @@ def die_with(parent: int) -> None:
         sys.exit("the parent has ended")
 
 
-def evaluate_task(job: dict[str, Any], folder: Path, models: dict[str, Any]) -> dict[str, Any]:
-    """Load and check the task, load the model, and evaluate it."""
+@cache
+def task_manager(include: str | None) -> Any:
+    """Return lm-eval's index of tasks; it reads 14,000 files, once a process."""
     from lm_eval.tasks import TaskManager
 
+    return TaskManager(include_path=include)
+
+
+def evaluate_task(job: dict[str, Any], folder: Path, models: dict[str, Any]) -> dict[str, Any]:
+    """Load and check the task, load the model, and evaluate it."""
     collector, dataset_names = WarningCollector(), list[str]()
     logging.getLogger("lm_eval").addHandler(collector)
     with record_datasets(dataset_names):
-        manager = TaskManager(include_path=job["include"])
+        manager = task_manager(job["include"])
         loaded = load_task(manager, job, dataset_names)
     check_task(loaded, job)
     key = json.dumps([job["model"], job["arguments"]])

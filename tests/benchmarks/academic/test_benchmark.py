@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from harness.engines.canned import CannedEngine
 from harness.errors import AssetError, CheckError, ConfigError
 from harness.evaluation.tasks import TaskRun, run_tasks
 from harness.training.sources import Pretrained
+from tests.cli.conftest import run_here
 
 CHOICE = """
 task: {name}
@@ -47,7 +46,6 @@ generation_kwargs: {{until: ["<|end|>"], max_gen_toks: 4, do_sample: false}}
 metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
 metadata: {{version: 2.0}}
 """
-HARNESS = (sys.executable, "-m", "harness", "eval", "--engine", "transformers")
 
 
 def rows(path: Path, items: list[dict]) -> Path:
@@ -81,14 +79,16 @@ def bench(folder: Path, include: Path, **changes) -> Path:
     return path
 
 
-def run(path: Path, policy: str, workspace: Path, *more: str) -> subprocess.CompletedProcess:
-    command = (*HARNESS, "--bench", str(path), "--policy", policy, "--workspace", str(workspace))
-    return subprocess.run(
-        (*command, *more),
-        capture_output=True,
-        text=True,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
+@pytest.fixture
+def run(monkeypatch):
+    """Run `harness eval` here; its lm-eval is the module's where `run_in_process` is asked for."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+    def command(path: Path, policy: str, root: Path, *more: str) -> subprocess.CompletedProcess:
+        words = ("--bench", str(path), "--policy", policy, "--workspace", str(root))
+        return run_here(monkeypatch, "eval", "--engine", "transformers", *words, *more)
+
+    return command
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,7 @@ def run_in_process(tiny_policy):
 
 
 def test_local_tasks_are_evaluated_and_finished_tasks_are_kept(
-    tasks, tiny_policy, tmp_path, run_in_process
+    tasks, tiny_policy, tmp_path, run_in_process, run
 ):
     root = tmp_path / "runs"
     with pytest.raises(CheckError, match=r"lm-eval's own_writing has version 2\.0"):
@@ -145,7 +145,7 @@ def test_an_unavailable_data_set_is_reported_with_its_remedy(tmp_path, run_in_pr
     assert "hf download --repo-type dataset google/IFEval" in str(caught.value)
 
 
-def test_a_dry_run_lists_the_papers_six_tasks_and_runs_none(tiny_policy, tmp_path):
+def test_a_dry_run_lists_the_papers_six_tasks_and_runs_none(tiny_policy, tmp_path, run):
     done = run(Path("academic"), tiny_policy, tmp_path / "runs", "--dry-run")
     assert done.returncode == 0, done.stderr
     for name in ("ifeval", "gpqa", "mmlu", "hellaswag", "truthfulqa", "gsm8k"):
@@ -154,18 +154,16 @@ def test_a_dry_run_lists_the_papers_six_tasks_and_runs_none(tiny_policy, tmp_pat
     assert not (tmp_path / "runs/results").exists()
 
 
-def test_options_about_judges_are_refused(tiny_policy, tmp_path):
+def test_options_about_judges_are_refused(tiny_policy, tmp_path, run):
     done = run(Path("academic"), tiny_policy, tmp_path / "runs", "--judge", "gpt-4")
     assert "its answers are known or checked by a program: omit --judge" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["score", "import", "export", "verify"])
-def test_commands_about_verdicts_say_that_there_is_no_judge(command, tmp_path):
+def test_commands_about_verdicts_say_that_there_is_no_judge(command, tmp_path, monkeypatch):
     arguments = {"export": ("INPO", "--to", str(tmp_path))}.get(command, (str(tmp_path / "file"),))
     words = ("academic",) if command == "verify" else ("academic", *arguments)
-    done = subprocess.run(
-        (sys.executable, "-m", "harness", command, *words), capture_output=True, text=True
-    )
+    done = run_here(monkeypatch, command, *words)
     assert done.returncode != 0
     assert "error: academic needs no judge" in done.stderr
 
