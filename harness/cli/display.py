@@ -165,6 +165,13 @@ def print_cost(cost: TrainingCost | None) -> None:
             f"states and about {cost.activations_gb:.1f} GB for a micro-batch; "
             f"a GPU has {cost.memory_gb:g} GB."
         )
+    if cost.host_gb:
+        print_line(f"Offloading takes {cost.host_gb:.1f} GB of CPU memory.")
+    if cost.disk_gb is not None:
+        print_line(
+            f"Policies and checkpoints take {cost.disk_gb:.1f} GB of disk, and downloads up to "
+            f"{cost.download_gb:.1f} GB."
+        )
     print_line(f"Assumed: {'; '.join(cost.assumptions)}.")
 
 

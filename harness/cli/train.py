@@ -64,13 +64,15 @@ def command(
     notify(f"{spec.method} · {display.describe_engine(spec.engine)}")
     if dry_run:
         stages = schedule.plan(spec, workspace)
-        cost = estimate.estimate_training(spec, build(load("gpu", gpu), "gpu"), gpus)
+        device = build(load("gpu", gpu), "gpu")
+        cost = estimate.estimate_training(spec, device, gpus)
         if as_json:
             print_json({"stages": display.plan_data(stages), "estimate": display.cost_data(cost)})
         else:
             display.print_stages(stages)
             display.print_cost(cost)
         schedule.check_name_is_free(spec, workspace, run_name or default_run_name(name))
+        estimate.check_fit(spec, device, gpus)
         return
     run_name = run_name or default_run_name(name)
     launch(spec, workspace, run_name, train_in_process, notify, default_run_name(name))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.core.chat_templates import check_template, read_template
+from harness.core.hardware import ModelShape
 from harness.errors import PolicyError, first_line
 from harness.types import Message, Policy
 
@@ -206,6 +207,47 @@ def configured_context_length(policy: Policy) -> int | None:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
     length: int | None = getattr(config.get_text_config(), "max_position_embeddings", None)
     return length
+
+
+def configured_shape(policy: Policy, *, download: bool = False) -> ModelShape | None:
+    """Return the sizes in a policy's own `config.json`: of a folder, of the cache, or of the hub.
+
+    None: there is no such file, or the model is a mixture of experts, whose sizes are others.
+
+    Args:
+        policy: a folder, or a hub id.
+        download: whether the hub is asked where the cache has nothing.
+    """
+    from transformers import AutoConfig
+
+    for offline in (True, False) if download else (True,):
+        try:
+            config = AutoConfig.from_pretrained(
+                policy.path, revision=policy.revision, local_files_only=offline, **NO_REMOTE_CODE
+            ).get_text_config()
+        except LOAD_ERRORS:
+            continue
+        return _shape(config)
+    return None
+
+
+def _shape(config: Any) -> ModelShape | None:
+    """Return a configuration's sizes under the names that transformers maps to any architecture."""
+    experts = ("num_local_experts", "num_experts", "n_routed_experts")
+    if any((getattr(config, name, None) or 0) > 1 for name in experts):
+        return None
+    hidden, heads = config.hidden_size, config.num_attention_heads
+    widths = (getattr(config, n, None) for n in ("intermediate_size", "ffn_dim", "n_inner"))
+    return ModelShape(
+        layers=config.num_hidden_layers,
+        hidden=hidden,
+        intermediate=next((width for width in widths if width), 4 * hidden),
+        heads=heads,
+        key_value_heads=getattr(config, "num_key_value_heads", None) or heads,
+        vocabulary=config.vocab_size,
+        head_size=getattr(config, "head_dim", None),
+        tied=bool(getattr(config, "tie_word_embeddings", False)),
+    )
 
 
 def render_conversation(

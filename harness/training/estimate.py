@@ -6,16 +6,20 @@ responses are assumptions, reported with the result.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import Field
 
 from harness.core.config import Component
 from harness.core.hardware import ModelShape
-from harness.protocols import HasModelShape, TokenEstimator
+from harness.errors import PolicyError
+from harness.protocols import HasModelShape, PromptSource, TokenEstimator
 from harness.training import lora
 from harness.training.optimisers import OptimiserSettings
 from harness.training.pairing import BestWorst, MaxRandom, Tournament, comparison_count
+from harness.training.sources import FilePrompts
 from harness.training.spec import TrainSpec
 
 MASTER_BYTES = GRADIENT_BYTES = 4
@@ -32,6 +36,14 @@ backward pass, for the gradients of the inputs and of the weights."""
 FROZEN_BACKWARD_FLOPS = 2
 """The backward pass through frozen weights computes gradients of the inputs only."""
 GB = 1e9
+HUB_BYTES = 2
+"""Bytes per parameter on the hub: bfloat16."""
+CHARACTERS_PER_TOKEN = 4
+"""Of a file's prompts; a guess for English text."""
+ADAPTERS = {"rank": 16}
+"""Low-rank adapters that are tried where a training does not fit."""
+MORE_GPUS = (1, 2, 4, 8, 16, 32, 64)
+"""Numbers of GPUs that are tried where a training does not fit."""
 
 
 class GPU(Component):
@@ -75,6 +87,12 @@ class TrainingCost:
     """A micro-batch's activations and an unsharded layer on each GPU, in GB."""
     memory_gb: float
     """The memory of one GPU, in GB."""
+    host_gb: float
+    """CPU memory for what `optimiser.offload` keeps there, on all machines together, in GB."""
+    disk_gb: float | None
+    """Policies and checkpoints in the workspace, in GB; the samples are small beside them."""
+    download_gb: float
+    """Weights of hub ids, in bfloat16, in GB, unless they are in the cache already."""
     dollars_per_hour: float | None
     """Price of an hour of all GPUs, in dollars; None: not known."""
     assumptions: tuple[str, ...]
@@ -92,28 +110,111 @@ class TrainingCost:
 
 def estimate_training(spec: TrainSpec, gpu: GPU, gpus: int) -> TrainingCost | None:
     """Return what a method costs on a number of GPUs; None if its prompts cannot be counted."""
-    if spec.prompts.count is None:
+    prompts, prompt_tokens = measured_prompts(spec.prompts)
+    if prompts is None:
         return None
     policy = model_shape(spec.policy)
+    state = state_bytes(policy, spec.optimiser) / GB if policy else None
+    offload = spec.optimiser.offload
     return TrainingCost(
         gpus=f"{gpus} × {gpu.name}",
         stages=(
-            generation_cost(spec, spec.prompts.count, policy, gpu, gpus),
-            comparison_cost(spec, spec.prompts.count, gpu, gpus),
-            *fit_costs(spec, spec.prompts.count, policy, gpu, gpus),
+            generation_cost(spec, prompts, policy, gpu, gpus),
+            comparison_cost(spec, prompts, gpu, gpus, prompt_tokens),
+            *fit_costs(spec, prompts, policy, gpu, gpus, prompt_tokens),
         ),
         comparisons_per_prompt=comparison_count(spec.pairing, spec.samples),
-        state_gb=state_bytes(policy, spec.optimiser) / gpus / GB if policy else None,
+        state_gb=None if state is None else 0.0 if offload else state / gpus,
         activations_gb=activation_bytes(policy, spec) / GB if policy else None,
         memory_gb=gpu.memory,
+        host_gb=state or 0.0 if offload else 0.0,
+        disk_gb=disk_bytes(spec, policy) / GB if policy else None,
+        download_gb=download_bytes(spec, policy) / GB,
         dollars_per_hour=None if gpu.dollars is None else gpus * gpu.dollars,
         assumptions=(
-            f"{PROMPT_TOKENS} tokens a prompt, {response_tokens(spec)} a response",
+            f"{prompt_tokens} tokens a prompt, {response_tokens(spec)} a response",
             f"{gpu.training_utilization:.0%} of {gpu.teraflops:g} teraflops in training, "
             f"{gpu.forward_utilization:.0%} in forward passes, "
             f"{gpu.generation_utilization:.0%} in generation",
         ),
     )
+
+
+def measured_prompts(source: PromptSource) -> tuple[int | None, int]:
+    """Return the prompts of an iteration and their mean tokens, of a file as they are in it."""
+    if not isinstance(source, FilePrompts):
+        return source.count, PROMPT_TOKENS
+    prompts = source.prompts(1)
+    characters = sum(len(m.content) for prompt in prompts for m in prompt.messages)
+    return len(prompts), max(1, round(characters / CHARACTERS_PER_TOKEN / len(prompts)))
+
+
+def disk_bytes(spec: TrainSpec, policy: ModelShape) -> float:
+    """Return the bytes of the policies of all fits in float32, and of a training's checkpoints."""
+    policies = MASTER_BYTES * policy.parameters * spec.iterations * len(spec.fits)
+    return policies + spec.optimiser.checkpoints * state_bytes(policy, spec.optimiser)
+
+
+def download_bytes(spec: TrainSpec, policy: ModelShape | None) -> float:
+    """Return the bytes of the weights that a hub id stands for: the policy's and the oracle's."""
+    shapes = [policy] if getattr(spec.policy, "path", "").count("/") == 1 else []
+    oracle = spec.oracle.sizes() if isinstance(spec.oracle, HasModelShape) else None
+    return sum(HUB_BYTES * shape.parameters for shape in (*shapes, oracle) if shape)
+
+
+def check_fit(spec: TrainSpec, gpu: GPU, gpus: int) -> None:
+    """Check that a training fits the memory of its GPUs.
+
+    Raises:
+        PolicyError: it does not; the message names the settings that would fit.
+    """
+    policy = model_shape(spec.policy)
+    if policy is None or training_bytes(policy, spec, gpus) <= gpu.memory * GB:
+        return
+    remedies = [name for name, changed in _cheaper(spec) if _fits(policy, changed, gpu, gpus)]
+    enough = next((n for n in MORE_GPUS if n > gpus and _fits(policy, spec, gpu, n)), None)
+    remedies += [f"--gpus {enough}"] if enough else []
+    needed = training_bytes(policy, spec, gpus) / GB
+    raise PolicyError(
+        f"the training does not fit: it takes {needed:.1f} GB a GPU, and {gpus} × {gpu.name} have "
+        f"{gpu.memory:g} GB each; "
+        + (f"it would fit with {' or '.join(remedies)}" if remedies else "take a smaller policy")
+    )
+
+
+def training_bytes(policy: ModelShape, spec: TrainSpec, gpus: int) -> float:
+    """Return the bytes that training takes on one of several GPUs."""
+    state = 0.0 if spec.optimiser.offload else state_bytes(policy, spec.optimiser) / gpus
+    return state + activation_bytes(policy, spec)
+
+
+def _fits(policy: ModelShape, spec: TrainSpec, gpu: GPU, gpus: int) -> bool:
+    return training_bytes(policy, spec, gpus) <= gpu.memory * GB
+
+
+def _cheaper(spec: TrainSpec) -> Iterator[tuple[str, TrainSpec]]:
+    """Yield settings that take less memory, each as options of the command line."""
+    micro_tokens = 2 * spec.max_length
+    recompute, small = {"gradient_checkpointing": True}, {"micro_tokens": micro_tokens}
+    offload, adapters = {"offload": True}, {"lora": lora.Lora.model_validate(ADAPTERS)}
+    for change in (
+        recompute,
+        small,
+        offload,
+        recompute | small,
+        recompute | small | adapters,
+        recompute | small | offload,
+    ):
+        settings = spec.optimiser.model_copy(update=change)
+        options = " ".join(map(_option, change.items()))
+        yield options, spec.model_copy(update={"optimiser": settings})
+
+
+def _option(change: tuple[str, Any]) -> str:
+    name, value = change
+    if name == "lora":
+        return f"--set 'optimiser.lora={{rank: {ADAPTERS['rank']}}}'"
+    return f"--set optimiser.{name}={str(value).lower()}"
 
 
 def model_shape(component: object) -> ModelShape | None:
@@ -142,14 +243,16 @@ def generation_cost(
     )
 
 
-def comparison_cost(spec: TrainSpec, prompts: int, gpu: GPU, gpus: int) -> StageCost:
+def comparison_cost(
+    spec: TrainSpec, prompts: int, gpu: GPU, gpus: int, prompt_tokens: int = PROMPT_TOKENS
+) -> StageCost:
     """Return the cost of comparing; a rule takes no tokens, and a judge runs elsewhere."""
     per_prompt = comparison_count(spec.pairing, spec.samples)
     prompt_count = spec.iterations * prompts
     tokens, flops = 0, None
     if isinstance(spec.oracle, TokenEstimator):
         tokens = prompt_count * spec.oracle.tokens(
-            PROMPT_TOKENS, response_tokens(spec), spec.samples, per_prompt
+            prompt_tokens, response_tokens(spec), spec.samples, per_prompt
         )
         oracle_shape = spec.oracle.sizes()
         flops = FORWARD_FLOPS * oracle_shape.parameters * tokens if oracle_shape else None
@@ -158,11 +261,16 @@ def comparison_cost(spec: TrainSpec, prompts: int, gpu: GPU, gpus: int) -> Stage
 
 
 def fit_costs(
-    spec: TrainSpec, prompts: int, policy: ModelShape | None, gpu: GPU, gpus: int
+    spec: TrainSpec,
+    prompts: int,
+    policy: ModelShape | None,
+    gpu: GPU,
+    gpus: int,
+    prompt_tokens: int = PROMPT_TOKENS,
 ) -> tuple[StageCost, StageCost]:
     """Return the costs of anchors and of optimising; a pair's prompt is processed once."""
     pairs = spec.iterations * prompts * pairs_per_prompt(spec)
-    tokens = pairs * (PROMPT_TOKENS + 2 * response_tokens(spec))
+    tokens = pairs * (prompt_tokens + 2 * response_tokens(spec))
     anchor_tokens = tokens * len({"previous", *spec.objective.anchors}) * len(spec.fits)
     trained_tokens = tokens * spec.optimiser.epochs * len(spec.fits)
     anchor_flops = FORWARD_FLOPS * policy.parameters * anchor_tokens if policy else None

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.core.chat_templates import check_template, folder_templates, read_template
 from harness.core.config import Component, build, names, without_locations
 from harness.core.hardware import ModelShape
-from harness.core.hub import check_policy_path
+from harness.core.hub import check_policy_path, configured_shape
 from harness.core.io import sha256, text_sha256
 from harness.core.manifests import read_manifest
 from harness.core.model_files import model_digest
@@ -40,11 +40,12 @@ class Pretrained(Component):
     chat_template: HomePath | None = None
     """A Jinja file that replaces the tokenizer's own template."""
     shape: ModelShape | None = Field(default=None, exclude=True)
-    """The model's sizes, for estimates."""
+    """The model's sizes, for estimates where its own `config.json` cannot be read."""
 
     def sizes(self) -> ModelShape | None:
-        """Return the model's sizes; None if the configuration does not have them."""
-        return self.shape
+        """Return the sizes of the model's own `config.json`, or those of the configuration."""
+        policy = Policy(self.name, self.path, self.revision)
+        return configured_shape(policy, download=self.shape is None) or self.shape
 
     def weights(self) -> Node:
         """Return the directory, identified by its content, or the hub id, identified by its commit.

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from harness.core import config
 from harness.core.hardware import ModelShape
+from harness.errors import PolicyError
 from harness.training.estimate import (
     GPU,
     activation_bytes,
+    check_fit,
     estimate_training,
     flops_per_token,
     state_bytes,
@@ -169,3 +173,44 @@ def test_every_gpu_builds(name):
 @pytest.mark.parametrize("name", [n for n in config.names("train") if "/" not in n])
 def test_every_recipe_has_an_estimate(name):
     assert estimate_training(spec(name), H100, 8).hours > 0
+
+
+def test_the_sizes_are_those_of_the_policys_own_configuration(tmp_path):
+    # GPT-2's names of sizes; no key of the feed-forward layer: 4 × hidden
+    names = {"n_embd": 8, "n_layer": 3, "n_head": 2, "vocab_size": 11}
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", **names}))
+    policy = spec("inpo", f"policy.path={tmp_path}").policy
+    assert policy.sizes() == ModelShape(
+        layers=3, hidden=8, intermediate=32, heads=2, key_value_heads=2, vocabulary=11, tied=True
+    )
+
+
+def test_the_prompts_are_those_of_the_file(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("".join(json.dumps({"prompt": c * 40}) + "\n" for c in "abbc"))
+    source = f"{{use: 'harness.training.sources:FilePrompts', path: {path}, count: 20000}}"
+    cost = estimate_training(spec("inpo", f"prompts={source}"), H100, 8)
+    # 3 different prompts of 40 characters, 10 tokens; 3 iterations of 8 responses
+    assert cost.stages[0].count == 3 * 3 * 8
+    assert cost.stages[2].tokens == 3 * 3 * (10 + 2 * 400) * 2
+    assert cost.assumptions[0].startswith("10 tokens a prompt")
+
+
+def test_what_does_not_fit_is_said_with_the_settings_that_would():
+    check_fit(spec("inpo"), H100, 8)
+    with pytest.raises(PolicyError, match="does not fit.*--gpus 8") as caught:
+        check_fit(spec("inpo"), H100, 1)
+    assert caught.value.exit_code == 4
+    # offloaded, an H100 holds the activations alone: 50.7 GB
+    assert "with --set optimiser.offload=true or" in str(caught.value)
+    assert "micro_tokens=4096 --set 'optimiser.lora={rank: 16}'" in str(caught.value)
+
+
+def test_offloading_disk_and_downloads_are_counted_by_hand():
+    cost = estimate_training(spec("inpo", "optimiser.offload=true"), H100, 8)
+    assert cost.state_gb == 0
+    assert cost.host_gb == pytest.approx(16 * 8.030261248)
+    # three policies of 4 bytes a parameter, two checkpoints of 16
+    assert cost.disk_gb == pytest.approx((3 * 4 + 2 * 16) * 8.030261248)
+    # the policy and an oracle of nearly its size, 2 bytes a parameter
+    assert cost.download_gb == pytest.approx(2 * 2 * 8.030261248, rel=0.01)
