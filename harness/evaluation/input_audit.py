@@ -35,15 +35,18 @@ class Trace:
 TRACES = (
     Trace(
         re.compile(
-            r"\A\s*(?:<think(?:ing)?>|\[THINK\]|◁think▷)|</think(?:ing)?>|\[/THINK\]|◁/think▷"
+            r"\A\s*(?:<(?:think(?:ing)?|thought|reasoning|seed:think)>|\[THINK\]|◁think▷"
+            r"|<\|(?:channel|begin_of_thought|START_THINKING)\|>)"
+            r"|</(?:think(?:ing)?|seed:think)>|\[/THINK\]|◁/think▷"
+            r"|<\|(?:end_of_thought|END_THINKING)\|>|<\|channel\|>\s*final"
         ),
         "hold a model's thought (<think> or its end)",
         "the judge would grade it; keep what follows the thought",
     ),
     Trace(
         re.compile(
-            r"(?:<\|(?:eot_id|im_end|end|endoftext|end_of_text|eom_id|end_of_turn|return)\|>|</s>"
-            r"|<end_of_turn>|<eos>|<｜end▁of▁sentence｜>|<\|END_OF_TURN_TOKEN\|>)\s*\Z"
+            r"(?:<\|[A-Za-z][A-Za-z_]{1,24}\|>|</s>|\[/INST\]|<end_of_turn>|<turn\|>|<eos>|<pad>"
+            r"|<｜end▁of▁sentence｜>|\[e~\[)\s*\Z"
         ),
         "end in an end-of-turn token as text, e.g. <|eot_id|>",
         "the judge would see it; decode without special tokens",

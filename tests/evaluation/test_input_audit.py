@@ -123,7 +123,9 @@ def test_a_beginning_of_text_a_turn_is_no_fault(policy):
 @pytest.mark.parametrize(
     "text",
     ["<think>hm</think>yes", " <think>", "hm</think>\nyes", "[THINK]x", "yes<|eot_id|>",
-     "yes</s>\n", "yes<|im_end|>", "$ERROR$", "yes<end_of_turn>"],
+     "yes</s>\n", "yes<|im_end|>", "$ERROR$", "yes<end_of_turn>",
+     "<|channel|>analysis<|message|>hm", "<thought>hm", "hm<|END_THINKING|>yes", "yes<|assistant|>",
+     "yes<|END_OF_TURN_TOKEN|>", "yes [/INST]", "yes<pad>"],
 )  # fmt: skip
 def test_what_a_faulty_pipeline_leaves_behind_is_seen(text):
     (stop,) = input_audit.check_answers(answers(*[(text, None)] * 3))
@@ -134,8 +136,10 @@ def test_what_a_faulty_pipeline_leaves_behind_is_seen(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["Put your plan into a <think> tag.", "</s> ends a text.", "It prints $ERROR$ there."]
-)
+    "text",
+    ["Put your plan into a <think> tag.", "</s> ends a text.", "It prints $ERROR$ there.",
+     "Use f <| x |> g.", "a <|> b <|>", "A <thought> of mine: <|im_end|> ends a turn."],
+)  # fmt: skip
 def test_answers_about_such_texts_are_not(text):
     assert input_audit.check_answers(answers((text, None))) == []
 
