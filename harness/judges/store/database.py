@@ -29,6 +29,7 @@ from harness.judges.store.integrity import (
     shared_lock,
 )
 from harness.judges.store.leases import BATCH_PREFIX, Owner
+from harness.judges.store.read_only import is_read_only, open_read_only
 from harness.judges.store.schema import Row, insert_sql, prepare, with_checksum
 from harness.types import Body
 
@@ -251,6 +252,8 @@ class VerdictStore:
             StoreError: the database cannot be written; nothing is changed.
         """
         with store_errors(self.path):
+            if is_read_only(self.path):
+                raise sqlite3.OperationalError("it is readonly: stored verdicts can be used alone")
             drop_checksum(self.path)
             retry_while_busy(lambda: self.connection.execute("BEGIN IMMEDIATE"))
             try:
@@ -305,9 +308,15 @@ def _counts_as_reply(model: str, status: str, models: Collection[str] | None) ->
 def open_store(path: Path) -> Iterator[VerdictStore]:
     """Open a store, created where there is none, and close it with the context.
 
+    One that cannot be written is opened for reading alone.
+
     Raises:
         StoreError: the file is no store of this version, or cannot be used.
     """
+    if is_read_only(path):
+        with store_errors(path), open_read_only(path) as connection:
+            yield VerdictStore(path, connection)
+        return
     with report_disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with shared_lock(path), store_errors(path):

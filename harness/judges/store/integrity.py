@@ -21,6 +21,7 @@ from typing import IO
 from harness.core.io import report_disk_errors, sha256, write_atomically
 from harness.core.seeds import canonical_json
 from harness.errors import StoreError
+from harness.judges.store.read_only import is_read_only
 from harness.judges.store.schema import PAGE_BYTES, Row, checksum
 
 
@@ -89,7 +90,13 @@ def shared_lock(path: Path) -> Iterator[None]:
 
 @contextmanager
 def exclusive_lock(path: Path) -> Iterator[bool]:
-    """Yield whether no process has the store open, and keep others out if so."""
+    """Yield whether no process has the store open, and keep others out if so.
+
+    Of a store that cannot be written it is not known.
+    """
+    if is_read_only(path):
+        yield False
+        return
     with open(_lock_path(path), "ab") as lock:
         yield _lock_exclusively(lock)
 

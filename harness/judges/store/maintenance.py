@@ -18,6 +18,7 @@ from harness.errors import InputError, StoreError
 from harness.judges.store import integrity, schema
 from harness.judges.store.database import DATABASE_ERRORS, VerdictStore, open_store, store_errors
 from harness.judges.store.integrity import damaged_error, row_fault, row_name
+from harness.judges.store.read_only import is_read_only, readable
 from harness.judges.store.schema import COLUMNS, PAGE_BYTES, VERSION, Row, insert_sql
 
 EXPORT_FIELDS = (*COLUMNS["attempt"], "sha256")
@@ -92,8 +93,11 @@ def verify(path: Path) -> StoreHealth:
     faults = [fault for fault in possible if fault]
     attempts = 0
     try:
-        with closing(_read_only(path)) as connection:
-            if (version := schema.schema_version(connection)) != VERSION:
+        with readable(path) as file, closing(_read_only(file)) as connection:
+            version = schema.schema_version(connection)
+            if version > VERSION and integrity.log_path(path).exists():  # SQLite has checked it
+                raise schema.later_version_error(path, version)
+            if version != VERSION:
                 outlook = "any use of it brings it up to date" if version < VERSION else "damage"
                 message = f"its schema is {version}, not {VERSION}: {outlook}"
                 return StoreHealth(0, (*faults, message))
@@ -120,12 +124,17 @@ def repair(path: Path) -> StoreRepair:
 
     Raises:
         StoreError: there is none, another process has it open, a later version of the harness wrote
-            it, or the disk is full.
+            it, the disk is full, or the store cannot be written.
     """
     _require_store(path)
     _reject_later_version(path)
+    if is_read_only(path):
+        raise StoreError(
+            f"{path} cannot be written: copy the directory to where it can, and repair the copy"
+        )
     with suppress(StoreError), open_store(path):  # SQLite's log is applied, an old schema migrated
         pass
+    _reject_later_version(path)  # whose version may have been in the log
     with integrity.exclusive_lock(path) as alone:
         if not alone:
             raise StoreError(f"{path} is in use: repair it when the other process has ended")
@@ -338,7 +347,10 @@ def _reject_later_version(path: Path) -> None:
         return
     with suppress(ValueError):
         record = integrity.file_checksum(path)
-        if record and record.first_page[CHANGES_BYTES] == page[CHANGES_BYTES]:
+        if record and (
+            record.first_page[VERSION_BYTES] != page[VERSION_BYTES]
+            and record.first_page[CHANGES_BYTES] == page[CHANGES_BYTES]
+        ):
             return
     raise schema.later_version_error(path, version)
 

@@ -410,6 +410,20 @@ def test_a_store_of_a_later_version_is_left_as_it_is(path):
     assert path.read_bytes() == before
 
 
+def test_a_later_version_in_the_log_is_left_as_it_is(path, tmp_path):
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 9")
+    copy = tmp_path / "copy" / path.name
+    copy.parent.mkdir()
+    for name in (path.name, f"{path.name}-wal"):  # as after a kill
+        (copy.parent / name).write_bytes((path.parent / name).read_bytes())
+    connection.close()
+    for look in (maintenance.verify, maintenance.summary, maintenance.repair):
+        with pytest.raises(StoreError, match="later version"):
+            look(copy)
+    assert sqlite3.connect(copy).execute("PRAGMA user_version").fetchone() == (9,)
+
+
 def test_a_damaged_version_is_no_later_version(path):
     data = bytearray(path.read_bytes())
     data[60] ^= 1  # of the version, whose last byte is 63
