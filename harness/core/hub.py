@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import re
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -17,19 +20,22 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.chat_templates import check_template, read_template
 from harness.core.hardware import ModelShape
+from harness.core.portable_models import make_portable
 from harness.errors import PolicyError, first_line
 from harness.types import Message, Policy
 
 if TYPE_CHECKING:
     import torch
     from tiktoken import Encoding
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 NO_REMOTE_CODE = {"trust_remote_code": False}
 """Passed to whatever loads from a folder or a hub: left out, transformers asks at the terminal."""
 ASSETS_VARIABLE = "HARNESS_ASSETS"
 """Environment variable: the directory with the protocol data."""
 TIKTOKEN_VARIABLE = "TIKTOKEN_CACHE_DIR"
+GENERATION_CONFIG = "generation_config.json"
+_PROBE_ANSWER = "answer"
 LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError, json.JSONDecodeError)
 
 
@@ -106,26 +112,59 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
     """Return the policy's model in evaluation mode.
 
     Raises:
-        PolicyError: the path holds no causal language model in safetensors.
+        PolicyError: the path holds no causal language model in safetensors, or a tensor of it is
+            missing.
     """
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
-    from transformers.utils import logging
+    from transformers.utils import logging as reports
 
     check_policy_path(policy)
-    logging.disable_progress_bar()  # the library's own bars would break ours
+    reports.disable_progress_bar()  # the library's own bars would break ours
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            policy.path,
-            revision=policy.revision,
-            dtype=dtype,
-            use_safetensors=True,
-            **NO_REMOTE_CODE,
-        )
+        with suppress_loading_report():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                policy.path,
+                revision=policy.revision,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                **NO_REMOTE_CODE,
+            )
     except (*LOAD_ERRORS, SafetensorError) as error:
         raise PolicyError(f"no model in {policy.path}: {first_line(error)}") from error
+    check_complete(policy, report["missing_keys"], report["unexpected_keys"])
     loaded: PreTrainedModel = model.to(device).eval()
     return loaded
+
+
+@contextmanager
+def suppress_loading_report() -> Iterator[None]:
+    """Silence transformers' report on missing and unexpected tensors, which is handled here."""
+    from transformers.utils import logging as reports
+
+    verbosity = reports.get_verbosity()
+    reports.set_verbosity_error()
+    try:
+        yield
+    finally:
+        reports.set_verbosity(verbosity)
+
+
+def check_complete(policy: Policy, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    """Refuse weights that lack a tensor, which transformers would fill with random numbers.
+
+    Raises:
+        PolicyError: they do.
+    """
+    names, others = sorted(missing), sorted(unexpected)
+    if names:
+        shown = f"{', '.join(names[:3])}{', ...' if len(names) > 3 else ''}"
+        hint = f" but holds {', '.join(others[:2])}, ..." if others else ""
+        raise PolicyError(
+            f"the weights of {policy.path} lack {len(names)} of the model's tensors ({shown}){hint}"
+            ": save the whole model under the names of its architecture, with adapters merged"
+        )
 
 
 def uninitialized_model(policy: Policy) -> PreTrainedModel:
@@ -154,23 +193,75 @@ def uninitialized_model(policy: Policy) -> PreTrainedModel:
 
 
 def save_policy(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, directory: Path
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    directory: Path,
+    start: Policy | None = None,
 ) -> None:
-    """Write a policy in the Hugging Face layout, weights as safetensors.
+    """Write a policy in the Hugging Face layout that transformers 4.5x and 5 read alike.
+
+    Weights are safetensors. A generation config that transformers refuses to save never costs the
+    weights: the file of the policy that training started from is copied as it is.
+
+    Args:
+        model: the weights.
+        tokenizer: with the chat template in use.
+        directory: where they are written.
+        start: the policy whose generation config is kept.
 
     Raises:
         OSError: the disk is full or read-only.
     """
     from safetensors import SafetensorError
-    from transformers.utils import logging
+    from transformers.utils import logging as reports
 
-    logging.disable_progress_bar()
+    reports.disable_progress_bar()
+    generation = getattr(model, "generation_config", None)
+    model.generation_config = savable_generation_config(model)
     try:
         model.save_pretrained(directory)
     except SafetensorError as error:  # it gives the number of a full disk in its text only
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+    finally:
+        model.generation_config = generation
     tokenizer.save_pretrained(directory)
+    if start and (generation_file := _generation_file(start)):
+        shutil.copyfile(generation_file, directory / GENERATION_CONFIG)
+    make_portable(directory)
+
+
+def savable_generation_config(model: PreTrainedModel) -> GenerationConfig | None:
+    """Return a model's generation config; only its special tokens if it cannot be saved."""
+    from transformers import GenerationConfig
+
+    config = getattr(model, "generation_config", None)
+    try:
+        if config is not None:
+            config.validate(strict=True)
+    except ValueError as error:
+        logging.getLogger(__name__).warning(
+            "the generation config cannot be saved (%s): only its special tokens are kept, or the "
+            "start's file as it is",
+            first_line(error),
+        )
+        names = ("bos_token_id", "eos_token_id", "pad_token_id")
+        return GenerationConfig(**{name: getattr(config, name, None) for name in names})
+    return config
+
+
+def _generation_file(policy: Policy) -> str | None:
+    """Return a policy's file of the generation config; None: it has none."""
+    from transformers.utils import cached_file
+
+    path: str | None = cached_file(
+        policy.path,
+        GENERATION_CONFIG,
+        revision=policy.revision,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return path
 
 
 def check_policy_path(policy: Policy) -> None:
@@ -253,21 +344,69 @@ def _shape(config: Any) -> ModelShape | None:
 def render_conversation(
     tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]
 ) -> RenderedConversation:
-    """Render a conversation up to the beginning of the assistant's next turn."""
+    """Render a conversation up to the beginning of the assistant's next turn.
+
+    Raises:
+        PolicyError: the chat template refuses the conversation: a role that it does not know, say.
+    """
+    from jinja2 import TemplateError
+
     turns = [message.as_dict() for message in messages]
-    text = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    try:
+        text = str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        roles = ", ".join(message.role for message in messages)
+        raise PolicyError(
+            f"the chat template refuses a conversation of the roles {roles} "
+            f"({first_line(error)}): change the prompts, or name another template with "
+            "--set policy.chat_template=FILE"
+        ) from error
     ids: Any = tokenizer(text, add_special_tokens=False)["input_ids"]
     return RenderedConversation(tuple(ids), text)
 
 
 def end_token_ids(tokenizer: PreTrainedTokenizerBase, model_path: str) -> tuple[int, ...]:
-    """Return the tokens that end a turn, of the tokenizer and of the generation config."""
-    from transformers import GenerationConfig
+    """Return the tokens that end a turn.
 
-    ids = {tokenizer.eos_token_id}
-    try:
-        configured = GenerationConfig.from_pretrained(model_path).eos_token_id
-    except OSError:
-        configured = None
-    ids |= set(configured) if isinstance(configured, list) else {configured}
+    They are the tokenizer's, those of the generation config or, without one, of the model's
+    configuration, and the special token with which the chat template ends an assistant's turn.
+    """
+    ids = {tokenizer.eos_token_id, template_end_token_id(tokenizer)}
+    configured = _configured_end(model_path)
+    ids |= set(configured) if isinstance(configured, list | tuple) else {configured}
     return tuple(sorted(token for token in ids if token is not None))
+
+
+def _configured_end(model_path: str) -> Any:
+    from transformers import AutoConfig, GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(model_path).eos_token_id
+    except OSError:
+        pass
+    try:
+        config = AutoConfig.from_pretrained(model_path, **NO_REMOTE_CODE)
+    except LOAD_ERRORS:
+        return None
+    return getattr(config.get_text_config(), "eos_token_id", None)
+
+
+def template_end_token_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return the special token that the chat template puts right after an assistant's answer.
+
+    None: what follows an answer there is no special token, or the template cannot be rendered.
+    """
+    turns = [{"role": "user", "content": "x"}, {"role": "assistant", "content": _PROBE_ANSWER}]
+    try:
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    except Exception:  # noqa: BLE001  a template is anybody's program
+        return None
+    tail = text.rpartition(_PROBE_ANSWER)[2].lstrip()
+    ids: Any = tokenizer(tail, add_special_tokens=False)["input_ids"] if tail else []
+    is_end = bool(ids) and ids[0] in _special_ids(tokenizer) - {tokenizer.bos_token_id}
+    return ids[0] if is_end else None
+
+
+def _special_ids(tokenizer: PreTrainedTokenizerBase) -> set[int]:
+    added = {token for token, entry in tokenizer.added_tokens_decoder.items() if entry.special}
+    return added | set(tokenizer.all_special_ids)

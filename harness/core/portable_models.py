@@ -50,10 +50,19 @@ def copy_policy(source: Path, target: Path) -> None:
     for file in sorted(source.iterdir()):
         if file.is_file() and file.suffix in MODEL_SUFFIXES and file.name != MANIFEST:
             shutil.copyfile(file, target / file.name)
-    _rewrite(target / CONFIG, portable_config)
-    _rewrite(target / TOKENIZER_CONFIG, portable_tokenizer_config)
-    _store_template(target)
+    make_portable(target)
     check_same_policy(source, target)
+
+
+def make_portable(directory: Path) -> None:
+    """Rewrite the configurations of a policy's folder, in place, so that both versions read them.
+
+    Raises:
+        OSError: the disk is full or read-only.
+    """
+    _rewrite(directory / CONFIG, portable_config)
+    _rewrite(directory / TOKENIZER_CONFIG, portable_tokenizer_config)
+    _store_template(directory)
 
 
 def portable_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,12 @@ from pydantic import Field, PrivateAttr
 
 from harness.core.config import Component
 from harness.core.hardware import ModelShape, default_device
-from harness.core.hub import LOAD_ERRORS, NO_REMOTE_CODE, check_policy_path
+from harness.core.hub import (
+    LOAD_ERRORS,
+    NO_REMOTE_CODE,
+    check_policy_path,
+    suppress_loading_report,
+)
 from harness.core.model_files import model_digest
 from harness.errors import PolicyError, first_line
 from harness.types import Policy
@@ -97,19 +102,6 @@ def load_with_head(policy: Policy, class_name: str, dtype: str) -> PreTrainedMod
     require_complete(policy, loading_info["missing_keys"])
     on_device: PreTrainedModel = model.to(default_device()).eval()
     return on_device
-
-
-@contextmanager
-def suppress_loading_report() -> Iterator[None]:
-    """Silence transformers' report on missing and unexpected tensors, which is handled here."""
-    from transformers.utils import logging
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
 
 
 def require_complete(policy: Policy, missing: Any) -> None:

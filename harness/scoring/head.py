@@ -25,12 +25,16 @@ class Head:
 
     softcap: float | None = None
     """logits → softcap · tanh(logits / softcap), as Gemma 2 does."""
+    scale: float = 1.0
+    """A factor of the logits, as Granite and Cohere have one; it is applied before the softcap."""
 
     def logits(self, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return float32 logits, shape (rows, vocabulary)."""
         logits = torch.mm(hidden, weight.T).float()
         if bias is not None:
             logits += bias.float()
+        if self.scale != 1:
+            logits.mul_(self.scale)
         if self.softcap is not None:
             logits.div_(self.softcap).tanh_().mul_(self.softcap)
         return logits
@@ -108,7 +112,9 @@ def _logit_gradients(
     softcap_derivative = None if head.softcap is None else 1 - (logits / head.softcap).square_()
     logits.sub_(log_normalizers[:, None]).exp_().mul_(-grad_output[:, None])
     logits.scatter_add_(-1, targets[:, None], grad_output[:, None])
-    return logits if softcap_derivative is None else logits.mul_(softcap_derivative)
+    if softcap_derivative is not None:
+        logits.mul_(softcap_derivative)
+    return logits if head.scale == 1 else logits.mul_(head.scale)
 
 
 def _accumulate(total: Tensor, gradients: Tensor, hidden: Tensor) -> None:

@@ -7,24 +7,35 @@ margins are exactly 0 where these agree.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.errors import PolicyError
+from harness.errors import PolicyError, first_line
 from harness.scoring import attention
+from harness.scoring.architectures import (
+    context_length,
+    decoder,
+    decoder_layers,
+    head_settings,
+    head_width,
+    windows,
+)
 from harness.scoring.attention import choose_backend
-from harness.scoring.head import Head, token_entropies, token_logps
-from harness.scoring.packing import PackedBatch, pack
+from harness.scoring.head import token_entropies, token_logps
+from harness.scoring.packing import PackedBatch, Row, pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-PROBE_ROWS = (((0, 1, 2), ((3, 1), (2, 0, 1))), ((1, 0), ((2,), (1, 3))))
+PROBE_ROWS: tuple[Row, ...] = (((0, 1, 2), ((3, 1), (2, 0, 1))), ((1, 0), ((2,), (1, 3))))
 """Two small rows on which packed log-probabilities are compared with the model's own."""
 TOLERANCE_NATS = 1e-3
 """Largest difference on the probe; for unsupported architectures it is several nats."""
+PROBED_TOKENS = 512
+"""Windows of attention below this are always probed, longer ones if rows are longer than they."""
 
 
 class Scorer(nn.Module):
@@ -54,7 +65,7 @@ class Scorer(nn.Module):
         AttentionInterface.register(attention.NAME, attention.attend)
         self.model = model
         self.dtype = model.dtype if dtype is None else getattr(torch, dtype)
-        self.backend = backend or choose_backend(model.device, self.dtype, _head_width(model))
+        self.backend = backend or choose_backend(model.device, self.dtype, head_width(model.config))
         self.model.set_attn_implementation(attention.NAME)
 
     def forward(self, packed: PackedBatch, entropy: bool = False) -> Tensor:
@@ -75,22 +86,22 @@ class Scorer(nn.Module):
         packed = packed.to(self.model.device)
         hidden = self.hidden(packed)[packed.predictors]
         weight, bias = self._head_weights()
-        return token_logps(hidden, weight, bias, packed.targets, self._head_settings())
+        return token_logps(hidden, weight, bias, packed.targets, head_settings(self.model.config))
 
     def _entropies(self, packed: PackedBatch) -> Tensor:
         packed = packed.to(self.model.device)
         hidden = self.hidden(packed)[packed.predictors]
-        return token_entropies(hidden, *self._head_weights(), self._head_settings())
+        return token_entropies(hidden, *self._head_weights(), head_settings(self.model.config))
 
     def compile_layers(self) -> Scorer:
         """Compile every layer but its attention, in place."""
-        for layer in self.model.base_model.layers:
+        for layer in decoder_layers(self.model):
             layer.compile(dynamic=True)
         return self
 
     def hidden(self, packed: PackedBatch) -> Tensor:
         """Return the last hidden states of a pack on the model's device, shape (n, width)."""
-        out: Any = self.model.base_model(
+        out: Any = decoder(self.model)(
             input_ids=packed.token_ids,
             position_ids=packed.positions,
             use_cache=False,
@@ -101,10 +112,7 @@ class Scorer(nn.Module):
 
     def _head_weights(self) -> tuple[Tensor, Tensor | None]:
         head: Any = self.model.get_output_embeddings()
-        return head.weight, head.bias
-
-    def _head_settings(self) -> Head:
-        return Head(getattr(self.model.config, "final_logit_softcapping", None))
+        return head.weight, getattr(head, "bias", None)
 
 
 def round_weights(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
@@ -114,46 +122,75 @@ def round_weights(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
     return model
 
 
-def check_architecture(model: PreTrainedModel) -> None:
+def check_architecture(model: PreTrainedModel, longest: int = PROBED_TOKENS) -> None:
     """Compare a model's packed log-probabilities with those of its own code, on a small probe.
 
     The model is in evaluation mode afterwards. The check finds attention that bypasses
-    transformers' interface, and heads that do more than multiply. The model's own code is run with
-    eager attention: others leave out what they do not support, such as Gemma 2's cap on scores.
+    transformers' interface, windows that are not handed to it, and heads that do more than
+    multiply. The model's own code is run with eager attention: others leave out what they do not
+    support, such as Gemma 2's cap on scores.
+
+    Args:
+        model: a causal language model.
+        longest: tokens of the longest row that will be scored; the probe reaches past every window
+            of attention below it.
 
     Raises:
-        PolicyError: they differ; the model cannot be trained packed.
+        PolicyError: they differ, or its code cannot be run so; the model cannot be trained packed.
     """
+    name = type(model).__name__
     implementation = model.eval().config._attn_implementation
-    with torch.inference_mode():
-        packed_logps = Scorer(model, backend="rows")(pack(PROBE_ROWS))
-        model.set_attn_implementation("eager")
-        unpacked_logps = torch.stack(
-            [
-                _unpacked_logp(model, prompt, response)
-                for prompt, responses in PROBE_ROWS
-                for response in responses
-            ]
-        )
-    model.set_attn_implementation(implementation)
-    difference = float((packed_logps - unpacked_logps).abs().max())
+    try:
+        difference = _probe_difference(model, probe_rows(model.config, longest))
+    except _FORWARD_ERRORS as error:
+        raise PolicyError(
+            f"{name} is not supported: it cannot score packed rows ({first_line(error)})"
+        ) from error
+    finally:
+        model.set_attn_implementation(implementation)
     if not difference <= TOLERANCE_NATS:
         raise PolicyError(
-            f"{type(model).__name__} is not supported: its log-probabilities of packed rows differ "
+            f"{name} is not supported: its log-probabilities of packed rows differ "
             f"from its own by {difference:.3g} nats"
         )
 
 
-def _head_width(model: PreTrainedModel) -> int:
-    config: Any = model.config.get_text_config()
-    width: int = (
-        getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    )
-    return width
+_FORWARD_ERRORS = (TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError)
+"""What a model's code raises where it cannot take packed rows."""
+
+
+def probe_rows(config: Any, longest: int) -> tuple[Row, ...]:
+    """Return rows to compare on; some reach past each window of attention below `longest`."""
+    vocabulary = config.get_text_config().vocab_size
+    longest = min(longest, context_length(config) or longest)
+
+    def tokens(count: int, first: int) -> tuple[int, ...]:
+        return tuple((first + 7 * i) % min(vocabulary, 101) for i in range(count))
+
+    long_rows = [
+        (tokens(window + 1, 1), (tokens(4, 2), tokens(6, 3)))
+        for window in windows(config)
+        if window + 7 <= longest
+    ]
+    return (*PROBE_ROWS, *long_rows)
+
+
+def _probe_difference(model: PreTrainedModel, rows: Sequence[Row]) -> float:
+    with torch.inference_mode():
+        packed_logps = Scorer(model, backend="rows")(pack(rows))
+        model.set_attn_implementation("eager")
+        unpacked_logps = torch.stack(
+            [
+                _unpacked_logp(model, prompt, response)
+                for prompt, responses in rows
+                for response in responses
+            ]
+        )
+    return float((packed_logps - unpacked_logps).abs().max())
 
 
 def _unpacked_logp(
-    model: PreTrainedModel, prompt: tuple[int, ...], response: tuple[int, ...]
+    model: PreTrainedModel, prompt: Sequence[int], response: Sequence[int]
 ) -> Tensor:
     ids = torch.tensor([[*prompt, *response]], device=model.device)
     logits = model(input_ids=ids, use_cache=False).logits[0, len(prompt) - 1 : -1].float()

@@ -21,6 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from harness.core.hardware import default_device, group_backend
+from harness.scoring.architectures import decoder_layers
 
 if TYPE_CHECKING:
     from harness.scoring.scorer import Scorer
@@ -154,9 +155,10 @@ def shard(scorer: Scorer, nodes: int = 1, offload: bool = False) -> None:
     mesh = init_device_mesh(default_device().partition(":")[0], shape, mesh_dim_names=names)
     pin_memory = torch.cuda.is_available()
     offload_policy = CPUOffloadPolicy(pin_memory=pin_memory) if offload else OffloadPolicy()
-    precision_policy = MixedPrecisionPolicy(param_dtype=scorer.dtype, reduce_dtype=torch.float32)
-    body: Any = scorer.model.base_model
-    for layer in body.layers:
+    precision_policy = MixedPrecisionPolicy(  # rotary positions stay float32, as when frozen
+        param_dtype=scorer.dtype, reduce_dtype=torch.float32, cast_forward_inputs=False
+    )
+    for layer in decoder_layers(scorer.model):
         fully_shard(layer, mesh=mesh, mp_policy=precision_policy, offload_policy=offload_policy)
     fully_shard(scorer, mesh=mesh, mp_policy=precision_policy, offload_policy=offload_policy)
 

@@ -16,6 +16,7 @@ from harness.core.config import Component
 from harness.core.hardware import ModelShape
 from harness.core.seeds import derive
 from harness.core.versions import import_package
+from harness.errors import PolicyError
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -57,6 +58,36 @@ def adapt(model: PreTrainedModel, lora: Lora, seed: int) -> PeftModel:
         return adapted
 
 
+def check_targets(model: PreTrainedModel, lora: Lora) -> None:
+    """Refuse adapters on layers whose merged weights would not be the policy that was trained.
+
+    The head is computed from its weight alone, without adapters; and adapters on embeddings that
+    are the head's weights too would change both once they are merged.
+
+    Raises:
+        PolicyError: there is such an adapter, or no layer has one.
+    """
+    if lora.targets == "all-linear":
+        return
+    targeted = [name for name, _ in model.named_modules() if is_target(name, lora)]
+    shown = lora.targets if isinstance(lora.targets, str) else ", ".join(lora.targets)
+    if not targeted:
+        linear = {n.rpartition(".")[2] for n, m in model.named_modules() if hasattr(m, "weight")}
+        raise PolicyError(
+            f"optimiser.lora.targets={shown}: the policy has no such layer; "
+            f"its layers are {', '.join(sorted(linear))}"
+        )
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    for name in targeted:
+        layer = model.get_submodule(name)
+        if layer is head or (layer is embeddings and layer.weight is head.weight):
+            what = "the head" if layer is head else "which shares its weights with the head"
+            raise PolicyError(
+                f"optimiser.lora.targets={shown}: adapters on {name}, {what}, cannot be "
+                "trained; leave it out, or train without adapters: --set optimiser.lora=null"
+            )
+
+
 def load_peft() -> Any:
     """Return peft.
 
@@ -83,10 +114,11 @@ def adapter_parameters(shape: ModelShape, lora: Lora) -> int:
     }
     if lora.targets != "all-linear":
         layers |= {"model.embed_tokens": embedding, "lm_head": embedding}
-    return lora.rank * sum(sum(sides) for name, sides in layers.items() if _is_target(name, lora))
+    return lora.rank * sum(sum(sides) for name, sides in layers.items() if is_target(name, lora))
 
 
-def _is_target(name: str, lora: Lora) -> bool:
+def is_target(name: str, lora: Lora) -> bool:
+    """Say whether a layer of this full name gets an adapter."""
     if lora.targets == "all-linear":
         return True
     if isinstance(lora.targets, str):

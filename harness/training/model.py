@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+import copy
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
-from torch import nn
 
 from harness.core.hardware import default_device
 from harness.core.hub import load_model, uninitialized_model
@@ -17,7 +17,7 @@ from harness.training.distributed import (
     node_count,
     shard,
 )
-from harness.training.lora import adapt
+from harness.training.lora import adapt, check_targets
 from harness.training.optimisers import OptimiserSettings
 from harness.types import Policy
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class TrainingModel:
-    """A model in training; it is modified in place."""
+    """A model in training; it is modified in place, and stays in evaluation mode."""
 
     def __init__(self, model: PreTrainedModel, settings: OptimiserSettings, seed: int = 0) -> None:
         """Check that the model can be trained on packed rows, and prepare it.
@@ -35,22 +35,22 @@ class TrainingModel:
         Only the first process's weights matter; the others receive them when the model is sharded.
 
         Raises:
-            PolicyError: its architecture is not supported.
+            PolicyError: its architecture is not supported, or its adapters would not be trained.
             MissingDependencyError: adapters need peft, which is not installed.
         """
         if World.current().is_main:
             check_architecture(model)
+        if settings.lora:
+            check_targets(model, settings.lora)
         self.model = model
         self.settings = settings
         self.sharded_scorer: Scorer | None = None
         self.seed = seed
         self.adapters = adapt(model, settings.lora, seed) if settings.lora else None
-        model.train()  # without dropout: the live policy must equal the frozen one
-        for module in model.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0
+        model.eval()  # no dropout, no noise: the live policy must equal the frozen one
         if settings.gradient_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+            prepare_checkpointed_layers(model)
 
     def scorer(self, dtype: str) -> Scorer:
         """Return the differentiable function from packed rows to log-probabilities.
@@ -82,6 +82,7 @@ class TrainingModel:
         model: PreTrainedModel = type(self.model)(self.model.config)
         adapters = adapt(model, self.settings.lora, self.seed) if self.settings.lora else None
         model.load_state_dict(weights)
+        model.tie_weights()
         model.generation_config = self.model.generation_config
         return merge_adapters(adapters) if adapters else model
 
@@ -101,6 +102,29 @@ def load_start_model(policy: Policy) -> PreTrainedModel:
     return (
         load_model(policy, torch.float32, "cpu") if world.is_main else uninitialized_model(policy)
     )
+
+
+def prepare_checkpointed_layers(model: PreTrainedModel) -> None:
+    """Have layers recompute their states, which they do in training mode only, without dropout.
+
+    Their own rates become 0; those of the model's configuration, which is saved, stay.
+    """
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    for layer in model.modules():
+        if isinstance(layer, GradientCheckpointingLayer):
+            layer.training = True
+            without_dropout(layer)
+            if config := getattr(layer, "config", None):
+                layer.config = without_dropout(copy.copy(config))
+
+
+def without_dropout(owner: Any) -> Any:
+    """Set an object's rates of dropout to 0, in place."""
+    for name, value in list(vars(owner).items()):
+        if "drop" in name and isinstance(value, float):
+            setattr(owner, name, 0.0)
+    return owner
 
 
 def merge_adapters(adapters: PeftModel) -> PreTrainedModel:

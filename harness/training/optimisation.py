@@ -20,6 +20,7 @@ from harness.core.stages import ignore_progress, record_timing, scratch_director
 from harness.core.workspace import read_logps
 from harness.protocols import Anchor, Logps, PairBatch
 from harness.scoring import packing
+from harness.scoring.architectures import context_length
 from harness.scoring.scorer import Scorer
 from harness.training import metrics, records, reference_logps, trainer
 from harness.training.checkpoints import Checkpoints
@@ -74,7 +75,7 @@ def train_model(
     world, policy = World.current(), spec.policy.with_weights(inputs["policy"])
     pairs, columns = records.read_pairs(inputs["pair"]), read_columns(inputs)
     model = TrainingModel(load_start_model(policy), spec.optimiser, spec.seed)
-    reference_logps.check_context(pairs, model.model.config.max_position_embeddings)
+    reference_logps.check_context(pairs, context_length(model.model.config))
     scorer = model.scorer(spec.dtype)
     reference_logps.check_start(scorer, pairs, columns["previous"], spec.tolerance)
     minimisation = Minimisation(spec, pairs, columns, scorer)
@@ -96,7 +97,7 @@ def train_model(
         trainer.run(advance)
     full_model = model.full_model()
     if world.is_main:
-        save_policy(full_model, load_tokenizer(policy), out)
+        save_policy(full_model, load_tokenizer(policy), out, policy)
         log.save(out)
         record_timing(out, accelerators=world.size, accelerator=device_name())
 

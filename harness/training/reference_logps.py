@@ -21,7 +21,8 @@ from harness.core.jobs import RunShard, ShardedJob
 from harness.core.stages import scratch_directory
 from harness.errors import CheckError
 from harness.scoring import packing
-from harness.scoring.scorer import Scorer, check_architecture, round_weights
+from harness.scoring.architectures import context_length
+from harness.scoring.scorer import PROBED_TOKENS, Scorer, check_architecture, round_weights
 from harness.training import records
 from harness.training.rollout import run_job
 from harness.training.spec import TrainSpec
@@ -41,6 +42,11 @@ def anchor(spec: TrainSpec, label: str, out: Path, inputs: Mapping[str, str], tr
 def pair_row(pair: Pair) -> packing.Row:
     """Return a pair as the row that is scored: its prompt once, then chosen and rejected."""
     return pair.prompt_ids, (pair.chosen_ids, pair.rejected_ids)
+
+
+def longest_sequence(pair: Pair) -> int:
+    """Return the tokens of a pair's prompt with its longer response."""
+    return len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))
 
 
 def pair_packs(pairs: Sequence[Pair]) -> list[list[int]]:
@@ -76,8 +82,8 @@ def frozen_scorer(policy: Policy, pairs: Sequence[Pair], dtype: str) -> Scorer:
         CheckError: a pair is longer than the model's context.
     """
     model = load_model(policy, torch.float32, default_device())
-    check_architecture(model)
-    check_context(pairs, model.config.max_position_embeddings)
+    check_context(pairs, context_length(model.config))
+    check_architecture(model, max(PROBED_TOKENS, *map(longest_sequence, pairs)))
     return Scorer(round_weights(model, dtype))
 
 
@@ -107,13 +113,20 @@ def check_start(scorer: Scorer, pairs: Sequence[Pair], stored: Tensor, tolerance
     """
     all_packs = pair_packs(pairs)
     for items, live in score_pairs(scorer, pairs, all_packs[:1] + all_packs[1:][-1:]):
-        difference = float((live - stored[items].to(live.device)).abs().max())
-        if not difference <= tolerance:
+        expected = stored[items].to(live.device)
+        differences = (live - expected).abs()
+        if not bool((differences <= tolerance + rounding_unit(expected)).all()):
+            largest = float(differences.max())
             raise CheckError(
-                f"the policy's log-probabilities at the first step are {difference:.3g} nats from "
-                f"the stored ones of π_t (at most {tolerance:g} is allowed): weights or rows have "
-                "changed; remove the run's anchor stages and run again"
+                f"the policy's log-probabilities at the first step are {largest:.3g} nats from "
+                f"the stored ones of π_t (at most {tolerance:g} is allowed): weights or "
+                "rows have changed; remove the run's anchor stages and run again"
             )
+
+
+def rounding_unit(sums: Tensor) -> Tensor:
+    """Return how far float32 sums may differ by rounding alone: four units in their last place."""
+    return 4 * torch.finfo(torch.float32).eps * sums.abs()
 
 
 def check_context(pairs: Sequence[Pair], context: int | None) -> None:
@@ -123,7 +136,7 @@ def check_context(pairs: Sequence[Pair], context: int | None) -> None:
         CheckError: a prompt with a response has more tokens than the model has positions.
     """
     for pair in pairs if context else ():
-        longest = len(pair.prompt_ids) + max(len(pair.chosen_ids), len(pair.rejected_ids))
+        longest = longest_sequence(pair)
         if longest > (context or 0):
             raise CheckError(
                 f"a pair of prompt {pair.prompt_id!r} has {longest} tokens, the model's context is "

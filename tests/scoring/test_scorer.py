@@ -11,6 +11,7 @@ import transformers
 
 from harness.errors import CheckError, PolicyError
 from harness.scoring import packing
+from harness.scoring.architectures import context_length
 from harness.scoring.head import Head, tile_rows, token_logps
 from harness.scoring.scorer import Scorer, check_architecture
 
@@ -127,14 +128,47 @@ def test_a_cap_on_attention_that_the_loaded_code_leaves_out_is_no_difference():
     assert model.config._attn_implementation == "sdpa"
 
 
-def test_an_architecture_whose_head_does_more_is_refused():
-    config = transformers.CohereConfig(**SIZES, pad_token_id=0, logit_scale=0.25)
+@pytest.mark.parametrize(
+    "config",
+    [
+        transformers.CohereConfig(**SIZES, pad_token_id=0, logit_scale=0.25),
+        transformers.GraniteConfig(**SIZES, pad_token_id=0, logits_scaling=4.0),
+    ],
+    ids=["cohere", "granite"],
+)
+def test_a_head_that_scales_its_logits_is_scored_so(config):
     torch.manual_seed(0)
-    model = transformers.CohereForCausalLM(config).eval()
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
     with torch.no_grad():
         model.get_output_embeddings().weight.mul_(30)
-    with pytest.raises(PolicyError, match="Cohere.* is not supported"):
+    check_architecture(model)
+
+
+def test_a_window_that_attention_is_not_handed_is_found_beyond_the_window():
+    # as PhiMoE's code has it, its mask knows the window and its attention does not
+    model = model_of("gemma3, window")
+    for layer in model.model.layers:
+        layer.self_attn.sliding_window = None
+    with pytest.raises(PolicyError, match="not supported: its log-probabilities"):
         check_architecture(model)
+
+
+def test_an_architecture_that_takes_no_packed_rows_is_refused_in_one_line():
+    config = transformers.StableLmConfig(**{**SIZES, "pad_token_id": 0})
+    with pytest.raises(PolicyError, match=r"StableLm.* is not supported: it cannot score packed"):
+        check_architecture(transformers.StableLmForCausalLM(config))
+
+
+def test_rows_end_where_longer_ones_would_change_the_constants_of_their_pack():
+    rope = {"rope_type": "longrope", "short_factor": [1.0] * 4, "long_factor": [2.0] * 4}
+    config = transformers.Phi3Config(
+        **SIZES,
+        pad_token_id=0,
+        rope_parameters={**rope, "rope_theta": 10000.0, "original_max_position_embeddings": 256},
+        original_max_position_embeddings=256,
+    )
+    assert context_length(config) == 256
+    assert context_length(transformers.LlamaConfig(**SIZES)) == 1024
 
 
 def test_an_empty_response_cannot_be_packed():

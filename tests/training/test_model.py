@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from contextlib import nullcontext
 
 import pytest
@@ -10,7 +11,9 @@ import transformers
 
 from harness.core.hardware import ModelShape
 from harness.core.hub import load_model, uninitialized_model
+from harness.errors import PolicyError
 from harness.scoring import packing
+from harness.scoring.scorer import Scorer, round_weights
 from harness.training.distributed import full_tensor, process_group
 from harness.training.lora import Lora, adapter_parameters
 from harness.training.model import TrainingModel
@@ -19,6 +22,12 @@ from harness.types import Policy
 from tests.scoring.test_scorer import FAMILIES, model_of
 
 ROWS = [((1, 2, 3), ((4, 5, 6, 7), (8, 9))), ((3, 1), ((2,), (5, 5, 5)))]
+
+
+SMALL = {
+    **{"vocab_size": 20, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2},
+    **{"num_attention_heads": 2, "num_key_value_heads": 2, "pad_token_id": 0},
+}
 
 
 def model(**changes) -> transformers.PreTrainedModel:
@@ -118,7 +127,7 @@ def test_adapters_train_a_few_weights_only():
         "all-linear",
         r".*\.1\.mlp\..*_proj",
         ("q_proj", "down_proj"),
-        ("self_attn.k_proj", "lm_head"),
+        ("self_attn.k_proj", "embed_tokens"),
     ],
 )
 def test_adapters_are_as_large_as_a_plan_says(targets):
@@ -129,6 +138,58 @@ def test_adapters_are_as_large_as_a_plan_says(targets):
     )
     trained = [p for p in training_model(lora=lora).model.parameters() if p.requires_grad]
     assert adapter_parameters(shape, lora) == sum(p.numel() for p in trained)
+
+
+@pytest.mark.parametrize(
+    ("tied", "targets", "message"),
+    [
+        (False, ("q_proj", "lm_head"), "adapters on lm_head, the head"),
+        (True, ("q_proj", "embed_tokens"), "embed_tokens, which shares its weights with the head"),
+        (True, r".*lm_head", "adapters on lm_head"),
+        (False, ("query",), "no such layer; its layers are .*q_proj"),
+    ],
+)
+def test_adapters_that_would_not_be_saved_as_trained_are_refused(tied, targets, message):
+    settings = OptimiserSettings(learning_rate=0.1, batch=1, lora=Lora(rank=2, targets=targets))
+    with pytest.raises(PolicyError, match=message):
+        TrainingModel(model(tie_word_embeddings=tied), settings)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_dropout_by_function_is_never_applied(checkpointing):
+    torch.manual_seed(0)
+    config = transformers.OPTConfig(**OPT, dropout=0.5, attention_dropout=0.5)
+    settings = OptimiserSettings(learning_rate=0.1, batch=1, gradient_checkpointing=checkpointing)
+    opt = transformers.OPTForCausalLM(config).eval()
+    expected = Scorer(copy.deepcopy(opt))(packing.pack(ROWS))
+    in_training = TrainingModel(opt, settings)
+    assert torch.equal(scored(in_training), expected)
+    assert in_training.full_model().config.dropout == 0.5
+
+
+OPT = {"vocab_size": 20, "hidden_size": 16, "ffn_dim": 24, "num_hidden_layers": 2}
+OPT |= {"num_attention_heads": 2, "word_embed_proj_dim": 16, "max_position_embeddings": 32}
+ROUNDED = {
+    "opt": transformers.OPTConfig(**OPT),
+    "gpt2": transformers.GPT2Config(vocab_size=20, n_embd=16, n_layer=2, n_head=2),
+    "olmo2": transformers.Olmo2Config(**SMALL, rope_theta=500000.0),
+    "granite": transformers.GraniteConfig(**SMALL, logits_scaling=4.0),
+    "cohere": transformers.CohereConfig(**SMALL, logit_scale=0.25),
+}
+
+
+@pytest.mark.filterwarnings("ignore:FSDP2-wrapped module")  # OPT's layers return views
+@pytest.mark.parametrize("family", ROUNDED)
+def test_the_policy_in_training_is_the_frozen_one_in_bfloat16(family):
+    torch.manual_seed(0)
+    live = transformers.AutoModelForCausalLM.from_config(ROUNDED[family]).eval()
+    with torch.no_grad():
+        for parameter in live.parameters():
+            parameter.mul_(3)
+    frozen = Scorer(round_weights(copy.deepcopy(live), "bfloat16"))(packing.pack(ROWS))
+    with process_group():
+        settings = OptimiserSettings(learning_rate=0.1, batch=1)
+        assert torch.equal(scored(TrainingModel(live, settings), "bfloat16"), frozen)
 
 
 @pytest.mark.filterwarnings("ignore")  # the compiler stumbles over its own where they are errors
