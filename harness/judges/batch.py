@@ -25,12 +25,23 @@ from harness.judges.cached import CachedJudge, JudgeOptions
 from harness.judges.client import POLL_SECONDS, OpenAIClient
 from harness.judges.costs import CostTracker, price_of
 from harness.judges.panel import JudgePanel, PanelJudge
+from harness.judges.session import FIRST_REPLIES
 from harness.judges.store import batches
 from harness.judges.store.batches import BatchEntry, JudgeBatch
 from harness.judges.store.database import Attempt, VerdictStore, key_of, open_store
 from harness.judges.store.integrity import submission_lock
+from harness.judges.unparsed import unparsed_error
 from harness.protocols import RequestQueue, VerdictParser
-from harness.types import Advance, Body, CostEstimate, JudgeRequest, Reply, Usage, Verdict
+from harness.types import (
+    Advance,
+    Body,
+    CostEstimate,
+    JudgeRequest,
+    ParsedVerdict,
+    Reply,
+    Usage,
+    Verdict,
+)
 
 LARGEST_LINES, LARGEST_BYTES = 45_000, 150_000_000
 """The largest batch; the API accepts 50,000 lines and 200 MB."""
@@ -124,12 +135,15 @@ class BatchJudge:
 
         Raises:
             BatchPendingError: they are submitted.
-            JudgeRefusedError: a request has come back without a reply too often.
+            JudgeRefusedError: the judge refuses every request.
+            JudgeError: too many requests have come back without a reply too often.
         """
         bodies: dict[str, Body] = {}
+        indices: dict[str, int] = {}
         while not queue.is_done():
             if (item := queue.next()) is not None:
-                bodies[key_of(item[1])] = item[1]
+                key = key_of(item[1])
+                bodies[key], indices[key] = item[1], item[0]
             elif bodies:
                 break
             else:  # another process has claimed them, and submits them
@@ -139,7 +153,16 @@ class BatchJudge:
         name = self.client.display_name
         with open_store(self.store) as store:
             failures = batches.failed_submissions(store, list(bodies), besides=OVER_LIMIT)
-            _check_submissions(self.client, failures)
+            missing = _without_reply(self.client, failures, queue.count_answered())
+            for key, reason in missing.items():
+                queue.record_refusal(indices[key], reason)
+                del bodies[key]
+            if not bodies:
+                return
+            replied = store.replies(list(bodies))
+            if len(replied) >= FIRST_REPLIES and not queue.count_answered():
+                # none of them could be parsed: a few show whether it has changed
+                bodies = {key: bodies[key] for key in list(replied)[:FIRST_REPLIES]}
             submitted = submit_parts(self.client, store, bodies)
         count = sum(submitted)
         rest = f"; {len(bodies) - count} more follow then" if count < len(bodies) else ""
@@ -266,6 +289,7 @@ def fetch(
 
     Raises:
         JudgeIdentityError: another model replied; its replies are quarantined.
+        CheckError: none of the replies can be parsed: they are not asked for again.
         JudgeRefusedError: the batch or one of its requests was refused for good.
         JudgeError: the judge does not reply.
     """
@@ -286,6 +310,8 @@ def fetch(
         raise model_check.wrong_model_error(
             judge.display_name, judge.model, results.other_models[0], len(results.other_models)
         )
+    if not results.has_parsed and len(results.unparsed) >= FIRST_REPLIES:
+        raise unparsed_error(judge.display_name, results.unparsed)
     if progress.state == "failed" and not progress.over_limit:
         reason = progress.errors or "it does not say why"
         raise JudgeRefusedError(f"{judge.display_name} refuses a batch: {reason}")
@@ -306,6 +332,9 @@ class _BatchResults:
     failures: dict[str, str] = field(default_factory=dict)
     other_models: list[str] = field(default_factory=list)
     buffer: list[BatchEntry] = field(default_factory=list)
+    unparsed: list[tuple[Body, Reply, ParsedVerdict | None]] = field(default_factory=list)
+    """The first replies, as long as none could be parsed."""
+    has_parsed: bool = False
     unanswered: dict[str, Body] = field(init=False)
     """The requests without a reply, by key."""
 
@@ -351,10 +380,11 @@ class _BatchResults:
 
     def _add_reply(self, key: str, text: str, reply: Reply) -> None:
         body, name = self.unanswered.pop(key), model_check.served_name(reply.model)
-        is_parsable, is_other_model = (
-            self.parser.parse([reply]) is not None,
-            name not in self.accepted_names,
-        )
+        parsed, is_other_model = self.parser.parse([reply]), name not in self.accepted_names
+        is_parsable = parsed is not None
+        self.has_parsed |= parsed is not None and parsed.spelled
+        if not self.has_parsed and len(self.unparsed) < FIRST_REPLIES:
+            self.unparsed.append((body, reply, parsed))
         attempt = Attempt(body, text, name, is_parsable, quarantined=is_other_model)
         call = self.tracker.record_reply(body, reply, attempt.status, None)
         self.answered += 1
@@ -434,20 +464,38 @@ def _response_body(row: Mapping[str, Any]) -> str:
     raise ValueError(f"{'failed' if is_retryable(status) else 'refused'} ({status}: {reason})")
 
 
-def _check_submissions(judge: OpenAIClient, failures: Mapping[str, tuple[int, str]]) -> None:
-    """Raise for a request that was refused for good or came back too often."""
-    for count, reason in failures.values():
+def _without_reply(
+    judge: OpenAIClient, failures: Mapping[str, tuple[int, str]], answered: int
+) -> dict[str, str]:
+    """Return the requests that came back without a reply too often, with the reason.
+
+    Args:
+        judge: the judge.
+        failures: by key, how often a request came back without a reply, and why.
+        answered: the number of requests with a reply.
+
+    Raises:
+        JudgeRefusedError: a request was refused for good.
+        JudgeError: there are so many that the judge is at fault.
+    """
+    for _, reason in failures.values():
         if reason.startswith("refused"):
             raise JudgeRefusedError(
                 f"{judge.display_name} refuses a request of the batch, {reason}: name another "
                 "judge; the verdicts so far are stored"
             )
-        if count >= MAX_SUBMISSIONS:
-            raise JudgeError(
-                f"{judge.display_name} has returned a request {count} times without a reply "
-                f"({reason}): leave out --batch, or name another judge; the verdicts so far are "
-                "stored"
-            )
+    spent = {
+        key: f"no reply in {count} batches ({reason})"
+        for key, (count, reason) in failures.items()
+        if count >= MAX_SUBMISSIONS
+    }
+    if spent and (not answered or refuses_everything(answered, 0, len(spent))):
+        raise JudgeError(
+            f"{judge.display_name} has returned {len(spent)} requests without a reply "
+            f"({next(iter(spent.values()))}): leave out --batch, or name another judge; the "
+            "verdicts so far are stored"
+        )
+    return spent
 
 
 def cached_judge(

@@ -21,6 +21,7 @@ RULES = {
     "errors": 0,  # lines of the first batch that are in the errors file, with `error_status`
     "error_status": 500,
     "error_code": "some_error",
+    "never": (),  # words whose lines come back without a reply from every batch
     "says": None,  # what every reply says instead of the last word
     "called": "batch_",  # how the names of batches begin
     "most": None,  # lines of the largest batch for which the account has tokens
@@ -81,7 +82,11 @@ class API:
         missing, errors, doubled = (
             (rules[k] if first else 0) for k in ("missing", "errors", "doubled")
         )
-        answered = lines[missing + errors :]
+        answered = [
+            line
+            for line in lines[missing + errors :]
+            if line["body"]["messages"][-1]["content"].split()[-1] not in rules["never"]
+        ]
         rows = [self.row(line, 200, self.reply(line["body"])) for line in answered]
         rows = rows[::-1] + rows[:doubled]
         error = {"error": {"message": "no", "code": rules["error_code"]}}

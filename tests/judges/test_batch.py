@@ -9,11 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import BatchPendingError, JudgeError, JudgeIdentityError, JudgeRefusedError
+from harness.errors import (
+    BatchPendingError,
+    CheckError,
+    JudgeError,
+    JudgeIdentityError,
+    JudgeRefusedError,
+)
 from harness.judges import batch, batch_api, costs
 from harness.judges.batch import cached_judge
 from harness.judges.cached import CachedJudge, judge_options
 from harness.judges.client import OpenAIClient
+from harness.judges.session import FIRST_REPLIES
 from harness.types import JudgeRequest, Message, ParsedVerdict
 
 HERE = Path(__file__).parent
@@ -157,12 +164,47 @@ def test_requests_that_are_refused_by_themselves_leave_the_others_alone(path, co
         assert (bill.calls, bill.refused, bill.failed) == (COUNT, count, 0)
 
 
+def test_a_line_that_never_comes_back_leaves_its_verdict_missing_with_the_reason(path):
+    with serving(never=("3", "7")) as api:
+        submit(api, path)
+        verdicts = judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
+        assert sent(api) == (COUNT + 3 * 2, 4)
+        assert {v.request_id: v.refusal for v in verdicts if v.parsed is None} == dict.fromkeys(
+            ("3", "7"), "no reply in 4 batches (its line was missing)"
+        )
+        assert judge(api, path).judge(requests(), READER, lambda _: None) == verdicts
+        assert sent(api) == (COUNT + 3 * 2, 4)
+
+
+def test_many_lines_that_never_come_back_are_the_judges_fault(path):
+    with serving(never=tuple(map(str, range(5)))) as api:
+        submit(api, path)
+        with pytest.raises(JudgeError, match="returned 5 requests without a reply"):
+            judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
+        assert sent(api) == (COUNT + 3 * 5, 4)
+
+
+def test_a_batch_of_which_no_reply_can_be_parsed_is_not_asked_again_whole(path):
+    with serving(says="I cannot say") as api:
+        many = requests(3 * FIRST_REPLIES)
+        with pytest.raises(BatchPendingError):
+            judge(api, path).judge(many, READER, lambda _: None)
+        asked = judge(api, path, resume=True)
+        message = "none of the first 20 replies .* no verdict, but e.g. 'I cannot say'"
+        with pytest.raises(CheckError, match=message):
+            asked.judge(many, READER, lambda _: None)
+        assert sent(api) == (3 * FIRST_REPLIES, 1)
+        with pytest.raises(CheckError, match=message):  # a few show that nothing has changed
+            asked.judge(many, READER, lambda _: None)
+        assert sent(api) == (4 * FIRST_REPLIES, 2)
+
+
 def test_a_key_that_is_said_back_is_not_kept(path, monkeypatch, tmp_path):
     key = "sk-proj-4rNq8VtZ2mXw7Lc5"
     monkeypatch.setenv("OPENAI_API_KEY", key)
     with serving(errors=2, error_code=key, says=key) as api:
-        submit(api, path)
-        verdicts = judge(api, path, resume=True).judge(requests(), READER, lambda _: None)
+        few = requests(FIRST_REPLIES - 1)  # of more that cannot be parsed no other is asked
+        verdicts = judge(api, path, resume=True).judge(few, READER, lambda _: None)
     assert {verdict.text for verdict in verdicts if verdict.text} == {"\n".join(["***"] * 5)}
     assert all(key.encode() not in file.read_bytes() for file in tmp_path.iterdir())
 

@@ -29,7 +29,9 @@ CategoryLookup = Callable[[str], str]
 FENCED = re.compile("```([^`]*)```")
 ELEMENTS = {
     "header": re.compile(r"^#{1,6}\s", re.MULTILINE),
-    "list": re.compile(r"^\s*(?:\d+\.|[-*+])\s", re.MULTILINE),
+    # upstream's begins with \s*, which finds the same in a time that grows with the square of the
+    # number of blank lines: only the last of them can be the item's own line
+    "list": re.compile(r"^[^\S\n]*(?:\d+\.|[-*+])\s", re.MULTILINE),
     "bold": re.compile(r"\*\*[^*\n]+\*\*|__[^_\n]+__"),
 }
 ENCODING: EncodingName = "o200k_base"
