@@ -156,13 +156,13 @@ def notes(details: Mapping[str, Any]) -> tuple[str, ...]:
             f"{second['verdicts']} verdicts on {second['prompts']} prompts"
         )
         if favour := second["favour"]:
-            text += f"; the first gives the answers {_text(favour, '+')} points more"
+            text += f"; score by the first judge less by the second {_text(favour, '+')}"
             text += _warning(favour, "it may have been learnt to please")
         lines.append(text)
     if oracle := details.get("oracle"):
         lines.append(
             f"the oracle {oracle['name']} gives a win rate of {_text(oracle['oracle_win_rate'])} % "
-            f"on {oracle['prompts']} prompts, {_text(oracle['excess'], '+')} points above the judge"
+            f"on {oracle['prompts']} prompts; less the judge's {_text(oracle['excess'], '+')}"
             + _warning(oracle["excess"], "training may have pleased the oracle alone")
         )
     return tuple(lines)
