@@ -163,7 +163,7 @@ def print_cost(cost: TrainingCost | None) -> None:
         print_line(
             f"Training takes {cost.state_gb:.1f} GB per GPU for weights, gradients and optimizer "
             f"states and about {cost.activations_gb:.1f} GB for a micro-batch; "
-            f"a GPU has {cost.memory_gb:g} GB."
+            f"a GPU has {cost.memory_gb:.1f} GB."
         )
     if cost.host_gb:
         print_line(f"Offloading takes {cost.host_gb:.1f} GB of CPU memory.")
