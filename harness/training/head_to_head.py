@@ -21,6 +21,7 @@ from harness.core.seeds import derive
 from harness.core.stages import record_timing, scratch_directory
 from harness.protocols import PreferenceOracle, accelerators_needed
 from harness.training import records, rollout
+from harness.training.oracle_answers import checked_probabilities
 from harness.training.spec import TrainSpec
 from harness.types import Advance, Comparison, Prompt, Request, Track
 
@@ -125,7 +126,7 @@ def compare_pairs(
     """Return P(first preferred) of each comparison; ½ where both responses are the same."""
     different = [pair for pair in pairs if pair.first != pair.second]
     advance(len(pairs) - len(different))
-    probabilities = iter(oracle.compare(different, advance) if different else [])
+    probabilities = iter(checked_probabilities(oracle, different, advance) if different else [])
     return [EVEN_WIN_RATE if pair.first == pair.second else next(probabilities) for pair in pairs]
 
 

@@ -31,6 +31,7 @@ from harness.protocols import (
 )
 from harness.training import pair_report, records
 from harness.training.dropped import DropTable
+from harness.training.oracle_answers import checked_probabilities, checked_rewards
 from harness.training.pairing import (
     ComparisonRounds,
     index_by_position,
@@ -306,12 +307,14 @@ def compare_players(
     """Ask the oracle round by round; write its probabilities, and its rewards if it has any."""
     rounds = ComparisonRounds(spec.pairing, prompts, players)
     while rounds.pending:
-        rounds.record_answers(spec.oracle.compare(rounds.next_comparisons(), advance))
+        rounds.record_answers(
+            checked_probabilities(spec.oracle, rounds.next_comparisons(), advance)
+        )
     records.write_comparisons(out, rounds.matrices)
     if isinstance(spec.oracle, RewardOracle):
         completions = [c for responses in players.values() for c in responses]
         responses = [(prompts[c.prompt_id], c.text) for c in completions]
-        records.write_scores(out, completions, spec.oracle.score(responses, advance))
+        records.write_scores(out, completions, checked_rewards(spec.oracle, responses, advance))
 
 
 def shard_slice(items: Sequence[P], spec: TrainSpec, shard: int) -> Sequence[P]:
