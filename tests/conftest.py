@@ -68,6 +68,7 @@ SLOW = (
     *("statistics/test_length_control_coverage.py", "statistics/test_length_control_glm.py"),
     *("statistics/test_length_control.py", "statistics/test_style_control.py"),
     *("test_component_versions.py", "test_library.py", "test_light_installation.py"),
+    *("core/test_hardware.py", "core/test_source_code.py", "test_packaging.py"),
 )
 """Folders and files that `make test-fast` leaves out, as it does every test that is marked slow
 itself."""
