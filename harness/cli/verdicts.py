@@ -90,8 +90,12 @@ def import_verdicts(
     path: Annotated[Path, typer.Argument(help="A file that `harness verdicts export` wrote.")],
     root: WorkspaceOption = RUNS,
 ) -> None:
-    """Add a file's verdicts to the store; a damaged line adds nothing."""
+    """Add a file's verdicts to the store; a damaged line adds nothing.
+
+    Replies that no protocol could read, such as an error's page, are left out and counted.
+    """
     from harness.judges.store import maintenance
 
-    new, total = maintenance.import_verdicts(open_workspace(root).verdicts, path)
-    print_line(f"{new} attempts added, {total - new} already stored")
+    added = maintenance.import_verdicts(open_workspace(root).verdicts, path)
+    left_out = f", {added.unreadable} left out: no reply can be read" if added.unreadable else ""
+    print_line(f"{added.new} attempts added, {added.known} already stored{left_out}")

@@ -12,6 +12,9 @@ from harness.judges.store.database import Attempt, Call, key_of, open_store
 BODY = {"model": "j", "messages": [{"role": "user", "content": "a"}], "max_tokens": 1}
 
 
+REPLY = json.dumps({"choices": [{"message": {"content": "m"}}]})
+
+
 @pytest.fixture
 def run(tmp_path):
     def invoke(*arguments):
@@ -26,8 +29,8 @@ def path(tmp_path):
     path = tmp_path / "runs" / "verdicts.sqlite"
     with open_store(path) as store:
         call = Call(key_of(BODY), "parsed", "j", 100, 1, False, 0.5, 1.0)
-        store.add([Attempt(BODY, '{"a": 1}', "j", True)], [call])
-        store.add([Attempt({**BODY, "seed": 1}, "{}", "k", True, quarantined=True)])
+        store.add([Attempt(BODY, REPLY, "j", True)], [call])
+        store.add([Attempt({**BODY, "seed": 1}, REPLY, "k", True, quarantined=True)])
     return path
 
 
@@ -43,7 +46,7 @@ def test_what_is_there_is_listed(run):
 def test_damage_is_reported_and_repaired(run, path):
     assert "2 attempts are intact, 0 faults" in run("verdicts", "verify")
     data = bytearray(path.read_bytes())
-    data[data.index(b'{"a": 1}') + 6] ^= 1
+    data[data.index(REPLY.encode()) + 6] ^= 1
     path.write_bytes(data)
     with pytest.raises(StoreError, match="harness verdicts repair"):
         run("verdicts", "verify")

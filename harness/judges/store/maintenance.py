@@ -15,12 +15,14 @@ from typing import Any
 
 from harness.core.io import read_jsonl, report_disk_errors
 from harness.errors import InputError, StoreError
+from harness.judges import chat_format
 from harness.judges.store import integrity, schema
 from harness.judges.store.database import DATABASE_ERRORS, VerdictStore, open_store, store_errors
 from harness.judges.store.integrity import damaged_error, row_fault, row_name
 from harness.judges.store.read_only import is_read_only, readable
 from harness.judges.store.schema import COLUMNS, PAGE_BYTES, VERSION, Row, insert_sql
 
+STATUSES = frozenset({"parsed", "unparsed", "quarantined", "refused"})
 EXPORT_FIELDS = (*COLUMNS["attempt"], "sha256")
 EXPORT_FORMAT = "verdicts as `harness verdicts export` writes them"
 SUMMARY = """
@@ -168,8 +170,20 @@ def export(path: Path, target: Path) -> int:
     return count
 
 
-def import_verdicts(path: Path, source: Path) -> tuple[int, int]:
-    """Add a file's attempts to a store; return the number of new ones and of all.
+@dataclass(frozen=True, slots=True)
+class StoreImport:
+    """The result of an import."""
+
+    new: int
+    """Attempts that were added."""
+    known: int
+    """Attempts that the store had."""
+    unreadable: int
+    """Attempts that were left out: no judge's reply that can be read, or no request."""
+
+
+def import_verdicts(path: Path, source: Path) -> StoreImport:
+    """Add a file's attempts to a store; what could not be read from it again is left out.
 
     Raises:
         InputError: the file cannot be read, or a line is damaged; nothing is added.
@@ -177,11 +191,28 @@ def import_verdicts(path: Path, source: Path) -> tuple[int, int]:
     """
     lines = enumerate(read_jsonl(source, EXPORT_FORMAT), 1)
     attempts = [_parse_line(source, number, line) for number, line in lines]
+    readable_attempts = [attempt for attempt in attempts if _is_readable(attempt)]
     new = 0
     with open_store(path) as store, store.transaction():
-        for attempt in attempts:
+        for attempt in readable_attempts:
             new += _add_if_new(store, attempt)
-    return new, len(attempts)
+    left_out = len(attempts) - len(readable_attempts)
+    return StoreImport(new, len(readable_attempts) - new, left_out)
+
+
+def _is_readable(attempt: Row) -> bool:
+    """Say whether an attempt has a request and a reply that its readers take."""
+    key, _, moment, request, reply, model, status = attempt
+    texts = (key, moment, request, reply, model)
+    if not all(isinstance(text, str) for text in texts) or status not in STATUSES:
+        return False
+    try:
+        chat_format.messages_of(json.loads(request))
+        if status != "refused":
+            chat_format.reply_of(reply)
+    except (ValueError, AttributeError, RecursionError):
+        return False
+    return True
 
 
 def _add_if_new(store: VerdictStore, attempt: Row) -> bool:

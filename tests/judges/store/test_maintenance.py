@@ -15,6 +15,7 @@ from harness.judges.store import batches, integrity, maintenance, schema
 from harness.judges.store.batches import JudgeBatch
 from harness.judges.store.database import Attempt, Call, key_of, open_store
 from harness.judges.store.leases import Owner, new_owner
+from harness.judges.store.maintenance import StoreImport
 
 COUNT = 60
 
@@ -25,7 +26,8 @@ def body(i):
 
 
 def reply(i):
-    return json.dumps({"reply": f"{i} ü " * (1 + i % 7 * 300)})
+    message = {"content": f"{i} ü " * (1 + i % 7 * 300)}
+    return json.dumps({"choices": [{"message": message}]})
 
 
 @pytest.fixture
@@ -179,10 +181,25 @@ def test_a_damaged_checksum_is_a_fault(path):
 def test_verdicts_go_out_and_come_in(path, tmp_path, name):
     assert maintenance.export(path, tmp_path / name) == COUNT
     other = tmp_path / "other.sqlite"
-    assert maintenance.import_verdicts(other, tmp_path / name) == (COUNT, COUNT)
-    assert maintenance.import_verdicts(other, tmp_path / name) == (0, COUNT)
+    assert maintenance.import_verdicts(other, tmp_path / name) == StoreImport(COUNT, 0, 0)
+    assert maintenance.import_verdicts(other, tmp_path / name) == StoreImport(0, COUNT, 0)
     assert served(other) == served(path)
     assert maintenance.verify(other) == maintenance.StoreHealth(COUNT, ())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "<html>502</html>", "{}", '{"choices": []}', '{"choices": [[]]}', "null", "[" * 9999],
+)
+def test_a_reply_that_cannot_be_read_gets_into_no_store(tmp_path, text):
+    path, other = tmp_path / "v.sqlite", tmp_path / "other.sqlite"
+    with open_store(path) as store:
+        store.add([Attempt(body(0), reply(0), "j", True), Attempt(body(1), text, "j", True)])
+        store.add([Attempt(body(2), "too long", "", parsable=False, refused=True)])
+        store.add([Attempt({"model": "j", "messages": "?"}, reply(0), "j", True)])
+    maintenance.export(path, tmp_path / "out.jsonl")
+    assert maintenance.import_verdicts(other, tmp_path / "out.jsonl") == StoreImport(2, 0, 2)
+    assert maintenance.verify(other) == maintenance.StoreHealth(2, ())
 
 
 def test_a_line_that_was_changed_brings_nothing(path, tmp_path):
@@ -320,7 +337,7 @@ def test_an_export_of_version_3_is_imported(tmp_path):
     line = dict(zip(names, columns, strict=True))
     line["sha256"] = hashlib.sha256(text.encode()).hexdigest()
     source.write_text(json.dumps(line) + "\n")
-    assert maintenance.import_verdicts(tmp_path / "v.sqlite", source) == (1, 1)
+    assert maintenance.import_verdicts(tmp_path / "v.sqlite", source) == StoreImport(1, 0, 0)
     assert maintenance.verify(tmp_path / "v.sqlite") == maintenance.StoreHealth(1, ())
 
 
