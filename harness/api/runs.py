@@ -86,6 +86,9 @@ class RunRemoval:
     """What is removed with a run, and what stays because others need it."""
 
     run: str
+    """The run, or the sweep."""
+    runs: tuple[str, ...]
+    """What is removed under that name: the run, or the runs of the sweep."""
     stages: tuple[StageUse, ...]
     retained: tuple[StageUse, ...]
     results: tuple[GradedResult, ...]
@@ -149,7 +152,7 @@ def plan_removal(
     """Return what `remove_run` would remove.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, and no such sweep.
         StoreError: a record is damaged, so that what others need is not known.
     """
     from harness.core.workspace.usage import (
@@ -160,11 +163,12 @@ def plan_removal(
     )
 
     opened = open_workspace(workspace)
-    run, graph = find_run(opened, name), read_graph(opened)
-    others = [other for other in read_all_runs(opened) if other.name != name]
-    own, foreign = _divide(read_all_results(opened), name)
+    members, graph = _members(opened, name), read_graph(opened)
+    runs = read_all_runs(opened)
+    others = [other for other in runs if other.name not in members]
+    own, foreign = _divide(read_all_results(opened), members)
     needed = set(needed_stages(graph, others, foreign))
-    candidates = set(graph.run_stages(run))
+    candidates = {key for run in runs if run.name in members for key in graph.run_stages(run)}
     for result in own:
         if results:
             candidates |= graph.baseline_stages(result)
@@ -174,9 +178,10 @@ def plan_removal(
     uses = _uses(graph, name, {**stages, name: frozenset(candidates)})
     return RunRemoval(
         name,
+        members,
         tuple(use for use in uses if use.name not in needed),
         tuple(use for use in uses if use.name in needed),
-        _graded(opened, name) if results else (),
+        tuple(row for run in members for row in _graded(opened, run)) if results else (),
     )
 
 
@@ -186,24 +191,28 @@ def remove_run(
     """Remove a run and the stages that no other run or result needs; return what was removed.
 
     Args:
-        name: the run.
+        name: the run, or a sweep whose runs are removed, but for those of another sweep too.
         results: whether the results graded from its policies are removed too.
         workspace: where it is.
 
     Raises:
-        ConfigError: there is no such run.
+        ConfigError: there is no such run, and no such sweep.
         StoreError: a training or an evaluation is active, a record is damaged, or the disk is
             read-only.
     """
     from harness.core.io import report_disk_errors
     from harness.core.workspace.locks import exclusive
+    from harness.core.workspace.sweeps import remove_sweep
 
     opened = open_workspace(workspace)
-    find_run(opened, name)
+    _members(opened, name)
     with exclusive(opened), report_disk_errors(opened.root):
         removal = plan_removal(name, results=results, workspace=opened)
-        _remove_record(opened, name)
-        _forget_in_sweeps(opened, name)
+        for run in removal.runs:
+            _remove_record(opened, run)
+            _forget_in_sweeps(opened, run)
+        if name not in removal.runs:
+            remove_sweep(opened, name)
         for graded in removal.results:
             remove_result(graded.path)
         remove_stages([use.path for use in removal.stages])
@@ -248,6 +257,24 @@ def remove_result(path: Path) -> None:
         shutil.rmtree(beside)
 
 
+def _members(workspace: Workspace, name: str) -> tuple[str, ...]:
+    """Return the run of a name, or the runs of the sweep of that name that no other sweep has.
+
+    Raises:
+        ConfigError: there is neither.
+    """
+    from harness.core.workspace import run_names
+    from harness.core.workspace.sweeps import read_sweep, sweep_names
+
+    existing = run_names(workspace)
+    if name in existing or name not in sweep_names(workspace):
+        return (find_run(workspace, name).name,)
+    records = {sweep: read_sweep(workspace, sweep) for sweep in sweep_names(workspace)}
+    runs = {sweep: {run.name for run in record.runs} for sweep, record in records.items() if record}
+    elsewhere = {run for sweep, names in runs.items() if sweep != name for run in names}
+    return tuple(run for run in existing if run in runs[name] and run not in elsewhere)
+
+
 def _remove_record(workspace: Workspace, name: str) -> None:
     """Remove a run's record; folders that are empty then go too, runs of longer names stay."""
     from harness.core.workspace import run_directory
@@ -272,10 +299,10 @@ def _forget_in_sweeps(workspace: Workspace, name: str) -> None:
             remove_sweep(workspace, sweep)
 
 
-def _divide(results: Sequence[Result], name: str) -> tuple[list[Result], list[Result]]:
-    """Return the results that were graded from a run, and the others."""
-    own = [result for result in results if (result.run or {}).get("name") == name]
-    return own, [result for result in results if (result.run or {}).get("name") != name]
+def _divide(results: Sequence[Result], runs: Sequence[str]) -> tuple[list[Result], list[Result]]:
+    """Return the results that were graded from some runs, and the others."""
+    own = [result for result in results if (result.run or {}).get("name") in runs]
+    return own, [result for result in results if (result.run or {}).get("name") not in runs]
 
 
 def _graded(workspace: Workspace, name: str) -> tuple[GradedResult, ...]:

@@ -131,7 +131,7 @@ def remove(
     root: WorkspaceOption = RUNS,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a run, and the stages that no other run or result needs. Results are kept.
+    """Remove a run or a sweep's runs, and the stages that nothing else needs. Results are kept.
 
     Refused while a training or an evaluation is active in the workspace.
     """
@@ -141,7 +141,7 @@ def remove(
     removal = plan_removal(name, results=results, workspace=workspace)
     if not dry_run:
         _print_removal(removal, "would go")
-        _confirm(name, yes=yes)
+        _confirm(_what(removal), yes=yes)
         removal = remove_run(name, results=results, workspace=workspace)
     if as_json:
         display.print_json(_removal_data(removal) | {"removed": not dry_run})
@@ -155,8 +155,14 @@ def remove(
     )
 
 
-def _confirm(name: str, *, yes: bool) -> None:
-    """Ask before a run is removed.
+def _what(removal: RunRemoval) -> str:
+    if removal.runs == (removal.run,):
+        return f"the run {removal.run!r}"
+    return f"the {len(removal.runs)} runs of the sweep {removal.run!r}"
+
+
+def _confirm(what: str, *, yes: bool) -> None:
+    """Ask before something is removed.
 
     Raises:
         ConfigError: nobody can be asked.
@@ -164,11 +170,13 @@ def _confirm(name: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise ConfigError(f"confirm that the run {name!r} is to be removed with --yes")
-    display.confirm(f"remove the run {name!r}?")
+        raise ConfigError(f"confirm with --yes that you want {what} removed")
+    display.confirm(f"remove {what}?")
 
 
 def _print_removal(removal: RunRemoval, mark: str) -> None:
+    for name in removal.runs:
+        display.notify(f"  {mark}: the run {name}")
     for use in removal.stages:
         display.notify(f"  {mark}: {use.name}  {format_bytes(use.size)}  {use.label}")
     for row in removal.results:
@@ -178,6 +186,7 @@ def _print_removal(removal: RunRemoval, mark: str) -> None:
 def _removal_data(removal: RunRemoval) -> dict[str, Any]:
     return {
         "run": removal.run,
+        "runs": list(removal.runs),
         "bytes": removal.size,
         "stages": [use.name for use in removal.stages],
         "retained": [use.name for use in removal.retained],

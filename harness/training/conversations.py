@@ -57,12 +57,12 @@ def read_prompt(row: Any, column: str | None = None) -> tuple[Prompt, bool]:
         turns[0] = Message("user", f"{turns[0].content}\n{_text(more, 'input')}")
     if (system := row.get("system")) and turns[0].role != "system":
         turns.insert(0, Message("system", _text(system, "system")))
-    whole = len(turns)
+    length = len(turns)
     while turns and turns[-1].role == "assistant":
         turns.pop()
     if not turns or turns[-1].role != "user":
         raise UnusableRowError(f"{name}: no turn of the user is left to answer")
-    return Prompt(_identifier(row, turns), tuple(turns)), len(turns) < whole
+    return Prompt(_identifier(row, turns), tuple(turns)), len(turns) < length
 
 
 def _column(row: Mapping[str, Any]) -> str:
@@ -95,46 +95,46 @@ def _parsed(value: str, name: str) -> Any:
         raise UnusableRowError(f"{name} is text: expected a list of messages") from None
 
 
-def _message(turn: Any, place: str) -> Message:
+def _message(turn: Any, location: str) -> Message:
     if not isinstance(turn, Mapping):
         raise UnusableRowError(
-            f"{place} is {_kind(turn)}: expected 'role' and 'content' (see 'prompt' or 'messages' "
-            "in each line)"
+            f"{location} is {_kind(turn)}: expected 'role' and 'content' (see 'prompt' or "
+            "'messages' in each line)"
         )
     if turn.get("tool_calls") or turn.get("function_call"):
-        raise UnusableRowError(f"{place} holds tool calls, which no prompt may have")
+        raise UnusableRowError(f"{location} holds tool calls, which no prompt may have")
     role_key = "role" if "role" in turn or "from" not in turn else "from"
     content_key = "content" if "content" in turn or "value" not in turn else "value"
     role = ROLES.get(str(turn.get(role_key)).lower())
     if role is None:
         raise UnusableRowError(
-            f"{place}.{role_key} is {shorten(str(turn.get(role_key)))!r}: "
+            f"{location}.{role_key} is {shorten(str(turn.get(role_key)))!r}: "
             "expected system, user or assistant"
         )
-    return Message(role, _text(turn.get(content_key), f"{place}.{content_key}"))
+    return Message(role, _text(turn.get(content_key), f"{location}.{content_key}"))
 
 
-def _text(value: Any, place: str) -> str:
+def _text(value: Any, location: str) -> str:
     if isinstance(value, list) and value:
-        value = "".join(_part(part, f"{place}[{i}]") for i, part in enumerate(value))
+        value = "".join(_part(part, f"{location}[{i}]") for i, part in enumerate(value))
     if not isinstance(value, str):
-        raise UnusableRowError(f"{place} is {_kind(value)}: expected text")
+        raise UnusableRowError(f"{location} is {_kind(value)}: expected text")
     if not value.strip():
-        raise UnusableRowError(f"{place} is empty")
+        raise UnusableRowError(f"{location} is empty")
     if any("\ud800" <= character <= "\udfff" for character in value):
-        raise UnusableRowError(f"{place} holds half of a character (a lone surrogate)")
+        raise UnusableRowError(f"{location} holds half of a character (a lone surrogate)")
     return value
 
 
-def _part(part: Any, place: str) -> str:
+def _part(part: Any, location: str) -> str:
     if isinstance(part, str):
         return part
     if not isinstance(part, Mapping) or part.get("type", "text") != "text":
         kind = part.get("type") if isinstance(part, Mapping) else _kind(part)
-        raise UnusableRowError(f"{place} is {kind}: only parts of text can be read")
+        raise UnusableRowError(f"{location} is {kind}: only parts of text can be read")
     text = part.get("text")
     if not isinstance(text, str):
-        raise UnusableRowError(f"{place}.text is {_kind(text)}: expected text")
+        raise UnusableRowError(f"{location}.text is {_kind(text)}: expected text")
     return text
 
 

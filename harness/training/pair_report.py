@@ -24,15 +24,15 @@ def report(spec: TrainSpec, t: int, counts: Mapping[str, int], dropped: DropTabl
     Raises:
         CheckError: no pair is left; the message names the largest cause.
     """
-    prompts, kept = counts["prompts"], counts.get("kept", 0)
-    if not kept:
+    prompts, retained = counts["prompts"], counts.get("kept", 0)
+    if not retained:
         summary = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
         raise CheckError(f"iteration {t} has no training pair ({summary}): {_cause(spec, dropped)}")
-    dropped.report(f"pairs of iteration {t}", kept + dropped.count)
-    if kept < FEW_PAIRS or kept < FEW_KEPT * prompts:
+    dropped.report(f"pairs of iteration {t}", retained + dropped.count)
+    if retained < FEW_PAIRS or retained < FEW_KEPT * prompts:
         why = f": {_cause(spec, dropped)}" if dropped.count else ""
         LOGGER.warning(
-            "warning: iteration %d has only %d pairs of %d prompts%s", t, kept, prompts, why
+            "warning: iteration %d has only %d pairs of %d prompts%s", t, retained, prompts, why
         )
     responses = (prompts - counts.get("held out", 0)) * spec.samples
     if counts.get("truncated", 0) > MANY_TRUNCATED * responses:

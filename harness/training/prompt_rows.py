@@ -23,7 +23,7 @@ MAX_FIELD = 2**31 - 1
 class Row:
     """One row of a prompt file or data set."""
 
-    place: str
+    location: str
     """Where it is, for messages: `line 3`."""
     value: Any
     """A mapping of columns, if the row is well formed."""
@@ -61,11 +61,11 @@ def _decode(data: bytes) -> str:
 
 
 def _json_row(number: int, line: str) -> Row:
-    place = f"line {number}"
+    location = f"line {number}"
     try:
-        return Row(place, json.loads(line))
+        return Row(location, json.loads(line))
     except (ValueError, RecursionError) as error:
-        return Row(place, None, f"is not JSON ({error})")
+        return Row(location, None, f"is not JSON ({error})")
 
 
 def _array_rows(text: str) -> list[Row]:

@@ -72,7 +72,7 @@ def select_rows(
         try:
             unique.add(row, column)
         except UnusableRowError as error:
-            bad.append(f"{row.place}: {error}")
+            bad.append(f"{row.location}: {error}")
     if bad and not drop_bad:
         raise InputError(_refusal(owner, bad))
     for line in bad:
@@ -111,7 +111,7 @@ class _UniquePrompts:
         if self.skipped:
             self.skipped -= not reason
         elif reason:
-            self.dropped.add(reason, f"{row.place}: {prompt.text}")
+            self.dropped.add(reason, f"{row.location}: {prompt.text}")
         else:
             self.prompts.append(prompt)
             self.cut += was_cut
@@ -145,14 +145,14 @@ def _nothing(owner: str, dropped: DropTable, start: int) -> str:
 
 def without_repeated_ids(selection: PromptSelection) -> PromptSelection:
     """Drop the prompts whose id an earlier one has: what is sampled is known by it."""
-    seen, kept, dropped = set[str](), list[Prompt](), DropTable(selection.dropped.rows)
+    earlier, retained, dropped = set[str](), list[Prompt](), DropTable(selection.dropped.rows)
     for prompt in selection.prompts:
-        if prompt.id in seen:
+        if prompt.id in earlier:
             dropped.add(REPEATED_ID, f"{prompt.id}: {prompt.text}")
         else:
-            kept.append(prompt)
-        seen.add(prompt.id)
-    return PromptSelection(kept, dropped)
+            retained.append(prompt)
+        earlier.add(prompt.id)
+    return PromptSelection(retained, dropped)
 
 
 def that_fit(
@@ -174,7 +174,7 @@ def that_fit(
 
     tokenizer, lengths = load_tokenizer(policy), (limit, configured_context_length(policy))
     context = min((length for length in lengths if length is not None), default=None)
-    kept, dropped = list[Prompt](), DropTable(selection.dropped.rows)
+    retained, dropped = list[Prompt](), DropTable(selection.dropped.rows)
     for prompt in selection.prompts:
         example = f"{prompt.id}: {prompt.text}"
         try:
@@ -187,13 +187,13 @@ def that_fit(
         if context is not None and size >= context:
             dropped.add(TOO_LONG, f"{size} of {context} tokens: {example}")
         else:
-            kept.append(prompt)
-    if not kept:
+            retained.append(prompt)
+    if not retained:
         raise InputError(
             f"no prompt is left to sample from ({dropped.largest()}, {dropped.rows[0].example}); "
             f"{policy.path} has a context of {context} tokens"
         )
-    return PromptSelection(kept, dropped)
+    return PromptSelection(retained, dropped)
 
 
 def _not_rendered(policy: Policy, prompt: Prompt, error: Exception) -> str:

@@ -13,6 +13,7 @@ from harness.api.runs import describe_run, plan_removal, remove_run, summarize_r
 from harness.core.manifests import read_manifest
 from harness.core.workspace import Workspace, write_run
 from harness.core.workspace.locks import in_use
+from harness.core.workspace.sweeps import SweepRecord, SweepRun, sweep_names, write_sweep
 from harness.errors import ConfigError, StoreError
 from tests.api.conftest import train
 
@@ -138,6 +139,27 @@ def test_an_unknown_run_is_refused(runs_copy):
     for call in (describe_run, remove_run, plan_removal):
         with pytest.raises(ConfigError, match="no run called 'nothing'"):
             call("nothing", workspace=runs_copy)
+
+
+def sweep(name, *runs):
+    members = tuple(SweepRun(run, run, run, "toy/inpo", {}, 0) for run in runs)
+    return SweepRecord(name, members)
+
+
+def test_a_sweep_is_removed_with_its_runs_but_for_those_of_another_sweep(runs_copy):
+    workspace = Workspace(runs_copy)
+    write_sweep(workspace, sweep("s", "a", "b", "never trained"))
+    write_sweep(workspace, sweep("other", "b"))
+    removal = plan_removal("s", workspace=runs_copy)
+    assert removal.runs == ("a",)
+    assert removal.stages == plan_removal("a", workspace=runs_copy).stages
+    assert remove_run("s", workspace=runs_copy) == removal
+    assert ph.runs(workspace=runs_copy) == ["b"]
+    assert sweep_names(workspace) == ["other"]
+    assert created("b", runs_copy, objective__eta=0.9) == []
+    remove_run("other", workspace=runs_copy)
+    assert ph.runs(workspace=runs_copy) == []
+    assert sweep_names(workspace) == []
 
 
 def test_a_removed_run_leaves_runs_of_longer_names_alone(runs_copy):

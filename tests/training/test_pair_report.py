@@ -82,10 +82,10 @@ def test_why_a_prompt_gives_no_pair():
     def answer(index: int, text: str, reason: str = "stop") -> Completion:
         return Completion("p", index, text, (1,), (2,), reason, 0)
 
-    whole, cut = [answer(0, "a"), answer(1, "b")], [answer(2, "c", "length")]
-    assert rollout.undecided_reason(whole, whole) == "undecided"
-    assert rollout.undecided_reason(whole + cut, whole[:1]) == "truncated"
-    assert rollout.undecided_reason(whole, [answer(0, "a"), answer(1, "a")]) == "identical"
+    complete, cut = [answer(0, "a"), answer(1, "b")], [answer(2, "c", "length")]
+    assert rollout.undecided_reason(complete, complete) == "undecided"
+    assert rollout.undecided_reason(complete + cut, complete[:1]) == "truncated"
+    assert rollout.undecided_reason(complete, [answer(0, "a"), answer(1, "a")]) == "identical"
 
 
 def test_to_hold_out_everything_is_refused():

@@ -210,8 +210,8 @@ def test_what_the_template_refuses_is_named_before_anything_is_sampled(tiny_poli
     selection = PromptSelection([Prompt("two", (turn, turn)), Prompt("one", (turn,))])
     with pytest.raises(InputError, match="refuses prompt 'two'.*one turn.*drop_bad"):
         that_fit(selection, policy, limit=None, drop_bad=False)
-    kept = that_fit(selection, policy, limit=None, drop_bad=True)
-    assert kept.dropped.largest() == "not in the chat template: 1"
+    retained = that_fit(selection, policy, limit=None, drop_bad=True)
+    assert retained.dropped.largest() == "not in the chat template: 1"
 
 
 def test_each_iterations_dataset_has_its_own_commit(monkeypatch):
