@@ -227,11 +227,7 @@ class Judge(Protocol):
     def judge(
         self, requests: Sequence[JudgeRequest], parser: VerdictParser, advance: Advance
     ) -> list[Verdict]:
-        """Return one verdict per request, in order; `parsed` is None if it cannot be parsed.
-
-        Raises:
-            JudgeError: the judge cannot be reached, or refuses permanently.
-        """
+        """Return a verdict per request, in order; JudgeError if the judge cannot be asked."""
 
 
 @runtime_checkable
@@ -297,11 +293,7 @@ class JudgeClient(Protocol):
         """Return the whole body of a request, under which its verdict is stored."""
 
     def ask(self, queue: RequestQueue) -> None:
-        """Send the requests of a queue until it is done.
-
-        Raises:
-            JudgeError: the judge cannot be reached, or refuses permanently.
-        """
+        """Send a queue's requests until it is done; JudgeError if the judge cannot be asked."""
 
 
 class RequestQueue(Protocol):
@@ -314,11 +306,7 @@ class RequestQueue(Protocol):
         """Return whether no request will follow."""
 
     def keep(self, replies: Sequence[RawReply]) -> None:
-        """Store replies; they are on the disk when it returns.
-
-        Raises:
-            StoreError: they could not be stored.
-        """
+        """Store replies: they are on the disk when it returns; StoreError if they are not."""
 
     def count_answered(self) -> int:
         """Return how many requests have a reply, those of earlier runs included."""

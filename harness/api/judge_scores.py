@@ -73,7 +73,9 @@ def score_judge(
 def _score_oracle(
     name: str, benchmark: JudgeBench, workspace: Workspace, overrides: Overrides
 ) -> JudgeScore:
-    oracle = build_component("oracle", name, overrides).in_workspace(workspace.root)
+    oracle = build_component("oracle", name, overrides)
+    if isinstance(oracle, config.Component):
+        oracle = oracle.in_workspace(workspace.root)
     games = benchmark.comparisons()
     with workspace.track(f"{name} · {benchmark.name}", len(games)) as advance:
         preferences = oracle.compare(games, advance)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import notify, print_json, print_line
+from harness.cli.display import print_json
 from harness.cli.options import AssetsOption, JsonOption
+from harness.cli.printing import notify, print_line
 
 EXAMPLE = "Example: harness assets pull alpaca_eval"
 app = typer.Typer(help="Download and verify the benchmarks' protocol data.", no_args_is_help=True)

@@ -6,8 +6,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import print_json, print_text
+from harness.cli.display import print_json
 from harness.cli.options import JsonOption, SetOption
+from harness.cli.printing import print_text
 
 EXAMPLE = "Example: harness config show train/inpo --set objective.eta=0.0075"
 app = typer.Typer(help="Show configurations.", no_args_is_help=True)

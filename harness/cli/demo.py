@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import notify
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
+from harness.cli.printing import notify
 
 EXAMPLE = "Example: harness demo --quick --workspace runs"
 METHODS = ("toy/inpo", "toy/iterative-dpo", "toy/inpo-without-kl")

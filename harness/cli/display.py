@@ -13,10 +13,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
+from harness.cli.printing import notify, print_error, print_line, print_text
 from harness.cli.progress import track
-from harness.core.terminal import one_line, printable, printable_lines
+from harness.core.terminal import one_line
 
 if TYPE_CHECKING:
     from harness.api.judging import ConfiguredJudge
@@ -34,26 +33,6 @@ if TYPE_CHECKING:
 BRIDGE_METRICS = ("win_rate", "length_controlled_win_rate")
 
 
-def print_line(text: object = "") -> None:
-    """Print a line, or several, to standard output, without what could steer a terminal."""
-    typer.echo(printable_lines(str(text)))
-
-
-def print_text(text: str, *, colours: bool = False) -> None:
-    """Print a text that ends its last line itself; `colours` keeps the styles of rich."""
-    typer.echo(printable_lines(text, colours=colours), nl=False)
-
-
-def notify(text: str) -> None:
-    """Print a line to standard error."""
-    typer.echo(printable_lines(text), err=True)
-
-
-def confirm(question: str) -> None:
-    """Ask a question on the terminal; the command ends unless the answer is yes."""
-    typer.confirm(printable(question), abort=True, err=True)
-
-
 def print_json(data: Any) -> None:
     """Print data as JSON."""
     print_line(json.dumps(data, indent=1, sort_keys=True))
@@ -62,7 +41,7 @@ def print_json(data: Any) -> None:
 def report_error(error: HarnessError) -> int:
     """Print an error in one line and return its exit code."""
     text = one_line(str(error), limit=None)
-    typer.secho(f"error: {text}", fg="red", err=True)
+    print_error(f"error: {text}")
     return error.exit_code
 
 

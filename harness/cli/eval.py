@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.api import components
-from harness.cli import display, options
+from harness.cli import display, options, printing
 from harness.cli.options import RUNS
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def command(
     display.warn_of_retirement(configured)
     prepared = prepare(benchmark, workspace, **contestant, **conditions)
     if prepared.engine is not None:
-        display.notify(display.describe_engine(prepared.engine))
+        printing.notify(display.describe_engine(prepared.engine))
     if isinstance(prepared, TaskRun):
         run_task_suite(prepared, workspace, dry_run=dry_run, as_json=as_json)
     else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from harness.api import components
-from harness.cli import display, options
+from harness.cli import display, options, printing
 from harness.cli.display import format_dollars, print_price
 
 if TYPE_CHECKING:
@@ -76,10 +76,10 @@ def doctor(
         )
     else:
         for finding in findings:
-            display.print_line(f"{MARKS[finding.state]}{finding.subject}: {finding.detail}")
+            printing.print_line(f"{MARKS[finding.state]}{finding.subject}: {finding.detail}")
         for benchmark, estimate in estimates.items():
             price = format_dollars(estimate.dollars)
-            display.print_line(
+            printing.print_line(
                 f"    {benchmark}: {price} and {estimate.minutes:.0f} minutes per contestant"
             )
         for estimate in {item.price: item for item in estimates.values()}.values():
@@ -225,7 +225,7 @@ def score(
     if as_json:
         display.print_json(scored.to_data())
         return
-    display.print_line(f"{scored.name} on {scored.benchmark}")
+    printing.print_line(f"{scored.name} on {scored.benchmark}")
     display.print_score(scored.score)
     if scored.usage is not None:
         display.print_usage(scored.usage)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import display, options
+from harness.cli import display, options, printing
 from harness.cli.options import RUNS
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def command(
         if as_json:
             display.print_json(counts)
         else:
-            display.print_line(text)
+            printing.print_line(text)
         return
     choice = TableOptions(
         bench=bench,
@@ -136,7 +136,7 @@ def command(
     )
     result_tables, omissions = build_tables(root, choice)
     for line in omissions:
-        display.notify(line)
+        printing.notify(line)
     output_format = Format.JSON if as_json else output_format
     write_output(render_tables(output_format.value, result_tables, choice, template), to)
 
@@ -175,6 +175,6 @@ def write_output(text: str, to: Path | None) -> None:
     from harness.core.io import write_atomically
 
     if to is None:
-        display.print_text(text, colours=True)
+        printing.print_text(text, colours=True)
     else:
         write_atomically(to, text)

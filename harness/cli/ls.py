@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import open_workspace, print_json, print_line, print_text
+from harness.cli.display import open_workspace, print_json
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
+from harness.cli.printing import print_line, print_text
 
 EXAMPLE = "Example: harness ls train"
 CONFIGS = (

@@ -34,7 +34,8 @@ from harness.cli import (
     workspace,
 )
 from harness.cli import eval as evaluate
-from harness.cli.display import print_line, report_error
+from harness.cli.display import report_error
+from harness.cli.printing import print_line
 from harness.core.extras import missing_extra
 from harness.core.terminal import printable_lines
 from harness.errors import HarnessError

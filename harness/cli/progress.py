@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import typer
-
-from harness.core.terminal import printable, printable_lines
+from harness.cli.printing import notify
+from harness.core.terminal import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -70,7 +69,7 @@ class ProgressLines:
         self.marks.append((time.monotonic() - started, self.done))
         while not ended.wait(PROGRESS_SECONDS):
             text = self.line(time.monotonic() - started)
-            typer.echo(printable_lines(f"  {text}"), err=True)
+            notify(f"  {text}")
 
 
 def _rate(steps_a_minute: float) -> str:

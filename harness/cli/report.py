@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli import display, options
+from harness.cli import display, options, printing
 
 EXAMPLE = "Example: harness report --out report.html --figures figures"
 
@@ -42,7 +42,7 @@ def command(
 
     report = build_content(root, include_comparisons=comparisons)
     for line in report.messages:
-        display.notify(f"note: {line}")
+        printing.notify(f"note: {line}")
     text = render_page(report)
     if out is None and publish is None and not serve:
         out = root / "report.html"
@@ -51,7 +51,7 @@ def command(
         display.print_json({"files": [str(path) for path in paths]})
     else:
         for path in paths:
-            display.print_line(path)
+            printing.print_line(path)
     if serve:
         _serve(text, port, show)
     elif show and paths:
@@ -63,7 +63,7 @@ def _serve(text: str, port: int, show: bool) -> None:
 
     with create_server(text, port) as http_server:
         address = f"http://127.0.0.1:{http_server.server_port}/"
-        display.notify(f"{address} (stop with Ctrl-C)")
+        printing.notify(f"{address} (stop with Ctrl-C)")
         if show:
             typer.launch(address)
         http_server.serve_forever()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import display
+from harness.cli import display, printing
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 from harness.cli.sizes import format_bytes
 from harness.errors import ConfigError
@@ -43,7 +43,7 @@ def listing(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
 
     workspace = display.open_workspace(root)
     for line in damaged_runs(workspace):
-        display.notify(f"left out: {line}")
+        printing.notify(f"left out: {line}")
     summaries = summarize_runs(workspace)
     if as_json:
         display.print_json([asdict(run) | {"state": run.state} for run in summaries])
@@ -51,11 +51,11 @@ def listing(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
     for sweep, members in _by_sweep(summaries).items():
         if sweep:
             complete = sum(run.complete for run in members)
-            display.print_line(f"{sweep}: a sweep, {complete} of {len(members)} runs complete")
+            printing.print_line(f"{sweep}: a sweep, {complete} of {len(members)} runs complete")
         for run in members:
-            display.print_line(("  " if sweep else "") + _line(run))
+            printing.print_line(("  " if sweep else "") + _line(run))
     if not summaries:
-        display.print_line(f"no runs in {root}: begin with `harness train toy/inpo`")
+        printing.print_line(f"no runs in {root}: begin with `harness train toy/inpo`")
 
 
 def _by_sweep(summaries: Sequence[RunSummary]) -> Mapping[str, list[RunSummary]]:
@@ -97,25 +97,25 @@ def _details_data(details: RunDetails) -> dict[str, Any]:
 
 
 def _print_details(details: RunDetails) -> None:
-    display.print_line(_line(details.summary))
-    display.print_line("\npolicies, by iteration (0 is the start):")
+    printing.print_line(_line(details.summary))
+    printing.print_line("\npolicies, by iteration (0 is the start):")
     for t, path in enumerate(details.policies):
-        display.print_line(f"  {t}  {path}")
-    display.print_line("\nthe last one in Python:")
+        printing.print_line(f"  {t}  {path}")
+    printing.print_line("\nthe last one in Python:")
     for line in LOADING.format(path=str(details.policies[-1])).splitlines():
-        display.print_line(f"  {line}")
-    display.print_line("\nstages:")
+        printing.print_line(f"  {line}")
+    printing.print_line("\nstages:")
     for use in details.stages:
         shared = f", shared with {', '.join(use.shared_with)}" if use.shared_with else ""
         size = format_bytes(use.size) if use.size else "removed"
-        display.print_line(f"  {use.name}  {size:>8}  {use.label}{shared}")
-    display.print_line("\nresults:")
+        printing.print_line(f"  {use.name}  {size:>8}  {use.label}{shared}")
+    printing.print_line("\nresults:")
     for row in details.results:
-        display.print_line(
+        printing.print_line(
             f"  {row.benchmark}: {row.label} (iteration {row.iteration})  {row.path}"
         )
     if not details.results:
-        display.print_line(f"  none; harness eval --bench BENCH --run {details.summary.name}")
+        printing.print_line(f"  none; harness eval --bench BENCH --run {details.summary.name}")
 
 
 @app.command("rm", epilog="Example: harness runs rm toy/inpo --dry-run")
@@ -149,7 +149,7 @@ def remove(
     verb = "would become" if dry_run else "became"
     if dry_run:
         _print_removal(removal, "would go")
-    display.print_line(
+    printing.print_line(
         f"{name}: {len(removal.stages)} stages, {format_bytes(removal.size)} {verb} free; "
         f"{len(removal.retained)} stages stay, which others need"
     )
@@ -171,16 +171,16 @@ def _confirm(what: str, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigError(f"confirm with --yes that you want {what} removed")
-    display.confirm(f"remove {what}?")
+    printing.confirm(f"remove {what}?")
 
 
 def _print_removal(removal: RunRemoval, mark: str) -> None:
     for name in removal.runs:
-        display.notify(f"  {mark}: the run {name}")
+        printing.notify(f"  {mark}: the run {name}")
     for use in removal.stages:
-        display.notify(f"  {mark}: {use.name}  {format_bytes(use.size)}  {use.label}")
+        printing.notify(f"  {mark}: {use.name}  {format_bytes(use.size)}  {use.label}")
     for row in removal.results:
-        display.notify(f"  {mark}: {row.path}")
+        printing.notify(f"  {mark}: {row.path}")
 
 
 def _removal_data(removal: RunRemoval) -> dict[str, Any]:
@@ -227,7 +227,7 @@ def export(
     if as_json:
         display.print_json({key: _texts(value) for key, value in asdict(written).items()})
         return
-    display.print_line(
+    printing.print_line(
         f"{written.path}: {len(written.policies)} policies, pairs of {len(written.pairs)} "
         f"iterations, {len(written.results)} results; begin with README.md"
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import display, options
+from harness.cli import display, options, printing
 from harness.cli.options import RUNS, completer
 from harness.cli.train import train_in_process
 
@@ -95,7 +95,7 @@ def command(
         _show_plan(plan, count_stages(plan, workspace), as_json=as_json)
         return
     done = run_sweep(
-        plan, workspace, baseline=baseline, body=train_in_process, notify=display.notify
+        plan, workspace, baseline=baseline, body=train_in_process, notify=printing.notify
     )
     _show_sweep(done, as_json=as_json)
     if done.failures:
@@ -111,14 +111,14 @@ def _show_plan(plan: SweepPlan, counts: SweepCounts, *, as_json: bool) -> None:
         return
     for run in plan.runs:
         stages, cached = counts.by_run[run.record.name]
-        display.print_line(
+        printing.print_line(
             f"{run.record.name}: {run.record.label}, {cached} of {stages} stages are cached"
         )
-    display.print_line(
+    printing.print_line(
         f"{counts.runs} runs use {counts.run_stages} stages, of which {counts.stages} differ: "
         f"{counts.shared} are shared, {counts.cached} are cached, {counts.pending} would run."
     )
-    display.print_line(f"{counts.evaluations} evaluations would follow.")
+    printing.print_line(f"{counts.evaluations} evaluations would follow.")
 
 
 def _show_sweep(done: Sweep, *, as_json: bool) -> None:
@@ -134,8 +134,8 @@ def _show_sweep(done: Sweep, *, as_json: bool) -> None:
         data = json.loads(json.dumps(formats.table_data(tables)))
         display.print_json({"sweep": done.name, "runs": runs, "failures": failures, "tables": data})
         return
-    display.print_text(formats.render_rich(tables) if tables else "")
-    display.notify(f"{len(done.runs)} runs and {len(done.results)} results: harness runs ls")
+    printing.print_text(formats.render_rich(tables) if tables else "")
+    printing.notify(f"{len(done.runs)} runs and {len(done.results)} results: harness runs ls")
 
 
 def _failure(done: Sweep) -> Exception:

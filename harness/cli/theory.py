@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import display, options
+from harness.cli import display, options, printing
 from harness.cli.progress import track
 
 if TYPE_CHECKING:
@@ -61,9 +61,9 @@ def run(
         display.print_tables(report.tables)
     try:
         for path in results.write_figures(report, root / "theory" / default_run_name(name)):
-            display.notify(str(path))
+            printing.notify(str(path))
     except MissingDependencyError as error:
-        display.notify(f"no figures: {error}")
+        printing.notify(f"no figures: {error}")
 
 
 def to_overrides(game: str | None, methods: str | None) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.display import notify, open_workspace, print_json
+from harness.cli.display import open_workspace, print_json
 from harness.cli.options import (
     RUNS,
     DryRunOption,
@@ -18,6 +18,7 @@ from harness.cli.options import (
     WorkspaceOption,
     completer,
 )
+from harness.cli.printing import notify
 
 if TYPE_CHECKING:
     pass

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import notify, print_json, print_line
+from harness.cli.display import print_json
 from harness.cli.options import JsonOption
+from harness.cli.printing import notify, print_line
 
 EXAMPLE = "Example: harness trust ."
 

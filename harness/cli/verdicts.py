@@ -8,14 +8,9 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.display import (
-    format_dollars,
-    notify,
-    open_workspace,
-    print_json,
-    print_line,
-)
+from harness.cli.display import format_dollars, open_workspace, print_json
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
+from harness.cli.printing import notify, print_line
 
 EXAMPLE = "Example: harness verdicts verify --workspace runs"
 app = typer.Typer(help="Maintain the verdict store.", no_args_is_help=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli import display
+from harness.cli import display, printing
 from harness.cli.options import RUNS, JsonOption, WorkspaceOption
 from harness.cli.sizes import format_bytes
 from harness.errors import StoreError
@@ -37,17 +37,17 @@ def usage(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
 
 def _print_usage(space: WorkspaceUsage) -> None:
     for kind, size in space.kinds.items():
-        display.print_line(f"{format_bytes(size):>8}  {kind}")
-    display.print_line(f"{format_bytes(space.total):>8}  in all\n\nstages:")
+        printing.print_line(f"{format_bytes(size):>8}  {kind}")
+    printing.print_line(f"{format_bytes(space.total):>8}  in all\n\nstages:")
     for kind, size in space.stage_kinds.items():
-        display.print_line(f"{format_bytes(size):>8}  {kind}")
-    display.print_line("\nruns:")
+        printing.print_line(f"{format_bytes(size):>8}  {kind}")
+    printing.print_line("\nruns:")
     for run in space.runs:
         own, shared = format_bytes(run.own), format_bytes(run.shared)
-        display.print_line(f"{own:>8}  {run.run}, and {shared} shared with others")
+        printing.print_line(f"{own:>8}  {run.run}, and {shared} shared with others")
     if space.unused:
         unused = format_bytes(space.unused)
-        display.print_line(f"\n{unused} nothing needs: `harness workspace prune`")
+        printing.print_line(f"\n{unused} nothing needs: `harness workspace prune`")
 
 
 @app.command("prune", epilog="Example: harness workspace prune --dry-run")
@@ -77,12 +77,12 @@ def prune(
     if dry_run:
         for leftover in leftovers:
             size = format_bytes(leftover.size)
-            display.print_line(
+            printing.print_line(
                 f"{size:>8}  {leftover.kind:<9} {leftover.path.name}  {leftover.label}"
             )
     verb = "would become" if dry_run else "became"
     size = format_bytes(sum(leftover.size for leftover in leftovers))
-    display.print_line(f"{_counts(leftovers)}: {size} {verb} free")
+    printing.print_line(f"{_counts(leftovers)}: {size} {verb} free")
 
 
 def _counts(leftovers: Sequence[Leftover]) -> str:
@@ -106,7 +106,7 @@ def verify(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
         findings.append(asdict(finding) | {"path": str(finding.path)})
         if not as_json:
             kind = finding.kind if finding.is_fault else f"{finding.kind} not checked"
-            display.print_line(f"{kind}: {' '.join(finding.problem.split())}")
+            printing.print_line(f"{kind}: {' '.join(finding.problem.split())}")
     if as_json:
         display.print_json({"workspace": str(root), "findings": findings})
     faults = sum(finding["is_fault"] for finding in findings)
@@ -114,4 +114,4 @@ def verify(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
         raise StoreError(f"{root} has {faults} findings")
     if not as_json:
         unchecked = f", as far as it could be checked ({len(findings)} not)" if findings else ""
-        display.print_line(f"{root} is whole{unchecked}")
+        printing.print_line(f"{root} is whole{unchecked}")

@@ -1,4 +1,4 @@
-"""Rows of prompt files (JSON lines, a JSON array, Parquet or CSV), each with its place."""
+"""Rows of prompt files (JSON lines, a JSON array, Parquet or CSV), each with its location."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_FIELD = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class PromptRow:
     """One row of a prompt file or data set."""
 
     location: str
@@ -31,7 +31,7 @@ class Row:
     """Why it cannot be read; empty: it can."""
 
 
-def read_rows(path: Path) -> list[Row]:
+def read_rows(path: Path) -> list[PromptRow]:
     """Return the rows of a file; what it is, its ending or its first character says.
 
     Raises:
@@ -60,15 +60,15 @@ def _decode(data: bytes) -> str:
     return data.decode(encoding)
 
 
-def _json_row(number: int, line: str) -> Row:
+def _json_row(number: int, line: str) -> PromptRow:
     location = f"line {number}"
     try:
-        return Row(location, json.loads(line))
+        return PromptRow(location, json.loads(line))
     except (ValueError, RecursionError) as error:
-        return Row(location, None, f"is not JSON ({error})")
+        return PromptRow(location, None, f"is not JSON ({error})")
 
 
-def _array_rows(text: str) -> list[Row]:
+def _array_rows(text: str) -> list[PromptRow]:
     """Return the rows of a JSON array, or of JSON lines in a file that is called `.json`."""
     try:
         rows = json.loads(text)
@@ -81,21 +81,21 @@ def _array_rows(text: str) -> list[Row]:
         raise ValueError("its JSON is nested too deeply") from error
     if not isinstance(rows, list):
         rows = [rows]
-    return [Row(f"row {n}", row) for n, row in enumerate(rows, 1)]
+    return [PromptRow(f"row {n}", row) for n, row in enumerate(rows, 1)]
 
 
-def _csv_rows(text: str, separator: str) -> Iterator[Row]:
+def _csv_rows(text: str, separator: str) -> Iterator[PromptRow]:
     csv.field_size_limit(MAX_FIELD)
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         for number, row in enumerate(reader, 1):
             surplus = None in row
-            yield Row(f"row {number}", row, "has more fields than columns" if surplus else "")
+            yield PromptRow(f"row {number}", row, "has more fields than columns" if surplus else "")
     except csv.Error as error:
         raise ValueError(f"line {reader.line_num} is not CSV ({error})") from error
 
 
-def _parquet_rows(path: Path) -> list[Row]:
+def _parquet_rows(path: Path) -> list[PromptRow]:
     from pyarrow import ArrowException
     from pyarrow.parquet import ParquetFile
 
@@ -104,4 +104,4 @@ def _parquet_rows(path: Path) -> list[Row]:
             rows = file.read().to_pylist()
     except ArrowException as error:
         raise ValueError(f"it is not Parquet ({str(error).splitlines()[0]})") from error
-    return [Row(f"row {n}", row) for n, row in enumerate(rows, 1)]
+    return [PromptRow(f"row {n}", row) for n, row in enumerate(rows, 1)]

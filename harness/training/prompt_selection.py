@@ -11,7 +11,7 @@ from harness.core.terminal import one_line
 from harness.errors import InputError
 from harness.training.conversations import UnusableRowError, read_prompt
 from harness.training.dropped import LOGGER, DropTable
-from harness.training.prompt_rows import Row
+from harness.training.prompt_rows import PromptRow
 from harness.types import Policy, Prompt
 
 REPEATED, REPEATED_ID, UNUSABLE = "repeated", "repeated id", "unusable"
@@ -43,7 +43,7 @@ class SelectsPrompts(Protocol):
 
 
 def select_rows(
-    rows: Iterable[Row],
+    rows: Iterable[PromptRow],
     owner: str,
     *,
     column: str | None = None,
@@ -102,7 +102,7 @@ class _UniquePrompts:
     _texts: set[object] = field(default_factory=set)
     _ids: set[str] = field(default_factory=set)
 
-    def add(self, row: Row, column: str | None) -> None:
+    def add(self, row: PromptRow, column: str | None) -> None:
         """Add the prompt of a row, unless it is repeated or to be skipped."""
         if row.problem:
             raise UnusableRowError(row.problem)

@@ -22,7 +22,7 @@ from harness.core.workspace import Run
 from harness.errors import InputError, MissingDependencyError, StoreError, first_line
 from harness.protocols import PolicySource
 from harness.toy import world
-from harness.training.prompt_rows import Row, read_rows
+from harness.training.prompt_rows import PromptRow, read_rows
 from harness.training.prompt_selection import PromptSelection, select_rows
 from harness.types import Message, Policy, Prompt
 
@@ -209,7 +209,7 @@ class HubPrompts(Component):
                 "download them once with a connection, or name a file with "
                 "--set 'prompts={use: harness.training.sources:FilePrompts, path: FILE}'"
             ) from error
-        rows = (Row(f"row {n}", dict(row)) for n, row in enumerate(table, 1))
+        rows = (PromptRow(f"row {n}", dict(row)) for n, row in enumerate(table, 1))
         return select_rows(rows, name, column=self.column, drop_bad=self.drop_bad, count=self.count)
 
 

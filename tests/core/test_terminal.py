@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import display, main
+from harness.cli import display, main, printing
 from harness.core.terminal import one_line, printable_lines
 from harness.errors import JudgeError
 
@@ -48,9 +48,9 @@ def test_only_colours_are_kept_where_the_harness_set_them():
 @pytest.mark.parametrize(
     "show",
     [
-        display.print_line,
-        display.print_text,
-        display.notify,
+        printing.print_line,
+        printing.print_text,
+        printing.notify,
         lambda text: display.print_json({text: text}),
         lambda text: display.report_error(JudgeError(text)),
         lambda text: main.print_traceback(ValueError, ValueError(text), None),
@@ -87,9 +87,9 @@ PRINTERS = ("print", "echo", "secho", "style", "rprint", "confirm", "prompt", "w
 
 
 def test_nothing_else_prints():
-    """Only `display`, a rich console into a text, and `main` for tracebacks and warnings print."""
+    """Only `printing`, a rich console into a text, and `main` for tracebacks and warnings print."""
     allowed = {
-        "harness/cli/display.py": {"typer.confirm", "typer.echo", "typer.secho"},
+        "harness/cli/printing.py": {"typer.confirm", "typer.echo", "typer.secho"},
         "harness/cli/main.py": {"sys.stderr.write"},
         "leaderboard/formats.py": {"console.print"},
     }
