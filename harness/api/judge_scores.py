@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.api.components import Overrides, build_component, select_overrides
+from harness.core.config import Component
 from harness.errors import ConfigError
 from harness.types import Score, Usage
 
@@ -74,7 +75,7 @@ def _score_oracle(
     name: str, benchmark: JudgeBench, workspace: Workspace, overrides: Overrides
 ) -> JudgeScore:
     oracle = build_component("oracle", name, overrides)
-    if isinstance(oracle, config.Component):
+    if isinstance(oracle, Component):
         oracle = oracle.in_workspace(workspace.root)
     games = benchmark.comparisons()
     with workspace.track(f"{name} · {benchmark.name}", len(games)) as advance:

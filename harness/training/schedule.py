@@ -28,7 +28,7 @@ from harness.types import StageFunction
 
 VERSIONS = {
     "prompts": 2,
-    "generate": 1,
+    "generate": 2,  # 2: the template's own end of a turn
     "compare": 2,
     "pair": 3,
     "anchor": 3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -111,6 +111,8 @@ class FilePrompts(Component):
     A row's prompt is text or a list of messages, in the columns that `conversations` names.
     """
 
+    result_version: ClassVar[int] = 2
+    """2: lists of messages, answers at the end, repeated prompts."""
     path: HomePath
     column: str | None = None
     """The column that holds the prompt; None: the first known one that a row has."""
@@ -162,6 +164,8 @@ class HubPrompts(Component):
     again.
     """
 
+    result_version: ClassVar[int] = 2
+    """2: lists of messages, answers at the end, repeated prompts."""
     datasets: list[str] = Field(min_length=1)
     revision: str | list[str] = "main"
     """A commit of all datasets, or one each."""

@@ -101,7 +101,7 @@ def test_nothing_else_prints():
             printing = {
                 call
                 for call in calls(path)
-                if (call.rpartition(".")[2] in PRINTERS and not call.startswith("display."))
+                if (call.rpartition(".")[2] in PRINTERS and not call.startswith("printing."))
                 or call.startswith(("sys.stdout.w", "sys.stderr.w"))
             }
             assert printing <= allowed.get(name, set()), name
