@@ -571,19 +571,6 @@ def accelerators_needed(component: object) -> int:
 
 
 @runtime_checkable
-class LimitsContext(Protocol):
-    """An engine that may take fewer tokens than the policy's context."""
-
-    max_model_len: int | None
-    """The most tokens of prompt and response together; None: the policy's context."""
-
-
-def context_limit(engine: object) -> int | None:
-    """Return the most tokens that an engine takes; None: as many as the policy's context."""
-    return engine.max_model_len if isinstance(engine, LimitsContext) else None
-
-
-@runtime_checkable
 class HasModelShape(Protocol):
     """A component that knows the size of its model."""
 

@@ -15,6 +15,7 @@ from harness.errors import InputError
 
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+EXPECTED = "expected a JSON object with 'prompt' or 'messages' in each line"
 MAX_FIELD = 2**31 - 1
 """Characters of a CSV field; Python's own limit is 131,072."""
 
@@ -65,7 +66,7 @@ def _json_row(number: int, line: str) -> PromptRow:
     try:
         return PromptRow(location, json.loads(line))
     except (ValueError, RecursionError) as error:
-        return PromptRow(location, None, f"is not JSON ({error})")
+        return PromptRow(location, None, f"is not JSON ({error}): {EXPECTED}")
 
 
 def _array_rows(text: str) -> list[PromptRow]:

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from harness.core.hub import configured_context_length, load_tokenizer, render_conversation
 from harness.core.terminal import one_line
-from harness.errors import InputError
+from harness.errors import InputError, PolicyError
 from harness.training.conversations import UnusableRowError, read_prompt
 from harness.training.dropped import LOGGER, DropTable
 from harness.training.prompt_rows import PromptRow
@@ -40,6 +40,19 @@ class SelectsPrompts(Protocol):
 
     def select(self, iteration: int) -> PromptSelection:
         """Return the prompts of an iteration, counted from 1, and what was dropped."""
+
+
+@runtime_checkable
+class LimitsContext(Protocol):
+    """An engine that may take fewer tokens than the policy's context."""
+
+    max_model_len: int | None
+    """The most tokens of prompt and response together; None: the policy's context."""
+
+
+def context_limit(engine: object) -> int | None:
+    """Return the most tokens that an engine takes; None: as many as the policy's context."""
+    return engine.max_model_len if isinstance(engine, LimitsContext) else None
 
 
 def select_rows(
@@ -170,8 +183,6 @@ def that_fit(
         InputError: the template refuses a prompt, or no prompt is left.
         PolicyError: the policy has no usable configuration, tokenizer or chat template.
     """
-    from jinja2 import TemplateError
-
     tokenizer, lengths = load_tokenizer(policy), (limit, configured_context_length(policy))
     context = min((length for length in lengths if length is not None), default=None)
     retained, dropped = list[Prompt](), DropTable(selection.dropped.rows)
@@ -179,9 +190,12 @@ def that_fit(
         example = f"{prompt.id}: {prompt.text}"
         try:
             size = len(render_conversation(tokenizer, prompt.messages).token_ids)
-        except TemplateError as error:
+        except PolicyError as error:
             if not drop_bad:
-                raise InputError(_not_rendered(policy, prompt, error)) from error
+                raise InputError(
+                    f"prompt {prompt.id!r}: {error}, or drop such prompts with "
+                    "--set prompts.drop_bad=true"
+                ) from error
             dropped.add(NOT_RENDERED, example)
             continue
         if context is not None and size >= context:
@@ -194,12 +208,3 @@ def that_fit(
             f"{policy.path} has a context of {context} tokens"
         )
     return PromptSelection(retained, dropped)
-
-
-def _not_rendered(policy: Policy, prompt: Prompt, error: Exception) -> str:
-    roles = ", ".join(message.role for message in prompt.messages[:6])
-    return (
-        f"the chat template of {policy.path} refuses prompt {prompt.id!r} with the roles {roles} "
-        f"({one_line(str(error))}): mend the prompts, name another template with --set "
-        "policy.chat_template=FILE, or drop such prompts with --set prompts.drop_bad=true"
-    )

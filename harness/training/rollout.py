@@ -27,7 +27,6 @@ from harness.protocols import (
     PreferenceOracle,
     RewardOracle,
     Sampling,
-    context_limit,
 )
 from harness.training import pair_report, records
 from harness.training.dropped import DropTable
@@ -42,6 +41,7 @@ from harness.training.pairing import (
 from harness.training.prompt_selection import (
     PromptSelection,
     SelectsPrompts,
+    context_limit,
     that_fit,
     without_repeated_ids,
 )

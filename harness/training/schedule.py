@@ -15,13 +15,14 @@ from harness.core.stages import Artifact, Node, Stage
 from harness.core.versions import installed_versions
 from harness.core.workspace import Run, Workspace, read_run, write_run
 from harness.errors import RunExistsError
-from harness.protocols import accelerators_needed, context_limit
+from harness.protocols import accelerators_needed
 from harness.training import rollout
 from harness.training.differences import differences
 from harness.training.head_to_head import run_head_to_head
 from harness.training.optimisation import optimise
 from harness.training.optimisers import check_packages
 from harness.training.pairing import comparison_count
+from harness.training.prompt_selection import context_limit
 from harness.training.reference_logps import anchor
 from harness.training.spec import TrainSpec
 from harness.types import StageFunction

@@ -208,7 +208,7 @@ def test_what_the_template_refuses_is_named_before_anything_is_sampled(tiny_poli
     policy = Policy("tiny", tiny_policy, chat_template=str(template))
     turn = Message("user", "one")
     selection = PromptSelection([Prompt("two", (turn, turn)), Prompt("one", (turn,))])
-    with pytest.raises(InputError, match="refuses prompt 'two'.*one turn.*drop_bad"):
+    with pytest.raises(InputError, match="prompt 'two': the chat template ref.*one turn.*drop_bad"):
         that_fit(selection, policy, limit=None, drop_bad=False)
     retained = that_fit(selection, policy, limit=None, drop_bad=True)
     assert retained.dropped.largest() == "not in the chat template: 1"
