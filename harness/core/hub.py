@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from harness.core.chat_templates import check_template, read_template
 from harness.core.hardware import ModelShape
 from harness.core.portable_models import make_portable
-from harness.errors import PolicyError, first_line
+from harness.errors import ConfigError, PolicyError, first_line
 from harness.types import Message, Policy
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ ASSETS_VARIABLE = "HARNESS_ASSETS"
 TIKTOKEN_VARIABLE = "TIKTOKEN_CACHE_DIR"
 GENERATION_CONFIG = "generation_config.json"
 _PROBE_ANSWER = "answer"
+ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 LOAD_ERRORS = (OSError, ValueError, KeyError, ImportError, RuntimeError, json.JSONDecodeError)
 
 
@@ -262,6 +263,32 @@ def _generation_file(policy: Policy) -> str | None:
         _raise_exceptions_for_connection_errors=False,
     )
     return path
+
+
+def whole_commit(dataset: str, revision: str) -> str:
+    """Return the 40 digits of a dataset's abbreviated commit, of which the hub knows nothing.
+
+    Any other revision, and one that cannot be looked up, is returned as it is.
+
+    Raises:
+        ConfigError: the dataset has no such commit, or several begin so.
+    """
+    if not ABBREVIATED.fullmatch(revision) or Path(dataset).exists():
+        return revision
+    import httpx
+    from huggingface_hub import HfApi
+
+    try:
+        commits = HfApi().list_repo_commits(dataset, repo_type="dataset")
+    except (*LOAD_ERRORS, httpx.HTTPError):
+        return revision
+    matching = [c.commit_id for c in commits if c.commit_id.startswith(revision)]
+    if len(matching) != 1:
+        count = "no commit begins" if not matching else f"{len(matching)} commits begin"
+        raise ConfigError(
+            f"{dataset}: {count} with {revision}: name one with --set prompts.revision"
+        )
+    return matching[0]
 
 
 def check_policy_path(policy: Policy) -> None:

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field, model_validator
 from harness.core.chat_templates import check_template, folder_templates, read_template
 from harness.core.config import Component, build, names, without_locations
 from harness.core.hardware import ModelShape
-from harness.core.hub import check_policy_path, configured_shape
+from harness.core.hub import check_policy_path, configured_shape, whole_commit
 from harness.core.io import sha256, text_sha256
 from harness.core.manifests import read_manifest
 from harness.core.model_files import model_digest
@@ -205,6 +205,7 @@ class HubPrompts(Component):
             values[min(iteration, len(values)) - 1]
             for values in map(_listed, (self.datasets, self.revision, self.split))
         )
+        revision = whole_commit(name, revision)
         try:
             table = datasets.load_dataset(name, revision=revision, split=split)
         except (OSError, ValueError, RuntimeError) as error:

@@ -8,7 +8,8 @@ import shutil
 import pytest
 
 from harness.core.config import identity
-from harness.errors import InputError, MissingDependencyError, PolicyError
+from harness.core.hub import whole_commit
+from harness.errors import ConfigError, InputError, MissingDependencyError, PolicyError
 from harness.toy.world import held_out_instructions
 from harness.training.sources import FilePrompts, HubPrompts, Pretrained, ToyPrompts
 
@@ -97,3 +98,27 @@ def test_the_template_is_part_of_what_a_policy_is_and_stays_with_it(tmp_path, ti
     policy = Pretrained(name="x", path=tiny_policy, chat_template=str(template))
     assert policy.weights().digest != Pretrained(name="x", path=tiny_policy).weights().digest
     assert policy.with_weights("elsewhere").chat_template == str(template)
+
+
+def test_an_abbreviated_commit_is_looked_up(monkeypatch):
+    """The hub takes whole hashes only."""
+    from types import SimpleNamespace
+
+    from huggingface_hub import HfApi
+
+    commits = [SimpleNamespace(commit_id=c * 20) for c in ("ab", "ac", "a1")]
+    commits.append(SimpleNamespace(commit_id="ab" * 19 + "cc"))
+    monkeypatch.setattr(HfApi, "list_repo_commits", lambda *_, repo_type: commits)
+    assert whole_commit("some/set", "acacaca") == "ac" * 20
+    assert whole_commit("some/set", "main") == "main"
+    assert whole_commit("some/set", "ab" * 20) == "ab" * 20
+    with pytest.raises(ConfigError, match="some/set: 2 commits begin with abababa"):
+        whole_commit("some/set", "abababa")
+    with pytest.raises(ConfigError, match="no commit begins with 1234567"):
+        whole_commit("some/set", "1234567")
+
+    def offline(*_, repo_type):
+        raise OSError
+
+    monkeypatch.setattr(HfApi, "list_repo_commits", offline)
+    assert whole_commit("some/set", "acacaca") == "acacaca"
