@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.core.io import read_json, read_jsonl, read_text
+from harness.core.io import parse_jsonl, read_json, read_text
 from harness.core.terminal import shorten
 from harness.errors import InputError
 
@@ -38,12 +38,28 @@ def read_table(path: Path, expected: str, numbers: Collection[str] = ()) -> Any:
 
 
 def read_lines(path: Path, expected: str) -> list[dict[str, Any]]:
-    """Return the objects of a JSON lines file, or the rows of a Parquet file.
+    """Return the objects of a JSON lines file, or the rows of a JSON list, JSON columns or Parquet.
 
     Raises:
         InputError: it cannot be read, or a line is not a JSON object: which line, and why.
     """
-    return read_parquet(path, expected) if _is_parquet(path) else read_jsonl(path, expected)
+    if _is_parquet(path):
+        return read_parquet(path, expected)
+    text = read_text(path, expected)
+    rows = _rows_of_whole(path, text, expected)
+    return parse_jsonl(str(path), text, expected) if rows is None else rows
+
+
+def _rows_of_whole(path: Path, text: str, expected: str) -> list[dict[str, Any]] | None:
+    """Return the rows of a text that is one JSON list of objects, or JSON columns; else None."""
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if _has_columns(data):
+        data = _rows_of_columns(path, data, expected) or None  # a row whose one field is empty
+    is_table = isinstance(data, list) and all(isinstance(row, Mapping) for row in data)
+    return [dict(row) for row in data] if is_table else None
 
 
 def read_parquet(path: Path, expected: str) -> list[dict[str, Any]]:
