@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -45,6 +46,15 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> StageStore:
 def tiny_policy(tiny_store: StageStore) -> str:
     """The folder of a small policy."""
     return tiny_store.materialize(tiny().weights()).path
+
+
+@pytest.fixture(autouse=True)
+def loggers_work() -> None:
+    """What a test before has left of `logging`: libraries silence loggers that exist already."""
+    logging.disable(logging.NOTSET)
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "harness" and isinstance(logger, logging.Logger):
+            logger.disabled, logger.propagate = False, True
 
 
 @pytest.fixture

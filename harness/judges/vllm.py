@@ -122,14 +122,7 @@ class VLLMClient(Component):
             readiness.check_client(self._client(self.base_url), self.served_as)
             return
         check_policy_path(types.Policy(self.model, self.path, self.revision))
-        has_vllm = shutil.which(self.python) if self.python else find_spec("vllm")
-        if not has_vllm:
-            raise MissingDependencyError(
-                f"the judge {self.model} is served with vLLM, which "
-                f"{self.python or 'this environment'} has not: `make vllm`, or pip install "
-                "'preference-harness[vllm]', or name an interpreter that has it with "
-                "--set judge.python=PATH"
-            )
+        self._check_vllm()
 
     def ask(self, queue: RequestQueue) -> None:
         """Serve the model, and ask the requests of a queue until it is done.
@@ -145,11 +138,13 @@ class VLLMClient(Component):
         """Yield the client of a server that is up; the own one ends with the context.
 
         Raises:
+            MissingDependencyError: vLLM is not installed.
             JudgeError: the own server does not start.
         """
         if self.base_url:
             yield self._client(self.base_url)
             return
+        self._check_vllm()
         with serving(self._command, self.log, self.start_seconds) as url:
             yield self._client(url)
 
@@ -162,6 +157,16 @@ class VLLMClient(Component):
     def display_name(self) -> str:
         """The judge as error messages name it."""
         return f"the judge {self.model} at {self.url}"
+
+    def _check_vllm(self) -> None:
+        has_vllm = shutil.which(self.python) if self.python else find_spec("vllm")
+        if not has_vllm:
+            raise MissingDependencyError(
+                f"the judge {self.model} is served with vLLM, which "
+                f"{self.python or 'this environment'} has not: `make vllm`, or pip install "
+                "'preference-harness[vllm]', or name an interpreter that has it with "
+                "--set judge.python=PATH"
+            )
 
     def _client(self, url: str) -> OpenAIClient:
         return OpenAIClient(

@@ -102,6 +102,10 @@ def copy(source: Path, target: Path, kind: str) -> None:
         if skipped or (kind == "no template" and file.suffix == ".jinja"):
             continue
         data = file.read_bytes()
+        if kind == "no template" and file.name == "tokenizer_config.json":
+            fields = json.loads(data)
+            fields.pop("chat_template", None)
+            data = json.dumps(fields).encode()
         torn = kind == "torn" and file.suffix == ".safetensors"
         (target / file.name).write_bytes(data[: len(data) // 2] if torn else data)
 

@@ -23,6 +23,8 @@ from tests.docs import pages
 LEFT_OUT = {
     "harness train": "test_a_method_runs_and_begins_where_it_should",
     "harness assets pull": "test_pulled_files_are_located_and_checked",
+    "--judge gpt-oss-120b": "test_a_judge_with_open_weights_is_served_and_asked",
+    "--second-judge": "test_further_opinions_are_details_and_notes_and_change_no_figure",
     "--judge local": "test_a_judge_with_open_weights_is_served_and_asked",
     "--judge panel": "test_a_panel_is_asked_one_by_one_and_pays_for_all",
     "--judge azure": "test_where_and_how_it_is_asked_does_not_change_its_identity",
