@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-# Tests run in as many processes, each with one thread.
-WORKERS ?= 2
+# Tests run in as many processes, each with one thread; three keep two cores busy.
+WORKERS ?= 3
 DEVELOP := $(VENV)/.developed
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
