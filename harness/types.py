@@ -54,6 +54,10 @@ class Policy:
     """The hub commit; None for a directory."""
     chat_template: str | None = None
     """A file whose Jinja text replaces the tokenizer's own chat template."""
+    end_tokens: tuple[str, ...] = ()
+    """Tokens that end a turn beside those that are found."""
+    template_arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """What the chat template's variables are, e.g. `enable_thinking: false`; plain data."""
 
 
 @dataclass(frozen=True, slots=True)

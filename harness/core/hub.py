@@ -18,9 +18,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.core.chat_templates import check_template, read_template
+from harness.core.chat_templates import check_template, read_template, with_arguments
 from harness.core.hardware import ModelShape
 from harness.core.portable_models import make_portable
+from harness.core.terminal import shorten
 from harness.errors import ConfigError, PolicyError, first_line
 from harness.types import Message, Policy
 
@@ -79,10 +80,11 @@ def use_tokenizers(assets: Path) -> None:
 
 
 def load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
-    """Return the policy's tokenizer, with the chat template that the policy names.
+    """Return the policy's tokenizer, with the chat template and arguments that the policy names.
 
     Raises:
-        PolicyError: there is no tokenizer, or it has no chat template, or one that reads the date.
+        PolicyError: there is no tokenizer, or it has no chat template, or one that reads the date
+            or never reads an argument; or it lacks one of the policy's end tokens.
     """
     return _load_tokenizer(replace(policy, name=""))
 
@@ -105,7 +107,12 @@ def _load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
             f"the tokenizer of {policy.path} has no chat template; "
             "name a Jinja file with --set policy.chat_template=FILE"
         )
-    check_template(tokenizer.chat_template, policy.chat_template or policy.path)
+    owner = policy.chat_template or policy.path
+    check_template(tokenizer.chat_template, owner)
+    tokenizer.chat_template = with_arguments(
+        tokenizer.chat_template, policy.template_arguments, owner
+    )
+    named_end_token_ids(tokenizer, policy)
     return tokenizer
 
 
@@ -202,7 +209,8 @@ def save_policy(
     """Write a policy in the Hugging Face layout that transformers 4.5x and 5 read alike.
 
     Weights are safetensors. A generation config that transformers refuses to save never costs the
-    weights: the file of the policy that training started from is copied as it is.
+    weights: the file of the policy that training started from is copied as it is, but for the end
+    tokens that the policy names.
 
     Args:
         model: the weights.
@@ -229,7 +237,15 @@ def save_policy(
     tokenizer.save_pretrained(directory)
     if start and (generation_file := _generation_file(start)):
         shutil.copyfile(generation_file, directory / GENERATION_CONFIG)
+    if start and start.end_tokens:
+        _store_end_tokens(directory / GENERATION_CONFIG, end_token_ids(tokenizer, start))
     make_portable(directory)
+
+
+def _store_end_tokens(path: Path, ids: Sequence[int]) -> None:
+    """Have a generation config name the tokens that end a turn."""
+    config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps({**config, "eos_token_id": list(ids)}, indent=2) + "\n", "utf-8")
 
 
 def savable_generation_config(model: PreTrainedModel) -> GenerationConfig | None:
@@ -392,27 +408,52 @@ def render_conversation(
     return RenderedConversation(tuple(ids), text)
 
 
-def end_token_ids(tokenizer: PreTrainedTokenizerBase, model_path: str) -> tuple[int, ...]:
+def end_token_ids(tokenizer: PreTrainedTokenizerBase, policy: Policy) -> tuple[int, ...]:
     """Return the tokens that end a turn.
 
     They are the tokenizer's, those of the generation config or, without one, of the model's
-    configuration, and the special token with which the chat template ends an assistant's turn.
+    configuration, the special token with which the chat template ends an assistant's turn, and
+    those that the policy names.
+
+    Raises:
+        PolicyError: the vocabulary lacks a token that the policy names.
     """
     ids = {tokenizer.eos_token_id, template_end_token_id(tokenizer)}
-    configured = _configured_end(model_path)
+    configured = _configured_end(policy)
     ids |= set(configured) if isinstance(configured, list | tuple) else {configured}
+    ids |= set(named_end_token_ids(tokenizer, policy))
     return tuple(sorted(token for token in ids if token is not None))
 
 
-def _configured_end(model_path: str) -> Any:
+def named_end_token_ids(tokenizer: PreTrainedTokenizerBase, policy: Policy) -> list[int]:
+    """Return the ids of the end tokens that a policy names.
+
+    Raises:
+        PolicyError: the vocabulary lacks one of them.
+    """
+    if not policy.end_tokens:
+        return []
+    vocabulary = tokenizer.get_vocab()
+    if unknown := [token for token in policy.end_tokens if token not in vocabulary]:
+        by_id = {index: token for token, index in vocabulary.items()}
+        special = ", ".join(by_id[i] for i in sorted(_special_ids(tokenizer)) if i in by_id)
+        raise PolicyError(
+            f"policy.end_tokens: the tokenizer of {policy.path} has no token "
+            f"{', '.join(map(repr, unknown))}; its special tokens are {shorten(special)}"
+        )
+    return [vocabulary[token] for token in policy.end_tokens]
+
+
+def _configured_end(policy: Policy) -> Any:
     from transformers import AutoConfig, GenerationConfig
 
+    path, revision = policy.path, policy.revision
     try:
-        return GenerationConfig.from_pretrained(model_path).eos_token_id
+        return GenerationConfig.from_pretrained(path, revision=revision).eos_token_id
     except OSError:
         pass
     try:
-        config = AutoConfig.from_pretrained(model_path, **NO_REMOTE_CODE)
+        config = AutoConfig.from_pretrained(path, revision=revision, **NO_REMOTE_CODE)
     except LOAD_ERRORS:
         return None
     return getattr(config.get_text_config(), "eos_token_id", None)

@@ -75,9 +75,7 @@ def prepare(policy: Policy, requests: Sequence[Request], limit: int | None = Non
                 f"{policy.name} has {context}: no room for a response; drop the prompt, or "
                 "choose a longer context"
             )
-    return GenerationJob(
-        tokenizer, requests, prompts, end_token_ids(tokenizer, policy.path), context
-    )
+    return GenerationJob(tokenizer, requests, prompts, end_token_ids(tokenizer, policy), context)
 
 
 def shortest(lengths: Iterable[int | None]) -> int | None:

@@ -34,6 +34,7 @@ from harness.core.http import (
     redirect_text,
     retry_after,
 )
+from harness.core.hub import load_tokenizer, named_end_token_ids
 from harness.core.refusals import classify_refusal, refuses_everything
 from harness.core.secrets import Secret, redact_logs, refuse_keys
 from harness.core.seeds import derive
@@ -147,11 +148,12 @@ class OpenAIEngine(Component):
             "max_tokens": sampling.max_tokens,
             "seed": derive(request.seed, index),
         }
+        extra = {**_rendering(policy), **self.body}
         return {
             "model": self.model or policy.name,
             "messages": [m.as_dict() for m in request.prompt.messages],
             **{key: value for key, value in parameters.items() if key not in self.body},
-            "extra_body": {key: value for key, value in self.body.items() if value is not None},
+            "extra_body": {key: value for key, value in extra.items() if value is not None},
         }
 
     async def _request(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
@@ -281,6 +283,16 @@ class _Gaps:
         """Raise EngineError if nothing was answered."""
         if self.last is not None and not self.answered:
             raise self.last.error from self.last
+
+
+def _rendering(policy: Policy) -> dict[str, Any]:
+    """Return what has vLLM's and SGLang's servers render and end turns as the policy does."""
+    extra: dict[str, Any] = {}
+    if policy.template_arguments:
+        extra["chat_template_kwargs"] = dict(policy.template_arguments)
+    if policy.end_tokens:
+        extra["stop_token_ids"] = named_end_token_ids(load_tokenizer(policy), policy)
+    return extra
 
 
 def _missing_completion(request: Request, index: int, reason: str) -> Completion:

@@ -91,7 +91,7 @@ def rendering_facts(policy: Policy, prompts: Sequence[Prompt]) -> dict[str, Any]
         "bos": bos_id,
         "leading_bos": max((_leading(r.token_ids, bos_id) for r in renderings), default=0),
         "longest_prompt": max((len(r.token_ids) for r in renderings), default=0),
-        "ends": list(end_token_ids(tokenizer, policy.path)),
+        "ends": list(end_token_ids(tokenizer, policy)),
     }
 
 

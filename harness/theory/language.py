@@ -101,7 +101,7 @@ class GamePreference(Component):
 def enumerate_responses(policy: Policy, game: GameSource) -> list[Pair]:
     """Return a pair for each prompt and action, with the same response on both sides."""
     tokenizer = load_tokenizer(policy)
-    end = end_token_ids(tokenizer, policy.path)[0]
+    end = end_token_ids(tokenizer, policy)[0]
     _, prompts, actions = game.draw(0).reference.shape
     pairs = []
     for number in range(prompts):

@@ -108,7 +108,7 @@ def build_log(
     """Return the log of a training, with the alarms that the pairs' tokens already raise."""
     tokenizer = load_tokenizer(policy)
     initial_alarms = metrics.pair_alarms(
-        pairs, end_token_ids(tokenizer, policy.path), tokenizer.bos_token_id
+        pairs, end_token_ids(tokenizer, policy), tokenizer.bos_token_id
     )
     return TrainingLog(directory, metrics.AlarmMonitor(), settings.tracker, initial_alarms)
 

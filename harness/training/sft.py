@@ -83,10 +83,9 @@ def fine_tune(recipe: FineTunedPolicy, out: Path, inputs: Mapping[str, str], tra
     """Initialise the weights, minimise −log π(answer | instruction), and save them."""
     model = initialize_model(recipe)
     save_policy(model, build_word_tokenizer(recipe.texts.words()), out)
-    tokenizer = load_tokenizer(Policy(recipe.name, str(out)))
-    rows = tokenize_examples(
-        tokenizer, recipe.texts.examples(), end_token_ids(tokenizer, str(out))[0]
-    )
+    tokenizer = load_tokenizer(saved := Policy(recipe.name, str(out)))
+    end = end_token_ids(tokenizer, saved)[0]
+    rows = tokenize_examples(tokenizer, recipe.texts.examples(), end)
     settings, scorer = recipe.optimiser, Scorer(model.train())
 
     def loss(items: Sequence[int]) -> LossOutput:

@@ -9,7 +9,12 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field, model_validator
 
-from harness.core.chat_templates import check_template, folder_templates, read_template
+from harness.core.chat_templates import (
+    check_template,
+    folder_templates,
+    read_template,
+    with_arguments,
+)
 from harness.core.config import Component, build, names, without_locations
 from harness.core.hardware import ModelShape
 from harness.core.hub import check_policy_path, configured_shape, whole_commit
@@ -39,6 +44,10 @@ class Pretrained(Component):
     """A commit; without one a hub id means the current head of its main branch."""
     chat_template: HomePath | None = None
     """A Jinja file that replaces the tokenizer's own template."""
+    template_arguments: dict[str, Any] = Field(default={})
+    """Variables that the template reads, e.g. `{enable_thinking: false}`; plain data."""
+    end_tokens: tuple[str, ...] = ()
+    """Tokens that end a turn, beside those of the tokenizer, the configurations, the template."""
     shape: ModelShape | None = Field(default=None, exclude=True)
     """The model's sizes, for estimates where its own `config.json` cannot be read."""
 
@@ -52,20 +61,27 @@ class Pretrained(Component):
 
         Raises:
             PolicyError: the path is a directory without a model, or a local path that does not
-                exist; or the chat template cannot be read, or reads the date.
+                exist; or the chat template cannot be read, reads the date, or never reads one of
+                the template's arguments.
         """
         check_policy_path(self.with_weights(self.path))
         self._check_template()
         content = self.fingerprint()
         name = content.get("path", f"{self.path}@{self.revision}")
-        return ExternalInput(self.path, digest([name, content.get("chat_template")]))
+        parts: list[Any] = [name, content.get("chat_template")]
+        if self.template_arguments or self.end_tokens:
+            parts += [self.template_arguments, list(self.end_tokens)]
+        return ExternalInput(self.path, digest(parts))
 
     def _check_template(self) -> None:
         if self.chat_template:
-            check_template(read_template(self.chat_template), self.chat_template)
-            return
-        for template in folder_templates(Path(self.path)):
-            check_template(template, self.path)
+            owner, texts = self.chat_template, [read_template(self.chat_template)]
+        else:
+            owner, texts = self.path, folder_templates(Path(self.path))
+        for template in texts:
+            check_template(template, owner)
+        if texts:
+            with_arguments(dict(enumerate(texts)), self.template_arguments, owner)
 
     def fingerprint(self) -> dict[str, str]:
         """Return the digests of the files that decide what the model says: a folder's, a template.
@@ -81,9 +97,15 @@ class Pretrained(Component):
         return content
 
     def with_weights(self, path: str) -> Policy:
-        """Return the policy with the weights at `path` and this one's chat template."""
-        revision = self.revision if path == self.path else None
-        return Policy(self.name, path, revision, self.chat_template)
+        """Return the policy with the weights at `path`, this one's chat template and end tokens."""
+        return Policy(
+            self.name,
+            path,
+            self.revision if path == self.path else None,
+            self.chat_template,
+            self.end_tokens,
+            self.template_arguments,
+        )
 
 
 class ToyPrompts(Component):

@@ -6,10 +6,12 @@ import json
 import shutil
 from pathlib import Path
 
+import jinja2
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from harness.core.chat_templates import with_arguments
 from harness.core.hub import (
     end_token_ids,
     load_model,
@@ -85,7 +87,7 @@ def test_a_turn_ends_with_the_token_that_the_template_ends_it_with(folder):
     tokenizer.chat_template = "{% for m in messages %}{{ m.content }} " + end + " {% endfor %}"
     token = tokenizer.convert_tokens_to_ids(end)
     assert template_end_token_id(tokenizer) == token
-    assert token in end_token_ids(tokenizer, str(folder))
+    assert token in end_token_ids(tokenizer, policy(folder))
     tokenizer.chat_template = "{% for m in messages %}{{ m.content }} {% endfor %}"
     assert template_end_token_id(tokenizer) is None
     load_tokenizer.__globals__["_load_tokenizer"].cache_clear()  # the changed one is not kept
@@ -94,7 +96,74 @@ def test_a_turn_ends_with_the_token_that_the_template_ends_it_with(folder):
 def test_end_tokens_of_the_model_count_where_there_is_no_generation_config(folder):
     (folder / "generation_config.json").unlink()
     change(folder / "config.json", eos_token_id=[3, 5])
-    assert {3, 5} <= set(end_token_ids(load_tokenizer(policy(folder)), str(folder)))
+    assert {3, 5} <= set(end_token_ids(load_tokenizer(policy(folder)), policy(folder)))
+
+
+QWEN3 = """{%- for m in messages %}<|im_start|>{{ m.role }} {{ m.content }} <|im_end|> {% endfor %}
+{%- if add_generation_prompt %}<|im_start|>assistant
+{%- if enable_thinking is defined and enable_thinking is false %} <think> </think> {% endif %}
+{%- endif %}"""
+"""Qwen3's template, reduced: thinking is switched off by an empty thought."""
+
+
+@pytest.fixture
+def qwen3(folder: Path) -> Policy:
+    """A policy whose template is Qwen3's, without the thinking that it has by default."""
+    (folder / "chat_template.jinja").write_text(QWEN3)
+    return Policy("policy", str(folder), template_arguments={"enable_thinking": False})
+
+
+def test_template_arguments_become_part_of_the_template_that_is_saved(qwen3, tmp_path):
+    tokenizer = load_tokenizer(qwen3)
+    hello = [Message("user", "hello")]
+    assert render_conversation(tokenizer, hello).text.endswith("assistant <think> </think> ")
+    model = load_model(qwen3, torch.float32, "cpu")
+    save_policy(model, tokenizer, tmp_path / "first", qwen3)
+    again = Policy("policy", str(tmp_path / "first"), template_arguments=qwen3.template_arguments)
+    save_policy(model, load_tokenizer(again), tmp_path / "second", again)
+    for folder in ("first", "second"):
+        saved = load_tokenizer(policy(tmp_path / folder))
+        assert saved.chat_template == tokenizer.chat_template
+        assert "<think>" in render_conversation(saved, hello).text
+    turns = [hello[0].as_dict()]
+    loud = saved.apply_chat_template(
+        turns, add_generation_prompt=True, tokenize=False, enable_thinking=True
+    )
+    assert "<think>" not in loud
+
+
+def test_template_arguments_may_be_any_plain_data():
+    template = "{{ messages }}{{ date_string }}{{ options.depth + options.names[1] }}{{ off }}"
+    arguments = {"date_string": 'a "b" é😀', "options": {"depth": 1, "names": [0, 2]}, "off": None}
+    text = with_arguments(template, arguments, "p")
+    assert jinja2.Template(text).render(messages="m") == 'ma "b" é😀3None'
+    assert with_arguments(text, arguments, "p") == text
+    assert with_arguments({"default": template}, {"off": 1}, "p")["default"].endswith(template)
+
+
+def test_an_argument_that_the_template_never_reads_is_refused_with_those_that_it_reads(qwen3):
+    wrong = Policy("policy", qwen3.path, template_arguments={"thinking": False})
+    with pytest.raises(PolicyError, match=r"never reads thinking; it reads enable_thinking$"):
+        load_tokenizer(wrong)
+    with pytest.raises(PolicyError, match="never reads messages"):
+        with_arguments(QWEN3, {"messages": 1}, "p")
+    with pytest.raises(PolicyError, match="cannot be parsed"):
+        with_arguments("{% if %}", {"x": 1}, "p")
+
+
+def test_end_tokens_that_the_policy_names_count_and_are_saved(folder, tmp_path):
+    word = next(word for word in load_tokenizer(policy(folder)).get_vocab() if word.isalpha())
+    ended = Policy("policy", str(folder), end_tokens=(word,))
+    tokenizer = load_tokenizer(ended)
+    token = tokenizer.convert_tokens_to_ids(word)
+    assert end_token_ids(tokenizer, ended) == tuple(
+        sorted({token, *end_token_ids(tokenizer, policy(folder))})
+    )
+    save_policy(load_model(ended, torch.float32, "cpu"), tokenizer, tmp_path / "out", ended)
+    saved = policy(tmp_path / "out")
+    assert end_token_ids(load_tokenizer(saved), saved) == end_token_ids(tokenizer, ended)
+    with pytest.raises(PolicyError, match=r"has no token '<\|eot\|>'; its special tokens are "):
+        load_tokenizer(Policy("policy", str(folder), end_tokens=("<|eot|>",)))
 
 
 def test_a_template_that_refuses_a_role_is_refused_in_one_line(folder):

@@ -13,6 +13,7 @@ from openai.types.chat.chat_completion import Choice
 
 from harness.core.config import build
 from harness.core.http import Backoff
+from harness.core.hub import load_tokenizer
 from harness.core.seeds import derive
 from harness.engines import openai
 from harness.engines.canned import CannedEngine
@@ -42,6 +43,23 @@ def test_every_sample_is_a_request_with_its_own_seed(servers: Callable[..., Any]
     assert {body["seed"] for body in server.bodies} == {derive(7, i) for i in range(3)}
     assert all(body["model"] == "named" and body["top_k"] == 5 for body in server.bodies)
     assert all("n" not in body for body in server.bodies)
+
+
+def test_the_server_renders_and_ends_turns_as_the_policy_does(
+    servers: Callable[..., Any], ask: Ask, tiny_policy: str
+) -> None:
+    word = next(w for w in load_tokenizer(Policy("p", tiny_policy)).get_vocab() if w.isalpha())
+    policy = Policy("p", tiny_policy, end_tokens=(word,))
+    token = load_tokenizer(policy).convert_tokens_to_ids(word)
+    quiet = Policy("p", tiny_policy, template_arguments={"enable_thinking": False})
+    server = servers(ANSWER)
+    for prompted in (policy, quiet):
+        OpenAIEngine(base_url=server.url).generate(
+            prompted, [ask("w1")], Sampling(max_tokens=9), lambda _: None
+        )
+    assert server.bodies[0]["stop_token_ids"] == [token]
+    assert server.bodies[1]["chat_template_kwargs"] == {"enable_thinking": False}
+    assert "stop_token_ids" not in server.bodies[1]
 
 
 def test_it_works_inside_a_running_event_loop(servers: Callable[..., Any], ask: Ask) -> None:

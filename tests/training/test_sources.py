@@ -122,3 +122,19 @@ def test_an_abbreviated_commit_is_looked_up(monkeypatch):
 
     monkeypatch.setattr(HfApi, "list_repo_commits", offline)
     assert whole_commit("some/set", "acacaca") == "acacaca"
+
+
+def test_template_arguments_and_end_tokens_are_part_of_a_policy(tmp_path, tiny_policy):
+    copy = tmp_path / "copy"
+    shutil.copytree(tiny_policy, copy)
+    (copy / "chat_template.jinja").write_text("{{ messages }}{{ enable_thinking }}")
+    plain = Pretrained(name="x", path=str(copy))
+    quiet = Pretrained(name="x", path=str(copy), template_arguments={"enable_thinking": False})
+    ended = Pretrained(name="x", path=str(copy), end_tokens=("a",))
+    assert len({source.weights().digest for source in (plain, quiet, ended)}) == 3
+    later = quiet.with_weights("elsewhere")
+    assert (later.template_arguments, later.end_tokens) == ({"enable_thinking": False}, ())
+    assert ended.with_weights("elsewhere").end_tokens == ("a",)
+    wrong = Pretrained(name="x", path=str(copy), template_arguments={"think": 1})
+    with pytest.raises(PolicyError, match="never reads think; it reads enable_thinking"):
+        wrong.weights()

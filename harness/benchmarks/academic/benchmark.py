@@ -22,6 +22,7 @@ from harness.benchmarks.academic import score
 from harness.benchmarks.academic.process import LOG, RECORDS, LmEvalProcess, lm_eval_process
 from harness.benchmarks.academic.score import TASK, TaskResult
 from harness.core.config import Component, identity
+from harness.core.hub import load_tokenizer
 from harness.core.io import directory_digest, write_atomically
 from harness.core.manifests import PROVENANCE
 from harness.core.stages import Node, Stage, scratch_directory
@@ -200,6 +201,8 @@ class Academic(Component):
 
 def _template(policy: Policy) -> str | None:
     """Return the chat template that a policy names; None: its tokenizer's own."""
+    if policy.template_arguments:
+        return str(load_tokenizer(policy).chat_template)
     if policy.chat_template is None:
         return None
     try:
