@@ -521,6 +521,17 @@ class KeepsPolicy(Protocol):
 
 
 @runtime_checkable
+class ServedEngine(Protocol):
+    """An engine whose server holds the weights."""
+
+    reload_url: str | None
+    """Where the server is told to load another policy; None: it keeps the one that it has."""
+
+    def load_policy(self, policy: Policy) -> None:
+        """Have the server load a policy; do nothing without `reload_url`."""
+
+
+@runtime_checkable
 class KeepsWeights(Protocol):
     """An oracle that can keep its weights loaded between calls."""
 

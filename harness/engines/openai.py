@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
@@ -40,6 +41,7 @@ from harness.core.secrets import Secret, redact_logs, refuse_keys
 from harness.core.seeds import derive
 from harness.core.terminal import one_line, shorten
 from harness.core.thinking import read_content
+from harness.engines.reloading import reload_policy
 from harness.errors import EngineError, first_line
 from harness.protocols import Advance, Sampling
 from harness.types import Completion, FinishReason, Policy, Request
@@ -65,6 +67,10 @@ class OpenAIEngine(Component):
     body: Mapping[str, Any] = Field(default_factory=dict)
     """Further keys of every request; with `return_token_ids: true` vLLM reports the tokens. Null
     takes away a key that would be sent, e.g. `max_tokens`."""
+    reload_url: str | None = Field(None, repr=False, exclude=True)
+    """Where the server is told to load another policy's folder, which it must see under the same
+    path: `http://HOST:PORT/collective_rpc` of vLLM (started with VLLM_SERVER_DEV_MODE=1), or
+    `/update_weights_from_disk` of SGLang. None: the server keeps its model."""
     concurrency: int = Field(32, gt=0, exclude=True)
     """The most requests in flight."""
     attempts: int = Field(6, gt=0, exclude=True)
@@ -76,9 +82,11 @@ class OpenAIEngine(Component):
     selection_reason: str = Field("", exclude=True)
     """Why `engine: auto` selected it; empty if the user named it."""
 
-    @field_validator("base_url")
+    @field_validator("base_url", "reload_url")
     @classmethod
-    def _check_url(cls, url: str) -> str:
+    def _check_url(cls, url: str | None) -> str | None:
+        if url is None:
+            return url
         if has_secrets(url):
             raise ValueError(SECRET_IN_URL)
         if fault := address_fault(url):
@@ -92,6 +100,18 @@ class OpenAIEngine(Component):
         if fixed := {"model", "messages"} & body.keys():
             raise ValueError(f"leave out {', '.join(sorted(fixed))}: the request has its own")
         return body
+
+    def load_policy(self, policy: Policy) -> None:
+        """Have the server load a policy; do nothing without `reload_url`.
+
+        Raises:
+            EngineError: the server cannot be reached, or does not load it.
+            ConfigError: the address, or a proxy that the environment names, is malformed.
+        """
+        if self.reload_url is not None:
+            is_same_server = urlsplit(self.reload_url)[:2] == urlsplit(self.base_url)[:2]
+            key = self._key() if is_same_server else "none"
+            reload_policy(self.reload_url, policy.path, key, self.timeout)
 
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance

@@ -27,6 +27,7 @@ from harness.protocols import (
     Benchmark,
     GenerationEngine,
     PolicySource,
+    ServedEngine,
     TrainedPolicySource,
     accelerators_needed,
 )
@@ -272,6 +273,8 @@ def _generate_answers(
     track: Track,
 ) -> None:
     weights, turn = policy.with_weights(inputs["policy"]), benchmark.prompts()
+    if isinstance(engine, ServedEngine):
+        engine.load_policy(weights)
     facts: dict[str, Any] = {"engine": identity(engine), "seed": seed}
     facts["sampling"] = sampling_settings(benchmark, turn)
     facts["rendering"] = input_audit.rendering_facts(weights, turn)

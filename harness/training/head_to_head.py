@@ -19,7 +19,7 @@ from harness.core.io import write_atomically
 from harness.core.jobs import RunShard, ShardedJob
 from harness.core.seeds import derive
 from harness.core.stages import record_timing, scratch_directory
-from harness.protocols import PreferenceOracle, accelerators_needed
+from harness.protocols import PreferenceOracle, ServedEngine, accelerators_needed
 from harness.training import records, rollout
 from harness.training.oracle_answers import checked_probabilities
 from harness.training.spec import TrainSpec
@@ -58,6 +58,8 @@ def sample_and_compare(
     All prompts are sampled before any is compared: no worker holds policy and oracle at once.
     """
     directory = scratch_directory(out)
+    if isinstance(spec.engine, ServedEngine):
+        spec.engine.load_policy(spec.policy.with_weights(inputs["policy"]))
     directories = {name: str(directory / name) for name in ("prompts", "sampling", "comparing")}
     prompts = held_out_prompts(spec, t, inputs)
     Path(directories["prompts"]).mkdir(parents=True, exist_ok=True)

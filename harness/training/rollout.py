@@ -5,17 +5,21 @@ Sampling and comparing run in shards of prompts, on any worker that is free.
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.core.io import write_atomically
 from harness.core.iterations import replay
 from harness.core.jobs import RunShard, ShardedJob
+from harness.core.manifests import PROVENANCE
 from harness.core.seeds import canonical_json, derive
 from harness.core.stages import record_timing, scratch_directory
+from harness.errors import CheckError
 from harness.protocols import (
     Advance,
     AnswerRequests,
@@ -27,6 +31,8 @@ from harness.protocols import (
     PreferenceOracle,
     RewardOracle,
     Sampling,
+    ServedEngine,
+    accelerators_needed,
 )
 from harness.training import pair_report, records
 from harness.training.dropped import DropTable
@@ -45,6 +51,7 @@ from harness.training.prompt_selection import (
     that_fit,
     without_repeated_ids,
 )
+from harness.training.sample_check import FIGURES, shard_sample_check
 from harness.training.spec import TrainSpec
 from harness.types import Completion, Pair, Policy, Prompt, Request, Track
 
@@ -83,7 +90,51 @@ def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
     payload = {"spec": spec, "t": t, "inputs": inputs}
     gpus = engine_gpus(spec.engine)
     job = prompt_job(shard_sampler, payload, prompts, scratch_directory(out), gpus)
-    run_job(spec, job, out, f"iteration {t} · generate", track, total=len(prompts))
+    label = f"iteration {t} · generate"
+    if isinstance(spec.engine, ServedEngine):
+        spec.engine.load_policy(spec.policy.with_weights(inputs["policy"]))
+        sample_first_shard(spec, job, label, track)
+        check_samples(spec, job, job.shard_path(0), out)
+    run_job(spec, job, out, label, track, total=len(prompts))
+    if accelerators_needed(spec.engine):
+        check_samples(spec, job, out, out)
+
+
+def sample_first_shard(spec: TrainSpec, job: ShardedJob, label: str, track: Track) -> None:
+    """Sample the first shard alone, so that it can be checked before the others are sampled."""
+    first = replace(job, sizes=job.sizes[:1], names=job.names[:1])
+    with track(f"{label} (first prompts)", first.sizes[0]) as advance:
+        spec.launcher.map_shards(first, advance)
+
+
+def check_samples(spec: TrainSpec, job: ShardedJob, samples: Path, out: Path) -> None:
+    """Check that samples are π_t's, where the launcher runs device work; if not, forget them.
+
+    Args:
+        spec: the method.
+        job: what has sampled them.
+        samples: the directory that holds some of them, or all.
+        out: the stage's directory, whose provenance receives the figures.
+
+    Raises:
+        CheckError: they are not; the finished shards are removed, so that the next run samples
+            anew.
+    """
+    inputs = {**job.payload["inputs"], "samples": str(samples)}
+    check = ShardedJob(
+        shard_sample_check,
+        {**job.payload, "inputs": inputs},
+        sizes=(1,),
+        directory=job.directory.with_name("sample-check"),
+        names=("the check of the samples",),
+    )
+    try:
+        spec.launcher.map_shards(check, lambda _: None)
+    except CheckError:
+        shutil.rmtree(job.directory, ignore_errors=True)
+        raise
+    (out / PROVENANCE).mkdir(exist_ok=True)
+    shutil.copyfile(check.shard_path(0) / FIGURES, out / PROVENANCE / FIGURES)
 
 
 def compare(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:

@@ -19,6 +19,7 @@ from harness.protocols import (
     PreferenceOracle,
     PromptSource,
     Sampling,
+    ServedEngine,
 )
 from harness.training.optimisers import OptimiserSettings
 from harness.training.pairing import compares_all
@@ -81,6 +82,17 @@ class TrainSpec(Component):
             )
         if self.fits[-1].result != "policy":
             raise ValueError("fits: the last one must result in `policy`")
+        return self
+
+    @model_validator(mode="after")
+    def _check_engine(self) -> TrainSpec:
+        samples_several = self.iterations > 1 or self.head_to_head_prompts
+        if samples_several and isinstance(self.engine, ServedEngine) and not self.engine.reload_url:
+            raise ValueError(
+                "engine: its server keeps one model, and later policies are sampled too: set "
+                "engine.reload_url (vLLM's http://HOST:PORT/collective_rpc), or iterations=1 and "
+                "head_to_head_prompts=0"
+            )
         return self
 
     @model_validator(mode="after")
