@@ -100,6 +100,18 @@ def test_coverage(tmp_path):
         assert row.get("bootstrap alone", 0) <= row["covered"]  # never narrower
 
 
+def test_arena(tmp_path):
+    small = ("--simulations", "2", "--contestants", "3", "--prompts", "30", "--rounds", "30")
+    tables = run_script("arena", tmp_path, *small, "--timed", "3")
+    assert [row["truth"] for row in tables["coverage"]] == ["transitive", "cyclic", "mixed"]
+    for row in tables["coverage"]:
+        # two arenas of three pairs
+        assert 6 * row["win rates"] / 100 == pytest.approx(round(6 * row["win rates"] / 100))
+        assert row["rejected"] in (0, 50, 100)
+    (timing,) = tables["speed"]
+    are_figures(timing, {"contestants", "seconds"})
+
+
 def test_power(tmp_path):
     tables = run_script("power", tmp_path, "--simulations", "3")
     assert set(tables) == {"power", "single runs"}

@@ -11,10 +11,11 @@ from pydantic import Field, model_validator
 from harness.core.config import Component
 from harness.protocols import GameSource
 from harness.statistics.resampling import Floats
+from harness.statistics.zero_sum import solve_original
 from harness.theory.dynamics import Method, play
 from harness.theory.games import Games
 from harness.theory.mirror import Trajectory, constant_eta, mirror_descent
-from harness.theory.nash import duality_gap, kl, solve_nash, solve_original
+from harness.theory.nash import duality_gap, kl, solve_nash
 from harness.theory.results import (
     Cell,
     Curve,

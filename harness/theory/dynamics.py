@@ -14,8 +14,9 @@ from harness.core.iterations import Fit, PeriodicReference, fit_anchors
 from harness.core.seeds import derive
 from harness.protocols import Anchor, Objective, PairSource, PopulationSolver
 from harness.statistics.resampling import Floats
+from harness.statistics.zero_sum import softmax, win_rates
 from harness.theory.mirror import Trajectory
-from harness.theory.nash import kl, softmax, win_rates
+from harness.theory.nash import kl
 from harness.theory.pairs import IndependentPairs
 from harness.theory.population import Newton, Population
 from harness.types import Advance

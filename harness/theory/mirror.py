@@ -23,7 +23,7 @@ import numpy as np
 
 from harness.errors import ConfigError
 from harness.statistics.resampling import Floats
-from harness.theory.nash import softmax, win_rates
+from harness.statistics.zero_sum import softmax, win_rates
 from harness.types import Advance
 
 StepSizes = Callable[[int], float]

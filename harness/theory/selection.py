@@ -15,9 +15,10 @@ from pydantic import Field
 from harness.core.config import Component
 from harness.protocols import GameSource, Objective, PairSource
 from harness.statistics.resampling import Floats
+from harness.statistics.zero_sum import win_rates
 from harness.theory.dynamics import Method, fit_policy, play
 from harness.theory.games import Games
-from harness.theory.nash import duality_gap, win_rates
+from harness.theory.nash import duality_gap
 from harness.theory.pairs import BestAndWorst, IndependentPairs, PowerOfTwo
 from harness.theory.population import Newton, Population
 from harness.theory.results import (

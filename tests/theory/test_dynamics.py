@@ -7,11 +7,12 @@ import pytest
 
 from harness.core.config import build, load
 from harness.core.iterations import PeriodicReference
+from harness.statistics.zero_sum import exploitability
 from harness.theory.convergence import Convergence
 from harness.theory.dynamics import Method, play
 from harness.theory.games import BradleyTerry, Cyclic, Random
 from harness.theory.mirror import Trajectory, constant_eta, mirror_descent
-from harness.theory.nash import duality_gap, exploitability, kl, solve_nash
+from harness.theory.nash import duality_gap, kl, solve_nash
 from harness.theory.population import GradientDescent
 from harness.theory.results import mean_over_games
 

@@ -7,9 +7,10 @@ import pytest
 
 from harness.core.config import build, load, names
 from harness.errors import CheckError, ConfigError, InputError
+from harness.statistics.zero_sum import exploitability, softmax, win_rates
 from harness.theory.games import BradleyTerry, Cyclic, Games, MatrixFile, Random, single_game
 from harness.theory.mirror import constant_eta, mirror_descent, omd_step
-from harness.theory.nash import duality_gap, exploitability, kl, softmax, solve_nash, win_rates
+from harness.theory.nash import duality_gap, kl, solve_nash
 
 COMAL = [[0.5, 0.1, 0.8], [0.9, 0.5, 0.1], [0.2, 0.9, 0.5]]
 

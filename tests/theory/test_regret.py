@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from harness.statistics.zero_sum import softmax, win_rates
 from harness.theory import mirror
 from harness.theory.games import Random, single_game
 from harness.theory.mirror import (
@@ -15,7 +16,7 @@ from harness.theory.mirror import (
     rotation,
     shrinking_eta,
 )
-from harness.theory.nash import best_response_value, duality_gap, kl, softmax, solve_nash, win_rates
+from harness.theory.nash import best_response_value, duality_gap, kl, solve_nash
 from harness.theory.regret import Regret, theorem_3, theorem_4
 from harness.theory.results import log_spaced_iterations
 

@@ -11,9 +11,9 @@ from baselines.ipo import IPO
 from baselines.onpo import ONPO
 from harness.errors import CheckError
 from harness.objectives.inpo import INPO
+from harness.statistics.zero_sum import softmax, win_rates
 from harness.theory.games import BradleyTerry, Random, single_game
 from harness.theory.mirror import omd_step
-from harness.theory.nash import softmax, win_rates
 from harness.theory.pairs import IndependentPairs, sample_pairs
 from harness.theory.population import GradientDescent, Newton, Population
 
