@@ -24,7 +24,7 @@ from harness.statistics.intervals import SHARE, widen_to_exact
 from harness.statistics.length_control_glm import GamedRows, ModelRows, length_controlled_win_rate
 from harness.statistics.logistic import sigmoid
 from harness.statistics.resampling import Floats, bit_generator, resample_weights
-from harness.statistics.seeds import mean_over_seeds
+from harness.statistics.seeds import mean_over_seeds, noise_of
 from harness.types import Estimate
 
 RATES = (0.01, 0.02, 0.05, 0.5, 0.98)
@@ -143,10 +143,12 @@ def seeds(rng: np.random.Generator, simulations: int, prompts: int = 200) -> lis
             simulated = []
             for _ in range(simulations):
                 rates = sigmoid(logit + spread * rng.normal(size=count))
-                wins = 100.0 * (rng.random((count, prompts)) < rates[:, None])
+                wins = np.where(rng.random((count, prompts)) < rates[:, None], 100.0, 0.0)
                 by_prompt = wins.mean(axis=0)
                 error = float(by_prompt.std(ddof=1) / prompts**0.5)
-                mean = mean_over_seeds(wins.mean(axis=1).tolist(), error, prompts)
+                mean = mean_over_seeds(
+                    wins.mean(axis=1).tolist(), error, prompts, noise=noise_of(wins)
+                )
                 simulated.append(widen_to_exact(mean, by_prompt, (0.0, 100.0)))
             name = f"{count} seeds that vary by {spread} logits, in percent"
             rows.append(row(name, truth, simulated))

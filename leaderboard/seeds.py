@@ -18,7 +18,7 @@ from harness.types import Estimate
 from leaderboard.columns import metric_bounds
 from leaderboard.groups import group_key
 from leaderboard.rows import Row
-from leaderboard.significance import ItemsReader, PromptScores
+from leaderboard.significance import ItemsReader, answer_noise, average_scores, contributions
 
 N = TypeVar("N", int, float)
 
@@ -156,25 +156,11 @@ def _estimate(rows: Sequence[Row], name: str, reader: ItemsReader) -> Estimate:
     from harness.statistics.intervals import widen_to_exact
 
     figures = [row.estimates[name].value for row in rows]
-    scores = reader.scores(replace(rows[0], repeats=tuple(rows)), name)
-    if len(scores) < 2:
+    scores_by_seed = [reader.scores(row, name) for row in rows]
+    parts = np.array(contributions(average_scores(scores_by_seed)))
+    if len(parts) < 2:
         return Estimate(sum(figures) / len(figures))
-    bounds = metric_bounds(name)
-    contributions = np.array(_contributions(scores))
-    estimate = seeds.mean_over_seeds(figures, _error(scores), len(scores), bounds)
-    return widen_to_exact(estimate, contributions - contributions.mean() + estimate.value, bounds)
-
-
-def _contributions(values: PromptScores) -> list[float]:
-    """Return what each prompt contributes to a ratio of sums, by linearisation."""
-    n = len(values)
-    top, bottom = (sum(pair[side] for pair in values.values()) for side in (0, 1))
-    ratio = top / bottom
-    return [ratio + (points - ratio * weight) * n / bottom for points, weight in values.values()]
-
-
-def _error(values: PromptScores) -> float:
-    """Return the standard error of a ratio of sums over prompts."""
-    parts = _contributions(values)
-    n, mean = len(parts), sum(parts) / len(parts)
-    return float((sum((part - mean) ** 2 for part in parts) / (n - 1) / n) ** 0.5)
+    bounds, error = metric_bounds(name), float(parts.std(ddof=1) / len(parts) ** 0.5)
+    noise = answer_noise(scores_by_seed)
+    estimate = seeds.mean_over_seeds(figures, error, len(parts), bounds, noise)
+    return widen_to_exact(estimate, parts - parts.mean() + estimate.value, bounds)

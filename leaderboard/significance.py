@@ -93,9 +93,7 @@ def compare_rows(
     scored = [(row, scores) for row, scores in scored if scores]
     if len(scored) < 2:
         return SignificanceMarks()
-    return _test_pairs(
-        [row for row, _ in scored], [scores for _, scores in scored], metric, baseline
-    )
+    return _test_pairs([row for row, _ in scored], metric, baseline, reader)
 
 
 def prompt_scores(items: Items, metric: str) -> PromptScores:
@@ -140,13 +138,13 @@ def _points(item: Mapping[str, Any], metric: str) -> tuple[float, float]:
 
 
 def _test_pairs(
-    rows: Sequence[Row], scores_by_row: Sequence[PromptScores], metric: str, baseline: str | None
+    rows: Sequence[Row], metric: str, baseline: str | None, reader: ItemsReader
 ) -> SignificanceMarks:
     import numpy as np
 
     from harness.statistics import paired, power
 
-    differences = paired_differences(rows, scores_by_row, metric)
+    differences = paired_differences(rows, metric, reader)
     figures = [row.estimates[metric].value for row in rows]
     top = paired.top_group(differences, int(np.argmax(figures)))
     labels = [row.label for row in rows]
@@ -193,18 +191,16 @@ def _identical_marked(
     )
 
 
-def paired_differences(
-    rows: Sequence[Row], scores_by_row: Sequence[PromptScores], metric: str
-) -> Differences:
+def paired_differences(rows: Sequence[Row], metric: str, reader: ItemsReader) -> Differences:
     """Return the differences of all pairs over shared prompts, and over seeds if there are any."""
     from harness.statistics import paired
 
-    totals = paired.PromptTotals.of(scores_by_row)
-    variance = _seed_variance(rows, metric)
+    totals = paired.PromptTotals.of([reader.scores(row, metric) for row in rows])
+    variance = _seed_variance(rows, metric, reader)
     return paired.paired_differences(totals, seed=SEED, rounds=ROUNDS, seed_variance=variance)
 
 
-def _seed_variance(rows: Sequence[Row], metric: str) -> SeedVariance | None:
+def _seed_variance(rows: Sequence[Row], metric: str, reader: ItemsReader) -> SeedVariance | None:
     """Return the variance between seeds; None where no row has several."""
     from harness.statistics.seeds import SeedVariance
 
@@ -212,7 +208,34 @@ def _seed_variance(rows: Sequence[Row], metric: str) -> SeedVariance | None:
         return None
     by_seed = [[r.estimates[metric].value for r in row.repeats or (row,)] for row in rows]
     is_seeded = [bool(row.repeats) or row.seed is not None for row in rows]
-    return SeedVariance.of(by_seed, is_seeded, columns.metric_bounds(metric))
+    noise = [answer_noise([reader.scores(r, metric) for r in row.repeats]) for row in rows]
+    return SeedVariance.of(by_seed, is_seeded, columns.metric_bounds(metric), noise)
+
+
+def answer_noise(scores_by_seed: Sequence[PromptScores]) -> float:
+    """Return the part of a mean over seeds' variance that single answers' noise is.
+
+    It is estimated on the prompts that all seeds share; see `harness.statistics.seeds.noise_of`.
+    """
+    import numpy as np
+
+    from harness.statistics.seeds import noise_of
+
+    if len(scores_by_seed) < 2:
+        return 0.0
+    shared = [p for p in scores_by_seed[0] if all(p in scores for scores in scores_by_seed)]
+    by_seed = [contributions({p: own[p] for p in shared}) for own in scores_by_seed]
+    return noise_of(np.array(by_seed)) if all(by_seed) else 0.0
+
+
+def contributions(values: PromptScores) -> list[float]:
+    """Return what each prompt contributes to a ratio of sums, by linearisation."""
+    n = len(values)
+    top, bottom = (sum(pair[side] for pair in values.values()) for side in (0, 1))
+    if not bottom:
+        return []
+    ratio = top / bottom
+    return [ratio + (points - ratio * weight) * n / bottom for points, weight in values.values()]
 
 
 def with_differences(group: Group, baseline: str, reader: ItemsReader) -> Group:
@@ -251,7 +274,7 @@ def _differences_from(
     if base not in [row for row, _ in scored]:
         return {}
     members = [row for row, _ in scored]
-    comparison = paired_differences(members, [scores for _, scores in scored], metric)
+    comparison = paired_differences(members, metric, reader)
     column = members.index(base)
     return {
         row.source: _difference(comparison, i, column, metric)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.statistics.intervals import t_two_sided
+from harness.statistics.intervals import t_critical, t_two_sided
 from harness.statistics.resampling import Floats, Mask, bit_generator, resample_weights
 from harness.statistics.seeds import SeedVariance, effective_degrees_of_freedom
 
@@ -113,22 +113,30 @@ def paired_differences(
 def _add_seed_variance(
     error: Floats, degrees_of_freedom: Floats, seed_variance: SeedVariance
 ) -> tuple[Floats, Floats]:
-    """Return standard errors and degrees of freedom that include the variance between seeds."""
+    """Return standard errors and degrees of freedom that include the variance between seeds.
+
+    What is in the variance over prompts and in that between seeds counts once; no difference is
+    surer than over prompts alone.
+    """
     row_variance, column_variance = np.ix_(seed_variance.variance, seed_variance.variance)
     row_freedom, column_freedom = np.ix_(
         seed_variance.degrees_of_freedom, seed_variance.degrees_of_freedom
     )
     off_diagonal = ~np.eye(len(error), dtype=bool)  # no contestant differs from itself
+    noise = np.add.outer(seed_variance.noise, seed_variance.noise) * off_diagonal
     components = [
-        (error**2, degrees_of_freedom),
+        (np.maximum(error**2 - noise, 0.0), degrees_of_freedom),
         (row_variance * off_diagonal, row_freedom),
         (column_variance * off_diagonal, column_freedom),
     ]
     total_error = np.sqrt(sum(variance for variance, _ in components))
-    return total_error, np.where(
-        np.isnan(total_error),
-        degrees_of_freedom,
-        effective_degrees_of_freedom([(np.nan_to_num(v), f) for v, f in components]),
+    freedom = effective_degrees_of_freedom([(np.nan_to_num(v), f) for v, f in components])
+    by_prompts = error * t_critical(degrees_of_freedom)
+    is_narrower = total_error * t_critical(freedom) < by_prompts  # never where an error is NaN
+    keeps_prompts = is_narrower | np.isnan(total_error)
+    return (
+        np.where(is_narrower, error, total_error),
+        np.where(keeps_prompts, degrees_of_freedom, freedom),
     )
 
 

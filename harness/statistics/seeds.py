@@ -7,9 +7,10 @@ freedom), and the half-width of the interval is the root of the sum of their squ
 1974); it is laid off on the logit scale, so that the interval of a bounded figure stays within its
 bounds. Welch's and Satterthwaite's degrees of freedom would cover the truth 88 to 93 times in 100
 with two or three seeds that vary more than the prompts; this interval covers it 95 to 99 times.
-Sampling noise within one training's answers enters both components, so that intervals err on the
-wide side. A contestant with a single seed shows nothing of its variance between seeds: it is taken
-from the contestants of several seeds, pooled on the logit scale.
+The noise of single answers is in both components, as it is in both margins of any table of prompts
+by seeds; it is estimated from what neither margin explains, and counted once. No interval is
+narrower than that over prompts alone. A contestant with a single seed shows nothing of its variance
+between seeds: it is taken from the contestants of several seeds, pooled on the logit scale.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class SeedVariance:
     """Variance of the mean over a contestant's seeds; 0 where none varies, NaN where not known."""
     degrees_of_freedom: Floats
     """Degrees of freedom of that variance: seeds less one, or those of the pooled variance."""
+    noise: Floats
+    """The part of that variance which the variance over prompts holds as well; see `noise_of`."""
 
     @classmethod
     def of(
@@ -47,6 +50,7 @@ class SeedVariance:
         estimates: Sequence[Sequence[float]],
         is_seeded: Sequence[bool] | None = None,
         bounds: Bounds = PERCENT,
+        noise: Sequence[float] | None = None,
     ) -> SeedVariance:
         """Return the variances of the contestants.
 
@@ -55,17 +59,43 @@ class SeedVariance:
             is_seeded: Whether another seed could have given another estimate; answers from a file
                 have no seed. None: all are seeded.
             bounds: The lowest and the highest value of an estimate.
+            noise: By contestant: `noise_of` its seeds; not read of a single seed. None: not known,
+                and counted twice.
         """
         seeded = [True] * len(estimates) if is_seeded is None else is_seeded
-        pooled, freedom = _pooled_logit_variance(estimates, bounds)
-        pairs = [
-            (float(np.var(own, ddof=1)) / len(own), len(own) - 1.0)
-            if len(own) > 1
-            else (pooled / logit_slope(own[0], bounds) ** 2 if may_vary else 0.0, freedom)
-            for own, may_vary in zip(estimates, seeded, strict=True)
-        ]
-        variance, degrees_of_freedom = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
-        return cls(variance, degrees_of_freedom)
+        shared = [0.0] * len(estimates) if noise is None else noise
+        pooled, pooled_noise, freedom = _pooled_logit_variance(estimates, shared, bounds)
+        rows = []
+        for own, may_vary, own_noise in zip(estimates, seeded, shared, strict=True):
+            if len(own) > 1:
+                rows.append((float(np.var(own, ddof=1)) / len(own), len(own) - 1.0, own_noise))
+            else:
+                scale = 1 / logit_slope(own[0], bounds) ** 2 if may_vary else 0.0
+                rows.append((pooled * scale if may_vary else 0.0, freedom, pooled_noise * scale))
+        return cls(*np.array(rows, dtype=np.float64).reshape(-1, 3).T)
+
+
+def noise_of(contributions: Floats) -> float:
+    """Return the variance of a mean over prompts and seeds that single answers' noise is.
+
+    The mean square of what neither the prompt nor the seed explains, over the number of answers:
+    the interaction of a two-way table without replicates.
+
+    Args:
+        contributions: What each answer contributes to its seed's estimate, in the estimate's unit,
+            shape (seeds, prompts).
+
+    Returns:
+        0 with fewer than two seeds or prompts.
+    """
+    seeds, prompts = contributions.shape
+    if seeds < 2 or prompts < 2:
+        return 0.0
+    by_seed = contributions.mean(axis=1, keepdims=True)
+    by_prompt = contributions.mean(axis=0, keepdims=True)
+    left = contributions - by_seed - by_prompt + contributions.mean()
+    mean_square = float(np.sum(left**2)) / ((seeds - 1) * (prompts - 1))
+    return float(mean_square / (seeds * prompts))
 
 
 def effective_degrees_of_freedom(components: Sequence[tuple[Floats, Floats]]) -> Floats:
@@ -83,7 +113,11 @@ def effective_degrees_of_freedom(components: Sequence[tuple[Floats, Floats]]) ->
 
 
 def mean_over_seeds(
-    estimates: Sequence[float], error: float, prompts: int, bounds: Bounds = PERCENT
+    estimates: Sequence[float],
+    error: float,
+    prompts: int,
+    bounds: Bounds = PERCENT,
+    noise: float = 0.0,
 ) -> Estimate:
     """Return the mean over seeds with its 95 % interval, which lies within the bounds.
 
@@ -92,16 +126,15 @@ def mean_over_seeds(
         error: Standard error of their mean over resampled prompts, seeds held fixed.
         prompts: Number of prompts, two at least.
         bounds: The lowest and the highest value of an estimate.
+        noise: `noise_of` the seeds, the part of both variances that is one.
     """
     seeds = SeedVariance.of([estimates])
-    components = [
-        (np.array([error**2]), np.array([prompts - 1.0])),
-        (seeds.variance, seeds.degrees_of_freedom),
-    ]
-    standard_error = float(np.sqrt(sum(variance for variance, _ in components))[0])
-    half_width = float(
-        np.sqrt(sum(variance * t_critical(degrees) ** 2 for variance, degrees in components))[0]
-    )
+    by_prompt, freedom = max(0.0, error**2 - noise), prompts - 1.0
+    between, seed_freedom = float(seeds.variance[0]), float(seeds.degrees_of_freedom[0])
+    standard_error = max(error, float(np.sqrt(by_prompt + between)))
+    critical, seed_critical = float(t_critical(freedom)), float(t_critical(seed_freedom))
+    combined = float(np.sqrt(by_prompt * critical**2 + between * seed_critical**2))
+    half_width = max(error * critical, combined)
     value = float(np.mean(estimates))
     return Estimate(value, *logit_bounds(value, half_width, bounds), standard_error)
 
@@ -132,22 +165,22 @@ def logit_slope(value: float, bounds: Bounds) -> float:
 
 
 def _pooled_logit_variance(
-    estimates: Sequence[Sequence[float]], bounds: Bounds
-) -> tuple[float, float]:
-    """Return the variance between seeds in squared logits, and its degrees of freedom.
+    estimates: Sequence[Sequence[float]], noise: Sequence[float], bounds: Bounds
+) -> tuple[float, float, float]:
+    """Return one seed's variance in squared logits, the noise in it, and its degrees of freedom.
 
     NaN where no contestant has several seeds.
     """
-    several = [own for own in estimates if len(own) > 1]
-    freedom = sum(len(own) - 1 for own in several)
+    several = [pair for pair in zip(estimates, noise, strict=True) if len(pair[0]) > 1]
+    freedom = sum(len(own) - 1 for own, _ in several)
     if not freedom:
-        return np.nan, 1.0
-    slopes = [logit_slope(float(np.mean(own)), bounds) for own in several]
-    squares = [
-        (len(own) - 1) * float(np.var(own, ddof=1)) * slope**2
-        for own, slope in zip(several, slopes, strict=True)
-    ]
-    return sum(squares) / freedom, float(freedom)
+        return np.nan, 0.0, 1.0
+    squares = shared = 0.0
+    for own, own_noise in several:
+        scale = (len(own) - 1) * logit_slope(float(np.mean(own)), bounds) ** 2
+        squares += scale * float(np.var(own, ddof=1))
+        shared += scale * len(own) * own_noise
+    return squares / freedom, shared / freedom, float(freedom)
 
 
 @functools.cache

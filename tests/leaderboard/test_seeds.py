@@ -44,7 +44,10 @@ def test_a_setting_is_one_row_with_the_mean_of_its_seeds(seeded):
     # by hand: the mean of three seeds is 100 for 60 prompts, 66.7 and 33.3 for 10 each, 0 for 20
     parts = [(30, 60), (200 / 3 - 70, 10), (100 / 3 - 70, 10), (-70, 20)]
     prompts = sum(n * d**2 for d, n in parts) / 99 / 100
-    assert row.estimates["win_rate"].standard_error == pytest.approx((prompts + 100 / 3) ** 0.5)
+    # left by the means of prompts and seeds: 200 a prompt where seeds agree, else 4866.7
+    noise = (80 * 200 + 20 * 14600 / 3) / (2 * 99) / 300
+    error = (prompts - noise + 100 / 3) ** 0.5
+    assert row.estimates["win_rate"].standard_error == pytest.approx(error)
 
 
 def test_seeds_of_another_setting_stay_apart(file, runs):

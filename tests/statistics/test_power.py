@@ -15,7 +15,7 @@ from harness.statistics.power import (
     minimum_detectable_difference,
     power,
 )
-from harness.statistics.seeds import SeedVariance
+from harness.statistics.seeds import SeedVariance, noise_of
 
 
 @pytest.mark.parametrize("freedom", [4, 49, 804])
@@ -39,9 +39,9 @@ def test_with_many_degrees_of_freedom_it_is_the_textbook_one():
 def simulated(rng, counts, spread, prompts=100, simulations=500):
     """Return the power at the minimum detectable difference of methods of several seeds."""
     noise = 40.0
-    error = noise**2 / prompts
+    error = noise**2 / prompts  # of one seed's figure; all that varies over prompts
     components = [
-        VarianceComponent(error * (1 / counts[0] + 1 / counts[1]), prompts - 1),
+        VarianceComponent(0.0, prompts - 1),
         *(VarianceComponent((spread**2 + error) / count, count - 1) for count in counts[:2]),
     ]
     tests = len(counts) * (len(counts) - 1) // 2
@@ -53,17 +53,19 @@ def simulated(rng, counts, spread, prompts=100, simulations=500):
             for mean, n in zip(truth, counts, strict=True)
         ]
         points = np.stack([seeds.mean(axis=0) for seeds in own], axis=1)
-        variance = SeedVariance.of([seeds.mean(axis=1).tolist() for seeds in own])
+        variance = SeedVariance.of(
+            [seeds.mean(axis=1).tolist() for seeds in own], noise=[noise_of(o) for o in own]
+        )
         totals = PromptTotals(points, np.ones_like(points))
         tested = paired_differences(totals, seed=0, rounds=100, seed_variance=variance)
         detected += holm_matrix(tested)[0, 1] <= 0.05
     return detected / simulations
 
 
-@pytest.mark.parametrize("counts", [(2, 2), (3, 3), (5, 3)])
-def test_means_over_seeds_are_found_as_often_as_it_says(counts):
+@pytest.mark.parametrize(("counts", "spread"), [((2, 2), 5.0), ((3, 3), 0.0), ((5, 3), 2.0)])
+def test_means_over_seeds_are_found_as_often_as_it_says(counts, spread):
     # 500 data sets: two standard errors of 80 % are 3.6 points
-    assert simulated(np.random.default_rng(0), counts, 5.0) == pytest.approx(0.8, abs=0.05)
+    assert simulated(np.random.default_rng(0), counts, spread) == pytest.approx(0.8, abs=0.05)
 
 
 @pytest.mark.parametrize("methods", [2, 4])

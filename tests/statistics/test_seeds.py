@@ -7,7 +7,12 @@ import pytest
 
 from harness.statistics.intervals import widen_to_exact
 from harness.statistics.paired import PromptTotals, paired_differences
-from harness.statistics.seeds import SeedVariance, effective_degrees_of_freedom, mean_over_seeds
+from harness.statistics.seeds import (
+    SeedVariance,
+    effective_degrees_of_freedom,
+    mean_over_seeds,
+    noise_of,
+)
 
 
 def test_by_hand():
@@ -64,7 +69,7 @@ def test_methods_that_differ_by_their_seeds_alone_seldom_differ_significantly():
 
 def test_no_method_differs_from_itself():
     top = np.arange(20.0).reshape(10, 2)
-    seed_variance = SeedVariance(np.array([4.0, 9.0]), np.array([2.0, 2.0]))
+    seed_variance = SeedVariance(np.array([4.0, 9.0]), np.array([2.0, 2.0]), np.zeros(2))
     comparison = paired_differences(
         PromptTotals(top, np.ones_like(top)), seed=0, rounds=50, seed_variance=seed_variance
     )
@@ -75,7 +80,7 @@ def test_no_method_differs_from_itself():
 def test_prompts_and_both_methods_seeds_add_to_the_variance_of_a_difference():
     rng = np.random.default_rng(0)
     totals = PromptTotals(rng.normal(0, 3, (40, 2)), np.ones((40, 2)))
-    seed_variance = SeedVariance(np.array([0.04, 0.09]), np.array([2.0, 4.0]))
+    seed_variance = SeedVariance(np.array([0.04, 0.09]), np.array([2.0, 4.0]), np.zeros(2))
     prompts_alone = paired_differences(totals, seed=0, rounds=200)
     comparison = paired_differences(totals, seed=0, rounds=200, seed_variance=seed_variance)
     error = prompts_alone.error[0, 1]
@@ -137,3 +142,46 @@ def test_seeds_that_agree_leave_the_t_interval_over_prompts():
     # to first order; 5.5528 points are 0.2221 logits, and 1 / (1 + e^-0.2221) = 0.5553
     assert estimate.high - 50 == pytest.approx(5.530, abs=1e-3)
     assert estimate.standard_error == 2.0
+
+
+def test_the_noise_of_answers_is_what_neither_prompt_nor_seed_explains():
+    # means of seeds 3 and 7, of prompts 2, 6 and 7, of all 5
+    left = np.array([[1.0, 1.0, -2.0], [-1.0, -1.0, 2.0]])
+    contributions = left + np.array([[3.0], [7.0]]) + np.array([2.0, 6.0, 7.0]) - 5.0
+    assert noise_of(contributions) == pytest.approx(12 / (1 * 2) / 6)
+    assert noise_of(contributions - left) == pytest.approx(0.0, abs=1e-12)
+    assert noise_of(contributions[:1]) == noise_of(contributions[:, :1]) == 0.0
+
+
+def test_noise_in_both_variances_counts_once():
+    mean = mean_over_seeds([40.0, 50.0, 60.0], error=3.0, prompts=101, noise=5.0)
+    assert mean.standard_error == pytest.approx((9 - 5 + 100 / 3) ** 0.5)
+    rng = np.random.default_rng(0)
+    totals = PromptTotals(rng.normal(0, 3, (40, 2)), np.ones((40, 2)))
+    variance, freedom = np.array([0.4, 0.9]), np.array([2.0, 4.0])
+    error = paired_differences(totals, seed=0, rounds=200).error[0, 1]
+    noise = np.array([0.05, 0.1])
+    seeds = SeedVariance(variance, freedom, noise)
+    comparison = paired_differences(totals, seed=0, rounds=200, seed_variance=seeds)
+    assert comparison.error[0, 1] == pytest.approx((error**2 - 0.15 + 1.3) ** 0.5)
+    parts = [(error**2 - 0.15, 39.0), (0.4, 2.0), (0.9, 4.0)]
+    assert comparison.components(0, 1) == [pytest.approx(pair) for pair in parts]
+
+
+def test_nothing_over_seeds_is_surer_than_over_prompts_alone():
+    """Two seeds can agree by chance; their answers' noise is all that varies."""
+    mean = mean_over_seeds([50.0, 50.0], error=2.0, prompts=101, noise=4.0)
+    alone = mean_over_seeds([50.0, 50.0], error=2.0, prompts=101)
+    assert (mean.low, mean.high, mean.standard_error) == (alone.low, alone.high, 2.0)
+    totals = PromptTotals(np.random.default_rng(0).normal(0, 3, (40, 2)), np.ones((40, 2)))
+    prompts = paired_differences(totals, seed=0, rounds=200)
+    agreeing = SeedVariance(np.zeros(2), np.ones(2), np.full(2, prompts.error[0, 1] ** 2 / 2))
+    comparison = paired_differences(totals, seed=0, rounds=200, seed_variance=agreeing)
+    assert comparison.p[0, 1] == prompts.p[0, 1]
+
+
+def test_a_single_seed_takes_the_noise_of_the_others_as_well():
+    estimates = [[50.0], [40.0, 60.0], [49.0, 51.0]]
+    seeds = SeedVariance.of(estimates, noise=[0.0, 3.0, 1.0])
+    # of one seed: 2 x 3 and 2 x 1, pooled with one degree of freedom each
+    assert seeds.noise == pytest.approx([4.0, 3.0, 1.0], rel=1e-3)
