@@ -127,6 +127,14 @@ class PromptSource(Protocol):
 
 
 @runtime_checkable
+class RowSource(Protocol):
+    """Makes preference pairs, in place of a file or a data set of the hub."""
+
+    def rows(self) -> Sequence[Mapping[str, Any]]:
+        """Return rows of columns: `prompt`, `chosen`, `rejected`, perhaps `probability`."""
+
+
+@runtime_checkable
 class GenerationEngine(Protocol):
     """Samples completions of prompts from a policy."""
 

@@ -139,6 +139,8 @@ class Pair:
     win_rates: tuple[float, float] | None = None
     """P(chosen ≻ π_t) and P(rejected ≻ π_t): means over the prompt's responses, where a response
     against itself counts ½. None if they were not all compared with each other."""
+    rewards: tuple[float, float] | None = None
+    """Scalar rewards of both, an oracle's or a data set's; None if there are none."""
 
 
 @dataclass(frozen=True, slots=True)

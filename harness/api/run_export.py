@@ -164,7 +164,8 @@ def _pairs(
     for t in iterations:
         policy = _stage(graph, run.policies[t])
         pair = _stage(graph, policy.inputs["pair"])
-        prompts = _stage(graph, _stage(graph, pair.inputs["generate"]).inputs["prompts"])
+        samples = pair.inputs.get("generate")  # none: the pairs are a data set's
+        prompts = _stage(graph, _stage(graph, samples).inputs["prompts"]) if samples else pair
         for stage in (pair, prompts):
             read_manifest(stage.path)
         by_id = {prompt.id: prompt for prompt in records.read_prompts(str(prompts.path))}

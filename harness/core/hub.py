@@ -408,6 +408,23 @@ def render_conversation(
     return RenderedConversation(tuple(ids), text)
 
 
+def render_answer(
+    tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message], answer: str
+) -> str:
+    """Render a conversation with the assistant's answer and the end of its turn.
+
+    Raises:
+        PolicyError: the chat template refuses the conversation.
+    """
+    from jinja2 import TemplateError
+
+    turns = [message.as_dict() for message in (*messages, Message("assistant", answer))]
+    try:
+        return str(tokenizer.apply_chat_template(turns, tokenize=False))
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        raise PolicyError(f"the chat template refuses an answer ({first_line(error)})") from error
+
+
 def end_token_ids(tokenizer: PreTrainedTokenizerBase, policy: Policy) -> tuple[int, ...]:
     """Return the tokens that end a turn.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import random
 from dataclasses import dataclass
+from typing import Any
 
 from harness.core.config import Component
 from harness.core.seeds import derive
@@ -141,6 +142,34 @@ def cycle(a: ParsedAnswer, b: ParsedAnswer) -> int:
         return (a.style is not None) - (b.style is not None)
     step = (STYLES.index(b.style) - STYLES.index(a.style)) % len(STYLES)
     return (0, 1, -1)[step]
+
+
+class ToyPairs(Component):
+    """Preference pairs of the toy world: two random answers, the preferred one chosen."""
+
+    count: int
+    correct: float = 0.5
+    """The share of right answers."""
+    preference: ToyPreference = ToyPreference()
+    seed: int = 0
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return rows with `prompt`, `chosen`, `rejected` and `probability`."""
+        rng = random.Random(derive(self.seed, "toy pairs"))
+        excluded = set(held_out_instructions())
+        rows: list[dict[str, Any]] = []
+        while len(rows) < self.count:
+            prompt = draw_instruction(rng)
+            answers = [draw_answer(prompt, rng, correct=self.correct) for _ in range(2)]
+            probability = self.preference(prompt, *answers)
+            if prompt in excluded or answers[0] == answers[1]:
+                continue
+            if probability < 0.5:
+                answers, probability = answers[::-1], 1 - probability
+            chosen, rejected = answers
+            row = {"prompt": prompt, "chosen": chosen, "rejected": rejected}
+            rows.append({**row, "probability": probability})
+        return rows
 
 
 class ToyCorpus(Component):

@@ -46,17 +46,17 @@ def read_prompt(row: Any, column: str | None = None) -> tuple[Prompt, bool]:
     """
     if not isinstance(row, Mapping):
         raise UnusableRowError(
-            f"is {_kind(row)}: expected a JSON object with 'prompt' or 'messages' in each line"
+            f"is {value_kind(row)}: expected a JSON object with 'prompt' or 'messages' in each line"
         )
     name = column or _column(row)
     if name not in row:
         known = shorten(", ".join(map(str, row)))
         raise UnusableRowError(f"has no column {name!r} (it has {known})")
-    turns = _turns(row[name], name)
+    turns = read_turns(row[name], name)
     if name == "instruction" and (more := row.get("input")):
-        turns[0] = Message("user", f"{turns[0].content}\n{_text(more, 'input')}")
+        turns[0] = Message("user", f"{turns[0].content}\n{read_text(more, 'input')}")
     if (system := row.get("system")) and turns[0].role != "system":
-        turns.insert(0, Message("system", _text(system, "system")))
+        turns.insert(0, Message("system", read_text(system, "system")))
     length = len(turns)
     while turns and turns[-1].role == "assistant":
         turns.pop()
@@ -77,13 +77,20 @@ def _column(row: Mapping[str, Any]) -> str:
     return next((name for name in present if row[name] is not None), present[0])
 
 
-def _turns(value: Any, name: str) -> list[Message]:
+def read_turns(value: Any, name: str) -> list[Message]:
+    """Return the turns that a column holds, a text being the user's.
+
+    Raises:
+        UnusableRowError: it holds neither text nor messages.
+    """
     if name in CONVERSATIONS and isinstance(value, str):
         value = _parsed(value, name)
     if isinstance(value, str):
-        return [Message("user", _text(value, name))]
+        return [Message("user", read_text(value, name))]
     if not isinstance(value, Sequence) or not value:
-        raise UnusableRowError(f"{name} is {_kind(value)}: expected text, or a list of messages")
+        raise UnusableRowError(
+            f"{name} is {value_kind(value)}: expected text, or a list of messages"
+        )
     return [_message(turn, f"{name}[{i}]") for i, turn in enumerate(value)]
 
 
@@ -98,7 +105,7 @@ def _parsed(value: str, name: str) -> Any:
 def _message(turn: Any, location: str) -> Message:
     if not isinstance(turn, Mapping):
         raise UnusableRowError(
-            f"{location} is {_kind(turn)}: expected 'role' and 'content' (see 'prompt' or "
+            f"{location} is {value_kind(turn)}: expected 'role' and 'content' (see 'prompt' or "
             "'messages' in each line)"
         )
     if turn.get("tool_calls") or turn.get("function_call"):
@@ -111,14 +118,19 @@ def _message(turn: Any, location: str) -> Message:
             f"{location}.{role_key} is {shorten(str(turn.get(role_key)))!r}: "
             "expected system, user or assistant"
         )
-    return Message(role, _text(turn.get(content_key), f"{location}.{content_key}"))
+    return Message(role, read_text(turn.get(content_key), f"{location}.{content_key}"))
 
 
-def _text(value: Any, location: str) -> str:
+def read_text(value: Any, location: str) -> str:
+    """Return a text, or a list of text parts as one.
+
+    Raises:
+        UnusableRowError: it is something else, or empty.
+    """
     if isinstance(value, list) and value:
         value = "".join(_part(part, f"{location}[{i}]") for i, part in enumerate(value))
     if not isinstance(value, str):
-        raise UnusableRowError(f"{location} is {_kind(value)}: expected text")
+        raise UnusableRowError(f"{location} is {value_kind(value)}: expected text")
     if not value.strip():
         raise UnusableRowError(f"{location} is empty")
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -130,11 +142,11 @@ def _part(part: Any, location: str) -> str:
     if isinstance(part, str):
         return part
     if not isinstance(part, Mapping) or part.get("type", "text") != "text":
-        kind = part.get("type") if isinstance(part, Mapping) else _kind(part)
+        kind = part.get("type") if isinstance(part, Mapping) else value_kind(part)
         raise UnusableRowError(f"{location} is {kind}: only parts of text can be read")
     text = part.get("text")
     if not isinstance(text, str):
-        raise UnusableRowError(f"{location}.text is {_kind(text)}: expected text")
+        raise UnusableRowError(f"{location}.text is {value_kind(text)}: expected text")
     return text
 
 
@@ -143,11 +155,12 @@ def _identifier(row: Mapping[str, Any], turns: Sequence[Message]) -> str:
     if value is None or value == "":
         return digest([[m.role, m.content] for m in turns])[:16]
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise UnusableRowError(f"id is {_kind(value)}: expected text or a number")
-    return _text(str(value), "id")
+        raise UnusableRowError(f"id is {value_kind(value)}: expected text or a number")
+    return read_text(str(value), "id")
 
 
-def _kind(value: Any) -> str:
+def value_kind(value: Any) -> str:
+    """Return what a value of JSON is, in words."""
     if value is None:
         return "null"
     if isinstance(value, list):

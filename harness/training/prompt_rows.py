@@ -1,4 +1,4 @@
-"""Rows of prompt files (JSON lines, a JSON array, Parquet or CSV), each with its location."""
+"""Rows of prompts and of pairs: of JSON lines, a JSON array, Parquet, CSV, or the hub."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import InputError
+from harness.core.hub import whole_commit
+from harness.core.terminal import one_line
+from harness.errors import InputError, MissingDependencyError, first_line
 
 BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
-EXPECTED = "expected a JSON object with 'prompt' or 'messages' in each line"
+EXPECTED = {
+    "prompts": "expected a JSON object with 'prompt' or 'messages' in each line",
+    "pairs": "expected a JSON object with 'chosen' and 'rejected' in each line",
+}
+"""What a line looks like, by the key of a configuration that names the file."""
 MAX_FIELD = 2**31 - 1
 """Characters of a CSV field; Python's own limit is 131,072."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptRow:
-    """One row of a prompt file or data set."""
+    """One row of a file or a data set."""
 
     location: str
     """Where it is, for messages: `line 3`."""
@@ -32,8 +38,54 @@ class PromptRow:
     """Why it cannot be read; empty: it can."""
 
 
-def read_rows(path: Path) -> list[PromptRow]:
+@dataclass(frozen=True, slots=True)
+class HubRows:
+    """The rows of a data set of the Hugging Face hub."""
+
+    name: str
+    revision: str
+    split: str
+    subset: str | None = None
+    """The data set's configuration."""
+
+    def load(self, key: str) -> Iterator[PromptRow]:
+        """Return the rows; `key` is the setting that names them, for messages.
+
+        Raises:
+            MissingDependencyError: the hub cannot be reached or does not have the data set.
+        """
+        import datasets
+
+        revision = whole_commit(self.name, self.revision)
+        try:
+            subset = {"name": self.subset} if self.subset else {}
+            table = datasets.load_dataset(self.name, revision=revision, split=self.split, **subset)
+        except (OSError, ValueError, RuntimeError) as error:
+            component = "{use: harness.training.sources:FilePrompts, path: FILE}"
+            setting = f"prompts={component}" if key == "prompts" else f"{key}.path=FILE"
+            raise MissingDependencyError(
+                f"cannot load the {key} {self.name} from the hub ({first_line(error)}); "
+                "download them once with a connection, or name a file with "
+                f"--set {setting!r}"
+            ) from error
+        return (PromptRow(f"row {n}", dict(row)) for n, row in enumerate(table, 1))
+
+
+def unusable_rows(owner: str, bad: Sequence[str], key: str) -> str:
+    """Return the message that refuses rows; `bad` has a line for each, `key` names the setting."""
+    more = f"; {len(bad) - 1} more such rows" if len(bad) > 1 else ""
+    return (
+        f"{owner}, {one_line(bad[0], limit=None)}{more}; mend the file, or drop such rows with "
+        f"--set {key}.drop_bad=true"
+    )
+
+
+def read_rows(path: Path, key: str = "prompts") -> list[PromptRow]:
     """Return the rows of a file; what it is, its ending or its first character says.
+
+    Args:
+        path: the file.
+        key: the setting that names it, `prompts` or `pairs`, for messages.
 
     Raises:
         InputError: the file cannot be read, or is not what its ending says.
@@ -47,13 +99,15 @@ def read_rows(path: Path) -> list[PromptRow]:
         lines = text.split("\n")  # a JSON string may hold U+2028 and U+0085
         first = next((line.strip() for line in lines if line.strip()), "")
         if path.suffix == ".json" or first in ("[", "[{") or first.startswith(("[{", "[ {")):
-            return _array_rows(text)
-        return [_json_row(n, line) for n, line in enumerate(lines, 1) if line.strip()]
+            return _array_rows(text, EXPECTED[key])
+        return [
+            _json_row(n, line, EXPECTED[key]) for n, line in enumerate(lines, 1) if line.strip()
+        ]
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"cannot read the prompts {path}: {reason}") from error
+        raise InputError(f"cannot read the {key} {path}: {reason}") from error
     except ValueError as error:
-        raise InputError(f"cannot read the prompts {path}: {error}") from error
+        raise InputError(f"cannot read the {key} {path}: {error}") from error
 
 
 def _decode(data: bytes) -> str:
@@ -61,15 +115,15 @@ def _decode(data: bytes) -> str:
     return data.decode(encoding)
 
 
-def _json_row(number: int, line: str) -> PromptRow:
+def _json_row(number: int, line: str, expected: str) -> PromptRow:
     location = f"line {number}"
     try:
         return PromptRow(location, json.loads(line))
     except (ValueError, RecursionError) as error:
-        return PromptRow(location, None, f"is not JSON ({error}): {EXPECTED}")
+        return PromptRow(location, None, f"is not JSON ({error}): {expected}")
 
 
-def _array_rows(text: str) -> list[PromptRow]:
+def _array_rows(text: str, expected: str) -> list[PromptRow]:
     """Return the rows of a JSON array, or of JSON lines in a file that is called `.json`."""
     try:
         rows = json.loads(text)
@@ -77,7 +131,8 @@ def _array_rows(text: str) -> list[PromptRow]:
         lines = [line for line in text.split("\n") if line.strip()]
         if not lines or lines[0].lstrip().startswith("["):
             raise
-        return [_json_row(n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip()]
+        numbered = enumerate(text.split("\n"), 1)
+        return [_json_row(n, line, expected) for n, line in numbered if line.strip()]
     except RecursionError as error:
         raise ValueError("its JSON is nested too deeply") from error
     if not isinstance(rows, list):

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 from harness.core.hub import configured_context_length, load_tokenizer, render_conversation
-from harness.core.terminal import one_line
 from harness.errors import InputError, PolicyError
 from harness.training.conversations import UnusableRowError, read_prompt
 from harness.training.dropped import LOGGER, DropTable
-from harness.training.prompt_rows import PromptRow
+from harness.training.prompt_rows import PromptRow, unusable_rows
 from harness.types import Policy, Prompt
 
 REPEATED, REPEATED_ID, UNUSABLE = "repeated", "repeated id", "unusable"
@@ -87,7 +86,7 @@ def select_rows(
         except UnusableRowError as error:
             bad.append(f"{row.location}: {error}")
     if bad and not drop_bad:
-        raise InputError(_refusal(owner, bad))
+        raise InputError(unusable_rows(owner, bad, "prompts"))
     for line in bad:
         unique.dropped.add(UNUSABLE, line)
     if not unique.prompts:
@@ -134,14 +133,6 @@ class _UniquePrompts:
         self._texts.add(prompt.messages)
         self._ids.add(prompt.id)
         return REPEATED if is_repeated else REPEATED_ID if has_id else ""
-
-
-def _refusal(owner: str, bad: Sequence[str]) -> str:
-    more = f"; {len(bad) - 1} more such rows" if len(bad) > 1 else ""
-    return (
-        f"{owner}, {one_line(bad[0], limit=None)}{more}; mend the file, or drop such rows with "
-        "--set prompts.drop_bad=true"
-    )
 
 
 def _nothing(owner: str, dropped: DropTable, start: int) -> str:

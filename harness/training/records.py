@@ -17,6 +17,9 @@ COMPLETIONS = "completions.parquet"
 COMPARISONS = "comparisons.parquet"
 PAIRS = "pairs.parquet"
 SCORES = "scores.parquet"
+RESPONSES = "responses.parquet"
+OPTIONAL = ("rewards",)
+"""Columns of pairs that are written only if a pair has them."""
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[Any]]) -> None:
@@ -69,17 +72,28 @@ def write_completions(directory: Path, completions: Sequence[Completion]) -> Non
     write_table(directory / COMPLETIONS, _columns(Completion, completions))
 
 
+def write_responses(directory: Path, responses: Sequence[Completion]) -> None:
+    """Write the responses of a data set, which no policy has sampled, one row each."""
+    write_table(directory / RESPONSES, _columns(Completion, responses))
+
+
+def has_responses(directory: str) -> bool:
+    """Say whether a directory of prompts has responses of a data set beside them."""
+    return (Path(directory) / RESPONSES).is_file()
+
+
 def read_completions(
-    directory: str, prompts: Iterable[str] | None = None
+    directory: str, prompts: Iterable[str] | None = None, name: str = COMPLETIONS
 ) -> dict[str, list[Completion]]:
     """Read completions by prompt, in the order of their prompts and indices.
 
     Args:
         directory: the directory of the file.
         prompts: the ids of the prompts to read; None: all.
+        name: the file, of a policy's samples or of a data set's responses.
     """
     wanted = {} if prompts is None else {"prompt_id": prompts}
-    columns = read_table(Path(directory) / COMPLETIONS, **wanted)
+    columns = read_table(Path(directory) / name, **wanted)
     grouped: dict[str, list[Completion]] = defaultdict(list)
     for row in _rows(columns):
         for name in ("prompt_token_ids", "token_ids"):
@@ -112,7 +126,9 @@ def write_scores(directory: Path, responses: Sequence[Completion], scores: Seque
 
 def write_pairs(directory: Path, pairs: Sequence[Pair]) -> None:
     """Write training pairs, one row each."""
-    write_table(directory / PAIRS, _columns(Pair, pairs))
+    columns = _columns(Pair, pairs)
+    optional = [name for name in OPTIONAL if not any(columns[name])]
+    write_table(directory / PAIRS, {n: c for n, c in columns.items() if n not in optional})
 
 
 def read_pairs(directory: str) -> list[Pair]:
@@ -121,7 +137,8 @@ def read_pairs(directory: str) -> list[Pair]:
     for row in _rows(read_table(Path(directory) / PAIRS)):
         for name in ("prompt_ids", "chosen_ids", "rejected_ids"):
             row[name] = tuple(row[name])
-        row["win_rates"] = row["win_rates"] and tuple(row["win_rates"])
+        for name in ("win_rates", *OPTIONAL):
+            row[name] = row.get(name) and tuple(row[name])
         pairs.append(Pair(**row))
     return pairs
 

@@ -151,8 +151,8 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
     Raises:
         CheckError: no pair is left; the message names the largest cause.
     """
-    completions = records.read_completions(inputs["generate"])
-    matrices = records.read_comparisons(inputs["compare"])
+    completions = read_candidates(inputs)
+    matrices = records.read_comparisons(inputs["compare"]) if "compare" in inputs else {}
     pairs: list[Pair] = []
     counts, dropped = Counter[str](prompts=len(completions)), DropTable()
     held_out = held_out_ids(spec, t, completions)
@@ -164,7 +164,11 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
         counts["truncated"] += sum(c.finish_reason == "length" for c in responses)
         counts["repeated"] += len(players) - len({c.text for c in players})
         matrix = index_by_position(players, matrices.get(key, {}))
-        decided_pairs = decide_pairs(spec.pairing, players, matrix)
+        decided_pairs = (
+            decide_pairs(spec.pairing, players, matrix)
+            if spec.asks_oracle(t)
+            else winning_pairs(players, spec.samples)
+        )
         counts["undecided"] += not decided_pairs
         if not decided_pairs:
             dropped.add(undecided_reason(responses, players), f"prompt {key}")
@@ -202,6 +206,34 @@ def decide_pairs(pairing: Pairing, players: Sequence[Completion], matrix: Matrix
         )
         for i, j in replay(pairing.rounds(k), matrix)
     ]
+
+
+def winning_pairs(players: Sequence[Completion], samples: int) -> list[Pair]:
+    """Return a data set's response with each of a policy's `samples` samples, which it beats."""
+    winner = next((c for c in players if c.index >= samples), None)
+    return [
+        Pair(c.prompt_id, c.prompt_token_ids, winner.token_ids, c.token_ids, probability=1.0)
+        for c in players
+        if winner and c.index < samples and c.text != winner.text
+    ]
+
+
+def read_candidates(
+    inputs: Mapping[str, str], prompts: Iterable[str] | None = None
+) -> dict[str, list[Completion]]:
+    """Return the responses by prompt: a policy's samples, then those of a data set.
+
+    Args:
+        inputs: directories by what they hold: `generate`, perhaps `prompts`.
+        prompts: the ids of the prompts to read; None: all.
+    """
+    keys = None if prompts is None else list(prompts)
+    completions = records.read_completions(inputs["generate"], keys)
+    if "prompts" in inputs and records.has_responses(inputs["prompts"]):
+        added = records.read_completions(inputs["prompts"], keys, records.RESPONSES)
+        for key, responses in completions.items():
+            responses += added.get(key, [])
+    return completions
 
 
 def exclusion_reason(pair: Pair, max_length: int) -> str | None:
@@ -331,7 +363,7 @@ def shard_comparer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
 
     def run_shard(shard: int, out: Path, advance: Advance) -> None:
         shard_prompts = {p.id: p for p in shard_slice(prompts, spec, shard)}
-        completions = records.read_completions(payload["inputs"]["generate"], shard_prompts)
+        completions = read_candidates(payload["inputs"], shard_prompts)
         players = {
             key: eligible_responses(completions[key], spec)
             for key in shard_prompts

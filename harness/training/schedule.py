@@ -21,6 +21,7 @@ from harness.training.differences import differences
 from harness.training.head_to_head import run_head_to_head
 from harness.training.optimisation import optimise
 from harness.training.optimisers import check_packages
+from harness.training.pair_tokens import read_pairs, read_responses
 from harness.training.pairing import comparison_count
 from harness.training.prompt_selection import context_limit
 from harness.training.reference_logps import anchor
@@ -32,6 +33,8 @@ VERSIONS = {
     "generate": 2,  # 2: the template's own end of a turn
     "compare": 2,
     "pair": 3,
+    "read-pairs": 1,
+    "read-responses": 1,
     "anchor": 3,
     "optimise": 5,
     "head-to-head": 2,
@@ -42,6 +45,8 @@ STAGE_FUNCTIONS: dict[str, Callable[..., None]] = {
     "generate": rollout.generate,
     "compare": rollout.compare,
     "pair": rollout.pair,
+    "read-pairs": read_pairs,
+    "read-responses": read_responses,
     "optimise": optimise,
     "head-to-head": run_head_to_head,
 }
@@ -51,12 +56,25 @@ DEVICE_STAGES = frozenset({"compare", "generate", "head-to-head", "optimise"})
 
 
 @dataclass(frozen=True)
+class PairStages:
+    """The stages that lead to the pairs of an iteration."""
+
+    pair: Stage
+    prompts: Stage | None = None
+    generate: Stage | None = None
+    """None, as is `prompts`: the pairs are a data set's."""
+
+    @property
+    def first(self) -> Stage:
+        """The stage that reads what the user has named, before anything is sampled."""
+        return self.prompts or self.pair
+
+
+@dataclass(frozen=True)
 class Iteration:
     """The stages of one iteration that others need."""
 
-    prompts: Stage
-    generate: Stage
-    pair: Stage
+    pairs: PairStages
     policy: Stage
     """The stage that creates π_{t+1}."""
 
@@ -80,33 +98,50 @@ class Schedule:
         """
         start = self.spec.policy.weights()
         iterations = self._iterations(start)
-        targets: list[list[Node]] = [[start, *(iteration.prompts for iteration in iterations)]]
+        targets: list[list[Node]] = [[start, *(iteration.pairs.first for iteration in iterations)]]
         for t, iteration in enumerate(iterations, 1):
-            head_to_head = [self._head_to_head(t, iteration)] * bool(self.spec.head_to_head_prompts)
-            targets.append([iteration.policy, *head_to_head])
+            targets.append([iteration.policy, *self._head_to_head(t, iteration)])
         return targets
 
     def _iterations(self, start: Node) -> list[Iteration]:
         iterations: list[Iteration] = []
         histories: dict[str, list[Node]] = defaultdict(lambda: [start])
         for t in range(1, self.spec.iterations + 1):
-            prompts, generate, pair = self._sampling_stages(t, start, histories["policy"][-1])
+            pairs = self._pair_stages(t, start, histories["policy"][-1])
             anchors: dict[Node, Stage] = {}
             for fit in self.spec.fits:
-                stage = self._optimise_stage(t, fit, pair, histories, anchors)
+                stage = self._optimise_stage(t, fit, pairs.pair, histories, anchors)
                 histories[fit.result].append(stage)
-            iterations.append(Iteration(prompts, generate, pair, stage))
+            iterations.append(Iteration(pairs, stage))
         return iterations
 
     def _prompts_stage(self, t: int, start: Node) -> Stage:
         """Return the stage of the prompts, which must fit the tokenizer and context of π_1."""
-        config = {"prompts": self.spec.prompts, "t": t, "limit": context_limit(self.spec.engine)}
+        limit = context_limit(self.spec.engine)
+        if self.spec.data_responses(t):
+            config = {**self._data_config(t), "samples": self.spec.samples, "limit": limit}
+            return self._stage("read-responses", t, config, {"policy": start}, self._pair_count())
+        config = {"prompts": self.spec.prompts, "t": t, "limit": limit}
         return self._stage("prompts", t, config, {"policy": start})
 
-    def _sampling_stages(self, t: int, start: Node, policy: Node) -> tuple[Stage, Stage, Stage]:
+    def _data_config(self, t: int) -> dict[str, Any]:
+        """Return what identifies the rows of a data set that iteration t reads."""
         spec = self.spec
+        parts = {"part": t, "parts": spec.pair_iterations}
+        return {"pairs": spec.pairs, "max_length": spec.max_length, **parts}
+
+    def _pair_stages(self, t: int, start: Node, policy: Node) -> PairStages:
+        """Return the stages up to the pairs: a data set's as they are, or of π_t's samples."""
+        if self.spec.pairs_mode(t) == "pairs":
+            config, inputs = self._data_config(t), {"policy": start}
+            return PairStages(self._stage("read-pairs", t, config, inputs, self._pair_count()))
         prompts = self._prompts_stage(t, start)
-        generate = self._stage(
+        generate = self._generate_stage(t, prompts, policy)
+        return PairStages(self._decided_pairs(t, prompts, generate), prompts, generate)
+
+    def _generate_stage(self, t: int, prompts: Stage, policy: Node) -> Stage:
+        spec = self.spec
+        return self._stage(
             "generate",
             t,
             {
@@ -120,8 +155,11 @@ class Schedule:
             f"{self._prompt_count()} × {spec.samples} responses",
             accelerators_needed(spec.engine),
         )
-        comparisons = comparison_count(spec.pairing, spec.samples)
-        compare = self._stage(
+
+    def _compare_stage(self, t: int, prompts: Stage, generate: Stage) -> Stage:
+        spec = self.spec
+        comparisons = comparison_count(spec.pairing, spec.players(t))
+        return self._stage(
             "compare",
             t,
             {"oracle": spec.oracle, "pairing": spec.pairing, "truncated": spec.keep_truncated},
@@ -129,6 +167,10 @@ class Schedule:
             f"{self._prompt_count()} × {comparisons} comparisons",
             accelerators_needed(spec.oracle),
         )
+
+    def _decided_pairs(self, t: int, prompts: Stage, generate: Stage) -> Stage:
+        """Return the stage of the pairs that the oracle decides, or a data set's winners."""
+        spec = self.spec
         pair_config: dict[str, Any] = {
             "pairing": spec.pairing,
             "max_length": spec.max_length,
@@ -137,8 +179,14 @@ class Schedule:
         if spec.head_to_head_prompts:
             held_out = {"head_to_head_prompts": spec.head_to_head_prompts}
             pair_config |= held_out | {"seed": spec.seed, "t": t}
-        pair = self._stage("pair", t, pair_config, {"generate": generate, "compare": compare})
-        return prompts, generate, pair
+        inputs: dict[str, Node] = {"generate": generate}
+        if spec.data_responses(t):
+            inputs["prompts"] = prompts
+        if spec.asks_oracle(t):
+            inputs["compare"] = self._compare_stage(t, prompts, generate)
+        else:
+            pair_config["pairs"] = spec.pairs
+        return self._stage("pair", t, pair_config, inputs)
 
     def _optimise_stage(
         self,
@@ -188,9 +236,16 @@ class Schedule:
             accelerators=1,
         )
 
-    def _head_to_head(self, t: int, iteration: Iteration) -> Stage:
-        """Return the stage that compares π_{t+1} with π_t; no policy depends on it."""
-        spec = self.spec
+    def _head_to_head(self, t: int, iteration: Iteration) -> list[Node]:
+        """Return the stage that compares π_{t+1} with π_t, if there is one."""
+        spec, pairs = self.spec, iteration.pairs
+        if not (spec.head_to_head_prompts and pairs.prompts and pairs.generate):
+            return []
+        inputs: dict[str, Node] = {
+            "policy": iteration.policy,
+            "generate": pairs.generate,
+            "prompts": pairs.prompts,
+        }
         config = {
             "engine": spec.engine,
             "sampling": spec.sampling,
@@ -199,18 +254,15 @@ class Schedule:
             "seed": spec.seed,
             "t": t,
         }
-        return self._stage(
+        stage = self._stage(
             "head-to-head",
             t,
             config,
-            {
-                "policy": iteration.policy,
-                "generate": iteration.generate,
-                "prompts": iteration.prompts,
-            },
+            inputs,
             f"{spec.head_to_head_prompts} × 1 responses and comparisons",
             max(accelerators_needed(spec.engine), accelerators_needed(spec.oracle)),
         )
+        return [stage]
 
     def _stage(
         self,
@@ -227,6 +279,11 @@ class Schedule:
         return Stage(
             name, VERSIONS[name], identity(config), inputs, run, label, size, device, accelerators
         )
+
+    def _pair_count(self) -> str:
+        pairs, parts = self.spec.pairs, self.spec.pair_iterations
+        count = "all" if pairs is None or pairs.count is None else f"{pairs.count}"
+        return f"{count} pairs of the data set" + (f", a part of {parts}" if parts > 1 else "")
 
     def _prompt_count(self) -> str:
         count = self.spec.prompts.count

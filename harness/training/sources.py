@@ -17,17 +17,17 @@ from harness.core.chat_templates import (
 )
 from harness.core.config import Component, build, names, without_locations
 from harness.core.hardware import ModelShape
-from harness.core.hub import check_policy_path, configured_shape, whole_commit
+from harness.core.hub import check_policy_path, configured_shape
 from harness.core.io import sha256, text_sha256
 from harness.core.manifests import read_manifest
 from harness.core.model_files import model_digest
 from harness.core.seeds import config_digest, derive, digest
 from harness.core.stages import ExternalInput, Node
 from harness.core.workspace import Run
-from harness.errors import InputError, MissingDependencyError, StoreError, first_line
+from harness.errors import InputError, StoreError
 from harness.protocols import PolicySource
 from harness.toy import world
-from harness.training.prompt_rows import PromptRow, read_rows
+from harness.training.prompt_rows import HubRows, read_rows
 from harness.training.prompt_selection import PromptSelection, select_rows
 from harness.types import Message, Policy, Prompt
 
@@ -221,22 +221,11 @@ class HubPrompts(Component):
 
     def select(self, iteration: int) -> PromptSelection:
         """Return the prompts of an iteration's dataset and split, and what was dropped."""
-        import datasets
-
         name, revision, split = (
             values[min(iteration, len(values)) - 1]
             for values in map(_listed, (self.datasets, self.revision, self.split))
         )
-        revision = whole_commit(name, revision)
-        try:
-            table = datasets.load_dataset(name, revision=revision, split=split)
-        except (OSError, ValueError, RuntimeError) as error:
-            raise MissingDependencyError(
-                f"cannot load the prompts {name} from the hub ({first_line(error)}); "
-                "download them once with a connection, or name a file with "
-                "--set 'prompts={use: harness.training.sources:FilePrompts, path: FILE}'"
-            ) from error
-        rows = (PromptRow(f"row {n}", dict(row)) for n, row in enumerate(table, 1))
+        rows = HubRows(name, revision, split).load("prompts")
         return select_rows(rows, name, column=self.column, drop_bad=self.drop_bad, count=self.count)
 
 

@@ -23,6 +23,7 @@ from harness.protocols import (
 )
 from harness.training.optimisers import OptimiserSettings
 from harness.training.pairing import compares_all
+from harness.training.preferences import PreferencePairs
 
 ANCHOR = re.compile(r"reference|previous(-[2-9]\d*|-1\d+)?")
 
@@ -40,8 +41,10 @@ class TrainSpec(Component):
     policy, updated every `every` iterations."""
     fits: list[Fit] = Field([Fit()], min_length=1)
     """What each iteration fits to its pairs, in order."""
-    samples: int = Field(gt=1)
+    samples: int = Field(gt=0)
     """K: responses a prompt."""
+    pairs: PreferencePairs | None = None
+    """Pairs of a file or data set, which are trained on in place of samples, or beside them."""
     pairing: Pairing
     policy: PolicySource
     """π_1."""
@@ -75,14 +78,68 @@ class TrainSpec(Component):
         unknown = sorted(name for name in self.objective.anchors if not ANCHOR.fullmatch(name))
         if unknown:
             raise ValueError(f"objective: there is no anchor {', '.join(unknown)}")
-        if self.objective.win_rates and not compares_all(self.pairing, self.samples):
+        if self.objective.win_rates and not self._compares_all():
             raise ValueError(
                 "objective: it reads win rates, for which the pairing must compare all responses "
-                "with each other: use BestWorst, MaxRandom or AllPairs of harness.training.pairing"
+                "with each other: use BestWorst, MaxRandom or AllPairs of "
+                "harness.training.pairing, and no pairs of a data set but as candidates"
             )
         if self.fits[-1].result != "policy":
             raise ValueError("fits: the last one must result in `policy`")
         return self
+
+    def _compares_all(self) -> bool:
+        """Say whether in every iteration all responses to a prompt are compared with each other."""
+        return all(
+            self.asks_oracle(t) and compares_all(self.pairing, self.players(t))
+            for t in range(1, self.iterations + 1)
+        )
+
+    @model_validator(mode="after")
+    def _check_samples(self) -> TrainSpec:
+        lone = [t for t in self._sampled_iterations() if self.players(t) < 2]
+        if lone:
+            raise ValueError(
+                "samples: a pair needs two responses, of samples and of the data set's candidates "
+                f"together: set at least 2, got {self.samples} in iteration {lone[0]}"
+            )
+        if self.pairs_mode(1) == "pairs" and self.head_to_head_prompts:
+            raise ValueError(
+                "head_to_head_prompts: the pairs of a data set come without a policy's samples to "
+                "compare with: set it to 0"
+            )
+        return self
+
+    def _sampled_iterations(self) -> list[int]:
+        return [t for t in range(1, self.iterations + 1) if self.pairs_mode(t) != "pairs"]
+
+    @property
+    def pair_iterations(self) -> int:
+        """The number of iterations that use the pairs of a data set: the first ones."""
+        if self.pairs is None:
+            return 0
+        return min(self.pairs.iterations or self.iterations, self.iterations)
+
+    def pairs_mode(self, t: int) -> Literal["pairs", "winners", "candidates"] | None:
+        """Return how iteration t uses the pairs of a data set; None: it does not."""
+        return self.pairs.mode if self.pairs and t <= self.pair_iterations else None
+
+    def data_responses(self, t: int) -> int:
+        """Return how many responses of a data set join the policy's samples of a prompt."""
+        match self.pairs_mode(t):
+            case "winners":
+                return 1
+            case "candidates":
+                return 2 if self.pairs and self.pairs.responses == "both" else 1
+        return 0
+
+    def players(self, t: int) -> int:
+        """Return how many responses to a prompt iteration t has."""
+        return self.samples + self.data_responses(t)
+
+    def asks_oracle(self, t: int) -> bool:
+        """Say whether the oracle compares responses in iteration t."""
+        return self.pairs_mode(t) not in ("pairs", "winners")
 
     @model_validator(mode="after")
     def _check_engine(self) -> TrainSpec:
