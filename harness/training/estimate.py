@@ -6,7 +6,7 @@ responses are assumptions, reported with the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +18,9 @@ from harness.errors import PolicyError
 from harness.protocols import HasModelShape, PromptSource, TokenEstimator
 from harness.training import lora
 from harness.training.optimisers import OptimiserSettings
-from harness.training.pairing import BestWorst, MaxRandom, Tournament, comparison_count
 from harness.training.sources import FilePrompts
 from harness.training.spec import TrainSpec
+from harness.training.workload import IterationLoad, count_pairs, iteration_loads
 
 MASTER_BYTES = GRADIENT_BYTES = 4
 """Bytes per parameter: float32."""
@@ -111,7 +111,8 @@ class TrainingCost:
 def estimate_training(spec: TrainSpec, gpu: GPU, gpus: int) -> TrainingCost | None:
     """Return what a method costs on a number of GPUs; None if its prompts cannot be counted."""
     prompts, prompt_tokens = measured_prompts(spec.prompts)
-    if prompts is None:
+    loads = iteration_loads(spec, prompts, count_pairs(spec.pairs))
+    if loads is None:
         return None
     policy = model_shape(spec.policy)
     state = state_bytes(policy, spec.optimiser) / GB if policy else None
@@ -119,11 +120,11 @@ def estimate_training(spec: TrainSpec, gpu: GPU, gpus: int) -> TrainingCost | No
     return TrainingCost(
         gpus=f"{gpus} × {gpu.name}",
         stages=(
-            generation_cost(spec, prompts, policy, gpu, gpus),
-            comparison_cost(spec, prompts, gpu, gpus, prompt_tokens),
-            *fit_costs(spec, prompts, policy, gpu, gpus, prompt_tokens),
+            generation_cost(spec, loads, policy, gpu, gpus),
+            comparison_cost(spec, loads, gpu, gpus, prompt_tokens),
+            *fit_costs(spec, loads, policy, gpu, gpus, prompt_tokens),
         ),
-        comparisons_per_prompt=comparison_count(spec.pairing, spec.samples),
+        comparisons_per_prompt=max(load.comparisons for load in loads),
         state_gb=None if state is None else 0.0 if offload else state / gpus,
         activations_gb=activation_bytes(policy, spec) / GB if policy else None,
         memory_gb=gpu.memory,
@@ -228,10 +229,14 @@ def response_tokens(spec: TrainSpec) -> int:
 
 
 def generation_cost(
-    spec: TrainSpec, prompts: int, policy: ModelShape | None, gpu: GPU, gpus: int
+    spec: TrainSpec,
+    loads: Sequence[IterationLoad],
+    policy: ModelShape | None,
+    gpu: GPU,
+    gpus: int,
 ) -> StageCost:
     """Return the cost of sampling K responses a prompt, in every iteration."""
-    count = spec.iterations * prompts * spec.samples
+    count = sum(load.prompts * load.samples for load in loads)
     tokens = count * response_tokens(spec)
     flops = FORWARD_FLOPS * policy.parameters * tokens if policy else None
     return StageCost(
@@ -244,32 +249,38 @@ def generation_cost(
 
 
 def comparison_cost(
-    spec: TrainSpec, prompts: int, gpu: GPU, gpus: int, prompt_tokens: int = PROMPT_TOKENS
+    spec: TrainSpec,
+    loads: Sequence[IterationLoad],
+    gpu: GPU,
+    gpus: int,
+    prompt_tokens: int = PROMPT_TOKENS,
 ) -> StageCost:
     """Return the cost of comparing; a rule takes no tokens, and a judge runs elsewhere."""
-    per_prompt = comparison_count(spec.pairing, spec.samples)
-    prompt_count = spec.iterations * prompts
+    count = sum(load.prompts * load.comparisons for load in loads)
     tokens, flops = 0, None
     if isinstance(spec.oracle, TokenEstimator):
-        tokens = prompt_count * spec.oracle.tokens(
-            prompt_tokens, response_tokens(spec), spec.samples, per_prompt
+        lengths = (prompt_tokens, response_tokens(spec))
+        tokens = sum(
+            load.prompts * spec.oracle.tokens(*lengths, load.players, load.comparisons)
+            for load in loads
+            if load.comparisons
         )
         oracle_shape = spec.oracle.sizes()
         flops = FORWARD_FLOPS * oracle_shape.parameters * tokens if oracle_shape else None
     wall_clock = wall_clock_hours(flops, gpu.forward_utilization, gpu, gpus)
-    return StageCost("compare", prompt_count * per_prompt, "comparisons", tokens, wall_clock)
+    return StageCost("compare", count, "comparisons", tokens, wall_clock)
 
 
 def fit_costs(
     spec: TrainSpec,
-    prompts: int,
+    loads: Sequence[IterationLoad],
     policy: ModelShape | None,
     gpu: GPU,
     gpus: int,
     prompt_tokens: int = PROMPT_TOKENS,
 ) -> tuple[StageCost, StageCost]:
     """Return the costs of anchors and of optimising; a pair's prompt is processed once."""
-    pairs = spec.iterations * prompts * pairs_per_prompt(spec)
+    pairs = sum(load.pairs for load in loads)
     tokens = pairs * (prompt_tokens + 2 * response_tokens(spec))
     anchor_tokens = tokens * len({"previous", *spec.objective.anchors}) * len(spec.fits)
     trained_tokens = tokens * spec.optimiser.epochs * len(spec.fits)
@@ -299,15 +310,6 @@ def flops_per_token(policy: ModelShape, settings: OptimiserSettings) -> int:
     trained = trained_parameters(policy, settings)
     frozen = policy.parameters if settings.lora else 0
     return (forward + BACKWARD_FLOPS) * trained + (forward + FROZEN_BACKWARD_FLOPS) * frozen
-
-
-def pairs_per_prompt(spec: TrainSpec) -> int:
-    """Return the largest number of pairs that a prompt can yield."""
-    match spec.pairing:
-        case Tournament() | BestWorst() | MaxRandom():
-            return 1
-        case _:
-            return comparison_count(spec.pairing, spec.samples)
 
 
 def wall_clock_hours(flops: float | None, utilization: float, gpu: GPU, gpus: int) -> float | None:

@@ -46,7 +46,7 @@ class PairTokeniser:
     tokenizer: PreTrainedTokenizerBase
     end_ids: Sequence[int]
     """The tokens that end a turn."""
-    end_id: int
+    end_id: int | None
     """The one that ends a turn where the template writes none."""
 
     @classmethod
@@ -92,7 +92,7 @@ class PairTokeniser:
         ids: list[int] = self.tokenizer(tail, add_special_tokens=False)["input_ids"]
         ends = [position for position, token in enumerate(ids) if token in self.end_ids]
         if not ends:
-            return (*ids, self.end_id)
+            return (*ids, *([] if self.end_id is None else [self.end_id]))
         after = self.tokenizer.decode(ids[ends[0] :], skip_special_tokens=True)
         if after.strip():
             raise LeftOutError(END_INSIDE)

@@ -67,6 +67,8 @@ class PreferencePairs(Component):
     """The configuration of a data set of the hub."""
     split: str = "train"
     revision: str = "main"
+    size: int | None = Field(None, gt=0, exclude=True)
+    """The pairs of a data set of the hub, for estimates: it is not downloaded for them."""
 
     result_version: ClassVar[int] = 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -20,4 +21,6 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("HARNESS_ASSETS", raising=False)
     pages.write_configurations(tmp_path)
+    row = {"prompt": "sort d b", "chosen": "b d . plain", "rejected": "d b . plain"}
+    (tmp_path / "mine.jsonl").write_text(json.dumps(row))
     return tmp_path

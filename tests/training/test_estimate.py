@@ -214,3 +214,22 @@ def test_offloading_disk_and_downloads_are_counted_by_hand():
     assert cost.disk_gb == pytest.approx((3 * 4 + 2 * 16) * 8.030261248)
     # the policy and an oracle of nearly its size, 2 bytes a parameter
     assert cost.download_gb == pytest.approx(2 * 2 * 8.030261248, rel=0.01)
+
+
+def test_pairs_of_a_data_set_cost_no_samples_and_no_comparisons(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    rows = [{"prompt": f"q {n}", "chosen": "yes", "rejected": "no"} for n in range(10)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    for overrides, generate, compare, optimise in (
+        # alone; before two iterations of 20 prompts; against 2 samples; with 2 samples
+        ((), 0, 0, 10),
+        (("iterations=3", "pairs.iterations=1", "prompts.count=20", "samples=4"), 160, 200, 50),
+        (("pairs.mode=winners", "samples=2"), 20, 0, 20),
+        (("pairs.mode=candidates", "samples=2"), 20, 50, 10),
+    ):
+        method = config.construct(
+            TrainSpec, config.load("train", "dpo", (f"pairs.path={path}", *overrides))
+        )
+        stages = {stage.stage: stage.count for stage in estimate_training(method, H100, 8).stages}
+        assert (stages["generate"], stages["compare"]) == (generate, compare)
+        assert stages["anchor"] == stages["optimise"] == optimise

@@ -184,10 +184,9 @@ def test_a_run_that_is_exported_is_pairs_for_another(workspace, data, tmp_path):
     first, second = (
         records.read_pairs(stages(method, workspace)["read-pairs"]) for method in (method, again)
     )
-    tokens = [
-        [(p.prompt_ids, p.chosen_ids, p.rejected_ids) for p in each] for each in (first, second)
-    ]
-    assert tokens[0] == tokens[1]
+    for one, other in zip(first, second, strict=True):
+        assert (one.prompt_ids, one.chosen_ids) == (other.prompt_ids, other.chosen_ids)
+        assert one.rejected_ids == other.rejected_ids
 
 
 @pytest.mark.parametrize(
@@ -214,10 +213,9 @@ def test_pairs_that_are_all_too_long_end_the_run_in_a_line(workspace, data):
         schedule.train(spec("toy/dpo", f"pairs.path={data}", "max_length=3"), workspace, "long")
 
 
-def test_a_recipe_without_a_file_says_how_to_name_it():
-    method = config.construct(TrainSpec, config.load("train", "dpo"))
+def test_a_setting_without_a_file_says_how_to_name_it():
     with pytest.raises(ConfigError, match=r"add --set pairs.path=FILE, or a hub id"):
-        pair_tokens.selected(method, 1)
+        pair_tokens.selected(spec("toy/dpo", "pairs={count: 3}"), 1)
 
 
 def test_responses_of_a_data_set_follow_the_samples_by_index(tmp_path):
