@@ -259,9 +259,11 @@ def _probability(row: Mapping[str, Any], columns: PairColumns) -> float:
 
 
 def _scores(row: Mapping[str, Any], columns: PairColumns) -> tuple[float, float] | None:
-    named = (columns.score_chosen, columns.score_rejected)
-    if any(named):
-        first, second = (_number(row.get(name or ""), name or "score") for name in named)
+    chosen_and_rejected = (columns.score_chosen, columns.score_rejected)
+    if any(chosen_and_rejected):
+        first, second = (
+            _number(row.get(name or ""), name or "score") for name in chosen_and_rejected
+        )
         return first, second
     for names in SCORE_COLUMNS:
         if all(row.get(name) is not None for name in names):

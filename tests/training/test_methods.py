@@ -33,6 +33,8 @@ SMALL = (
 
 def spec(name: str, *overrides: str) -> TrainSpec:
     data = config.load("train", name, (*SMALL, *overrides))
+    if data.get("pairs"):
+        data = config.load("train", name, (*SMALL, "pairs.count=12", *overrides))
     return config.construct(TrainSpec, {**data, "policy": tiny()})
 
 

@@ -147,12 +147,12 @@ def test_a_data_sets_responses_beat_the_policys_samples(workspace, data):
     schedule.train(method, workspace, "winners")
     paths = stages(method, workspace)
     assert "compare" not in paths  # no oracle is asked
-    given = records.read_completions(paths["read-responses"], name=records.RESPONSES)
+    winners = records.read_completions(paths["read-responses"], name=records.RESPONSES)
     sampled = records.read_completions(paths["generate"])
     pairs = records.read_pairs(paths["pair"])
     assert pairs
     for pair in pairs:
-        assert pair.chosen_ids == given[pair.prompt_id][0].token_ids
+        assert pair.chosen_ids == winners[pair.prompt_id][0].token_ids
         assert pair.rejected_ids in {c.token_ids for c in sampled[pair.prompt_id]}
 
 
@@ -184,9 +184,9 @@ def test_a_run_that_is_exported_is_pairs_for_another(workspace, data, tmp_path):
     first, second = (
         records.read_pairs(stages(method, workspace)["read-pairs"]) for method in (method, again)
     )
-    for one, other in zip(first, second, strict=True):
-        assert (one.prompt_ids, one.chosen_ids) == (other.prompt_ids, other.chosen_ids)
-        assert one.rejected_ids == other.rejected_ids
+    for before, after in zip(first, second, strict=True):
+        assert (before.prompt_ids, before.chosen_ids) == (after.prompt_ids, after.chosen_ids)
+        assert before.rejected_ids == after.rejected_ids
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_pairs_that_are_all_too_long_end_the_run_in_a_line(workspace, data):
 
 def test_a_setting_without_a_file_says_how_to_name_it():
     with pytest.raises(ConfigError, match=r"add --set pairs.path=FILE, or a hub id"):
-        pair_tokens.selected(spec("toy/dpo", "pairs={count: 3}"), 1)
+        pair_tokens.selected(spec("toy/dpo", "pairs.rows=null"), 1)
 
 
 def test_responses_of_a_data_set_follow_the_samples_by_index(tmp_path):

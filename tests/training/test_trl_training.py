@@ -100,8 +100,8 @@ def test_twenty_steps_of_dpo_end_in_trls_weights(tmp_path, tiny_store: StageStor
     assert tokenised["prompt_ids"] == list(first.prompt_ids)
     assert tokenised["chosen_ids"] == list(first.chosen_ids)
 
-    begun, ours = weights(start), weights(run.policies[-1])
-    moved = max(float((ours[n] - begun[n]).abs().max()) for n in begun)
+    initial, ours = weights(start), weights(run.policies[-1])
+    moved = max(float((ours[n] - initial[n]).abs().max()) for n in initial)
     apart = max(float((ours[n] - p).abs().max()) for n, p in theirs.model.named_parameters())
     assert moved > 5e-4
     assert apart < 1e-5
