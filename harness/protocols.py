@@ -1,8 +1,7 @@
 """Every interface that code from outside may implement. Read this file first.
 
-In reading order: training, judging, benchmarks, launchers, exact games, and what components may
-offer in addition. An implementation needs no base class; a configuration names it with
-`use: package.module:Name`, and `docs/extending.md` shows an example of most.
+An implementation needs no base class; a configuration names it with `use: package.module:Name`, and
+`docs/extending.md` shows an example of most.
 """
 
 from __future__ import annotations
@@ -76,14 +75,12 @@ class Sampling(Component):
 
 @runtime_checkable
 class Objective(Protocol):
-    """A preference loss."""
+    """A preference loss; `reads` may name what it needs of a batch, of `rewards` and `samplers`."""
 
     anchors: frozenset[Anchor]
-    """The frozen policies whose log-probabilities it reads. In the first iterations there are fewer
-    of `previous-2`, `previous-3`, ..."""
+    """The frozen policies that it reads; at first there are fewer of `previous-2`, ..."""
     win_rates: bool
-    """Whether it reads P(y ≻ π_t), which requires a pairing that compares all responses to a prompt
-    with each other."""
+    """Whether it reads P(y ≻ π_t), for which a pairing must compare all responses to a prompt."""
 
     def __call__(self, batch: PairBatch) -> Tensor:
         """Return one loss per pair, shape (batch,), unreduced."""
@@ -143,8 +140,7 @@ class GenerationEngine(Protocol):
     ) -> list[Completion]:
         """Answer every request, in order: n completions each; call `advance(1)` after each request.
 
-        A completion depends on its own request only, never on other requests or their order. An
-        engine that keeps its weights loaded between calls is a `KeepsPolicy`.
+        A completion depends on its own request only, never on other requests or their order.
 
         Raises:
             PolicyError: the weights, the tokenizer or the chat template cannot be used.
@@ -176,10 +172,9 @@ class Pairing(Protocol):
     """Chooses which of a prompt's K responses to compare, and which pairs to train on."""
 
     def rounds(self, k: int) -> Generator[Sequence[Match], Matrix, list[Match]]:
-        """Yield the matches of each round, receive their probabilities, and return the pairs.
+        """Yield the matches of each round, and return the pairs, as a list of (chosen, rejected).
 
-        A generator: `matrix = yield [(i, j), ...]` is P(i preferred to j) by match; the result is a
-        list of (chosen, rejected).
+        A generator: `matrix = yield [(i, j), ...]` is P(i preferred to j) by match.
         """
 
 
@@ -468,7 +463,7 @@ class RunLauncher(Protocol):
     ) -> None:
         """Call `run(payload)` once, elsewhere; `report` takes lines for the user.
 
-        The function can be imported by its name; the payload is plain data, paths and components.
+        The function can be imported by name; the payload is plain data, paths and components.
         """
 
 
