@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness.api.tables import Leaderboard as Leaderboard
     from harness.api.tables import leaderboard as leaderboard
     from harness.api.training import TrainingRun as TrainingRun
+    from harness.api.training import rehearse as rehearse
     from harness.api.training import run as run
     from harness.api.training import runs as runs
     from harness.api.training import train as train
@@ -76,6 +77,7 @@ _EXPORTS = {
     "leaderboard": "harness.api.tables:leaderboard",
     "policy": "harness.api.components:build_policy",
     "prune_workspace": "harness.api.workspaces:prune_workspace",
+    "rehearse": "harness.api.training:rehearse",
     "run": "harness.api.training:run",
     "runs": "harness.api.training:runs",
     "score": "harness.api.scores:score",
@@ -114,6 +116,7 @@ __all__ = [
     "policy",
     "protocols",
     "prune_workspace",
+    "rehearse",
     "run",
     "runs",
     "score",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from harness.api.runs import RunRemoval
     from harness.core.workspace import Run, Workspace
     from harness.protocols import PolicySource
+    from harness.training.rehearsal.stages import Rehearsal
     from harness.training.spec import TrainSpec
 
 
@@ -175,22 +176,26 @@ def train(
     *,
     name: str | None = None,
     launcher: str | None = None,
+    rehearse: bool = True,
     workspace: str | Path | Workspace = RUNS,
 ) -> TrainingRun:
     """Train a policy: sample, compare, pair, anchor, optimise, for each iteration of the method.
 
     Stages that are cached in the workspace are not computed again, so that a stopped run goes on.
+    Before anything is sampled all of it is rehearsed on a few tokens, as `rehearse` does.
 
     Args:
         method: a name of configs/train, a YAML file, a mapping, or a specification that is built.
         overrides: e.g. `{"objective.eta": 0.1}`.
         name: the run's name; the default is the method's.
         launcher: where it runs: a name of configs/launcher.
+        rehearse: False: what would fail after hours is not looked for first.
         workspace: where stages and the run's record are kept.
 
     Raises:
         ConfigError: a name or a key does not fit, or the run cannot be called so.
         RunExistsError: the name belongs to a run of another configuration.
+        HarnessError: the rehearsal failed, or the training.
     """
     if name is not None:
         check_name(name, "run")
@@ -198,8 +203,38 @@ def train(
     opened = open_workspace(workspace)
     default = default_run_name(str(method)) if _is_name(method) else spec.method
     run_name = name or default
-    launch(spec, opened, run_name, train_in_process, LOGGER.info, default)
+    launch(spec, opened, run_name, train_in_process, LOGGER.info, default, rehearse)
     return TrainingRun(find_run(opened, run_name), opened)
+
+
+def rehearse(
+    method: str | Path | Mapping[str, Any] | TrainSpec,
+    overrides: Overrides = (),
+    *,
+    launcher: str | None = None,
+    workspace: str | Path | Workspace = RUNS,
+) -> Rehearsal:
+    """Try whatever a training will do, on a few tokens, and train nothing.
+
+    The policy is created if a recipe trains it, and so are the prompts. What was rehearsed before
+    with the same policy, oracle and settings is not tried again.
+
+    Args:
+        method: a name of configs/train, a YAML file, a mapping, or a specification that is built.
+        overrides: e.g. `{"optimiser.lora": {"rank": 16}}`.
+        launcher: where it runs: a name of configs/launcher.
+        workspace: where the rehearsal is kept.
+
+    Raises:
+        ConfigError: a name or a key does not fit.
+        HarnessError: what would fail in the training fails here, with the exit code of its kind.
+    """
+    from harness.training import schedule
+
+    spec = build_spec(method, overrides, launcher)
+    opened = open_workspace(workspace)
+    launch(spec, opened, "rehearsal", rehearse_in_process, LOGGER.info)
+    return schedule.rehearse_all(spec, opened)
 
 
 def run(name: str, *, workspace: str | Path | Workspace = RUNS) -> TrainingRun:
@@ -255,6 +290,7 @@ def launch(
     body: Callable[[Mapping[str, Any]], None],
     notify: Callable[[str], None],
     default_name: str | None = None,
+    rehearse: bool = True,
 ) -> None:
     """Train in this process, or where the launcher of the specification runs it.
 
@@ -262,9 +298,11 @@ def launch(
         spec: what to train.
         workspace: where stages and the run's record are kept.
         name: the run's name.
-        body: called with `spec`, `root`, `name` and `default_name`; importable by its name.
+        body: called with `spec`, `root`, `name`, `default_name` and `rehearse`; importable by its
+            name.
         notify: receives lines about the progress of a launcher.
         default_name: what the run would be called if the user had not named it.
+        rehearse: whether a training is rehearsed first.
 
     Raises:
         ConfigError: a run cannot be called so.
@@ -277,6 +315,7 @@ def launch(
         "root": workspace.root,
         "name": name,
         "default_name": default_name,
+        "rehearse": rehearse,
     }
     match spec.launcher:
         case RunLauncher() as launcher:
@@ -292,7 +331,18 @@ def train_in_process(payload: Mapping[str, Any]) -> None:
 
     workspace = open_workspace(payload["root"])
     with in_use(workspace):
-        schedule.train(payload["spec"], workspace, payload["name"], payload["default_name"])
+        names = payload["name"], payload["default_name"]
+        schedule.train(payload["spec"], workspace, *names, payload["rehearse"])
+
+
+def rehearse_in_process(payload: Mapping[str, Any]) -> None:
+    """Rehearse a training in this process, or in those that a launcher started."""
+    from harness.core.workspace.locks import in_use
+    from harness.training import schedule
+
+    workspace = open_workspace(payload["root"])
+    with in_use(workspace):
+        schedule.rehearse_all(payload["spec"], workspace)
 
 
 def default_run_name(method: str) -> str:

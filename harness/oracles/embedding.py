@@ -17,7 +17,13 @@ from pydantic import Field
 
 from harness.core.hub import load_tokenizer
 from harness.oracles.hidden_states import StateRequest, TokenRow, hidden_states
-from harness.oracles.weights import OracleWeights, load_tensors, load_with_head, require_complete
+from harness.oracles.weights import (
+    OracleWeights,
+    load_tensors,
+    load_with_head,
+    render_turns,
+    require_complete,
+)
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy, Prompt
 
@@ -116,10 +122,7 @@ def state_request(
 
 def render_row(tokenizer: PreTrainedTokenizerBase, messages: Sequence[Message]) -> TokenRow:
     """Render messages in the model's template, with the tokenizer's special tokens."""
-    turns = [m.as_dict() for m in messages]
-    row: TokenRow = tokenizer(str(tokenizer.apply_chat_template(turns, tokenize=False)))[
-        "input_ids"
-    ]
+    row: TokenRow = tokenizer(render_turns(tokenizer, messages))["input_ids"]
     return row
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from harness.oracles.weights import check_tokens
+
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
@@ -48,7 +50,11 @@ def hidden_states(
         model: a transformer with or without a head, in evaluation mode.
         requests: the rows, of at least two tokens each.
         budget: tokens per batch; a longer row forms a batch alone.
+
+    Raises:
+        PolicyError: a token has no row in the model's embeddings.
     """
+    check_tokens(model, (request.row for request in requests))
     scorer = packed_scorer(model)
     results = (
         _padded_states(model, requests, budget)

@@ -17,7 +17,7 @@ from harness.core.hardware import default_device
 from harness.core.hub import LOAD_ERRORS, NO_REMOTE_CODE, check_policy_path
 from harness.errors import PolicyError, first_line
 from harness.oracles.hidden_states import TokenRow
-from harness.oracles.weights import OracleWeights, load_tensors, require_complete
+from harness.oracles.weights import OracleWeights, check_tokens, load_tensors, require_complete
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy
 
@@ -172,6 +172,7 @@ def probability_of_first(
     import torch
     import torch.nn.functional as F
 
+    check_tokens(body, rows)
     width = max(len(row) for row in rows)
     pad = body.config.pad_token_id or 0
     ids = torch.tensor([list(row) + [pad] * (width - len(row)) for row in rows])

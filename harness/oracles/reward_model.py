@@ -18,7 +18,7 @@ from pydantic import Field, PrivateAttr
 from harness.core.hub import load_tokenizer
 from harness.errors import PolicyError
 from harness.oracles.hidden_states import StateRequest, TokenRow, hidden_states
-from harness.oracles.weights import OracleWeights, load_with_head
+from harness.oracles.weights import OracleWeights, load_with_head, render_turns
 from harness.protocols import Advance
 from harness.types import Comparison, Message, Policy, Prompt
 
@@ -163,9 +163,7 @@ def conversation(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: s
     The tokenizer adds its special tokens; a beginning-of-text token that the template wrote is
     removed first, so that the row has one.
     """
-    turns = [m.as_dict() for m in prompt.messages]
-    turns.append({"role": "assistant", "content": response})
-    text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+    text = render_turns(tokenizer, [*prompt.messages, Message("assistant", response)])
     row: TokenRow = tokenizer(text.removeprefix(tokenizer.bos_token or ""))["input_ids"]
     return row
 

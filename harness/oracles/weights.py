@@ -7,7 +7,7 @@ random is worse than none, so a missing tensor is an error here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,11 +24,11 @@ from harness.core.hub import (
 )
 from harness.core.model_files import model_digest
 from harness.errors import PolicyError, first_line
-from harness.types import Policy
+from harness.types import Message, Policy
 
 if TYPE_CHECKING:
     from torch import Tensor
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Loaded = TypeVar("Loaded")
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -116,6 +116,40 @@ def require_complete(policy: Policy, missing: Any) -> None:
             f"{policy.path} lacks {names}{', ...' if len(missing) > 3 else ''}: "
             "not an oracle of this kind; look at the `use` of its configuration"
         )
+
+
+def check_tokens(model: PreTrainedModel, rows: Iterable[Sequence[int]]) -> None:
+    """Check that every token has a row in a model's embeddings.
+
+    Raises:
+        PolicyError: the tokenizer has more tokens than the weights.
+    """
+    count = len(model.get_input_embeddings().weight)
+    beyond = max((token for row in rows for token in row), default=0)
+    if beyond >= count:
+        raise PolicyError(
+            f"the tokenizer of {model.config.name_or_path} uses token {beyond}, and the weights "
+            f"have {count} embedding rows: take the tokenizer that belongs to the weights"
+        )
+
+
+def render_turns(tokenizer: PreTrainedTokenizerBase, messages: Iterable[Message]) -> str:
+    """Render a conversation in a tokenizer's template, without the start of a reply.
+
+    Raises:
+        PolicyError: the chat template refuses it: a role that it does not know, say.
+    """
+    from jinja2 import TemplateError
+
+    turns = [message.as_dict() for message in messages]
+    try:
+        return str(tokenizer.apply_chat_template(turns, tokenize=False))
+    except (TemplateError, TypeError, ValueError, KeyError) as error:
+        raise PolicyError(
+            f"the chat template of {tokenizer.name_or_path} refuses a conversation of the roles "
+            f"{', '.join(turn['role'] for turn in turns)} ({first_line(error)}): use another "
+            "oracle, or train on prompts that its template takes"
+        ) from error
 
 
 def load_tensors(policy: Policy, prefix: str = "") -> dict[str, Tensor]:

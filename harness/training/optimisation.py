@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,9 +63,14 @@ def train_process(payload: Mapping[str, Any]) -> None:
 
 def train_rank(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track) -> None:
     """Train in this process, within a process group if sharding needs one."""
-    needs_no_group = spec.dtype == "float32" and not spec.optimiser.offload
-    with nullcontext() if needs_no_group else process_group():
+    with training_group(spec):
         train_model(spec, t, out, inputs, track)
+
+
+def training_group(spec: TrainSpec) -> AbstractContextManager[None]:
+    """Return the context of a training: with a process group if sharding needs one."""
+    needs_no_group = spec.dtype == "float32" and not spec.optimiser.offload
+    return nullcontext() if needs_no_group else process_group()
 
 
 def train_model(

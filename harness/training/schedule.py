@@ -25,6 +25,8 @@ from harness.training.pair_tokens import read_pairs, read_responses
 from harness.training.pairing import comparison_count
 from harness.training.prompt_selection import context_limit
 from harness.training.reference_logps import anchor
+from harness.training.rehearsal.room import check_room
+from harness.training.rehearsal.stages import Rehearsal, rehearse
 from harness.training.spec import TrainSpec
 from harness.types import StageFunction
 
@@ -290,7 +292,13 @@ class Schedule:
         return f"{count} prompts" if count is not None else "all prompts of the source"
 
 
-def train(spec: TrainSpec, workspace: Workspace, name: str, default_name: str | None = None) -> Run:
+def train(
+    spec: TrainSpec,
+    workspace: Workspace,
+    name: str,
+    default_name: str | None = None,
+    rehearse: bool = True,
+) -> Run:
     """Create every stage of a method that is not cached, updating the run's record after each.
 
     Args:
@@ -298,17 +306,18 @@ def train(spec: TrainSpec, workspace: Workspace, name: str, default_name: str | 
         workspace: where stages and the run's record are kept.
         name: the run's name.
         default_name: what the run would be called if the user had not named it.
+        rehearse: whether all of it is tried on a few tokens first, unless nothing is to be done.
 
     Raises:
         RunExistsError: the name belongs to a run of another configuration.
         MissingDependencyError: a package that a later stage needs is not installed.
+        HarnessError: the rehearsal failed, or a stage.
     """
     config = description(spec)
     check_name_is_free(spec, workspace, name)
-    for t in range(1, spec.iterations + 1):
-        check_packages(spec.for_iteration(t).optimiser)
-    spec = spec.in_workspace(workspace.root)
-    check_oracle(spec, workspace)
+    spec = prepared(spec, workspace)
+    if rehearse and pending_names(spec, workspace) & DEVICE_STAGES:
+        rehearse_stages(spec, workspace)
     artifacts: list[Artifact] = []
     for policy, *others in Schedule(spec).targets():
         artifacts.append(workspace.stages.materialize(policy))
@@ -335,15 +344,53 @@ def plan(spec: TrainSpec, workspace: Workspace) -> list[tuple[Stage, Path | None
     return list(stages.items())
 
 
+def prepared(spec: TrainSpec, workspace: Workspace) -> TrainSpec:
+    """Return the method with its files in the workspace; it has what only a look can tell.
+
+    Raises:
+        HarnessError: it has not: a package, or an oracle's key.
+    """
+    for t in range(1, spec.iterations + 1):
+        check_packages(spec.for_iteration(t).optimiser)
+    spec = spec.in_workspace(workspace.root)
+    check_oracle(spec, workspace)
+    return spec
+
+
+def rehearse_all(spec: TrainSpec, workspace: Workspace) -> Rehearsal:
+    """Try a method on a few tokens, after its start and its prompts were created.
+
+    Raises:
+        HarnessError: what would fail in the training fails here.
+    """
+    return rehearse_stages(prepared(spec, workspace), workspace)
+
+
+def rehearse_stages(spec: TrainSpec, workspace: Workspace) -> Rehearsal:
+    """Try a method that was prepared on a few tokens."""
+    unfinished = [stage for stage, path in plan(spec, workspace) if path is None]
+    check_room(spec, workspace.root, sum(stage.name == "optimise" for stage in unfinished))
+    start, *others = Schedule(spec).targets()[0]
+    workspace.stages.materialize(start)
+    prompts = [stage for stage in others if isinstance(stage, Stage) and stage.name == "prompts"]
+    for stage in prompts:
+        workspace.stages.materialize(stage)
+    return rehearse(spec, workspace, start, prompts)
+
+
 def check_oracle(spec: TrainSpec, workspace: Workspace) -> None:
     """Have the oracle say that it cannot be asked, before anything is sampled for it.
 
     Raises:
         HarnessError: it cannot: a judge without a key, say.
     """
-    pending = {stage.name for stage, path in plan(spec, workspace) if path is None}
-    if pending & ORACLE_STAGES and isinstance(spec.oracle, Component):
+    if pending_names(spec, workspace) & ORACLE_STAGES and isinstance(spec.oracle, Component):
         spec.oracle.check_ready()
+
+
+def pending_names(spec: TrainSpec, workspace: Workspace) -> set[str]:
+    """Return the names of the stages that are still to be computed."""
+    return {stage.name for stage, path in plan(spec, workspace) if path is None}
 
 
 def check_name_is_free(spec: TrainSpec, workspace: Workspace, name: str) -> None:

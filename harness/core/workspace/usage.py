@@ -20,6 +20,8 @@ from harness.core.workspace.runs import Run, Workspace, read_run, run_names
 from harness.errors import StoreError
 
 ANSWERS_FILE = "answers.json"
+REHEARSAL = "rehearse-"
+"""Begins the kinds of the stages that try a training before it begins."""
 LABEL_SEPARATOR = " · "
 """In a stage's label: between the policy or the method, and what is done."""
 
@@ -114,7 +116,16 @@ class StageGraph:
         training = self.closure(policies) | self._head_to_head(run)
         if not run.complete:
             training |= self.closure(self.in_progress(run))
-        return training | self.evaluations(policies[1:])
+        return training | self._rehearsals(training) | self.evaluations(policies[1:])
+
+    def _rehearsals(self, training: Collection[str]) -> frozenset[str]:
+        """Return the stages that rehearsed a training: they have read its prompts."""
+        return frozenset(
+            stage.name
+            for stage in self.stages.values()
+            if stage.kind.startswith(REHEARSAL)
+            and not set(stage.inputs.values()).isdisjoint(training)
+        )
 
     def _head_to_head(self, run: Run) -> frozenset[str]:
         """Return the stages that compare the run's policies, on which no policy rests."""
