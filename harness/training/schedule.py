@@ -368,14 +368,14 @@ def rehearse_all(spec: TrainSpec, workspace: Workspace) -> Rehearsal:
 
 def rehearse_stages(spec: TrainSpec, workspace: Workspace) -> Rehearsal:
     """Try a method that was prepared on a few tokens."""
-    unfinished = [stage for stage, path in plan(spec, workspace) if path is None]
-    check_room(spec, workspace.root, sum(stage.name == "optimise" for stage in unfinished))
-    start, *others = Schedule(spec).targets()[0]
-    workspace.stages.materialize(start)
-    prompts = [stage for stage in others if isinstance(stage, Stage) and stage.name == "prompts"]
-    for stage in prompts:
-        workspace.stages.materialize(stage)
-    return rehearse(spec, workspace, start, prompts)
+    stages = plan(spec, workspace)
+    trainings = sum(path is None and stage.name == "optimise" for stage, path in stages)
+    check_room(spec, workspace.root, trainings)
+    nodes = Schedule(spec).targets()[0]  # the start, and what each iteration begins with
+    for node in nodes:
+        workspace.stages.materialize(node)
+    asks_oracle = any(stage.name in ORACLE_STAGES for stage, _ in stages)
+    return rehearse(spec, workspace, nodes[0], nodes[1:], asks_oracle=asks_oracle)
 
 
 def check_oracle(spec: TrainSpec, workspace: Workspace) -> None:

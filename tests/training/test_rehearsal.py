@@ -17,10 +17,11 @@ from harness.core.hub import load_tokenizer
 from harness.errors import CheckError, PolicyError
 from harness.training import records
 from harness.training.rehearsal import policy as rehearsal
+from harness.training.rehearsal.prompts import TrainingData
 from harness.training.sft import build_word_tokenizer
 from harness.training.sources import Pretrained
 from harness.training.spec import TrainSpec
-from harness.types import Message, Policy, Prompt
+from harness.types import Message, Pair, Policy, Prompt
 from tests.oracles import tiny
 
 PROMPTS = [
@@ -211,10 +212,24 @@ def test_what_the_models_own_code_raises_names_the_policy():
 def test_made_up_pairs_differ_and_fit_the_context(llama, words, length):
     prompt = Prompt("a", (Message("user", words.strip()),))
     method = spec(llama, f"max_length={length}")
-    (pair,) = rehearsal.made_up_pairs(method, method.policy.with_weights(llama), [prompt, prompt])
+    (pair,) = rehearsal.made_up_pairs(
+        method, method.policy.with_weights(llama), TrainingData([prompt, prompt], [])
+    )
     assert pair.chosen_ids != pair.rejected_ids
     assert pair.chosen_ids[-1] == pair.rejected_ids[-1]
     assert len(pair.prompt_ids) + len(pair.chosen_ids) <= length
+
+
+def test_a_data_sets_pairs_are_rehearsed_where_there_are_no_prompts(llama, tmp_path):
+    pairs = [Pair("a", (5, 6, 7), (8, 4), (9, 4), 1.0)]
+    records.write_pairs(tmp_path, pairs)
+    method = spec(llama)
+    inputs = {"start": llama, "pairs-1": str(tmp_path)}
+    report = rehearsal.rehearse_policy(method, tmp_path / "out", inputs, lambda count: None)
+    assert report["saved_difference"] <= 1e-4
+    tokenizer, data = load_tokenizer(Policy("", llama)), TrainingData([], pairs)
+    assert data.few_prompts(tokenizer, 4) == [(5, 6, 7)]
+    assert list(data.rows(tokenizer)) == [(5, 6, 7), (8, 4), (9, 4)]
 
 
 def test_on_gpus_the_launchers_processes_rehearse_together(llama, tmp_path):

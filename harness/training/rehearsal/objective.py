@@ -11,7 +11,10 @@ from harness.types import Pair
 
 LOGPS = ((-20.0, -24.0), (-31.0, -28.0))
 """Of two pairs, chosen and rejected, in nats."""
-PAIRS = tuple(Pair(f"pair {i}", (1,), (1,) * 8, (1,) * 9, 0.9, (0.7, 0.3)) for i in range(2))
+PAIRS = tuple(
+    Pair(f"pair {i}", (1,), (1,) * 8, (1,) * 9, 0.9, win_rates=(0.7, 0.3), rewards=(1.0, -0.5))
+    for i in range(len(LOGPS))
+)
 
 
 def check_objective(objective: Objective) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.protocols import Judge, RewardOracle
 from harness.training.oracle_answers import checked_probabilities, checked_rewards
-from harness.training.rehearsal.prompts import first_of_each_form, read_prompts
+from harness.training.rehearsal.prompts import QUESTION, first_of_each_form, read_data
 from harness.training.rollout import keep_weights
 from harness.training.spec import TrainSpec
 from harness.types import Advance, Comparison, Prompt
@@ -35,7 +35,7 @@ def rehearse_oracle(
         PolicyError: its model cannot be used, or its chat template refuses a prompt.
         JudgeError: its judge cannot be asked.
     """
-    asked = _comparisons(spec, read_prompts(inputs))
+    asked = _comparisons(spec, read_data(inputs).prompts or [QUESTION])
     replies: list[int] = []
     with keep_weights(spec.oracle):
         answers = checked_probabilities(spec.oracle, asked, replies.append)

@@ -39,11 +39,11 @@ from harness.training.distributed import World, full_tensor, reshard
 from harness.training.model import TrainingModel, load_start_model
 from harness.training.optimisation import training_group
 from harness.training.optimisers import build_optimiser
-from harness.training.rehearsal.prompts import QUESTION, first_of_each_form, read_prompts
+from harness.training.rehearsal.prompts import QUESTION, TrainingData, read_data
 from harness.training.rehearsal.weights import check_finite, check_vocabulary
 from harness.training.spec import TrainSpec
 from harness.training.trainer import MemoryGuard
-from harness.types import Advance, Pair, Policy, Prompt
+from harness.types import Advance, Pair, Policy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -111,12 +111,12 @@ def rehearse_process(payload: Mapping[str, Any]) -> None:
     """Try a policy as one process of a group, or alone; the first one writes the report."""
     spec, scratch, inputs = payload["spec"], Path(payload["scratch"]), payload["inputs"]
     policy = spec.policy.with_weights(inputs["start"])
-    prompts = read_prompts(inputs)
-    pairs = made_up_pairs(spec, policy, prompts)
+    data = read_data(inputs)
+    pairs = made_up_pairs(spec, policy, data)
     with training_group(spec), explained(policy):
         frozen = None
         if World.current().is_main:
-            frozen = logps(frozen_scorer(spec, policy, prompts), pairs)
+            frozen = logps(frozen_scorer(spec, policy, data), pairs)
         step = train_step(spec, policy, pairs, frozen)
         if World.current().is_main:
             saved = check_saved(spec, policy, pairs, step, scratch / "policy")
@@ -149,7 +149,7 @@ def explained(policy: Policy) -> Iterator[None]:
         ) from error
 
 
-def made_up_pairs(spec: TrainSpec, policy: Policy, prompts: Sequence[Prompt]) -> list[Pair]:
+def made_up_pairs(spec: TrainSpec, policy: Policy, data: TrainingData) -> list[Pair]:
     """Return pairs whose responses are tokens of their prompts, with an end of the turn.
 
     Raises:
@@ -166,24 +166,16 @@ def made_up_pairs(spec: TrainSpec, policy: Policy, prompts: Sequence[Prompt]) ->
     limit = max(4, min(context, spec.max_length))
     response = min(RESPONSE_TOKENS, limit // 4)
     prompt = min(PROMPT_TOKENS, limit - response - 1)
-    return [
-        _pair(tokenizer, p, prompt, response, ends[0]) for p in first_of_each_form(prompts)[:PAIRS]
-    ]
+    rows = [ids[-prompt:] for ids in data.few_prompts(tokenizer, PAIRS)]
+    return [_pair(str(n), tuple(ids), response, ends[0]) for n, ids in enumerate(rows)]
 
 
-def _pair(
-    tokenizer: PreTrainedTokenizerBase,
-    prompt: Prompt,
-    prompt_tokens: int,
-    response_tokens: int,
-    end: int,
-) -> Pair:
-    ids = render_conversation(tokenizer, prompt.messages).token_ids[-prompt_tokens:]
+def _pair(name: str, ids: tuple[int, ...], response_tokens: int, end: int) -> Pair:
     chosen = ids[:response_tokens]
-    return Pair(prompt.id, ids, (*chosen, end), (*chosen[:0:-1], end), 0.9)
+    return Pair(name, ids, (*chosen, end), (*chosen[:0:-1], end), 0.9)
 
 
-def frozen_scorer(spec: TrainSpec, policy: Policy, prompts: Sequence[Prompt]) -> Scorer:
+def frozen_scorer(spec: TrainSpec, policy: Policy, data: TrainingData) -> Scorer:
     """Return the scorer of a frozen policy, whose weights and architecture are checked first.
 
     Raises:
@@ -191,7 +183,8 @@ def frozen_scorer(spec: TrainSpec, policy: Policy, prompts: Sequence[Prompt]) ->
     """
     model = load_model(policy, torch.float32, default_device())
     check_finite(policy, model)
-    check_vocabulary(policy, load_tokenizer(policy), model, prompts)
+    tokenizer = load_tokenizer(policy)
+    check_vocabulary(policy, tokenizer, model, data.rows(tokenizer))
     check_architecture(model, max(PROBED_TOKENS, spec.max_length))
     return Scorer(round_weights(model, spec.dtype))
 

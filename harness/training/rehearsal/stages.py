@@ -25,7 +25,7 @@ from harness.protocols import accelerators_needed
 from harness.training.rehearsal.objective import check_objective
 from harness.training.rehearsal.oracle import rehearse_oracle
 from harness.training.rehearsal.policy import rehearse_policy
-from harness.training.rehearsal.prompts import PREFIX
+from harness.training.rehearsal.prompts import PAIRS, PROMPTS
 from harness.training.spec import TrainSpec
 from harness.types import StageFunction, Track
 
@@ -48,11 +48,16 @@ class Rehearsal:
     policy: Mapping[str, Any]
     """Differences of log-probabilities in nats, the gradient's norm, and numbers of parameters."""
     oracle: Mapping[str, Any]
-    """What the oracle was asked, and what it answered."""
+    """What the oracle was asked, and what it answered; empty if the method asks none."""
 
 
 def rehearse(
-    spec: TrainSpec, workspace: Workspace, start: Node, prompts: Sequence[Stage]
+    spec: TrainSpec,
+    workspace: Workspace,
+    start: Node,
+    sources: Sequence[Node],
+    *,
+    asks_oracle: bool,
 ) -> Rehearsal:
     """Try whatever a training will do, unless that was done before with the same parts.
 
@@ -60,7 +65,8 @@ def rehearse(
         spec: the method.
         workspace: where the rehearsal is kept.
         start: π_1, which exists.
-        prompts: the prompts of the iterations, which exist.
+        sources: the prompts of the iterations, or a data set's pairs, which exist.
+        asks_oracle: whether the method asks its oracle anything.
 
     Raises:
         PolicyError: the policy's weights, tokenizer or adapters cannot be used.
@@ -69,21 +75,23 @@ def rehearse(
     """
     for t in range(1, spec.iterations + 1):
         check_objective(spec.for_iteration(t).objective)
-    artifacts = [
-        workspace.stages.materialize(stage) for stage in rehearsal_stages(spec, start, prompts)
-    ]
+    planned = rehearsal_stages(spec, start, sources)[: 1 + asks_oracle]
+    artifacts = [workspace.stages.materialize(stage) for stage in planned]
     paths = [Path(artifact.path) for artifact in artifacts]
     seconds = sum(load_manifest(path)["provenance"]["seconds"] for path in paths)
     cached = not any(artifact.created for artifact in artifacts)
     if not cached:
         LOGGER.info("rehearsed in %.1f s", seconds)
-    policy, oracle = (json.loads((path / REPORT).read_text()) for path in paths)
-    return Rehearsal(seconds, cached, policy, oracle)
+    reports = [json.loads((path / REPORT).read_text()) for path in paths]
+    return Rehearsal(seconds, cached, reports[0], reports[1] if asks_oracle else {})
 
 
-def rehearsal_stages(spec: TrainSpec, start: Node, prompts: Sequence[Stage]) -> tuple[Stage, Stage]:
+def rehearsal_stages(spec: TrainSpec, start: Node, sources: Sequence[Node]) -> tuple[Stage, Stage]:
     """Return the stages that rehearse a method's policy and its oracle."""
-    by_iteration = {f"{PREFIX}{t}": stage for t, stage in enumerate(prompts, 1)}
+    by_iteration = {
+        f"{PROMPTS if spec.pairs_mode(t) != 'pairs' else PAIRS}{t}": source
+        for t, source in enumerate(sources, 1)
+    }
     settings = spec.optimiser
     config = {
         "dtype": spec.dtype,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from harness.core.hub import end_token_ids, render_conversation
+from harness.core.hub import end_token_ids
 from harness.errors import PolicyError
-from harness.types import Policy, Prompt
+from harness.types import Policy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,12 +37,12 @@ def check_vocabulary(
     policy: Policy,
     tokenizer: PreTrainedTokenizerBase,
     model: PreTrainedModel,
-    prompts: Iterable[Prompt],
+    token_rows: Iterable[Sequence[int]],
 ) -> None:
-    """Check that every token of the prompts and every end of a turn has a row in the weights.
+    """Check that every token of these rows, and every end of a turn, has a row in the weights.
 
-    Prompts are rendered only if the tokenizer has tokens without a row: many have some, and never
-    write them.
+    They are read only if the tokenizer has tokens without a row: many have some, and never write
+    them.
 
     Raises:
         PolicyError: a token has none.
@@ -51,8 +51,7 @@ def check_vocabulary(
     names = {index: token for token, index in tokenizer.get_vocab().items() if index >= rows}
     used = set(end_token_ids(tokenizer, policy))
     if names:
-        for prompt in prompts:
-            used.update(render_conversation(tokenizer, prompt.messages).token_ids)
+        used.update(token for row in token_rows for token in row)
     beyond = sorted(index for index in used if index >= rows)
     if beyond:
         raise PolicyError(
