@@ -36,6 +36,14 @@ class CostDisplay(Protocol):
         """Receive what has been spent since the last call."""
 
 
+@runtime_checkable
+class StatusDisplay(Protocol):
+    """An `Advance` that also shows how the work is going."""
+
+    def show_status(self, text: str) -> None:
+        """Receive a few words, e.g. the loss of the latest step."""
+
+
 Track = Callable[[str, int], AbstractContextManager[Advance]]
 """Shows the progress of (label, total) while the context is open; a total of 0 is unknown."""
 StageFunction = Callable[[Path, Mapping[str, str], Track], None]

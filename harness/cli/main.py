@@ -4,6 +4,7 @@ import gc
 import io
 import logging
 import os
+import shlex
 import sys
 import traceback
 import warnings
@@ -35,9 +36,9 @@ from harness.cli import (
 )
 from harness.cli import eval as evaluate
 from harness.cli.display import report_error
-from harness.cli.printing import print_line
+from harness.cli.printing import notify, print_line
 from harness.core.extras import missing_extra
-from harness.core.terminal import printable_lines
+from harness.core.terminal import printable, printable_lines
 from harness.errors import HarnessError
 
 app = typer.Typer(
@@ -69,6 +70,8 @@ app.add_typer(config.app, name="config", epilog=config.EXAMPLE)
 app.add_typer(judge.app, name="judge", epilog=judge.EXAMPLE)
 app.add_typer(verdicts.app, name="verdicts", epilog=verdicts.EXAMPLE)
 TRUST_OPTION = "--trust"
+CONTINUING = ("train", "eval", "sweep", "demo")
+"""Commands that go on where they were stopped."""
 
 
 def show_version(wanted: bool) -> None:
@@ -122,6 +125,9 @@ def main() -> None:
             raise
         sys.exit(report_error(missing))
     except KeyboardInterrupt:
+        if sys.argv[1:2] and sys.argv[1] in CONTINUING:
+            command = printable(shlex.join(["harness", *sys.argv[1:]]))
+            notify(f"what is finished is kept; the same command goes on: {command}")
         sys.exit(130)
 
 

@@ -30,7 +30,7 @@ RATE_LINES = 10
 
 @dataclass
 class ProgressLines:
-    """Progress as plain lines, for log files and batch systems; an `Advance` with costs."""
+    """Progress as plain lines, for log files and batch systems: count, costs and status."""
 
     label: str
     total: int
@@ -38,6 +38,8 @@ class ProgressLines:
     done: int = 0
     dollars: float | None = None
     """Spent so far; None: nothing that has a price."""
+    status: str = ""
+    """How the work is going."""
     marks: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RATE_LINES))
     """Seconds, and the steps done until then: at the beginning, and at the latest lines."""
 
@@ -49,6 +51,10 @@ class ProgressLines:
         """Count dollars."""
         self.dollars = (self.dollars or 0.0) + dollars
 
+    def show_status(self, text: str) -> None:
+        """Say how the work is going."""
+        self.status = text
+
     def line(self, seconds: float) -> str:
         """Return the steps done at a time, their rate, the time that is left, and the cost."""
         before, done = self.marks[0] if self.marks else (0.0, 0)
@@ -58,6 +64,8 @@ class ProgressLines:
         parts = [f"{self.label}: {steps}", f"{_rate(rate)} a minute"]
         if self.total and rate:
             parts.append(f"{_time_left((self.total - self.done) / rate)} left")
+        if self.status:
+            parts.append(self.status)
         if self.dollars is not None:
             parts.append(f"${self.dollars:.2f} so far")
         return ", ".join(parts)
@@ -82,7 +90,7 @@ def _time_left(minutes: float) -> str:
 
 @dataclass
 class ProgressBar:
-    """A bar of rich; an `Advance` with costs."""
+    """A bar of rich; an `Advance` with costs and a status."""
 
     progress: Progress
     task: TaskID
@@ -96,6 +104,10 @@ class ProgressBar:
         """Count dollars."""
         self.dollars += dollars
         self.progress.update(self.task, cost=f"${self.dollars:.2f}")
+
+    def show_status(self, text: str) -> None:
+        """Say how the work is going."""
+        self.progress.update(self.task, status=printable(text))
 
 
 @contextmanager
@@ -127,8 +139,9 @@ def track(label: str, total: int) -> Iterator[Advance]:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
+        TextColumn("{task.fields[status]}", markup=False),
         TextColumn("{task.fields[cost]}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(printable(label), total=total or None, cost="")
+        task = progress.add_task(printable(label), total=total or None, cost="", status="")
         yield ProgressBar(progress, task)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.types import Advance, StageFunction, Track
+from harness.types import Advance, CostDisplay, StageFunction, StatusDisplay, Track
 
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
@@ -55,6 +55,9 @@ def run_isolated(
     child_end.close()
     try:
         outcome = _listen(parent_end, track)
+    except KeyboardInterrupt:  # the child ignores it, and has nothing to lose
+        process.terminate()
+        raise
     finally:
         process.join(10)
         process.terminate()
@@ -89,16 +92,26 @@ def _listen(pipe: Connection, track: Track) -> ChildOutcome | None:
                 case ("open", int(key), str(label), int(total)):
                     open_bars[key] = stack.enter_context(ExitStack())
                     bars[key] = open_bars[key].enter_context(track(label, total))
-                case ("advance", int(key), int(count)):
-                    bars[key](count)
                 case ("close", int(key)):
                     open_bars[key].close()
+                case (str(kind), int(key), value):
+                    _show(bars[key], kind, value)
+
+
+def _show(bar: Advance, kind: str, value: Any) -> None:
+    if kind == "advance":
+        bar(int(value))
+    elif kind == "cost" and isinstance(bar, CostDisplay):
+        bar.add_cost(float(value))
+    elif kind == "status" and isinstance(bar, StatusDisplay):
+        bar.show_status(str(value))
 
 
 def _run_child(
     pipe: Connection, function: StageFunction, out: Path, inputs: Mapping[str, str]
 ) -> None:
     _bind_to_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     error: BaseException | None = None
     try:
         function(out, inputs, _reporter(pipe))
@@ -117,6 +130,23 @@ def _bind_to_parent() -> None:
         sys.exit(1)
 
 
+@dataclass(frozen=True)
+class _PipedAdvance:
+    """Sends progress, costs and status to the parent."""
+
+    pipe: Connection
+    key: int
+
+    def __call__(self, count: int) -> None:
+        self.pipe.send(("advance", self.key, count))
+
+    def add_cost(self, dollars: float) -> None:
+        self.pipe.send(("cost", self.key, float(dollars)))
+
+    def show_status(self, text: str) -> None:
+        self.pipe.send(("status", self.key, text))
+
+
 def _reporter(pipe: Connection) -> Track:
     keys = iter(range(1_000_000))
 
@@ -124,7 +154,7 @@ def _reporter(pipe: Connection) -> Track:
     def track(label: str, total: int) -> Iterator[Advance]:
         key = next(keys)
         pipe.send(("open", key, label, total))
-        yield lambda count: pipe.send(("advance", key, count))
+        yield _PipedAdvance(pipe, key)
         pipe.send(("close", key))
 
     return track

@@ -28,6 +28,7 @@ from harness.training.distributed import World, process_group
 from harness.training.metrics import step_metrics
 from harness.training.model import TrainingModel, load_start_model
 from harness.training.optimisers import OptimiserSettings
+from harness.training.run_progress import follow_log
 from harness.training.spec import TrainSpec
 from harness.training.tracking import NullLog, TrainingLog
 from harness.training.trainer import BatchPlan, LossOutput, Trainer
@@ -49,9 +50,18 @@ def optimise(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
         train_rank(spec, t, out, inputs, track)
         return
     payload = {"spec": spec, "t": t, "out": out, "inputs": inputs}
-    with track(f"iteration {t} · optimise", 0):
-        job = GroupJob(train_process, payload, scratch_directory(out))
+    steps = step_count(spec, len(records.read_pairs(inputs["pair"])))
+    scratch = scratch_directory(out)
+    job = GroupJob(train_process, payload, scratch)
+    with track(f"iteration {t} · optimise", steps) as advance, follow_log(scratch, advance):
         spec.launcher.run_group(job, processes)
+
+
+def step_count(spec: TrainSpec, pairs: int) -> int:
+    """Return the optimiser's steps on a number of pairs, those held out included."""
+    settings = spec.optimiser
+    trained, _ = trainer.split_held_out(pairs, settings.held_out, spec.seed)
+    return math.ceil(len(trained) / settings.batch) * settings.epochs
 
 
 def train_process(payload: Mapping[str, Any]) -> None:

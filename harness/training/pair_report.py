@@ -11,7 +11,10 @@ from harness.training.spec import TrainSpec
 TRUNCATED, IDENTICAL, UNDECIDED = "truncated", "identical", "undecided"
 TOO_LONG, NO_TOKENS = "too long", "without tokens"
 FEW_PAIRS = 100
-"""Fewer pairs are worth a warning: a handful of steps, whose noise decides the result."""
+"""Fewer pairs are worth a warning, where more were asked for: a handful of steps, whose noise
+decides the result."""
+MANY_LOST = 0.5
+"""More were asked for where a larger share of the prompts gives no pair."""
 FEW_KEPT = 0.1
 """Likewise a smaller share of the prompts."""
 MANY_TRUNCATED = 0.2
@@ -29,7 +32,9 @@ def report(spec: TrainSpec, t: int, counts: Mapping[str, int], dropped: DropTabl
         summary = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
         raise CheckError(f"iteration {t} has no training pair ({summary}): {_cause(spec, dropped)}")
     dropped.report(f"pairs of iteration {t}", retained + dropped.count)
-    if retained < FEW_PAIRS or retained < FEW_KEPT * prompts:
+    asked = prompts - counts.get("held out", 0)
+    few = retained < FEW_PAIRS and retained < (1 - MANY_LOST) * asked
+    if few or retained < FEW_KEPT * prompts:
         why = f": {_cause(spec, dropped)}" if dropped.count else ""
         LOGGER.warning(
             "warning: iteration %d has only %d pairs of %d prompts%s", t, retained, prompts, why

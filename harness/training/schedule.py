@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,9 +28,11 @@ from harness.training.prompt_selection import context_limit
 from harness.training.reference_logps import anchor
 from harness.training.rehearsal.room import check_room
 from harness.training.rehearsal.stages import Rehearsal, rehearse
+from harness.training.run_progress import follow_run
 from harness.training.spec import TrainSpec
 from harness.types import StageFunction
 
+LOGGER = logging.getLogger(__name__)
 VERSIONS = {
     "prompts": 2,
     "generate": 2,  # 2: the template's own end of a turn
@@ -318,22 +321,27 @@ def train(
     spec = prepared(spec, workspace)
     if rehearse and pending_names(spec, workspace) & DEVICE_STAGES:
         rehearse_stages(spec, workspace)
-    artifacts: list[Artifact] = []
-    for policy, *others in Schedule(spec).targets():
-        artifacts.append(workspace.stages.materialize(policy))
-        for stage in others:
-            workspace.stages.materialize(stage)
-        run = Run(
-            name,
-            spec.method,
-            config,
-            policies=[artifact.path for artifact in artifacts],
-            complete=len(artifacts) == spec.iterations + 1,
-            versions=installed_versions(),
-            default_name=default_name,
-            digests=[artifact.digest for artifact in artifacts],
-        )
-        write_run(workspace, run)
+    progress = follow_run(spec, workspace.stages, plan(spec, workspace))
+    stages, artifacts = progress.numbered(), list[Artifact]()
+    try:
+        for policy, *others in Schedule(spec).targets():
+            artifacts.append(stages.materialize(policy))
+            for stage in others:
+                stages.materialize(stage)
+            run = Run(
+                name,
+                spec.method,
+                config,
+                policies=[artifact.path for artifact in artifacts],
+                complete=len(artifacts) == spec.iterations + 1,
+                versions=installed_versions(),
+                default_name=default_name,
+                digests=[artifact.digest for artifact in artifacts],
+            )
+            write_run(workspace, run)
+    except KeyboardInterrupt:
+        LOGGER.info("%s", progress.stopped())
+        raise
     return run
 
 

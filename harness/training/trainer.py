@@ -34,7 +34,7 @@ from harness.training.optimisers import (
     learning_rate_factor,
     set_learning_rate,
 )
-from harness.types import Advance
+from harness.types import Advance, StatusDisplay
 
 LossOutput = tuple[Tensor, Mapping[str, Tensor]]
 """A micro-batch's losses and its other metrics by name, each of shape (items,)."""
@@ -152,6 +152,7 @@ class Trainer:
             speed = {"seconds": seconds, "tokens_per_second": self.plan.tokens(step) / seconds}
             self.log.add({"step": step + 1, "learning_rate": rate, **metrics, **speed})
             advance(1)
+            show_step(advance, {**metrics, **speed})
             if self.checkpoints and step + 1 < total:
                 self.checkpoints.write_if_due(step + 1, self.model, optimiser)
 
@@ -202,6 +203,13 @@ class Trainer:
             f"{subject} at step {step + 1} is not finite{note}: inspect these items, "
             "or lower optimiser.learning_rate"
         )
+
+
+def show_step(advance: Advance, metrics: Mapping[str, float]) -> None:
+    """Show the loss and the speed of a step beside the progress, if that can be shown."""
+    if isinstance(advance, StatusDisplay):
+        speed = metrics["tokens_per_second"]
+        advance.show_status(f"loss {metrics['loss']:.4g}, {speed:,.0f} tokens/s")
 
 
 def _join_names(names: Sequence[str], limit: int = 5) -> str:

@@ -29,6 +29,12 @@ def test_a_line_says_what_was_spent():
     assert lines.line(60.0).endswith("1 minutes left, $1.25 so far")
 
 
+def test_a_line_says_how_the_work_is_going():
+    lines = progress.ProgressLines("x", 10, done=5)
+    lines.show_status("loss 0.69, 1,200 tokens/s")
+    assert lines.line(60.0) == "x: 5 of 10, 5.0 a minute, 1 minutes left, loss 0.69, 1,200 tokens/s"
+
+
 def test_what_comes_from_the_store_says_nothing_of_the_rate():
     lines = progress.ProgressLines("x", 800, done=500)
     lines.marks.append((1.0, 500))  # within the first second

@@ -24,6 +24,14 @@ def write(out, inputs, track):
     (out / "process").write_text(str(os.getpid()))
 
 
+def report(out, inputs, track):
+    with track("training", 2) as advance:
+        advance(1)
+        advance.add_cost(0.5)
+        advance.show_status("loss 0.69")
+    (out / "done").touch()
+
+
 def refuse(out, inputs, track):
     raise CheckError("it does not hold")
 
@@ -108,3 +116,31 @@ def test_what_goes_wrong_there_is_reported_here_and_leaves_nothing(tmp_path, mak
     with pytest.raises(kind, match=message):
         StageStore(tmp_path, isolate=True).materialize(stage(make))
     assert [p.name for p in tmp_path.iterdir()] == [".locks"]
+
+
+class Bar:
+    """What a display is given."""
+
+    def __init__(self) -> None:
+        self.calls: list[object] = []
+
+    def __call__(self, count: int) -> None:
+        self.calls.append(count)
+
+    def add_cost(self, dollars: float) -> None:
+        self.calls.append(dollars)
+
+    def show_status(self, text: str) -> None:
+        self.calls.append(text)
+
+
+def test_costs_and_status_cross_to_the_parent_too(tmp_path):
+    bar = Bar()
+
+    @contextmanager
+    def track(label, total) -> Iterator[Bar]:
+        yield bar
+
+    store = StageStore(tmp_path / "s", track, isolate=True)
+    store.materialize(Stage("report", 1, {}, {}, report, device=True))
+    assert bar.calls == [1, 0.5, "loss 0.69"]

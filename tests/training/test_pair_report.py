@@ -54,6 +54,13 @@ def test_a_tenth_of_many_prompts_is_few(caplog):
     assert "only 499 pairs of 5000" in caplog.text
 
 
+@pytest.mark.parametrize(("retained", "warned"), [(40, False), (28, True)])
+def test_few_pairs_of_few_prompts_are_what_was_asked_for(caplog, retained, warned):
+    counts = {"prompts": 64, "held out": 4, "kept": retained}  # of 60 half are lost, or not
+    pair_report.report(SPEC, 1, counts, table())
+    assert ("only" in caplog.text) == warned
+
+
 def test_enough_pairs_raise_no_warning(caplog):
     with caplog.at_level(logging.WARNING):
         pair_report.report(SPEC, 1, {"prompts": 1000, "kept": 900}, table(undecided=100))
