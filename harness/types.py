@@ -19,10 +19,41 @@ FinishReason = Literal["stop", "length", "missing"]
 """`missing`: no response, because a server refused the prompt or failed at it every time."""
 
 FILTERED = frozenset(
-    {"content_filter", "safety", "recitation", "prohibited_content", "blocklist", "spii"}
+    {
+        "content_filter",
+        "content_filtered",
+        "safety",
+        "recitation",
+        "prohibited_content",
+        "blocklist",
+        "spii",
+        "refusal",
+        "sensitive",
+        "guardrail_intervened",
+    }
 )
-CUT_OFF = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
-"""Finish reasons of several providers, in small letters."""
+CUT_OFF = frozenset(
+    {
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "max_completion_tokens",
+        "model_length",
+        "model_context_window_exceeded",
+        "incomplete",
+        "error",
+        "abort",
+        "aborted",
+        "cancelled",
+    }
+)
+"""Finish reasons of several providers, in small letters; see `finish_word`."""
+
+
+def finish_word(reason: str) -> str:
+    """Return a finish reason in small letters, without an enumeration's name before it."""
+    return reason.lower().rpartition(".")[2].replace("-", "_").removeprefix("finish_reason_")
+
 
 Advance = Callable[[int], None]
 """Receives the number of steps done since the last call."""
@@ -284,12 +315,12 @@ class Reply:
     @property
     def is_filtered(self) -> bool:
         """Whether a content filter ended the reply."""
-        return self.finish_reason.lower() in FILTERED
+        return finish_word(self.finish_reason) in FILTERED
 
     @property
     def is_complete(self) -> bool:
         """Whether neither a filter nor the token limit ended the reply."""
-        return not self.is_filtered and self.finish_reason.lower() not in CUT_OFF
+        return not self.is_filtered and finish_word(self.finish_reason) not in CUT_OFF
 
 
 @dataclass(frozen=True, slots=True)

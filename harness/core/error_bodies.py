@@ -15,9 +15,11 @@ from typing import Any
 from harness.core.http import OUT_OF_CREDIT, parse_duration
 from harness.core.refusals import REQUEST_CODES
 
-ERROR_KEYS = ("error", "errors", "detail")
-MESSAGE_KEYS = ("message", "msg", "error_description", "error_msg", "detail", "reason")
-CODE_KEYS = ("code", "type", "status", "error_code")
+ERROR_KEYS = ("error", "errors", "detail", "base_resp")
+MESSAGE_KEYS = (
+    *("message", "msg", "error_description", "error_msg", "status_msg", "detail", "reason"),
+)
+CODE_KEYS = ("code", "type", "status", "error_code", "status_code")
 DELAY_KEYS = ("retryDelay", "retry_after", "retryAfter", "retry_after_seconds", "retry-after")
 """Keys of a delay: a number of seconds, a text such as `37.5s`, or Google's seconds and nanos."""
 MILLISECOND_KEYS = ("retry_after_ms", "retry-after-ms")
@@ -98,7 +100,8 @@ def _error_object(data: Any) -> Mapping[str, Any] | str | None:
         value = value[0] if isinstance(value, list) and value else value
         if isinstance(value, Mapping | str) and value:
             return value
-    is_error = isinstance(data.get("message"), str) and any(key in data for key in CODE_KEYS)
+    has_words = any(isinstance(data.get(key), str) for key in MESSAGE_KEYS)
+    is_error = has_words and (any(key in data for key in CODE_KEYS) or data.get("success") is False)
     return data if is_error or data.get("object") == "error" else None
 
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,18 +22,21 @@ from harness.errors import first_line
 
 HOST = re.compile(r"[\w.-]+|[0-9a-f:.]+(%\w+)?", re.IGNORECASE)
 """A host's name, or an IPv6 address."""
-RETRYABLE_STATUSES = frozenset({408, 409, 425, 429})
+RETRYABLE_STATUSES = frozenset({408, 409, 424, 425, 429, 499})
 """Statuses below 500 that may pass."""
 OUT_OF_CREDIT = "insufficient_quota"
 """The code of a 429 that does not pass."""
 OUT_OF_CREDIT_PHRASE = re.compile(
     r"insufficient[ _](credit|balance|fund|quota)|out of credit|billing hard limit"
+    r"|余额不足|欠费|(account )?in arrears"
     r"|(run out of|used all( available)?|not enough|no more) (your )?credit|payment required",
     re.IGNORECASE,
 )
 """The same in words, whatever the status."""
 LONGEST_RETRY_AFTER = 120.0
 """Seconds: a longer pause that a server asks for is cut to this."""
+EPOCH_SECONDS, EPOCH_MILLISECONDS = 1e9, 1e11
+"""A larger number is a moment: seconds, or milliseconds, since 1970."""
 DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|s|m|h|d)", re.IGNORECASE)
 UNITS = {"ms": 0.001, "milli": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 SECRET_IN_URL = (
@@ -89,13 +93,35 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     if milliseconds := headers.get("retry-after-ms"):
         with suppress(ValueError):
             return max(0.0, float(milliseconds) / 1000)
-    header = headers.get("retry-after")
-    if not header:
-        return None
+    header = headers.get("retry-after", "").strip()
+    return None if not header else _seconds_until(header, headers)
+
+
+def reset_seconds(text: str, headers: Mapping[str, str]) -> float:
+    """Return the seconds until a limit is reset: a duration, a number, or a moment in time.
+
+    Args:
+        text: as the server writes it; 0 for what is none of these.
+        headers: of the response, with the server's own time (`date`), if it sends that.
+    """
+    seconds = _seconds_until(text.strip(), headers)
+    return parse_duration(text) if seconds is None else seconds
+
+
+def _seconds_until(text: str, headers: Mapping[str, str]) -> float | None:
+    """Return the seconds until a moment, or the number that a text is; None if it is neither.
+
+    A moment is compared with the server's own time, if it sends that: clocks differ.
+    """
     with suppress(ValueError):
-        return max(0.0, float(header))
-    with suppress(ValueError, OverflowError, TypeError):
-        return max(0.0, parsedate_to_datetime(header).timestamp() - _server_time(headers))
+        number = float(text)
+        if number < EPOCH_SECONDS:
+            return max(0.0, number)
+        moment = number / 1000 if number >= EPOCH_MILLISECONDS else number
+        return max(0.0, moment - _server_time(headers))
+    for parse in (parsedate_to_datetime, datetime.fromisoformat):
+        with suppress(ValueError, OverflowError, TypeError):
+            return max(0.0, parse(text).timestamp() - _server_time(headers))
     return None
 
 

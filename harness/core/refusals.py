@@ -16,8 +16,9 @@ from dataclasses import dataclass, field
 
 from harness.core.http import is_out_of_credit
 
-REQUEST_STATUSES = frozenset({400, 403, 413, 422, 451})
+REQUEST_STATUSES = frozenset({400, 403, 413, 414, 422, 431, 451})
 """Statuses that may be about one request; 403 is also what OpenRouter's moderation answers."""
+TOO_LARGE = frozenset({413, 414})
 REQUEST_CODES = frozenset(
     {
         "array_above_max_length",
@@ -81,7 +82,7 @@ def classify_refusal(status: int, codes: tuple[object, ...], message: str) -> Re
     return Refusal(
         message,
         status,
-        explained=has_known_code or status == 413 or bool(REQUEST_PHRASES.search(message)),
+        explained=has_known_code or status in TOO_LARGE or bool(REQUEST_PHRASES.search(message)),
     )
 
 

@@ -21,6 +21,7 @@ from pydantic import Field, field_validator
 
 from harness.core import connections
 from harness.core.async_bridge import run_coroutine
+from harness.core.completion_bodies import first_choice, load_body, message_of
 from harness.core.config import Component
 from harness.core.error_bodies import ServerError, read_error, read_error_text
 from harness.core.http import (
@@ -40,11 +41,11 @@ from harness.core.refusals import classify_refusal, refuses_everything
 from harness.core.secrets import Secret, redact_logs, refuse_keys
 from harness.core.seeds import derive
 from harness.core.terminal import one_line, shorten
-from harness.core.thinking import read_content
+from harness.core.thinking import read_content, read_text
 from harness.engines.reloading import reload_policy
 from harness.errors import EngineError, first_line
 from harness.protocols import Advance, Sampling
-from harness.types import Completion, FinishReason, Policy, Request
+from harness.types import CUT_OFF, Completion, FinishReason, Policy, Request, finish_word
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -173,10 +174,10 @@ class OpenAIEngine(Component):
             "model": self.model or policy.name,
             "messages": [m.as_dict() for m in request.prompt.messages],
             **{key: value for key, value in parameters.items() if key not in self.body},
-            "extra_body": {key: value for key, value in extra.items() if value is not None},
+            **{key: value for key, value in extra.items() if value is not None},
         }
 
-    async def _request(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
+    async def _request(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return a reply with a choice; failures that may pass are retried.
 
         Raises:
@@ -192,11 +193,11 @@ class OpenAIEngine(Component):
                 await asyncio.sleep(BACKOFF.pause(attempt, failure.pause))
         raise AssertionError("the last attempt returns or raises")
 
-    async def _try(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Any:
+    async def _try(self, client: AsyncOpenAI, body: Mapping[str, Any]) -> Mapping[str, Any]:
         from openai import APIError, APIStatusError
 
         try:
-            reply: Any = await client.chat.completions.create(**body)
+            data = load_body(await client.post("/chat/completions", cast_to=str, body=body))
         except APIStatusError as error:
             raise _status_failure(error) from error
         except APIError as error:
@@ -204,10 +205,14 @@ class OpenAIEngine(Component):
             raise _Failure(first_line(error), may_pass=True, is_own=reached) from error
         except ValueError as error:  # a body that is no JSON
             raise _Failure(first_line(error), may_pass=True, is_own=True) from error
-        if getattr(reply, "choices", None):
-            return reply
-        data = reply.model_dump() if hasattr(reply, "model_dump") else None
-        raise _described_failure(read_error(data), 200, NO_CHOICE)
+        try:
+            described = {"error": first_choice(data).get("error")}
+        except (LookupError, TypeError):
+            described = data
+        if described is data or read_error(described):
+            raise _described_failure(read_error(described), 200, NO_CHOICE)
+        reply: Mapping[str, Any] = data
+        return reply
 
     def _final_error(self, failure: _Failure, attempts: int) -> Exception:
         """Return that one sample is missing, or that generation fails."""
@@ -218,16 +223,17 @@ class OpenAIEngine(Component):
         message = Secret(self._key()).redact(one_line(f"{times}: {failure}"))
         return _Missing(message, error, explained=failure.explained)
 
-    def _completion(self, request: Request, index: int, reply: Any) -> Completion:
-        choice = reply.choices[0]
+    def _completion(self, request: Request, index: int, reply: Mapping[str, Any]) -> Completion:
+        choice = first_choice(reply)
         # a content filter ends a response too: the protocol has no third reason
-        reason: FinishReason = "length" if choice.finish_reason == "length" else "stop"
+        word = finish_word(read_text(choice.get("finish_reason")))
+        reason: FinishReason = "length" if word in CUT_OFF else "stop"
         return Completion(
             prompt_id=request.prompt.id,
             index=index,
-            text=read_content(choice.message.content)[0],
-            prompt_token_ids=tuple(getattr(reply, "prompt_token_ids", None) or ()),
-            token_ids=tuple(getattr(choice, "token_ids", None) or ()),
+            text=read_content(message_of(choice).get("content"))[0],
+            prompt_token_ids=_token_ids(reply.get("prompt_token_ids")),
+            token_ids=_token_ids(choice.get("token_ids")),
             finish_reason=reason,
             seed=request.seed,
         )
@@ -313,6 +319,12 @@ def _rendering(policy: Policy) -> dict[str, Any]:
     if policy.end_tokens:
         extra["stop_token_ids"] = named_end_token_ids(load_tokenizer(policy), policy)
     return extra
+
+
+def _token_ids(value: Any) -> tuple[int, ...]:
+    """Return the token ids that vLLM reports on request; none where the server reports none."""
+    is_list = isinstance(value, list) and all(isinstance(token, int) for token in value)
+    return tuple(value) if is_list else ()
 
 
 def _missing_completion(request: Request, index: int, reason: str) -> Completion:

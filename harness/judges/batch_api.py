@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from harness.core import connections
+from harness.core.completion_bodies import load_json
 from harness.core.http import Backoff, is_retryable, retry_after
 from harness.core.secrets import redact_logs
 from harness.core.terminal import one_line
 from harness.errors import JudgeError, JudgeRefusedError
-from harness.judges.chat_format import load_json
 from harness.judges.client import OpenAIClient
 from harness.judges.retry import REMEDIES
 

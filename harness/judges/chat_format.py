@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.core.completion_bodies import first_choice, load_body, message_of
 from harness.core.thinking import (
     THINKING,
     begins_to_think,
@@ -22,11 +22,18 @@ TopLogprobs = tuple[tuple[tuple[str, float], ...], ...]
 Position = tuple[str, tuple[tuple[str, float], ...]]
 """A token, and the most likely ones in its place."""
 
-BYTE_ORDER_MARK = "\ufeff"
 SPECIAL_TOKENS = re.compile(r"(?:<\|[^|>]*\|>|<｜[^｜>]*｜>|</s>|<eos>|<end_of_turn>|\s)+$")
 """At the end of a reply's tokens; the reply's text leaves them out."""
-MOST_DIGITS, MOST_TOKENS = 300, 10_000_000
-"""Of a number in a reply; what has more is out of range."""
+TOKEN_COUNTS = (
+    ("prompt_tokens", "input_tokens"),
+    ("completion_tokens", "output_tokens"),
+    ("total_tokens",),
+)
+"""Names of the numbers of tokens: of the prompt, of the completion, of both."""
+TOKEN_ID = "token_id:"
+"""How vLLM names a token where it was asked for ids; its bytes are beside it."""
+MOST_TOKENS = 10_000_000
+"""Of a reply or a prompt; a larger number is out of range."""
 
 
 def body_of(model: str, request: JudgeRequest) -> dict[str, Any]:
@@ -64,38 +71,26 @@ def reply_of(text: str) -> Reply:
         ValueError: it is not a chat completion.
     """
     try:
-        data = load_json(text)
-        choice = data["choices"][0]
-        if not isinstance(choice, dict):
-            raise TypeError
+        data = load_body(text)
+        choice = first_choice(data)
+        message = message_of(choice)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise ValueError(f"the body is no chat completion ({type(error).__name__})") from error
-    message, usage = _object(choice.get("message")), _object(data.get("usage"))
     content, thought = read_content(message.get("content"))
+    content = content or read_text(message.get("refusal"))
     beside = thought or "".join(part_text(message.get(key)) for key in THINKING)
     thinking, answer = split_thinking(content)
-    positions = _positions(choice.get("logprobs"))
+    positions = _positions(choice.get("logprobs") or message.get("logprobs"))
+    prompt_tokens, completion_tokens = _usage(_object(data.get("usage")))
     return Reply(
         content=answer,
         top_logprobs=_answer_logprobs(positions, answer, bool(thinking or beside)),
         finish_reason=_label(choice.get("finish_reason")),
         model=read_text(data.get("model")),
-        prompt_tokens=_token_count(usage.get("prompt_tokens")),
-        completion_tokens=_token_count(usage.get("completion_tokens")),
+        prompt_tokens=prompt_tokens,
+        completion_tokens=completion_tokens,
         thinking=thinking or beside,
     )
-
-
-def load_json(text: str) -> Any:
-    """Parse a server's JSON, in which a number may have any length and lists any depth.
-
-    Raises:
-        ValueError: it is no JSON, or is nested too deeply.
-    """
-    try:
-        return json.loads(text.removeprefix(BYTE_ORDER_MARK), parse_int=_whole_number)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
 
 
 def completion_of(reply: Reply, body: Body) -> dict[str, Any]:
@@ -123,12 +118,22 @@ def completion_of(reply: Reply, body: Body) -> dict[str, Any]:
     }
 
 
-def _whole_number(digits: str) -> int | float:
-    return int(digits) if len(digits) <= MOST_DIGITS else math.copysign(math.inf, int(digits[:2]))
-
-
 def _object(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
+
+
+def _usage(usage: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the tokens of prompt and completion, under either of the names that are in use.
+
+    Some servers leave the thought out of the completion's tokens, and count it in the total.
+    """
+    prompt, completion, total = (
+        next(filter(None, (_token_count(usage.get(name)) for name in names)), 0)
+        for names in TOKEN_COUNTS
+    )
+    if not prompt:
+        return max(0, total - completion) if completion else 0, completion
+    return prompt, max(completion, total - prompt)
 
 
 def _label(value: Any) -> str:
@@ -151,19 +156,40 @@ def _token_count(value: Any) -> int:
 
 def _positions(logprobs: Any) -> list[Position] | None:
     """Return each position's token with the most likely ones; None if the server reports none."""
-    content = _object(logprobs).get("content")
+    content = logprobs if isinstance(logprobs, list) else _object(logprobs).get("content")
     if not isinstance(content, list):
+        content = _legacy_positions(_object(logprobs))
+    if content is None:
         return None
     return [
-        (
-            read_text(position.get("token")),
-            tuple(
-                (read_text(top.get("token")), _number(top.get("logprob")))
-                for top in map(_object, _list(position.get("top_logprobs")))
-            ),
-        )
-        for position in map(_object, content)
+        (_token(position), _top(position.get("top_logprobs"))) for position in map(_object, content)
     ]
+
+
+def _legacy_positions(logprobs: Mapping[str, Any]) -> list[dict[str, Any]] | None:
+    """Return the positions as the older Completions API has them: in parallel lists."""
+    tokens, tops = logprobs.get("tokens"), logprobs.get("top_logprobs")
+    if not isinstance(tokens, list) or not isinstance(tops, list):
+        return None
+    return [{"token": t, "top_logprobs": top} for t, top in zip(tokens, tops, strict=False)]
+
+
+def _top(value: Any) -> tuple[tuple[str, float], ...]:
+    """Return the most likely tokens; some servers give an object with a number a token."""
+    if isinstance(value, Mapping):
+        return tuple((read_text(token), _number(logprob)) for token, logprob in value.items())
+    return tuple((_token(top), _number(top.get("logprob"))) for top in map(_object, _list(value)))
+
+
+def _token(top: Mapping[str, Any]) -> str:
+    """Return a token's text; where the server gives an id or nothing, its bytes say it."""
+    text, codes = read_text(top.get("token")), top.get("bytes")
+    if (text and not text.startswith(TOKEN_ID)) or not isinstance(codes, list):
+        return text
+    try:
+        return bytes(codes).decode("utf-8", "replace") or text
+    except (TypeError, ValueError):
+        return text
 
 
 def _list(value: Any) -> list[Any]:

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from harness.core.http import parse_duration
+from harness.core.http import reset_seconds
 
 PROBE_LIMIT, START_LIMIT = 3, 64
 SMALLEST_WINDOW = 16
@@ -109,7 +109,8 @@ class AdaptiveConcurrency:
         """Read the rate-limit headers of a response; hold where nothing remains."""
         for kind in KINDS:
             if NOTHING.fullmatch(headers.get(f"x-ratelimit-remaining-{kind}", "").strip()):
-                self.hold(parse_duration(headers.get(f"x-ratelimit-reset-{kind}", "")))
+                reset = headers.get(f"x-ratelimit-reset-{kind}", "")
+                self.hold(reset_seconds(reset, headers))
 
     def remaining_hold(self) -> float:
         """Return the seconds for which nothing will be sent."""

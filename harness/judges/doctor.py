@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from harness.core.async_bridge import run_coroutine
+from harness.core.completion_bodies import load_json
 from harness.core.http import is_connect_failure
 from harness.core.terminal import one_line, shorten
 from harness.errors import JudgeError
@@ -114,7 +115,7 @@ def _check_listing(inspection: _Inspection, listing: str) -> None:
     """Look for the model in the server's list, and for its shutdown date."""
     wanted = inspection.judge.deployment or inspection.judge.model
     try:
-        rows = {row["id"]: row for row in chat_format.load_json(listing)["data"]}
+        rows = {row["id"]: row for row in load_json(listing)["data"]}
     except (ValueError, LookupError, TypeError):
         inspection.add("listed", "note", "the server lists no models")
         return

@@ -6,11 +6,12 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from harness.core.async_bridge import run_coroutine
+from harness.core.completion_bodies import load_json
 from harness.core.config import Component
 from harness.core.http import is_connect_failure
 from harness.core.terminal import one_line, shorten
 from harness.errors import JudgeError, JudgeRefusedError
-from harness.judges import chat_format, model_check
+from harness.judges import model_check
 from harness.judges.client import OpenAIClient
 from harness.protocols import JudgeClient
 from harness.types import JudgeRequest, Message
@@ -65,7 +66,7 @@ async def _check_server(judge: OpenAIClient) -> None:
 
 def _models(listing: str) -> list[str]:
     try:
-        return [str(row["id"]) for row in chat_format.load_json(listing)["data"]]
+        return [str(row["id"]) for row in load_json(listing)["data"]]
     except (ValueError, LookupError, TypeError):
         return []
 

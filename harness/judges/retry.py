@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.core import error_bodies
+from harness.core.completion_bodies import load_body
 from harness.core.error_bodies import ServerError
 from harness.core.http import (
     Backoff,
@@ -29,7 +30,7 @@ from harness.core.http import (
 )
 from harness.core.refusals import Refusal, RefusalTracker, classify_refusal
 from harness.core.secrets import Secret
-from harness.core.terminal import one_line
+from harness.core.terminal import one_line, shorten
 from harness.errors import BudgetError, JudgeError, JudgeRefusedError
 from harness.judges import chat_format
 from harness.judges.circuit_breaker import CircuitBreaker
@@ -217,7 +218,8 @@ class RetryingCaller:
         try:
             chat_format.reply_of(text)
         except ValueError as error:
-            raise TransientError(str(error), billed=True) from None
+            words = self.secret.redact(shorten(text)) or "it is empty"
+            raise TransientError(f"{error}: {words}", billed=True) from None
 
     async def _post(self, body: Mapping[str, Any]) -> str:
         import openai
@@ -336,7 +338,7 @@ def _error_in_completion(text: str) -> ServerError | None:
     if '"error"' not in text and '"choices"' in text:
         return None
     try:
-        data = chat_format.load_json(text)
+        data = load_body(text)
     except ValueError:
         return None
     choices = data.get("choices") if isinstance(data, dict) else None

@@ -51,6 +51,8 @@ def describe(body: Body, reply: Reply, parsed: ParsedVerdict | None = None) -> t
         return "a thought that does not end before the token limit", THINK_LESS
     if body.get("logprobs"):
         return _describe_tokens(reply, parsed)
+    if not reply.content.strip() and not reply.is_complete:
+        return "no text before the token limit, as after a thought that is not shown", THINK_LESS
     if not reply.content.strip():
         return f"no text (finish reason {reply.finish_reason or 'none'})", OTHER
     if not reply.is_complete:

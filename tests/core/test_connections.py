@@ -3,7 +3,7 @@
 import pytest
 
 from harness.core import connections
-from harness.core.http import address_fault, is_loopback, retry_after
+from harness.core.http import address_fault, is_loopback, reset_seconds, retry_after
 from harness.engines.openai import OpenAIEngine
 from harness.errors import ConfigError
 from harness.judges.client import OpenAIClient
@@ -71,3 +71,31 @@ def test_an_engines_address_is_looked_at_as_a_judges_is():
 )
 def test_a_retry_after_that_cannot_be_is_no_error(header, seconds):
     assert retry_after({"retry-after": header}) in (seconds, None)
+
+
+NOW = 1_795_857_988  # 2026-11-28T09:26:28Z
+DATE = {"date": "Sat, 28 Nov 2026 09:26:28 GMT"}
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("6m0s", 360),
+        ("20 seconds", 20),
+        ("60", 60),
+        (str(NOW + 5), 5),
+        (str(1000 * NOW + 5000), 5),
+        ("2026-11-28T09:26:33Z", 5),
+        ("Sat, 28 Nov 2026 09:26:33 GMT", 5),
+        ("Sat, 21 Nov 2026 09:26:33 GMT", 0),
+        ("", 0),
+        ("soon", 0),
+    ],
+)
+def test_a_limit_is_reset_after_a_time_or_at_a_moment(text, seconds):
+    assert reset_seconds(text, DATE) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", [str(NOW + 5), "2026-11-28T09:26:33Z", "5"])
+def test_a_retry_after_may_be_a_moment(text):
+    assert retry_after({"retry-after": text, **DATE}) == pytest.approx(5)

@@ -117,7 +117,7 @@ class Handler(BaseHTTPRequestHandler):
             answer(self.server.engine, body) if status == 200 else {"error": {"message": "no"}}
         )
         status, payload = self.server.faults.get(body["messages"][-1]["content"], (status, payload))
-        data = json.dumps(payload).encode()
+        data = (payload if isinstance(payload, str) else json.dumps(payload)).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

@@ -8,8 +8,6 @@ from threading import Barrier, Thread
 from typing import Any
 
 import pytest
-from openai.types.chat import ChatCompletion, ChatCompletionMessage
-from openai.types.chat.chat_completion import Choice
 
 from harness.core.config import build
 from harness.core.http import Backoff
@@ -160,7 +158,7 @@ def test_null_takes_a_parameter_away(ask: Ask) -> None:
     engine = OpenAIEngine(base_url="http://127.0.0.1", body=body)
     sent = engine._body(Policy("named", ""), ask("w1"), 0, Sampling(max_tokens=9))
     assert not {"max_tokens", "seed", "temperature"} & sent.keys()
-    assert sent["extra_body"] == {"max_completion_tokens": 9}
+    assert sent["max_completion_tokens"] == 9
     assert sent["top_p"] == 1
     with pytest.raises(ConfigError, match="leave out messages"):
         build({"use": "harness.engines.openai:OpenAIEngine", "base_url": "http://127.0.0.1",
@@ -177,9 +175,7 @@ def test_null_takes_a_parameter_away(ask: Ask) -> None:
     ],
 )
 def test_the_parts_of_an_answer_are_read_as_text(content: Any, text: str) -> None:
-    message = ChatCompletionMessage.model_construct(role="assistant", content=content)
-    choice = Choice.model_construct(index=0, message=message, finish_reason="stop")
-    reply = ChatCompletion.model_construct(choices=[choice])
+    reply = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
     request = Request(Prompt("p", ()), 1, 0)
     assert OpenAIEngine(base_url="http://127.0.0.1")._completion(request, 0, reply).text == text
 
@@ -222,6 +218,43 @@ def test_a_prompt_that_is_refused_or_always_fails_is_missing(
     assert all(c.text in ("yes", "yes!") for c in others)
     assert len(server.bodies) == 10 + 2 * asked
     assert sum(progress) == 11
+
+
+EVENTS = """: keep-alive
+
+data: {"choices": [{"index": 0, "delta": {"content": "He"}}]}
+
+data: {"choices": [{"index": 0, "delta": {"content": "llo"}, "finish_reason": "stop"}]}
+
+data: [DONE]
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ({"choices": [{"text": "Hello", "finish_reason": "eos"}]}, "stop"),
+        ({"choices": [{"message": "Hello", "finish_reason": None}]}, "stop"),
+        ([{"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}], "stop"),
+        ({"choices": [{"message": {"content": "Hello"}, "finish_reason": "MAX_TOKENS"}]}, "length"),
+        (EVENTS, "stop"),
+    ],
+)
+def test_an_answer_of_another_shape_is_read(
+    servers: Callable[..., Any], ask: Ask, body: Any, reason: str
+) -> None:
+    server = servers(ANSWER)
+    server.faults["w1"] = (200, body)
+    (completion,) = generate(server.url, [ask("w1")])
+    assert (completion.text, completion.finish_reason) == ("Hello", reason)
+
+
+def test_an_error_in_place_of_a_message_is_no_answer(servers: Callable[..., Any], ask: Ask) -> None:
+    server = servers(ANSWER)
+    server.faults["w1"] = (200, {"choices": [{"message": {}, "error": {"message": "went away"}}]})
+    completions = generate(server.url, [ask("w1"), ask("w2")], attempts=2)
+    assert [c.finish_reason for c in completions] == ["missing", "stop"]
+    assert "went away" in completions[0].text
 
 
 @pytest.mark.parametrize(("status", "body"), [(500, error("no")), (400, error("bad parameter"))])

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from harness.core.completion_bodies import load_json
 from harness.core.label_tokens import read_labels
-from harness.judges.chat_format import MOST_TOKENS, load_json, reply_of
+from harness.judges.chat_format import MOST_TOKENS, reply_of
 
 
 def body(usage="null", logprob="-0.1"):

@@ -118,6 +118,9 @@ FAILURES = [
     (200, {"error": {"message": "upstream", "code": 502}}, 0),
     (200, {"model": "j", "choices": [{"message": {}, "error": {"code": 502, "message": "no"}}]}, 0),
     (200, ["no completion"], 0),
+    (200, {"success": False, "message": "no route"}, 0),
+    (424, {"error": "Request failed during generation", "error_type": "generation"}, 0),
+    (499, {"error": {"code": 499, "message": "CANCELLED"}}, 0),
     (504, {"detail": "timeout"}, 0.2),
 ]
 
@@ -146,6 +149,13 @@ def test_the_reason_is_the_servers_own(path):
         verdicts = grade(served, path)
     reason = "500: InternalServerError: Out of range float values"
     assert verdicts[3].refusal == f"no reply in 3 attempts ({reason})"
+
+
+def test_the_words_of_a_body_that_is_no_completion_are_shown(path):
+    page = {"html": "Sign in to the proxy"}
+    with server(lambda word: (200, page, 0)) as served, pytest.raises(JudgeError) as caught:
+        grade(served, path)
+    assert "Sign in to the proxy" in str(caught.value)
 
 
 def test_it_is_asked_again_where_that_is_wanted(path):
@@ -210,6 +220,8 @@ def test_a_few_that_fail_are_few_and_many_are_the_judges_fault(path):
         (429, {"error": {"message": "insufficient credits", "type": "insufficient_quota"}}),
         (503, {"detail": "insufficient credits"}),
         (200, {"choices": [{"error": {"message": "insufficient credits", "code": 402}}]}),
+        (200, {"base_resp": {"status_code": 1008, "status_msg": "insufficient credits"}}),
+        (200, {"code": 1113, "msg": "insufficient credits", "success": False}),
     ],
 )
 def test_a_judge_out_of_credit_stops_the_run_in_its_own_words(path, status, body):

@@ -33,6 +33,7 @@ def test_of_a_judge_that_should_give_log_probabilities(answer, cause, remedy):
     [
         (reply(), "no text", "--judge"),
         (reply("cut", reason="length"), "cut off", "max_tokens"),
+        (reply("", reason="length"), "a thought that is not shown", "enable_thinking"),
         (reply("", reason="length", thinking="hm"), "a thought", "enable_thinking"),
         (reply("I cannot say"), "I cannot say", "--judge"),
     ],
