@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from harness import objectives as objectives
     from harness import protocols as protocols
     from harness import statistics as statistics
+    from harness.api.arena import ArenaResult as ArenaResult
+    from harness.api.arena import arena as arena
     from harness.api.components import build_benchmark as benchmark
     from harness.api.components import build_component as build
     from harness.api.components import build_policy as policy
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 _MODULES = ("errors", "objectives", "protocols", "statistics")
 _EXPORTS = {
     "Answer": "harness.types:Answer",
+    "ArenaResult": "harness.api.arena:ArenaResult",
     "Component": "harness.core.config:Component",
     "Estimate": "harness.types:Estimate",
     "EvaluationResult": "harness.api.evaluation:EvaluationResult",
@@ -70,6 +73,7 @@ _EXPORTS = {
     "Sweep": "harness.api.sweep:Sweep",
     "TrainingRun": "harness.api.training:TrainingRun",
     "Workspace": "harness.core.workspace:Workspace",
+    "arena": "harness.api.arena:arena",
     "benchmark": "harness.api.components:build_benchmark",
     "build": "harness.api.components:build_component",
     "evaluate": "harness.api.evaluation:evaluate",
@@ -90,6 +94,7 @@ _EXPORTS = {
 
 __all__ = [
     "Answer",
+    "ArenaResult",
     "Component",
     "Estimate",
     "EvaluationResult",
@@ -106,6 +111,7 @@ __all__ = [
     "TrainingRun",
     "Workspace",
     "__version__",
+    "arena",
     "benchmark",
     "build",
     "errors",

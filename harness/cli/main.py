@@ -16,6 +16,7 @@ from typing import Annotated, TextIO
 import typer
 
 from harness.cli import (
+    arena,
     assets,
     config,
     demo,
@@ -53,6 +54,7 @@ app = typer.Typer(
 app.command("demo", epilog=demo.EXAMPLE)(demo.command)
 app.command("train", epilog=train.EXAMPLE)(train.command)
 app.command("eval", epilog=evaluate.EXAMPLE)(evaluate.command)
+app.command("arena", epilog=arena.EXAMPLE)(arena.command)
 app.command("sweep", epilog=sweep.EXAMPLE)(sweep.command)
 app.command("score", epilog=score.EXAMPLE)(score.command)
 app.command("verify", epilog=verify.EXAMPLE)(verify.command)

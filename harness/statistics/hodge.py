@@ -74,17 +74,15 @@ def decompose(log_odds: Floats, pairs: Indices, weights: Floats, contestants: in
 
 
 def corrected_share(decomposition: Decomposition, weights: Floats) -> float:
-    """Return the cyclic share without what sampling alone adds to both parts, in [0, 1].
+    """Return the cyclic share less what sampling alone is expected to add to it, in [0, 1].
 
     Args:
         decomposition: of the sample's log-odds, in its first row, and of resamples'.
         weights: of the pairs, shape (pairs,).
     """
-    parts = []
-    for part in (decomposition.residual, decomposition.gradient):
-        noise = (weights * (part[1:] - part[0]) ** 2).sum(axis=-1).mean()
-        parts.append(max(0.0, float((weights * part[0] ** 2).sum() - noise)))
-    return parts[0] / sum(parts) if sum(parts) > 0 else 0.0
+    residual, total = decomposition.residual, float(decomposition.total[0])
+    noise = float((weights * (residual[1:] - residual[0]) ** 2).sum(axis=-1).mean())
+    return max(0.0, float(decomposition.cyclic[0]) - noise) / total if total > 0 else 0.0
 
 
 def transitivity_p(decomposition: Decomposition, weights: Floats, prompts: int) -> float:

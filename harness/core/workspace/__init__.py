@@ -9,6 +9,7 @@
 <workspace>/results/<benchmark>/<label>/graded.json    prompts, answers, verdicts, replies
 <workspace>/results/<benchmark>/<label>/...            the same in the protocol's formats
 <workspace>/results/bridge/*.json                      comparisons of two judges
+<workspace>/arenas/<name>.json                         an arena: every comparison, and its analysis
 """
 
 from harness.core.workspace.integrity import (
