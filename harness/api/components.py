@@ -211,4 +211,4 @@ def open_workspace(root: str | Path | Workspace) -> Workspace:
 
     if isinstance(root, Workspace):
         return root
-    return Workspace(Path(root).absolute(), on_stage=report_stage)
+    return Workspace(Path(root).expanduser().absolute(), on_stage=report_stage)

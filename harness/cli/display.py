@@ -354,4 +354,4 @@ def open_workspace(root: Path) -> Workspace:
     relay_logs()
     from harness.core.workspace import Workspace
 
-    return Workspace(root.absolute(), track, report_stage)
+    return Workspace(root.expanduser().absolute(), track, report_stage)

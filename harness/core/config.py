@@ -11,11 +11,12 @@ import dataclasses
 import difflib
 import inspect
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from harness.core import trust
@@ -35,6 +36,10 @@ SOURCE_CODE, CLASS_VERSION, FILE_CONTENT = "source code", "class version", "file
 
 MAX_FILES, MAX_REFERENCE_DEPTH = 1000, 32
 """Files that the references of one configuration may name, and how deep one leads to another."""
+
+
+HomePath = Annotated[str, AfterValidator(os.path.expanduser)]
+"""A path that may begin with `~`."""
 
 
 class Component(BaseModel):

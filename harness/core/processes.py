@@ -9,6 +9,7 @@ import ctypes
 import multiprocessing
 import signal
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HarnessError
+from harness.core.terminal import printable_lines
+from harness.errors import HarnessError, first_line
 from harness.types import Advance, CostDisplay, StageFunction, StatusDisplay, Track
 
 PR_SET_PDEATHSIG = 1
@@ -62,12 +64,18 @@ def run_isolated(
         process.join(10)
         process.terminate()
     if outcome is None:
-        raise HarnessError(
-            f"the process of {out.name} ended without a result (exit code {process.exitcode}): "
-            "out of memory? Lower the micro-batch, and run the same command again"
-        )
+        raise _lost_error(out.name, process.exitcode)
     if outcome.error is not None:
         raise outcome.error
+
+
+def _lost_error(name: str, code: int | None) -> HarnessError:
+    is_killed = code == -signal.SIGKILL
+    why = "was killed: out of memory? Lower the micro-batch" if is_killed else "see its last lines"
+    return HarnessError(
+        f"the process of {name} ended without a result (exit code {code}): {why}, and run the same "
+        "command again"
+    )
 
 
 def die_with_parent() -> None:
@@ -119,6 +127,10 @@ def _run_child(
         error = raised
     except OSError as raised:  # only the number of a full disk survives pickling
         error = OSError(raised.errno, raised.strerror, raised.filename)
+    except Exception as raised:  # noqa: BLE001  it may not survive pickling; its traceback does not
+        sys.stderr.write(printable_lines(traceback.format_exc()))
+        kind = type(raised).__name__
+        error = HarnessError(f"{kind}: {first_line(raised)}; its traceback is above")
     pipe.send(ChildOutcome(error))
 
 

@@ -24,7 +24,7 @@ from typing import Any, Literal, TextIO
 
 from pydantic import Field, model_validator
 
-from harness.core.config import Component
+from harness.core.config import Component, HomePath
 from harness.core.hardware import has_nvidia_device
 from harness.core.io import log_tail
 from harness.engines.completions import GenerationJob, prepare
@@ -74,7 +74,7 @@ class VLLMEngine(Component):
     """Further arguments of vLLM's `EngineArgs` that may change a sample: `quantization`, ..."""
     neutral_args: dict[str, Any] = Field({}, exclude=True)
     """Those that change no sample; the ones of `NEUTRAL` are taken from `args`."""
-    python: str | None = Field(None, exclude=True)
+    python: HomePath | None = Field(None, exclude=True)
     """The interpreter that has vLLM; None: the current one."""
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1, exclude=True)
     """The share of a GPU's memory for weights and cache."""

@@ -27,7 +27,7 @@ from pydantic import Field, field_validator
 
 from harness import types
 from harness.core import guard
-from harness.core.config import Component
+from harness.core.config import Component, HomePath
 from harness.core.hardware import has_nvidia_device
 from harness.core.hub import check_policy_path
 from harness.core.io import log_tail, report_disk_errors
@@ -55,7 +55,7 @@ class VLLMClient(Component):
 
     model: str
     """The name of the judge in tables and requests."""
-    path: str
+    path: HomePath
     """A directory in the Hugging Face layout, or a hub id."""
     revision: str | None = None
     """The hub commit; None for a directory."""

@@ -17,6 +17,8 @@ from harness.errors import HarnessError
 from harness.launchers import error_files
 
 GROUP_JOB_FILE = "group.json"
+LOG = "processes.log"
+"""What all processes print."""
 
 
 def main(directory: Path) -> int:
@@ -34,6 +36,9 @@ def main(directory: Path) -> int:
     except HarnessError as error:
         error_files.write(directory, error)
         return error.exit_code
+    except Exception as error:
+        error_files.write_unexpected(directory, error, str(directory / LOG))
+        raise
     dist.destroy_process_group()
     return 0
 

@@ -23,7 +23,7 @@ from harness.core.jobs import GroupJob, ShardedJob
 from harness.core.processes import die_with_parent
 from harness.errors import ConfigError, HarnessError
 from harness.launchers import error_files
-from harness.launchers.group_entry import GROUP_JOB_FILE
+from harness.launchers.group_entry import GROUP_JOB_FILE, LOG
 from harness.launchers.scheduler import (
     SHUTDOWN_SECONDS,
     ShardProgress,
@@ -90,7 +90,7 @@ class LocalLauncher(Component):
         jobs.write_call(job.directory / GROUP_JOB_FILE, job.run, job.payload)
         torchrun = ("-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}")
         entry_point = ("-m", "harness.launchers.group_entry", str(job.directory))
-        log_path = job.directory / "processes.log"
+        log_path = job.directory / LOG
         with log_path.open("wb") as log:
             completed = subprocess.run(
                 [sys.executable, *torchrun, *entry_point],
@@ -113,9 +113,11 @@ def run_in_process(job: ShardedJob, advance: Advance) -> None:
 
 def lost_process_error(processes: int, log_path: Path) -> HarnessError:
     """Return the error for a training process that ended without raising one."""
+    killed = "SIGKILL" in log_path.read_text("utf-8", errors="replace")
+    how = "was killed (SIGKILL), perhaps for memory," if killed else "ended"
     return HarnessError(
-        f"one of the {processes} training processes ended without an error: out of memory, or "
-        f"killed? See {log_path}; run the same command again, it resumes from the last checkpoint"
+        f"one of the {processes} training processes {how} without an error: see {log_path}; run "
+        "the same command again, it resumes from the last checkpoint"
     )
 
 

@@ -232,3 +232,6 @@ def run_process(config: dict[str, Any]) -> None:
     except HarnessError as error:
         error_files.write(directory, error)
         raise
+    except Exception as error:
+        error_files.write_unexpected(directory, error, "the log of Ray's worker")
+        raise

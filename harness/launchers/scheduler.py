@@ -156,10 +156,13 @@ def run_shards(
 
 def fatal_shard_error(job: ShardedJob, shard: int, reason: str, log: Path) -> HarnessError:
     """Return the error for a shard that ends every worker."""
+    tail = log_tail(log)
+    is_memory = "SIGKILL" in reason or "memory" in tail.lower()
+    remedy = "reduce the batch of the engine or the oracle, or" if is_memory else "mend that, or"
     return HarnessError(
-        f"{job.name(shard)} ended {MAX_WORKER_LOSSES} workers, the last of which {reason}: "
-        f"{log_tail(log)}. Out of memory? Reduce the batch of the engine or the oracle, or "
-        f"remove those prompts; finished shards are kept. Its log: {log}"
+        f"{job.name(shard)} ended {MAX_WORKER_LOSSES} workers, the last of which {reason}: {tail}; "
+        f"{'out of memory? ' if is_memory else ''}{remedy} remove those prompts; finished shards "
+        f"are kept. Its log: {log}"
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field, PrivateAttr
 
-from harness.core.config import Component
+from harness.core.config import Component, HomePath
 from harness.core.hardware import ModelShape, default_device
 from harness.core.hub import (
     LOAD_ERRORS,
@@ -38,7 +38,7 @@ class OracleWeights(Component):
     """An oracle's weights: a directory in the Hugging Face layout, or a hub id."""
 
     name: str
-    path: str
+    path: HomePath
     revision: str | None = None
     """A commit; without one a hub id means the current head of its main branch."""
     shape: ModelShape | None = Field(default=None, exclude=True)

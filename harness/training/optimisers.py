@@ -49,8 +49,9 @@ class OptimiserSettings(Component):
     """RMSprop's decay of the squared gradient: torch's default, which transformers' `--optim
     rmsprop` leaves as it is."""
     epsilon: float = 1e-8
-    held_out: float = Field(0.0, ge=0, lt=1)
-    """Share of the pairs held out of training; the log reports the accuracy on them."""
+    held_out: float = Field(0.0, ge=0, le=0.5)
+    """Share of the pairs held out of training, at most half; the log reports the accuracy on
+    them."""
     lora: Lora | None = None
     """Train low-rank adapters only; None trains every weight."""
     processes: int | None = Field(None, gt=0, exclude=True)

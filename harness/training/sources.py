@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import random
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from harness.core.chat_templates import (
     check_template,
@@ -15,7 +14,7 @@ from harness.core.chat_templates import (
     read_template,
     with_arguments,
 )
-from harness.core.config import Component, build, names, without_locations
+from harness.core.config import Component, HomePath, build, names, without_locations
 from harness.core.hardware import ModelShape
 from harness.core.hub import check_policy_path, configured_shape
 from harness.core.io import sha256, text_sha256
@@ -30,9 +29,6 @@ from harness.toy import world
 from harness.training.prompt_rows import HubRows, read_rows
 from harness.training.prompt_selection import PromptSelection, select_rows
 from harness.types import Message, Policy, Prompt
-
-HomePath = Annotated[str, AfterValidator(os.path.expanduser)]
-"""A path that may begin with `~`."""
 
 
 class Pretrained(Component):

@@ -40,6 +40,10 @@ def fill(out, inputs, track):
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+def stumble(out, inputs, track):
+    raise ValueError("no such day")
+
+
 def die(out, inputs, track):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -109,7 +113,8 @@ def test_progress_is_reported_across_the_processes(tmp_path):
     [
         (refuse, CheckError, "it does not hold"),
         (fill, StoreError, "no space left"),
-        (die, HarnessError, "exit code -9"),
+        (die, HarnessError, r"exit code -9.*out of memory\?"),
+        (stumble, HarnessError, "^ValueError: no such day; its traceback is above$"),
     ],
 )
 def test_what_goes_wrong_there_is_reported_here_and_leaves_nothing(tmp_path, make, kind, message):

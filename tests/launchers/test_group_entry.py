@@ -38,7 +38,7 @@ def test_a_killed_process_ends_the_training_which_goes_on_to_the_same_weights(
         small_runs.train_method(path, workspace)
     thread.join()
     assert time.monotonic() - killed[0] < 30
-    log = Path(str(e.value).split("See ")[1].split(";")[0])
+    log = Path(str(e.value).split("see ")[1].split(";")[0])
     assert "SIGKILL" in log.read_text()
     assert 4 <= small_runs.steps_done(workspace) < 15
     small_runs.train_method(path, workspace)

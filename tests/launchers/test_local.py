@@ -20,12 +20,13 @@ from harness.core.workspace import Workspace
 from harness.engines.transformers import TransformersEngine
 from harness.engines.vllm import VLLMEngine
 from harness.errors import CheckError, ConfigError, HarnessError
-from harness.launchers.local import LocalLauncher, worker_environments
+from harness.launchers import error_files
+from harness.launchers.local import LocalLauncher, lost_process_error, worker_environments
 from harness.training import rollout, schedule
 from harness.types import Advance
 from tests.launchers.killed_workers import ENGINE
 from tests.launchers.small_runs import digests, small_spec, stage_path
-from tests.launchers.toy_jobs import refuse_sum, results, shards_by_process, squares_of
+from tests.launchers.toy_jobs import fail_once, refuse_sum, results, shards_by_process, squares_of
 
 PARENT = """
 import sys
@@ -157,6 +158,31 @@ def test_a_workers_error_comes_back_as_itself(tmp_path):
 def test_an_error_of_the_group_comes_back_as_itself(tmp_path):
     with pytest.raises(CheckError, match="^no sum of 2 is wanted: 3$"):
         LocalLauncher().run_group(GroupJob(refuse_sum, {}, tmp_path), 2)
+
+
+def test_a_fault_of_one_process_of_two_is_named_with_its_traceback(tmp_path):
+    with pytest.raises(HarnessError, match="^ValueError: there is no seventh day; ") as caught:
+        LocalLauncher().run_group(GroupJob(fail_once, {}, tmp_path), 2)
+    assert "in fail_once" in Path(str(caught.value).rpartition("is in ")[2]).read_text()
+
+
+def test_the_first_error_of_a_group_stays_and_a_lost_process_is_none(tmp_path):
+    lost = RuntimeError("[gloo/transport/tcp/pair.cc:534] Connection closed by peer")
+    error_files.write_unexpected(tmp_path, lost, "log")
+    assert error_files.read(tmp_path) is None
+    error_files.write(tmp_path, CheckError("the cause"))
+    error_files.write_unexpected(tmp_path, KeyError("later"), "log")
+    assert str(error_files.read(tmp_path)) == "the cause"
+
+
+@pytest.mark.parametrize(("printed", "words"), [("-9 (SIGKILL)", "perhaps for memory"), ("", "")])
+def test_a_process_that_says_nothing_is_out_of_memory_only_if_it_was_killed(
+    tmp_path, printed, words
+):
+    (tmp_path / "log").write_text(printed)
+    message = str(lost_process_error(2, tmp_path / "log"))
+    assert ("memory" in message) == bool(words)
+    assert words in message
 
 
 def test_workers_end_with_their_parent(tmp_path):

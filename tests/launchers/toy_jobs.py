@@ -77,6 +77,16 @@ def refuse_sum(payload) -> None:
     raise CheckError(f"no sum of {dist.get_world_size()} is wanted: {total.item():g}")
 
 
+def fail_once(payload) -> None:
+    """A group of which one process fails by a fault of its own, while the others wait for it."""
+    import torch
+    import torch.distributed as dist
+
+    if dist.get_rank() == 1:
+        raise ValueError("there is no seventh day")
+    dist.all_reduce(torch.zeros(1))
+
+
 def count_nodes(payload) -> None:
     """A run in a Slurm job that fails with what its cluster consists of."""
     import ray

@@ -7,9 +7,12 @@ import shutil
 
 import pytest
 
+from harness.api.components import open_workspace
 from harness.core.config import identity
 from harness.core.hub import whole_commit
+from harness.engines.vllm import VLLMEngine
 from harness.errors import ConfigError, InputError, MissingDependencyError, PolicyError
+from harness.oracles.weights import OracleWeights
 from harness.toy.world import held_out_instructions
 from harness.training.sources import FilePrompts, HubPrompts, Pretrained, ToyPrompts
 
@@ -138,3 +141,11 @@ def test_template_arguments_and_end_tokens_are_part_of_a_policy(tmp_path, tiny_p
     wrong = Pretrained(name="x", path=str(copy), template_arguments={"think": 1})
     with pytest.raises(PolicyError, match="never reads think; it reads enable_thinking"):
         wrong.weights()
+
+
+def test_paths_may_begin_with_the_users_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert Pretrained(name="x", path="~/model").path == f"{tmp_path}/model"
+    assert VLLMEngine(python="~/bin/python").python == f"{tmp_path}/bin/python"
+    assert OracleWeights(name="x", path="~/oracle").path == f"{tmp_path}/oracle"
+    assert open_workspace("~/runs").root == tmp_path / "runs"
