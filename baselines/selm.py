@@ -1,8 +1,8 @@
 """SELM: self-exploring language models (arXiv 2405.19332, as its official code has the loss).
 
-DPO with an optimism term on a response of the policy itself. Differs from the official code:
-there it is one fresh sample beside two responses of a data set; here both of a pair are the
-policy's samples, and the term is their mean.
+DPO with an optimism term on a response of the policy itself. Differs from the official code: there
+it is one sample beside two responses of a data set, best and worst of which are trained on; here it
+is the policy's own response in the pair, their mean if both are, and none if neither is.
 """
 
 from __future__ import annotations
@@ -26,8 +26,10 @@ def selm_loss(batch: PairBatch, *, beta: float, alpha: float) -> Tensor:
         beta: β, the strength of the KL pull towards the reference.
         alpha: α, the weight of exploration; 0 is DPO.
     """
-    ratios = batch.policy - batch.anchors["reference"]
-    return dpo_loss(batch, beta=beta) + alpha * beta * (ratios.chosen + ratios.rejected) / 2
+    ratios, own = batch.policy - batch.anchors["reference"], batch.sampled_by("policy")
+    total = own.chosen * ratios.chosen + own.rejected * ratios.rejected
+    count = (own.chosen + own.rejected).clamp(min=1)
+    return dpo_loss(batch, beta=beta) + alpha * beta * total / count
 
 
 class SELM(Component):

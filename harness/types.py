@@ -180,6 +180,8 @@ class Pair:
     against itself counts ½. None if they were not all compared with each other."""
     rewards: tuple[float, float] | None = None
     """Scalar rewards of both, an oracle's or a data set's; None if there are none."""
+    samplers: tuple[str, str] | None = None
+    """Which policies have sampled both, by name, or `data`; None: π_t."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,9 +254,33 @@ class PairBatch:
     """The oracle's P(chosen preferred), shape (batch,)."""
     win_rates: Logps = None  # type: ignore[assignment]
     """P(y ≻ π_t) of each response; NaN if the pairing does not compare all responses."""
+    rewards: Logps = None  # type: ignore[assignment]
+    """The scalar reward of each response, where the oracle or the data set has one."""
+    samplers: Mapping[str, Logps] = field(default_factory=dict)
+    """1 for responses that a policy has sampled, else 0, by the policy's name; empty: π_t all."""
+
+    def sampled_by(self, name: str) -> Logps:
+        """Return 1 for each response that a policy has sampled, else 0, both of shape (batch,).
+
+        Args:
+            name: `policy` for π_t, `reference`, `previous-2`, ..., or `data` for a data set.
+
+        Raises:
+            HarnessError: the batch does not say who has sampled what.
+        """
+        if name in self.samplers:
+            return self.samplers[name]
+        if not self.samplers and name != "policy":
+            raise HarnessError(
+                f"the objective reads which responses {name!r} has sampled, which this batch does "
+                f"not say; create it with PairBatch(policy, anchors, samplers={{{name!r}: ...}})"
+            )
+        chosen, rejected = self.policy.chosen.detach(), self.policy.rejected.detach()
+        fill = float(not self.samplers)
+        return Logps(chosen.new_full(chosen.shape, fill), rejected.new_full(rejected.shape, fill))
 
     def __post_init__(self) -> None:
-        for name in ("lengths", "probability", "win_rates"):
+        for name in ("lengths", "probability", "win_rates", "rewards"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, _Missing(name))
 

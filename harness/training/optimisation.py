@@ -225,13 +225,30 @@ def assemble_batch(
     lengths = torch.tensor([[len(p.chosen_ids), len(p.rejected_ids)] for p in selected])
     unknown = (math.nan, math.nan)
     win_rates = torch.tensor([p.win_rates or unknown for p in selected], device=live.device)
+    rewards = [p.rewards or unknown for p in selected]
     return PairBatch(
         policy=split_columns(live),
         anchors={name: split_columns(column[list(items)]) for name, column in columns.items()},
         lengths=split_columns(lengths.to(live.device)),
         probability=torch.tensor([p.probability for p in selected], device=live.device),
         win_rates=split_columns(win_rates),
+        rewards=split_columns(torch.tensor(rewards, device=live.device)),
+        samplers=sampler_masks(selected, live),
     )
+
+
+def sampler_masks(pairs: Sequence[Pair], live: Tensor) -> dict[str, Logps]:
+    """Return 1 for responses that a policy has sampled, else 0, by the policy's name.
+
+    Args:
+        pairs: the pairs of a batch.
+        live: their log-probabilities, shape (pairs, 2), for device and dtype.
+    """
+    sampled = [pair.samplers or ("policy", "policy") for pair in pairs]
+    return {
+        name: split_columns(live.new_tensor([[s == name for s in both] for both in sampled]))
+        for name in sorted({name for both in sampled for name in both})
+    }
 
 
 def split_columns(columns: Tensor) -> Logps:

@@ -109,6 +109,8 @@ def read_pairs(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], tr
     """
     policy = spec.policy.with_weights(inputs["policy"])
     selection = selected(spec, t)
+    if "rewards" in spec.reads:
+        check_scores(selection)
     context = configured_context_length(policy)
     limit = min(spec.max_length, context or spec.max_length)
     pairs, prompts = list[Pair](), dict[str, Prompt]()
@@ -143,6 +145,21 @@ def selected(spec: TrainSpec, t: int) -> PreferenceSelection:
     if spec.pairs is None:
         raise InputError("the configuration names no pairs: add --set pairs.path=FILE")
     return spec.pairs.select(t, spec.pair_iterations)
+
+
+def check_scores(selection: PreferenceSelection) -> None:
+    """Refuse pairs without scores for an objective that reads rewards.
+
+    Raises:
+        InputError: a pair has none.
+    """
+    without = [row for row in selection.rows if row.scores is None]
+    if without:
+        raise InputError(
+            f"the objective reads rewards, and {len(without)} of {len(selection.rows)} pairs have "
+            "no scores: name their columns with --set pairs.columns.score_chosen=COLUMN and "
+            "pairs.columns.score_rejected"
+        )
 
 
 def tokenised(

@@ -8,7 +8,8 @@ returns the same pairs, so the pairs are a pure function of the stored compariso
 from __future__ import annotations
 
 import itertools
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -106,6 +107,56 @@ class AllPairs(Component):
         return _decisive(ordered, matrix, self.margin)
 
 
+class AcrossSamplers(Component):
+    """Pairs of responses that two policies have sampled: one of each, the preferred one first.
+
+    The i-th response of the first policy is compared with the i-th of each other policy.
+    """
+
+    margin: float = Field(0.0, ge=0, lt=0.5)
+    """P(preferred) must exceed ½ by more than this."""
+
+    def rounds(self, k: int) -> Rounds:
+        """Yield the matches between the first half and the second; return the decided ones."""
+        return self.rounds_between(["first"] * (k // 2) + ["second"] * (k - k // 2))
+
+    def rounds_between(self, samplers: Sequence[str]) -> Rounds:
+        """Yield the matches between responses of different samplers; return the decided ones."""
+        groups: dict[str, list[int]] = {}
+        for position, name in enumerate(samplers):
+            groups.setdefault(name, []).append(position)
+        first, *others = groups.values() if groups else [[]]
+        matches = [match for other in others for match in zip(first, other, strict=False)]
+        if not matches:
+            return []
+        matrix = yield matches
+        ordered = [(_winner(match, matrix), _loser(match, matrix)) for match in matches]
+        return _decisive(ordered, matrix, self.margin)
+
+
+@runtime_checkable
+class PairsSamplers(Protocol):
+    """A pairing that looks at who has sampled the responses."""
+
+    def rounds_between(self, samplers: Sequence[str]) -> Rounds:
+        """Yield the rounds as `rounds` does, given the sampler of each response by name."""
+
+
+def start_rounds(
+    pairing: Pairing, players: Sequence[Completion], sampler: Callable[[int], str]
+) -> Rounds:
+    """Return the rounds of a pairing between some responses.
+
+    Args:
+        pairing: the rule.
+        players: the responses that may be compared.
+        sampler: returns the name of the policy that has sampled a response, by its index.
+    """
+    if isinstance(pairing, PairsSamplers):
+        return pairing.rounds_between([sampler(player.index) for player in players])
+    return pairing.rounds(len(players))
+
+
 def _all_matches(k: int) -> list[Match]:
     return list(itertools.combinations(range(k), 2))
 
@@ -177,11 +228,12 @@ class ComparisonRounds:
         pairing: Pairing,
         prompts: Mapping[str, Prompt],
         players: Mapping[str, Sequence[Completion]],
+        sampler: Callable[[int], str] = lambda _: "policy",
     ) -> None:
         self.players, self.prompts = players, prompts
         self.pending: dict[str, list[Match]] = {}
         self._matrices: dict[str, dict[Match, float]] = {key: {} for key in players}
-        self._rounds = {key: pairing.rounds(len(c)) for key, c in players.items()}
+        self._rounds = {key: start_rounds(pairing, c, sampler) for key, c in players.items()}
         for key in players:
             self._step(key, is_first=True)
 

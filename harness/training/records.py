@@ -18,7 +18,7 @@ COMPARISONS = "comparisons.parquet"
 PAIRS = "pairs.parquet"
 SCORES = "scores.parquet"
 RESPONSES = "responses.parquet"
-OPTIONAL = ("rewards",)
+OPTIONAL = ("rewards", "samplers")
 """Columns of pairs that are written only if a pair has them."""
 
 
@@ -122,6 +122,14 @@ def write_scores(directory: Path, responses: Sequence[Completion], scores: Seque
     rows = [(c.prompt_id, c.index, score) for c, score in zip(responses, scores, strict=True)]
     names = ("prompt_id", "index", "score")
     write_table(directory / SCORES, dict(zip(names, _transposed(rows, 3), strict=True)))
+
+
+def read_scores(directory: str) -> dict[str, dict[int, float]]:
+    """Read the scalar rewards of responses, by prompt and index."""
+    scores: dict[str, dict[int, float]] = defaultdict(dict)
+    for row in _rows(read_table(Path(directory) / SCORES)):
+        scores[row["prompt_id"]][row["index"]] = row["score"]
+    return dict(scores)
 
 
 def write_pairs(directory: Path, pairs: Sequence[Pair]) -> None:

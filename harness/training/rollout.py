@@ -27,7 +27,6 @@ from harness.protocols import (
     KeepsPolicy,
     KeepsWeights,
     Matrix,
-    Pairing,
     PreferenceOracle,
     RewardOracle,
     Sampling,
@@ -42,6 +41,7 @@ from harness.training.pairing import (
     index_by_position,
     is_complete,
     probability,
+    start_rounds,
     win_rate,
 )
 from harness.training.prompt_selection import (
@@ -100,6 +100,20 @@ def generate(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], trac
         check_samples(spec, job, out, out)
 
 
+def generate_share(
+    spec: TrainSpec,
+    t: int,
+    sampler: str,
+    out: Path,
+    inputs: Mapping[str, str],
+    track: Track,
+) -> None:
+    """Sample one policy's share of the responses, with seeds of its own."""
+    changes = {"samples": spec.share, "seed": derive(spec.seed, "sampler", sampler)}
+    alone = {"sample_from": ["policy"], **changes}
+    generate(spec.model_copy(update=alone), t, out, inputs, track)
+
+
 def sample_first_shard(spec: TrainSpec, job: ShardedJob, label: str, track: Track) -> None:
     """Sample the first shard alone, so that it can be checked before the others are sampled."""
     first = replace(job, sizes=job.sizes[:1], names=job.names[:1])
@@ -151,7 +165,8 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
     Raises:
         CheckError: no pair is left; the message names the largest cause.
     """
-    completions = read_candidates(inputs)
+    completions = read_candidates(spec, inputs)
+    rewards = read_rewards(spec, inputs)
     matrices = records.read_comparisons(inputs["compare"]) if "compare" in inputs else {}
     pairs: list[Pair] = []
     counts, dropped = Counter[str](prompts=len(completions)), DropTable()
@@ -165,9 +180,9 @@ def pair(spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: T
         counts["repeated"] += len(players) - len({c.text for c in players})
         matrix = index_by_position(players, matrices.get(key, {}))
         decided_pairs = (
-            decide_pairs(spec.pairing, players, matrix)
+            decide_pairs(spec, players, matrix, rewards.get(key, {}))
             if spec.asks_oracle(t)
-            else winning_pairs(players, spec.samples)
+            else winning_pairs(spec, players)
         )
         counts["undecided"] += not decided_pairs
         if not decided_pairs:
@@ -191,7 +206,18 @@ def undecided_reason(responses: Sequence[Completion], players: Sequence[Completi
     return pair_report.IDENTICAL if len({c.text for c in players}) < 2 else pair_report.UNDECIDED
 
 
-def decide_pairs(pairing: Pairing, players: Sequence[Completion], matrix: Matrix) -> list[Pair]:
+def read_rewards(spec: TrainSpec, inputs: Mapping[str, str]) -> dict[str, dict[int, float]]:
+    """Return the oracle's rewards by prompt and response, if the objective reads them."""
+    has_rewards = "rewards" in spec.reads and "compare" in inputs
+    return records.read_scores(inputs["compare"]) if has_rewards else {}
+
+
+def decide_pairs(
+    spec: TrainSpec,
+    players: Sequence[Completion],
+    matrix: Matrix,
+    rewards: Mapping[int, float],
+) -> list[Pair]:
     """Return one prompt's training pairs, with win rates if all of its responses were compared."""
     k = len(players)
     complete = is_complete(k, matrix)
@@ -203,37 +229,66 @@ def decide_pairs(pairing: Pairing, players: Sequence[Completion], matrix: Matrix
             players[j].token_ids,
             probability((i, j), matrix),
             (win_rate(i, k, matrix), win_rate(j, k, matrix)) if complete else None,
+            (rewards[players[i].index], rewards[players[j].index]) if rewards else None,
+            pair_samplers(spec, players[i], players[j]),
         )
-        for i, j in replay(pairing.rounds(k), matrix)
+        for i, j in replay(start_rounds(spec.pairing, players, spec.sampler), matrix)
     ]
 
 
-def winning_pairs(players: Sequence[Completion], samples: int) -> list[Pair]:
-    """Return a data set's response with each of a policy's `samples` samples, which it beats."""
-    winner = next((c for c in players if c.index >= samples), None)
+def pair_samplers(
+    spec: TrainSpec, chosen: Completion, rejected: Completion
+) -> tuple[str, str] | None:
+    """Return who has sampled both responses, if the objective reads it; None: π_t both."""
+    names = (spec.sampler(chosen.index), spec.sampler(rejected.index))
+    return names if "samplers" in spec.reads and names != ("policy", "policy") else None
+
+
+def winning_pairs(spec: TrainSpec, players: Sequence[Completion]) -> list[Pair]:
+    """Return a data set's response with each sample of the policy, which it beats."""
+    winner = next((c for c in players if c.index >= spec.samples), None)
     return [
-        Pair(c.prompt_id, c.prompt_token_ids, winner.token_ids, c.token_ids, probability=1.0)
+        Pair(
+            c.prompt_id,
+            c.prompt_token_ids,
+            winner.token_ids,
+            c.token_ids,
+            probability=1.0,
+            samplers=pair_samplers(spec, winner, c),
+        )
         for c in players
-        if winner and c.index < samples and c.text != winner.text
+        if winner and c.index < spec.samples and c.text != winner.text
     ]
 
 
 def read_candidates(
-    inputs: Mapping[str, str], prompts: Iterable[str] | None = None
+    spec: TrainSpec, inputs: Mapping[str, str], prompts: Iterable[str] | None = None
 ) -> dict[str, list[Completion]]:
-    """Return the responses by prompt: a policy's samples, then those of a data set.
+    """Return the responses by prompt: the policies' samples, then those of a data set.
 
     Args:
-        inputs: directories by what they hold: `generate`, perhaps `prompts`.
+        spec: the method.
+        inputs: directories by what they hold: `generate`, perhaps those of other policies' samples
+            and `prompts`.
         prompts: the ids of the prompts to read; None: all.
     """
     keys = None if prompts is None else list(prompts)
     completions = records.read_completions(inputs["generate"], keys)
+    for number, name in enumerate(spec.sample_from[1:], 1):
+        others = records.read_completions(inputs[sampler_input(name)], keys)
+        for key, responses in completions.items():
+            first = number * spec.share
+            responses += [replace(c, index=c.index + first) for c in others.get(key, [])]
     if "prompts" in inputs and records.has_responses(inputs["prompts"]):
         added = records.read_completions(inputs["prompts"], keys, records.RESPONSES)
         for key, responses in completions.items():
             responses += added.get(key, [])
     return completions
+
+
+def sampler_input(name: str) -> str:
+    """Return under which name a stage gets the samples of a policy."""
+    return "generate" if name == "policy" else f"generate-{name}"
 
 
 def exclusion_reason(pair: Pair, max_length: int) -> str | None:
@@ -363,7 +418,7 @@ def shard_comparer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
 
     def run_shard(shard: int, out: Path, advance: Advance) -> None:
         shard_prompts = {p.id: p for p in shard_slice(prompts, spec, shard)}
-        completions = read_candidates(payload["inputs"], shard_prompts)
+        completions = read_candidates(spec, payload["inputs"], shard_prompts)
         players = {
             key: eligible_responses(completions[key], spec)
             for key in shard_prompts
@@ -388,7 +443,7 @@ def compare_players(
     advance: Advance,
 ) -> None:
     """Ask the oracle round by round; write its probabilities, and its rewards if it has any."""
-    rounds = ComparisonRounds(spec.pairing, prompts, players)
+    rounds = ComparisonRounds(spec.pairing, prompts, players, spec.sampler)
     while rounds.pending:
         rounds.record_answers(
             checked_probabilities(spec.oracle, rounds.next_comparisons(), advance)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,7 +67,7 @@ class PairStages:
     pair: Stage
     prompts: Stage | None = None
     generate: Stage | None = None
-    """None, as is `prompts`: the pairs are a data set's."""
+    """π_t's samples; None, as is `prompts`: the pairs are a data set's."""
 
     @property
     def first(self) -> Stage:
@@ -112,7 +112,7 @@ class Schedule:
         iterations: list[Iteration] = []
         histories: dict[str, list[Node]] = defaultdict(lambda: [start])
         for t in range(1, self.spec.iterations + 1):
-            pairs = self._pair_stages(t, start, histories["policy"][-1])
+            pairs = self._pair_stages(t, histories["policy"])
             anchors: dict[Node, Stage] = {}
             for fit in self.spec.fits:
                 stage = self._optimise_stage(t, fit, pairs.pair, histories, anchors)
@@ -135,45 +135,63 @@ class Schedule:
         parts = {"part": t, "parts": spec.pair_iterations}
         return {"pairs": spec.pairs, "max_length": spec.max_length, **parts}
 
-    def _pair_stages(self, t: int, start: Node, policy: Node) -> PairStages:
-        """Return the stages up to the pairs: a data set's as they are, or of π_t's samples."""
+    def _pair_stages(self, t: int, policies: Sequence[Node]) -> PairStages:
+        """Return the stages up to the pairs: a data set's as they are, or of policies' samples."""
+        start = policies[0]
         if self.spec.pairs_mode(t) == "pairs":
             config, inputs = self._data_config(t), {"policy": start}
             return PairStages(self._stage("read-pairs", t, config, inputs, self._pair_count()))
         prompts = self._prompts_stage(t, start)
-        generate = self._generate_stage(t, prompts, policy)
-        return PairStages(self._decided_pairs(t, prompts, generate), prompts, generate)
+        sampled = {
+            rollout.sampler_input(name): self._generate_stage(t, prompts, name, policies)
+            for name in self.spec.sample_from
+        }
+        pair = self._decided_pairs(t, prompts, sampled)
+        return PairStages(pair, prompts, sampled["generate"])
 
-    def _generate_stage(self, t: int, prompts: Stage, policy: Node) -> Stage:
+    def _generate_stage(
+        self, t: int, prompts: Stage, sampler: str, policies: Sequence[Node]
+    ) -> Stage:
+        """Return the stage of one policy's share of the samples; `policies` are π_1 … π_t."""
         spec = self.spec
+        config = {"engine": spec.engine, "sampling": spec.sampling, "seed": spec.seed, "t": t}
+        size = f"{self._prompt_count(t)} × {spec.share} responses"
+        if len(spec.sample_from) == 1:
+            config["samples"] = spec.samples
+        else:
+            config |= {"sampler": sampler, "share": spec.share}
+            size += f" of {sampler}"
         return self._stage(
             "generate",
             t,
-            {
-                "engine": spec.engine,
-                "sampling": spec.sampling,
-                "samples": spec.samples,
-                "seed": spec.seed,
-                "t": t,
-            },
-            {"policy": policy, "prompts": prompts},
-            f"{self._prompt_count()} × {spec.samples} responses",
+            config,
+            {"policy": self._sampled_policy(sampler, t, policies), "prompts": prompts},
+            size,
             accelerators_needed(spec.engine),
+            sampler=sampler,
         )
 
-    def _compare_stage(self, t: int, prompts: Stage, generate: Stage) -> Stage:
+    def _sampled_policy(self, sampler: str, t: int, policies: Sequence[Node]) -> Node:
+        if sampler == "policy":
+            return policies[-1]
+        known = fit_anchors(
+            self.spec.reference, t, starts=policies, policies=policies, needed={sampler}
+        )
+        return known.get(sampler, policies[0])
+
+    def _compare_stage(self, t: int, prompts: Stage, sampled: Mapping[str, Stage]) -> Stage:
         spec = self.spec
         comparisons = comparison_count(spec.pairing, spec.players(t))
         return self._stage(
             "compare",
             t,
             {"oracle": spec.oracle, "pairing": spec.pairing, "truncated": spec.keep_truncated},
-            {"prompts": prompts, "generate": generate},
-            f"{self._prompt_count()} × {comparisons} comparisons",
+            {"prompts": prompts, **sampled},
+            f"{self._prompt_count(t)} × {comparisons} comparisons",
             accelerators_needed(spec.oracle),
         )
 
-    def _decided_pairs(self, t: int, prompts: Stage, generate: Stage) -> Stage:
+    def _decided_pairs(self, t: int, prompts: Stage, sampled: Mapping[str, Stage]) -> Stage:
         """Return the stage of the pairs that the oracle decides, or a data set's winners."""
         spec = self.spec
         pair_config: dict[str, Any] = {
@@ -184,14 +202,22 @@ class Schedule:
         if spec.head_to_head_prompts:
             held_out = {"head_to_head_prompts": spec.head_to_head_prompts}
             pair_config |= held_out | {"seed": spec.seed, "t": t}
-        inputs: dict[str, Node] = {"generate": generate}
+        if reads := self._pair_columns(t):
+            pair_config["reads"] = reads
+        inputs: dict[str, Node] = {**sampled}
         if spec.data_responses(t):
             inputs["prompts"] = prompts
         if spec.asks_oracle(t):
-            inputs["compare"] = self._compare_stage(t, prompts, generate)
+            inputs["compare"] = self._compare_stage(t, prompts, sampled)
         else:
             pair_config["pairs"] = spec.pairs
         return self._stage("pair", t, pair_config, inputs)
+
+    def _pair_columns(self, t: int) -> list[str]:
+        """Return what the pairs hold besides, since the objective reads it."""
+        spec = self.spec
+        has_others = len(spec.sample_from) > 1 or bool(spec.data_responses(t))
+        return sorted(spec.reads if has_others else spec.reads - {"samplers"})
 
     def _optimise_stage(
         self,
@@ -277,8 +303,12 @@ class Schedule:
         inputs: dict[str, Node],
         size: str = "",
         accelerators: int = 0,
+        sampler: str = "policy",
     ) -> Stage:
-        run: StageFunction = partial(STAGE_FUNCTIONS[name], self.spec.for_iteration(t), t)
+        spec = self.spec.for_iteration(t)
+        run: StageFunction = partial(STAGE_FUNCTIONS[name], spec, t)
+        if name == "generate" and len(spec.sample_from) > 1:
+            run = partial(rollout.generate_share, spec, t, sampler)
         label = f"{self.spec.method} · iteration {t} · {name}"
         device = name in DEVICE_STAGES
         return Stage(
@@ -290,7 +320,9 @@ class Schedule:
         count = "all" if pairs is None or pairs.count is None else f"{pairs.count}"
         return f"{count} pairs of the data set" + (f", a part of {parts}" if parts > 1 else "")
 
-    def _prompt_count(self) -> str:
+    def _prompt_count(self, t: int) -> str:
+        if self.spec.data_responses(t):
+            return "the data set's prompts"
         count = self.spec.prompts.count
         return f"{count} prompts" if count is not None else "all prompts of the source"
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from harness.core.config import Component, build, from_data, load, merge, to_data
+from harness.core.config import Component, build, from_data, load, merge, names, to_data
 from harness.core.iterations import Fit, PeriodicReference
 from harness.protocols import (
     GenerationEngine,
@@ -18,6 +19,7 @@ from harness.protocols import (
     PolicySource,
     PreferenceOracle,
     PromptSource,
+    RewardOracle,
     Sampling,
     ServedEngine,
 )
@@ -25,6 +27,7 @@ from harness.training.optimisers import OptimiserSettings
 from harness.training.pairing import compares_all
 from harness.training.preferences import PreferencePairs
 
+SAMPLER = re.compile(r"reference|previous-([2-9]\d*|1\d+)")
 ANCHOR = re.compile(r"reference|previous(-[2-9]\d*|-1\d+)?")
 
 
@@ -43,6 +46,9 @@ class TrainSpec(Component):
     """What each iteration fits to its pairs, in order."""
     samples: int = Field(gt=0)
     """K: responses a prompt."""
+    sample_from: list[str] = Field(["policy"], min_length=1)
+    """Which policies the K responses are sampled from, in equal shares: `policy` (π_t) first, then
+    `reference`, or `previous-2` (π_{t−1}), `previous-3`, ...; π_1 where there is none yet."""
     pairs: PreferencePairs | None = None
     """Pairs of a file or data set, which are trained on in place of samples, or beside them."""
     pairing: Pairing
@@ -88,10 +94,62 @@ class TrainSpec(Component):
             raise ValueError("fits: the last one must result in `policy`")
         return self
 
+    @model_validator(mode="after")
+    def _check_samplers(self) -> TrainSpec:
+        samplers = self.sample_from
+        unknown = [name for name in samplers[1:] if not SAMPLER.fullmatch(name)]
+        if samplers[0] != "policy" or unknown or len(set(samplers)) < len(samplers):
+            raise ValueError(
+                "sample_from: it begins with policy, then come reference, previous-2, previous-3, "
+                f"..., each once, got {', '.join(samplers)}"
+            )
+        if self.samples % len(samplers):
+            count = len(samplers)
+            raise ValueError(f"samples: {self.samples} are no equal shares of {count} policies")
+        if "reference" in samplers and self.reference == "previous":
+            raise ValueError("sample_from: with reference=previous the reference is the policy")
+        if missing := sorted(getattr(self.objective, "samplers", set()) - {*samplers}):
+            raise ValueError(
+                f"sample_from: the objective needs responses of {missing[0]}: "
+                f"set it to [policy, {missing[0]}]"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_rewards(self) -> TrainSpec:
+        if "rewards" not in self.reads:
+            return self
+        if self.pairs_mode(1) == "winners":
+            raise ValueError("objective: it reads rewards, and no oracle is asked of winners")
+        asked = any(self.asks_oracle(t) for t in range(1, self.iterations + 1))
+        if asked and not isinstance(self.oracle, RewardOracle):
+            raise ValueError(
+                "objective: it reads scalar rewards, which the oracle "
+                f"{type(self.oracle).__name__} has not; those that have: "
+                f"{', '.join(reward_oracles())}"
+            )
+        return self
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """What the objective reads that not every batch has: of `rewards` and `samplers`."""
+        return frozenset(getattr(self.objective, "reads", ()))
+
+    @property
+    def share(self) -> int:
+        """The responses to a prompt that each policy samples."""
+        return self.samples // len(self.sample_from)
+
+    def sampler(self, index: int) -> str:
+        """Return the name of the policy that has sampled a response, or `data`."""
+        return self.sample_from[index // self.share] if index < self.samples else "data"
+
     def _compares_all(self) -> bool:
         """Say whether in every iteration all responses to a prompt are compared with each other."""
         return all(
-            self.asks_oracle(t) and compares_all(self.pairing, self.players(t))
+            self.asks_oracle(t)
+            and self.players(t) > 1
+            and compares_all(self.pairing, self.players(t))
             for t in range(1, self.iterations + 1)
         )
 
@@ -188,3 +246,13 @@ class TrainSpec(Component):
             name: from_data(merge(to_data(getattr(self, name)), changes[name])) for name in changes
         }
         return self.model_copy(update=updates)
+
+
+def reward_oracles() -> list[str]:
+    """Return the names of configs/oracle whose oracles have a scalar reward."""
+    return [name for name in names("oracle") if _has_rewards(name)]
+
+
+def _has_rewards(name: str) -> bool:
+    module, _, attribute = str(load("oracle", name).get("use")).partition(":")
+    return hasattr(getattr(importlib.import_module(module), attribute, None), "score")

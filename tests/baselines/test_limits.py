@@ -8,19 +8,30 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from baselines.apo_down import APODown
+from baselines.apo_zero import APOZero
 from baselines.cdpo import CDPO
+from baselines.discopop import DiscoPOP
 from baselines.dno import DNO
 from baselines.dpo import DPO
+from baselines.exo import EXO
+from baselines.hinge import Hinge
 from baselines.ipo import IPO
 from baselines.kto import KTO
 from baselines.mnpo import MNPO, mnpo_loss
+from baselines.nca import NCA
 from baselines.onpo import ONPO
+from baselines.r_dpo import RDPO
+from baselines.rebel import REBEL
 from baselines.robust_dpo import RobustDPO
 from baselines.rpo import RPO
+from baselines.rspo import RSPO
 from baselines.selm import SELM
 from baselines.simpo import SimPO
 from baselines.sppo import SPPO
 from baselines.sppo_hard import SPPOHard
+from baselines.wpo import WPO
+from baselines.xpo import XPO
 from harness.objectives.inpo import INPO
 from harness.protocols import Objective
 from harness.types import Logps, PairBatch
@@ -42,6 +53,18 @@ ANCHORED = [
     KTO(beta=0.4),
     MNPO(eta=0.3, tau=0.1, weights=(1.0, 2.0, 0.5)),
     MNPO(eta=0.3, tau=0.1, weights=(1.0, 2.0), per_token=True),
+    APOZero(beta=0.4),
+    APODown(beta=0.4),
+    EXO(beta=0.4, epsilon=0.1),
+    NCA(beta=0.4),
+    Hinge(beta=0.4),
+    DiscoPOP(beta=0.4, tau=0.3),
+    RDPO(beta=0.4, alpha=0.1),
+    WPO(beta=0.4),
+    REBEL(eta=2.0),
+    REBEL(eta=2.0, reward="win rate"),
+    RSPO(eta=3.0, strength=0.5),
+    XPO(beta=0.4, alpha=0.1),
 ]
 EVERY = [*ANCHORED, SimPO(beta=2.0, gamma=0.5)]
 BATCH = drawn(7)
@@ -80,6 +103,8 @@ def test_the_margin_is_exactly_zero_where_all_policies_agree(objective):
 def test_gradients_equal_finite_differences(objective):
     # KTO's reference point carries no gradient; it is 0 for responses that became less likely
     lower = 9.0 if isinstance(objective, KTO) else 0.0
+    if isinstance(objective, WPO):  # its weight carries none; it is 1 for certain responses
+        lower = -99.0
 
     def loss(chosen: torch.Tensor, rejected: torch.Tensor) -> torch.Tensor:
         return objective(replace(BATCH, policy=Logps(chosen, rejected)))
@@ -178,6 +203,7 @@ BOUNDS = {
     "desirable": ([0.0], [-1e-9]),
     "undesirable": ([0.0], [-1e-9]),
     "weights": ([(1.0,)], [()]),
+    "strength": ([0.0], [-1e-9]),
 }
 """By constant: values that are accepted, and values that are not."""
 
@@ -187,6 +213,8 @@ def test_constants_have_the_bounds_of_their_papers(objective):
     constants = objective.model_dump()
     for name in constants.keys() & BOUNDS.keys():
         accepted, refused = BOUNDS[name]
+        if name == "epsilon" and isinstance(objective, EXO):  # its target has a logarithm of it
+            accepted, refused = accepted[1:], [0.0, *refused]
         others = constants | ({"tau": 0.0} if name == "eta" and "tau" in constants else {})
         for value in accepted:
             assert getattr(type(objective)(**others | {name: value}), name) == value
@@ -199,3 +227,55 @@ def test_tau_may_be_zero_where_the_paper_has_a_limit_there_and_not_in_ipo():
     assert INPO(eta=0.3, tau=0.0).tau == MNPO(eta=0.3, tau=0.0, weights=(1.0,)).tau == 0.0
     with pytest.raises(ValidationError):
         IPO(tau=0.0)
+
+
+def test_without_their_extra_term_the_newer_losses_are_their_neighbours():
+    same(RDPO(beta=0.4, alpha=0.0), DPO(beta=0.4))
+    same(XPO(beta=0.4, alpha=0.0), DPO(beta=0.4))
+    same(RSPO(eta=3.0, strength=0.0), SPPO(eta=3.0))
+
+
+def test_r_dpo_is_dpo_for_responses_of_one_length():
+    fours = torch.full((7,), 4.0, dtype=torch.float64)
+    same(
+        RDPO(beta=0.4, alpha=0.3),
+        DPO(beta=0.4),
+        replace(BATCH, lengths=Logps(fours, fours)),
+    )
+
+
+def test_exo_is_the_reverse_of_cdpos_divergence_and_vanishes_at_the_same_margin():
+    # both are least where σ(βΔ) = 1 − ε: at the margin log(0.9 / 0.1) = 2.197225
+    chosen = (torch.tensor([2.1972245773], dtype=torch.float64) / 0.4).requires_grad_()
+    zero = torch.zeros(1, dtype=torch.float64)
+    batch = PairBatch(Logps(chosen, zero), {"reference": Logps(zero, zero)})
+    for objective in (EXO(beta=0.4, epsilon=0.1), CDPO(beta=0.4, epsilon=0.1)):
+        (slope,) = torch.autograd.grad(objective(batch).sum(), chosen)
+        assert slope.item() == pytest.approx(0, abs=1e-9)
+    assert EXO(beta=0.4, epsilon=0.1)(batch).item() == pytest.approx(0, abs=1e-9)
+
+
+def test_kto_with_its_reference_point_at_zero_is_apo_zero():
+    lowered = Logps(BATCH.policy.chosen - 9, BATCH.policy.rejected - 9)
+    same(KTO(beta=0.4), APOZero(beta=0.4), replace(BATCH, policy=lowered))
+
+
+def test_rebel_on_win_rates_has_sppos_minimiser_for_the_contrast():
+    # SPPO asks for s_w − s_l = η (P_w − P_l), which is REBEL's target
+    rates = BATCH.win_rates
+    target = Logps(2.0 * rates.chosen, 2.0 * rates.rejected)
+    previous = BATCH.anchors["previous"]
+    policy = Logps(previous.chosen + target.chosen, previous.rejected + target.rejected)
+    losses = REBEL(eta=2.0, reward="win rate")(replace(BATCH, policy=policy))
+    torch.testing.assert_close(losses, torch.zeros(7, dtype=torch.float64))
+
+
+def test_selm_explores_with_the_policys_own_responses_alone():
+    ones, zeros = torch.ones(7, dtype=torch.float64), torch.zeros(7, dtype=torch.float64)
+    first = replace(BATCH, samplers={"policy": Logps(ones, zeros), "data": Logps(zeros, ones)})
+    ratios = BATCH.policy - BATCH.anchors["reference"]
+    objective = SELM(beta=0.4, alpha=0.1)
+    expected = DPO(beta=0.4)(BATCH) + 0.1 * 0.4 * ratios.chosen
+    torch.testing.assert_close(objective(first), expected)
+    neither = replace(BATCH, samplers={"data": Logps(ones, ones)})
+    torch.testing.assert_close(objective(neither), DPO(beta=0.4)(BATCH))

@@ -9,10 +9,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from baselines.apo_down import APODown
+from baselines.apo_zero import APOZero
 from baselines.cdpo import CDPO
+from baselines.discopop import DiscoPOP
 from baselines.dpo import DPO
+from baselines.exo import EXO
+from baselines.hinge import Hinge
 from baselines.ipo import IPO
 from baselines.kto import KTO
+from baselines.nca import NCA
 from baselines.robust_dpo import RobustDPO
 from baselines.rpo import RPO
 from baselines.simpo import SimPO
@@ -58,6 +64,7 @@ def trl_dpo(batch: PairBatch, loss: list[str], anchor: str, **settings: float) -
         beta=settings["beta"],
         label_smoothing=settings.get("epsilon", 0.0),
         use_weighting=False,
+        args=SimpleNamespace(discopop_tau=settings.get("tau")),
         _metrics={"train": defaultdict(list)},
         _total_train_tokens=0,
         _tp_size=1,
@@ -78,8 +85,14 @@ def trl_dpo(batch: PairBatch, loss: list[str], anchor: str, **settings: float) -
         (DPO(beta=0.3), ["sigmoid"], {"beta": 0.3}),
         (RobustDPO(beta=0.3, epsilon=0.2), ["robust"], {"beta": 0.3, "epsilon": 0.2}),
         (IPO(tau=0.3, per_token=True), ["ipo"], {"beta": 0.3}),
+        (APOZero(beta=0.3), ["apo_zero"], {"beta": 0.3}),
+        (APODown(beta=0.3), ["apo_down"], {"beta": 0.3}),
+        (EXO(beta=0.3, epsilon=0.1), ["exo_pair"], {"beta": 0.3, "epsilon": 0.1}),
+        (NCA(beta=0.3), ["nca_pair"], {"beta": 0.3}),
+        (Hinge(beta=0.3), ["hinge"], {"beta": 0.3}),
+        (DiscoPOP(beta=0.3, tau=0.2), ["discopop"], {"beta": 0.3, "tau": 0.2}),
     ],
-    ids=["dpo", "robust", "ipo"],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_losses_with_a_reference(objective, loss, settings):
     expected = trl_dpo(BATCH, loss, "reference", **settings)

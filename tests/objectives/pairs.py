@@ -38,4 +38,11 @@ def drawn(count: int, seed: int = 0) -> PairBatch:
     anchors: Mapping[str, Logps] = {name: draw() for name in names}
     lengths = Logps(*torch.randint(1, 9, (2, count), generator=generator).double())
     rates = Logps(*torch.rand(2, count, dtype=torch.float64, generator=generator))
-    return PairBatch(draw(), anchors, lengths, torch.ones(count, dtype=torch.float64), rates)
+    certain = torch.ones(count, dtype=torch.float64)
+    alternating = torch.arange(count, dtype=torch.float64) % 2
+    samplers = {
+        "policy": Logps(alternating, 1 - alternating),
+        "reference": Logps(1 - alternating, alternating),
+    }
+    policy, rewards = draw(), draw()
+    return PairBatch(policy, anchors, lengths, certain, rates, rewards, samplers)

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from harness.core.iterations import replay
 from harness.training.pairing import (
+    AcrossSamplers,
     AllPairs,
     BestWorst,
     ComparisonRounds,
@@ -54,6 +55,20 @@ def test_with_a_ranking_the_best_meets_the_worst(k):
     strength = random.Random(k).sample(range(k), k)
     pairs, _ = play(k, lambda i, j: 0.9 if strength[i] > strength[j] else 0.1)
     assert pairs == [(strength.index(k - 1), strength.index(0))]
+
+
+def test_responses_of_two_samplers_meet_in_their_order():
+    # the first of one meets the first of the other, the preferred one comes first
+    pairs, asked = play(4, lambda i, j: float((i, j) == (0, 2)), AcrossSamplers())
+    assert set(asked) == {(0, 2), (1, 3)}
+    assert pairs == [(0, 2), (3, 1)]
+    # a response that was cut off leaves its partner to the next one
+    samplers = ["policy", "reference", "reference", "previous-2"]
+    matches = next(AcrossSamplers().rounds_between(samplers))
+    assert matches == [(0, 1), (0, 3)]
+    for lone in (["policy", "policy"], []):
+        assert replay(AcrossSamplers().rounds_between(lone), {}) == []
+    assert comparison_count(AcrossSamplers(), 2) == 1
 
 
 def test_a_tie_counts_for_the_first():
