@@ -271,11 +271,11 @@ def test_rebel_on_win_rates_has_sppos_minimiser_for_the_contrast():
 
 
 def test_selm_explores_with_the_policys_own_responses_alone():
-    ones, zeros = torch.ones(7, dtype=torch.float64), torch.zeros(7, dtype=torch.float64)
-    first = replace(BATCH, samplers={"policy": Logps(ones, zeros), "data": Logps(zeros, ones)})
+    full, empty = torch.ones(7, dtype=torch.float64), torch.zeros(7, dtype=torch.float64)
+    first = replace(BATCH, samplers={"policy": Logps(full, empty), "data": Logps(empty, full)})
     ratios = BATCH.policy - BATCH.anchors["reference"]
     objective = SELM(beta=0.4, alpha=0.1)
     expected = DPO(beta=0.4)(BATCH) + 0.1 * 0.4 * ratios.chosen
     torch.testing.assert_close(objective(first), expected)
-    neither = replace(BATCH, samplers={"data": Logps(ones, ones)})
+    neither = replace(BATCH, samplers={"data": Logps(full, full)})
     torch.testing.assert_close(objective(neither), DPO(beta=0.4)(BATCH))
