@@ -8,13 +8,19 @@ StableLM, Phi 3, Granite and GPT-2.
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import transformers
 
+from harness.core.hub import load_tokenizer, save_policy
 from harness.core.portable_models import copy_policy, portable_config, portable_tokenizer_config
 from harness.errors import PolicyError
+from harness.types import Policy
 
 LLAMA31 = {
     "rope_type": "llama3",
@@ -110,3 +116,57 @@ def test_what_would_be_read_otherwise_is_refused(tiny_policy, tmp_path, monkeypa
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(PolicyError, match="it has no config.json"):
         copy_policy(tmp_path, tmp_path / "copy")
+
+
+OLDER = os.environ.get("HARNESS_OLDER_TRANSFORMERS", "")
+"""A folder for PYTHONPATH: `pip install --no-deps --target DIR transformers==4.57.1
+tokenizers==0.22.1 huggingface_hub==0.36.0`."""
+READER = """
+import json, sys, torch, transformers
+from transformers import AutoModelForCausalLM, AutoTokenizer
+path = sys.argv[1]
+model = AutoModelForCausalLM.from_pretrained(path).eval()
+tokenizer = AutoTokenizer.from_pretrained(path)
+turns = [{"role": "user", "content": "sort the list"}]
+text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+ids = torch.arange(200)[None] * 7 % model.config.vocab_size
+with torch.no_grad():
+    logps = model(ids).logits.log_softmax(-1)[0, :, 3].double().tolist()
+print(json.dumps({
+    "version": transformers.__version__, "text": text, "ids": tokenizer(text)["input_ids"],
+    "end": model.generation_config.eos_token_id, "logps": logps}))
+"""
+
+
+def read_with(folder: Path, packages: str) -> dict:
+    environment = {**os.environ, "PYTHONPATH": packages, "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-c", READER, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(not OLDER, reason="HARNESS_OLDER_TRANSFORMERS names no folder with 4.57")
+@pytest.mark.parametrize("family", ["LlamaForCausalLM", "Qwen3ForCausalLM"])
+def test_a_saved_policy_is_read_alike_by_an_older_version(tmp_path, tiny_policy, family):
+    source, out = tmp_path / "source", tmp_path / "out"
+    shutil.copytree(tiny_policy, source)
+    start = Policy("p", str(source), end_tokens=("<pad>",))
+    tokenizer = load_tokenizer(start)
+    config = getattr(transformers, family).config_class(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=32,
+        max_position_embeddings=16384,
+        rope_parameters=LLAMA31,
+        initializer_range=0.3,
+    )
+    save_policy(getattr(transformers, family)(config), tokenizer, out, start)
+    newer, older = read_with(out, ""), read_with(out, OLDER)
+    assert (older["version"][:2], newer["version"][:2]) == ("4.", "5.")
+    assert older["logps"] == pytest.approx(newer["logps"], abs=1e-5)
+    for what in ("text", "ids", "end"):
+        assert older[what] == newer[what]
