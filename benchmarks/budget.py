@@ -79,7 +79,7 @@ class SimulatedClient:
     url: str = "https://judge.example/v1"
     concurrency: int = IN_FLIGHT
     unparsed_attempts: int = 5
-    retry_refused: bool = False
+    retry_missing: bool = False
     display_name: str = "the judge"
     _events: list[tuple[float, int, Any]] = field(default_factory=list)
 

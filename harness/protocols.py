@@ -285,8 +285,8 @@ class JudgeClient(Protocol):
         """The largest number of requests in flight; cost estimates use it."""
 
     @property
-    def retry_refused(self) -> bool:
-        """Whether requests that the server refused in an earlier run are asked again."""
+    def retry_missing(self) -> bool:
+        """Whether requests that ended without a verdict in an earlier run are asked again."""
 
     @property
     def display_name(self) -> str:

@@ -29,7 +29,7 @@ RETIRED = frozenset(
 
 SENTENCES = (
     r"\bnought\b",
-    r"\bunread\b",
+    r"(?<!--retry-)\bunread\b",
     r"not told from",
     r"four times in five",
     r"\bdocket\b",

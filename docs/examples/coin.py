@@ -16,7 +16,7 @@ class Coin(Component):
     unparsed_attempts: int = 1
     url: str = ""
     concurrency: int = 1
-    retry_refused: bool = False
+    retry_missing: bool = False
     display_name: str = "the coin"
     label: str = "A=B"
 

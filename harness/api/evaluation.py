@@ -99,6 +99,7 @@ def evaluate(
     allow_missing: bool = False,
     accept_input: bool = False,
     replace: bool = False,
+    retry_missing: bool = False,
 ) -> EvaluationResult:
     """Have a judge grade answers, from a file or of a policy, and record the result.
 
@@ -124,6 +125,7 @@ def evaluate(
         allow_missing: leave out prompts without an answer.
         accept_input: go on where the audit of the input would stop.
         replace: overwrite a result of the same identity whose figures or answers are others.
+        retry_missing: ask again what ended without an answer or a verdict in an earlier run.
 
     Raises:
         ConfigError: a name or a key does not fit, or nothing says who answers.
@@ -138,6 +140,7 @@ def evaluate(
     options |= {"label": label, "overrides": overrides, "seed": seed, "replace": replace}
     options |= {"second_judge": second_judge, "oracle": oracle}
     options |= {"allow_missing": allow_missing, "accept_input": accept_input}
+    options["retry_missing"] = retry_missing
     with _answers_file(answers) as file:
         return _carry_out(prepare(benchmark, opened, answers=file, **options), opened)
 
@@ -159,6 +162,7 @@ def prepare(
     allow_missing: bool = False,
     accept_input: bool = False,
     replace: bool = False,
+    retry_missing: bool = False,
 ) -> Evaluation | TaskRun:
     """Return what an evaluation, or a suite of tasks, needs to run; see `evaluate`.
 
@@ -181,14 +185,14 @@ def prepare(
         built = build_component("engine", engine, overrides)
         return TaskRun(benchmark, candidate, built, label or name, replace)
     needs_engine = candidate is not None or benchmark.baseline is not None
-    bound = _judge(benchmark, judge, workspace, overrides)
+    bound = _judge(benchmark, judge, workspace, overrides, retry_missing)
     return Evaluation(
         benchmark=benchmark,
         judge=bound,
         opinions=second_opinions(second_judge, oracle, bound, candidate, workspace, overrides),
         answers=answers,
         policy=candidate,
-        engine=build_component("engine", engine, overrides) if needs_engine else None,
+        engine=_engine(engine, overrides, retry_missing) if needs_engine else None,
         label=label or name,
         seed=seed,
         allow_missing=allow_missing,
@@ -198,17 +202,29 @@ def prepare(
 
 
 def _judge(
-    benchmark: Any, judge: Source | None, workspace: Workspace, overrides: Overrides
+    benchmark: Any,
+    judge: Source | None,
+    workspace: Workspace,
+    overrides: Overrides,
+    retry_missing: bool,
 ) -> PersistentJudge:
     """Return the judge; for a benchmark whose answers a program checks, that program."""
     from harness.judges.program import ProgramJudge
     from harness.protocols import CheckedBenchmark
 
     if not isinstance(benchmark, CheckedBenchmark):
-        return bind_judge(judge or benchmark.default_judge, workspace, overrides)
+        source = judge or benchmark.default_judge
+        return bind_judge(source, workspace, overrides, retry_missing=retry_missing)
     if judge is not None:
         raise ConfigError(f"{benchmark.name} is checked by a program: leave out the judge")
     return ProgramJudge(benchmark)
+
+
+def _engine(engine: Source, overrides: Overrides, retry_missing: bool) -> Any:
+    """Return the engine, which asks for missing answers again where that is wanted and it can."""
+    built = build_component("engine", engine, overrides)
+    can_retry = retry_missing and "retry_missing" in type(built).model_fields
+    return built.model_copy(update={"retry_missing": True}) if can_retry else built
 
 
 def _carry_out(prepared: Evaluation | TaskRun, workspace: Workspace) -> EvaluationResult:

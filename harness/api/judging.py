@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,6 +90,7 @@ def judge(
     accept_models: Sequence[str] = (),
     batch: bool = False,
     resume: bool = False,
+    retry_missing: bool = False,
     overrides: Overrides = (),
     workspace: str | Path | Workspace | None = None,
 ) -> ConfiguredJudge:
@@ -104,6 +105,7 @@ def judge(
         accept_models: models that may answer in the judge's place.
         batch: submit requests through the provider's Batch API.
         resume: wait for what `batch` has submitted, and fetch it.
+        retry_missing: ask again what a server refused in an earlier run, or failed at every time.
         overrides: keys of the judge's configuration, e.g. `{"timeout": 300}`.
         workspace: where verdicts are cached; the default is the evaluation's workspace.
 
@@ -123,23 +125,27 @@ def judge(
         "accepted": tuple(accept_models),
         "batch": batch,
         "resume": resume,
+        "retry_missing": retry_missing,
     }
     return ConfiguredJudge(
         client, options, None if workspace is None else open_workspace(workspace)
     )
 
 
-def bind_judge(source: Source, workspace: Workspace, overrides: Overrides = ()) -> PersistentJudge:
-    """Return a judge with a verdict store, from whatever names or is one.
+def bind_judge(
+    source: Source, workspace: Workspace, overrides: Overrides = (), *, retry_missing: bool = False
+) -> PersistentJudge:
+    """Return a judge with a verdict store, from whatever names or is one; see `judge`.
 
     Raises:
         ConfigError: there is no such judge, or a key does not fit.
     """
     from harness.protocols import PersistentJudge
 
+    more = {"retry_missing": True} if retry_missing else {}
     match source:
         case ConfiguredJudge():
-            return source.bind(workspace)
+            return replace(source, options={**source.options, **more}).bind(workspace)
         case PersistentJudge():
             return source
-    return ConfiguredJudge(build_component("judge", source, overrides)).bind(workspace)
+    return ConfiguredJudge(build_component("judge", source, overrides), more).bind(workspace)

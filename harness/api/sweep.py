@@ -107,6 +107,7 @@ def sweep(
     seeds: str | Sequence[int] = (0,),
     bench: Source | Sequence[Source] = (),
     judge: Source | None = None,
+    second_judge: Source | None = None,
     base_url: str | None = None,
     budget: float | None = None,
     price: str | None = None,
@@ -128,6 +129,7 @@ def sweep(
         seeds: numbers, or a text such as `0,1` or `0-9`.
         bench: the benchmarks, one or several; none: nothing is graded.
         judge: grades them; the default is each benchmark's own. `toy` serves itself.
+        second_judge: an unrelated judge that is asked about 100 of each run's prompts too.
         base_url: where the judge is served, if not at its provider.
         budget: the most that the whole sweep may spend, in US dollars.
         price: `IN,OUT`: what the judge costs, in US dollars per million tokens.
@@ -142,7 +144,9 @@ def sweep(
         ConfigError: a name, a key or a value does not fit; nothing has been trained then.
         RunExistsError: a run's name belongs to another configuration; nothing has been trained.
     """
-    grading = Grading(_several(bench), judge, base_url, budget, engine, evaluation, price)
+    grading = Grading(
+        _several(bench), judge, base_url, budget, engine, evaluation, price, second_judge
+    )
     plan = plan_sweep(
         _several(methods),
         settings=settings,
@@ -281,6 +285,7 @@ def _grade(
                 grader.benchmark,
                 run=run.record.name,
                 judge=grader.judge,
+                second_judge=None if grader.judge is None else grading.second_judge,
                 engine=grading.engine,
                 label=run.record.label,
                 workspace=done.workspace,
@@ -295,10 +300,14 @@ def _grade(
 
 
 def _engine_overrides(overrides: Overrides) -> dict[str, Any]:
-    """Return the overrides of the engine, with their prefix: the rest is built already."""
+    """Return the overrides of engine and second judge, with their prefix: the rest is built."""
     from harness.core.config import parse_overrides
 
-    return {k: v for k, v in parse_overrides(overrides).items() if k.startswith("engine.")}
+    return {
+        k: v
+        for k, v in parse_overrides(overrides).items()
+        if k.startswith(("engine.", "second_judge."))
+    }
 
 
 def _figure(result: EvaluationResult) -> str:

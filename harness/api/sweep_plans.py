@@ -45,6 +45,8 @@ class Grading:
     """Of the benchmarks; with a prefix of the judge, the engine and the scoring: see `evaluate`."""
     price: str | None = None
     """`IN,OUT`: what the judge costs, in US dollars per million tokens."""
+    second_judge: Source | None = None
+    """An unrelated judge that is asked about a sample of each run's answers, within the budget."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,7 @@ def command(
     accept_judge: options.AcceptJudgeOption = None,
     batch: options.BatchOption = False,
     resume: options.ResumeOption = False,
+    retry_missing: options.RetryMissingOption = False,
     allow_missing: options.AllowMissingOption = False,
     accept_input: options.AcceptInputOption = False,
     compat: options.CompatOption = None,
@@ -79,6 +80,7 @@ def command(
     contestant["judge"] = configured
     conditions: dict[str, Any] = {"engine": engine, "label": label, "overrides": override_list}
     conditions |= {"allow_missing": allow_missing, "accept_input": accept_input}
+    conditions["retry_missing"] = retry_missing
     conditions |= {"replace": replace, "second_judge": second_judge, "oracle": oracle}
     display.warn_of_retirement(configured)
     prepared = prepare(benchmark, workspace, **contestant, **conditions)

@@ -100,6 +100,13 @@ ResumeOption = Annotated[
     bool, typer.Option("--resume", help="Wait for the batches of --batch, and fetch them.")
 ]
 
+RetryMissingOption = Annotated[
+    bool,
+    typer.Option(
+        "--retry-unread",
+        help="Ask again what an earlier run left without an answer or a verdict.",
+    ),
+]
 LauncherOption = Annotated[
     str | None,
     typer.Option(

@@ -65,6 +65,7 @@ def command(
     seeds: SeedsOption = "0",
     bench: BenchesOption = None,
     judge: options.JudgeOption = None,
+    second_judge: options.SecondJudgeOption = None,
     base_url: options.BaseUrlOption = None,
     budget: options.BudgetOption = None,
     price: options.PriceOption = None,
@@ -88,7 +89,9 @@ def command(
     from harness.api.sweep_plans import Grading, count_stages, plan_sweep
 
     workspace = display.open_workspace(root)
-    grading = Grading(bench or (), judge, base_url, budget, engine, evaluation or (), price)
+    grading = Grading(
+        bench or (), judge, base_url, budget, engine, evaluation or (), price, second_judge
+    )
     grid: dict[str, Any] = {"settings": settings or (), "seeds": seeds, "launcher": launcher}
     plan = plan_sweep(methods, **grid, name=name, grading=grading)
     if dry_run:

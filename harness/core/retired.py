@@ -62,7 +62,7 @@ _RENAMED: Mapping[str, str] = {
 """Classes (`module:Name`) that have another name, or share a module that was divided."""
 
 _KEYS: Mapping[str, tuple[str, ...]] = {
-    "ask_refused": ("retry_refused",),
+    "ask_refused": ("retry_missing",),
     "at": ("remote_path",),
     "called": ("deployment", "base_name"),
     "chosen_because": ("selection_reason",),
@@ -79,6 +79,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "prefer": ("preferred",),
     "processor_cache_gib": ("cpu_cache_gib",),
     "reading": ("forward_utilization",),
+    "retry_refused": ("retry_missing",),
     "shown": ("long_run_samples",),
     "track": ("tracker",),
     "tasks": ("workers_per_node",),

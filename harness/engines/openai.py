@@ -78,8 +78,8 @@ class OpenAIEngine(Component):
     """Attempts per request before a transient failure counts as permanent."""
     timeout: float = Field(600.0, gt=0, exclude=True)
     """The most seconds that a request may take."""
-    retry_missing: int = Field(0, ge=0, exclude=True)
-    """How often the prompts that are left without an answer are asked again, e.g. a day later."""
+    retry_missing: bool = Field(False, exclude=True)
+    """Ask again the prompts that an earlier run left without an answer; also `--retry-unread`."""
     selection_reason: str = Field("", exclude=True)
     """Why `engine: auto` selected it; empty if the user named it."""
 

@@ -176,7 +176,7 @@ def plan(evaluation: Evaluation, workspace: Workspace) -> EvaluationPlan:
         AssetError: the judge's texts or reference answers are missing.
     """
     submission = evaluation.submission
-    stages = [step for node in submission.stages() for step in workspace.stages.plan(node)]
+    stages = [step for node in submission.stages(workspace) for step in workspace.stages.plan(node)]
     if any(path is None for _, path in stages):
         return EvaluationPlan(stages, None, None, tuple(_early_findings(evaluation)))
     benchmark, matchup = evaluation.benchmark, submission.collect(workspace)
@@ -202,7 +202,9 @@ def _look_ahead(evaluation: Evaluation, workspace: Workspace) -> None:
         CheckError: the audit finds a reason to stop.
         JudgeError: the judge cannot be asked.
     """
-    plans = [s for node in evaluation.submission.stages() for s in workspace.stages.plan(node)]
+    plans = [
+        s for node in evaluation.submission.stages(workspace) for s in workspace.stages.plan(node)
+    ]
     if all(path is not None for _, path in plans):
         return
     findings = _early_findings(evaluation)
@@ -249,7 +251,7 @@ def _check_parsed(evaluation: Evaluation, verdicts: Sequence[Verdict]) -> None:
         raise CheckError(
             f"{evaluation.judge.model} refused all {len(verdicts)} requests of "
             f"{evaluation.benchmark.name} ({verdicts[0].refusal}): name another judge, or ask "
-            "this one again with --set judge.retry_refused=true"
+            "this one again with --retry-unread"
         )
     if verdicts and all(verdict.parsed is None for verdict in verdicts):
         raise CheckError(
@@ -383,7 +385,7 @@ def missing_notes(reasons: Mapping[str, str]) -> list[str]:
     common = _commonest(Counter(reasons.values()))
     return [
         f"the engine's server refused {len(reasons)} prompts or never answered them ({common}); "
-        "ask again later with --set engine.retry_missing=1 (2 for the second time, ...)"
+        "ask again later with --retry-unread"
     ]
 
 
@@ -400,5 +402,5 @@ def refusal_notes(graded: Graded) -> list[str]:
     return [
         f"{reasons.total()} of {len(graded.verdicts)} requests have no verdict: the judge's server "
         f"refused them or never replied ({common}); comparisons without a verdict are dropped. Ask "
-        "again later, or e.g. a server with a longer context, with --set judge.retry_refused=true"
+        "again later, or e.g. a server with a longer context, with --retry-unread"
     ]

@@ -5,6 +5,7 @@ Generating answers is a stage of the store, so no policy answers the same prompt
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -66,10 +67,10 @@ class Submission:
     allow_missing: bool
     label: str | None
 
-    def stages(self) -> list[Stage]:
+    def stages(self, workspace: Workspace) -> list[Stage]:
         """Return the stages that generate answers: the contestant's and the baseline's."""
         policies = (self.answering_policy(), self._baseline_policy())
-        return [self._answer_stage(policy) for policy in policies if policy is not None]
+        return [self._answer_stage(policy, workspace) for policy in policies if policy is not None]
 
     def collect(self, workspace: Workspace) -> Matchup:
         """Return both sides' answers, generating those that are not cached.
@@ -122,15 +123,24 @@ class Submission:
         name = self.benchmark.prompts()[0].meta.get("baseline", "baseline")
         return Answers(name, tuple(self.benchmark.baseline_answers() or ()))
 
-    def _answer_stage(self, policy: PolicySource) -> Stage:
+    def _answer_stage(self, policy: PolicySource, workspace: Workspace) -> Stage:
+        """Return the stage with the latest answers, or the one after it if some are missing."""
         if self.engine is None:
             raise ConfigError(
                 f"{policy.name} has to generate answers: name an engine with --engine"
             )
-        return answer_stage(policy, self.benchmark, self.engine, self.seed)
+        settings = (policy, self.benchmark, self.engine, self.seed)
+        stages = (answer_stage(*settings, retries) for retries in itertools.count())
+        stage, retry_missing = next(stages), getattr(self.engine, "retry_missing", None)
+        while retry_missing is not None and _has_gaps(stage, workspace):
+            following = next(stages)
+            if not retry_missing and _cached_path(following, workspace) is None:
+                break
+            stage = following
+        return stage
 
     def _answer_path(self, policy: PolicySource, workspace: Workspace) -> str:
-        return workspace.stages.materialize(self._answer_stage(policy)).path
+        return workspace.stages.materialize(self._answer_stage(policy, workspace)).path
 
     def _generated(self, policy: PolicySource, path: str) -> Answers:
         answers = load_answers(path)
@@ -151,6 +161,16 @@ class Submission:
                 "with --allow-missing"
             )
         return replace(answers, missing=len(missing))
+
+
+def _cached_path(stage: Stage, workspace: Workspace) -> Path | None:
+    return dict(workspace.stages.plan(stage)).get(stage)
+
+
+def _has_gaps(stage: Stage, workspace: Workspace) -> bool:
+    """Say whether a stage is cached and leaves prompts without an answer."""
+    path = _cached_path(stage, workspace)
+    return path is not None and bool(load_facts(str(path)).get("missing"))
 
 
 def _with_opponent(candidate: Answers, baseline: Answers) -> Answers:
@@ -185,13 +205,24 @@ def select_answers(path: Path, contestants: Sequence[Answers], label: str | None
 
 
 def answer_stage(
-    policy: PolicySource, benchmark: Benchmark, engine: GenerationEngine, seed: int
+    policy: PolicySource,
+    benchmark: Benchmark,
+    engine: GenerationEngine,
+    seed: int,
+    retries: int = 0,
 ) -> Stage:
     """Return the stage that generates one answer per prompt, turn after turn.
 
     A prompt's seed depends only on `seed` and the prompt's id, so benchmarks that share a prompt
-    share its answer. An engine that asks missing ones again (`retry_missing`) does so in a stage of
-    its own, which takes the other answers from the one before.
+    share its answer.
+
+    Args:
+        policy: who answers.
+        benchmark: whose prompts.
+        engine: generates the answers.
+        seed: of the samples.
+        retries: how often missing answers are asked for again, each time in a stage of its own,
+            which takes the other answers from the one before.
     """
     prompts = all_turns(benchmark, None)
     config = {
@@ -216,7 +247,7 @@ def answer_stage(
         return Stage(*arguments, device=True, accelerators=accelerators)
 
     answers = stage(config)
-    for attempt in range(1, getattr(engine, "retry_missing", 0) + 1):
+    for attempt in range(1, retries + 1):
         answers = stage({**config, "retry": attempt}, earlier=answers)
     return answers
 

@@ -19,6 +19,7 @@ from harness.judges.client import OpenAIClient
 from harness.judges.costs import Budget, CostTracker, Price
 from harness.judges.session import JudgingSession
 from harness.judges.store.database import key_of, open_store
+from harness.judges.vllm import VLLMClient
 from harness.protocols import Advance, JudgeClient, RequestQueue, VerdictParser
 from harness.types import Body, CostEstimate, JudgeRequest, Usage, Verdict
 
@@ -38,6 +39,8 @@ class JudgeOptions:
     """Other models whose replies count."""
     price: Price | None = None
     """The user's word on the price of a judge that no file lists; None: no word."""
+    retry_missing: bool = False
+    """Whether requests that ended without a verdict in an earlier run are asked again."""
     batch: BatchMode | None = None
     """`submit` or `resume`: through the judge's Batch API; None: call by call."""
 
@@ -51,6 +54,7 @@ def judge_options(
     batch: bool = False,
     resume: bool = False,
     price: str | None = None,
+    retry_missing: bool = False,
 ) -> JudgeOptions:
     """Return the options of a command line.
 
@@ -60,13 +64,14 @@ def judge_options(
         batch: submit through the Batch API.
         resume: fetch what was submitted.
         price: `IN,OUT`, in US dollars per million tokens.
+        retry_missing: ask again what was refused, or failed at every time.
 
     Raises:
         ConfigError: the price is none.
     """
     mode: BatchMode | None = "resume" if resume else "submit" if batch else None
     known = None if price is None else costs.price_of_option(price)
-    return JudgeOptions(Budget(budget), tuple(accepted or ()), known, mode)
+    return JudgeOptions(Budget(budget), tuple(accepted or ()), known, retry_missing, mode)
 
 
 class CachedJudge(Component):
@@ -120,7 +125,10 @@ class CachedJudge(Component):
             CheckError: none of its first replies could be parsed.
             StoreError: the store cannot be used.
         """
-        return self.judge_through(self.client.ask, requests, parser, advance)
+        client = self.client
+        if isinstance(client, VLLMClient):
+            client = client.with_log_in(self.path.parent)
+        return self.judge_through(client.ask, requests, parser, advance)
 
     def judge_through(
         self,
@@ -238,6 +246,7 @@ class CachedJudge(Component):
             session = JudgingSession(
                 requests, parser, self.client, store, tracker, self.accepted_names, advance
             )
+            session.retry_missing = options.retry_missing or self.client.retry_missing
             try:
                 yield session
             finally:
@@ -265,7 +274,7 @@ class ReplayClient(Component):
         return 1
 
     @property
-    def retry_refused(self) -> bool:
+    def retry_missing(self) -> bool:
         """False: nothing is asked."""
         return False
 

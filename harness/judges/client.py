@@ -77,8 +77,9 @@ class OpenAIClient(Component):
     """Replies per request while none can be parsed."""
     token_limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     """The server's name of the length limit; OpenAI's newer models accept the second only."""
-    retry_refused: bool = Field(default=False, exclude=True)
-    """Ask again what a server refused in an earlier run, or failed at every time."""
+    retry_missing: bool = Field(default=False, exclude=True)
+    """Ask again what a server refused in an earlier run, or failed at every time; also
+    `--retry-unread`."""
     retires: datetime.date | None = Field(default=None, exclude=True, repr=False)
     """The first day on which the provider does not serve the model."""
     replaced_by: str | None = Field(default=None, exclude=True, repr=False)

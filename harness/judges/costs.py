@@ -110,6 +110,8 @@ CHARACTERS_PER_TOKEN = 4.0
 """The length of an English token, until a server has reported token counts."""
 DEFAULT_REPLY_TOKENS = 400
 """The assumed length of a reply without a limit, until some are known."""
+FASTEST = 1000.0
+"""Tokens a second that a judge writes at most: what it does not report or show takes time, too."""
 LONGEST_REPLY_TOKENS = 16_000
 """The assumed longest reply to a request without a limit, until a longer one is known."""
 
@@ -172,6 +174,8 @@ class CostTracker:
     """By index, what is set aside for each call in flight."""
     template_tokens: int = 0
     """The most prompt tokens that a server has reported beyond our largest count."""
+    overrun: float = 1.0
+    """The longest reply as a multiple of its limit: of a judge that does not hold to it."""
     longest_reply: int = LONGEST_REPLY_TOKENS
     """The longest reply to expect of a request without a limit."""
 
@@ -214,11 +218,13 @@ class CostTracker:
             if reserved := self.reserved.get(index):
                 self.template_tokens = max(self.template_tokens, prompt - reserved.prompt_tokens)
         self.longest_reply = max(self.longest_reply, completion)
+        if limit := _limit(body):
+            self.overrun = max(self.overrun, completion / int(limit))
         self.reply_lengths[completion] += 1
         is_estimated = not (reported.prompt and reported.completion)
         call = self._call(body, outcome, prompt, completion, is_estimated, seconds)
         if is_estimated and self.budget.limit is not None:
-            self._doubt(self._most_for(body, reply, reported), call)
+            self._doubt(self._most_for(body, reply, reported, seconds), call)
         return call
 
     def record_failure(self, body: Body, reason: str) -> Call:
@@ -291,15 +297,28 @@ class CostTracker:
         count, _ = token_counter(self.model)
         counted = max(self.estimate_prompt_tokens(body), count_prompt_tokens(body, count))
         prompt = self._most(counted)
-        longest = int(_limit(body) or self.longest_reply)
+        longest = self._longest(body)
         return Reservation(self._dollars(prompt + self.template_tokens, longest) or 0.0, prompt)
 
-    def _most_for(self, body: Body, reply: Reply, reported: ReportedUsage) -> float | None:
-        """Return what a reply without a whole usage may have cost."""
+    def _longest(self, body: Body) -> int:
+        """Return the longest reply to expect: of its limit, as the judge has held to it so far."""
+        limit = _limit(body)
+        return math.ceil(int(limit) * self.overrun) if limit else self.longest_reply
+
+    def _most_for(
+        self, body: Body, reply: Reply, reported: ReportedUsage, seconds: float | None
+    ) -> float | None:
+        """Return what a reply without a whole usage may have cost.
+
+        It may have a thought that is not shown: as long as the judge's replies may be, and as its
+        time allows.
+        """
         count, _ = token_counter(self.model)
         written = max(count(reply.thinking + reply.content), self._estimated(reply))
+        longest = self._longest(body)
+        hidden = longest if seconds is None else min(longest, math.ceil(seconds * FASTEST))
         prompt = reported.prompt or self._reservation(body).prompt_tokens
-        return self._dollars(prompt, reported.completion or self._most(written))
+        return self._dollars(prompt, reported.completion or max(self._most(written), hidden))
 
     def _most(self, tokens: int) -> int:
         """Return how many tokens there may be where so many were counted."""

@@ -142,6 +142,8 @@ class JudgingSession:
     """The model names that the server may reply with."""
     advance: Advance
     owner: Owner = field(default_factory=new_owner)
+    retry_missing: bool = False
+    """Whether requests that ended without a verdict in an earlier run are asked again."""
     stop_error: HarnessError | None = None
     """The reason for stopping."""
     index_by_key: dict[str, int] = field(default_factory=dict)
@@ -364,8 +366,8 @@ class JudgingSession:
         return chains
 
     def _replay_refusals(self, chains: Sequence[RequestChain]) -> None:
-        """End the chains whose next request was refused, unless refused ones are asked again."""
-        if self.client.retry_refused:
+        """End the chains whose next request was refused, unless missing ones are asked again."""
+        if self.retry_missing:
             return
         keys = [key_of(chain.body) for chain in chains]
         reasons = self.store.refusals(keys)

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import Field, field_validator
 
@@ -41,6 +41,7 @@ from harness.types import JudgeRequest
 LOGGER = logging.getLogger("harness")
 POLL_SECONDS, STOP_SECONDS = 0.5, 20.0
 LOG_LINES, ATTEMPTS = 3, 6
+LOG_FILE = "vllm-judge.log"
 KEY_SUFFIX = "_API_KEY"
 """The suffix of variables with an API key; hub tokens, which downloads need, differ."""
 NO_KEY = "HARNESS_LOCAL_API_KEY"
@@ -77,8 +78,8 @@ class VLLMClient(Component):
     """Further arguments of the server, e.g. --tensor-parallel-size 2."""
     python: str | None = Field(None, exclude=True)
     """The Python interpreter with vLLM; None: this one."""
-    log: Path = Field(Path("vllm-judge.log"), exclude=True)
-    """The server's log, overwritten at each start."""
+    log: Path | None = Field(None, exclude=True)
+    """The server's log, overwritten at each start; None: `vllm-judge.log` in the workspace."""
     start_seconds: float = Field(1800.0, gt=0, exclude=True)
     """Seconds to wait for the server to load the weights."""
     concurrency: int = Field(64, gt=0, exclude=True)
@@ -86,8 +87,9 @@ class VLLMClient(Component):
     patience: float = Field(600.0, gt=0, exclude=True)
     """Seconds without any reply after which the run stops."""
     unparsed_attempts: int = Field(5, gt=0)
-    retry_refused: bool = Field(False, exclude=True)
-    """Ask again what was refused in an earlier run, e.g. with a larger max_model_len."""
+    retry_missing: bool = Field(False, exclude=True)
+    """Ask again what was refused in an earlier run, or failed at every time, e.g. with a larger
+    max_model_len; also `--retry-unread`."""
     parameters: Mapping[str, Any] = Field(default_factory=dict)
     """Override the protocol's parameters; null removes one."""
 
@@ -145,8 +147,12 @@ class VLLMClient(Component):
             yield self._client(self.base_url)
             return
         self._check_vllm()
-        with serving(self._command, self.log, self.start_seconds) as url:
+        with serving(self._command, self.log or Path("runs", LOG_FILE), self.start_seconds) as url:
             yield self._client(url)
+
+    def with_log_in(self, folder: Path) -> Self:
+        """Return this client with its server's log in a folder, unless the log is named."""
+        return self if self.log else self.model_copy(update={"log": folder / LOG_FILE})
 
     @property
     def url(self) -> str:
@@ -206,6 +212,8 @@ def serving(command: Any, log: Path, seconds: float) -> Iterator[str]:
         JudgeError: it does not start; the last lines of its log say why.
     """
     port = _free_port()
+    with report_disk_errors(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
     with report_disk_errors(log), open(log, "wb") as out:
         process = subprocess.Popen(
             [sys.executable, "-I", guard.__file__, *command(port)],

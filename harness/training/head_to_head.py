@@ -19,11 +19,12 @@ from harness.core.io import write_atomically
 from harness.core.jobs import RunShard, ShardedJob
 from harness.core.seeds import derive
 from harness.core.stages import record_timing, scratch_directory
+from harness.errors import CheckError
 from harness.protocols import PreferenceOracle, ServedEngine, accelerators_needed
 from harness.training import records, rollout
 from harness.training.oracle_answers import checked_probabilities
 from harness.training.spec import TrainSpec
-from harness.types import Advance, Comparison, Prompt, Request, Track
+from harness.types import Advance, Comparison, Completion, Prompt, Request, Track
 
 RESULT_FILE = "head_to_head.json"
 PREFERENCES = "preferences.parquet"
@@ -34,14 +35,30 @@ EVEN_WIN_RATE = 0.5
 def run_head_to_head(
     spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track
 ) -> None:
-    """Write the win rate of π_{t+1} over π_t, in percent, and warn if its interval is below ½."""
+    """Write the win rate of π_{t+1} over π_t, in percent, and warn if its interval is below ½.
+
+    Prompts to which an engine's server gave no response, now or before, are left out and counted.
+
+    Raises:
+        CheckError: that is so for all of them.
+    """
     from harness.statistics.bootstrap import interval
     from harness.statistics.intervals import PERCENT
 
     probabilities = sample_and_compare(spec, t, out, inputs, track)
+    missing = len(held_out_prompts(spec, t, inputs)) - len(probabilities)
+    if not probabilities:
+        raise CheckError(
+            f"iteration {t}: none of the {missing} held-out prompts has a response of both policies"
+        )
     estimate = interval([100 * p for p in probabilities], seed=spec.seed, bounds=PERCENT)
-    result = {**asdict(estimate), "prompts": len(probabilities)}
+    result = {**asdict(estimate), "prompts": len(probabilities), "missing": missing}
     write_atomically(out / RESULT_FILE, json.dumps(result, indent=1))
+    if missing:
+        logging.getLogger(__name__).warning(
+            "iteration %d: %d held-out prompts without a response are left out of the head-to-head",
+            *(t, missing),
+        )
     if estimate.high is not None and estimate.high < 100 * EVEN_WIN_RATE:
         logging.getLogger(__name__).warning(
             "iteration %d: the trained policy wins %.1f %% [%.1f, %.1f] of %d held-out "
@@ -53,7 +70,7 @@ def run_head_to_head(
 def sample_and_compare(
     spec: TrainSpec, t: int, out: Path, inputs: Mapping[str, str], track: Track
 ) -> list[float]:
-    """Return P(π_{t+1}'s response preferred) by prompt.
+    """Return P(π_{t+1}'s response preferred) of each prompt with a response of both policies.
 
     All prompts are sampled before any is compared: no worker holds policy and oracle at once.
     """
@@ -108,18 +125,26 @@ def head_to_head_comparer(payload: Mapping[str, Any]) -> Iterator[RunShard]:
             for name in ("sampling", "generate")
         )
         pairs = [
-            Comparison(p, after[key][0].text, before[key][0].text)
+            Comparison(p, first, second)
             for key, p in shard_prompts.items()
+            if (first := first_response(after[key])) is not None
+            and (second := first_response(before[key])) is not None
         ]
+        advance(len(shard_prompts) - len(pairs))
         probabilities = compare_pairs(spec.oracle, pairs, advance)
         columns: dict[str, Sequence[Any]] = {
-            "prompt_id": list(shard_prompts),
+            "prompt_id": [pair.prompt.id for pair in pairs],
             "probability": probabilities,
         }
         records.write_table(out / PREFERENCES, columns)
 
     with rollout.keep_weights(spec.oracle):
         yield run_shard
+
+
+def first_response(completions: Sequence[Completion]) -> str | None:
+    """Return the first response; None if an engine's server gave none."""
+    return next((c.text for c in completions if c.finish_reason != "missing"), None)
 
 
 def compare_pairs(

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
 
 import harness as ph
+from harness.api import sweep
 from harness.api.judging import ConfiguredJudge
 from harness.api.runs import remove_run, summarize_runs
 from harness.api.sweep_plans import Grading, count_stages, plan_sweep
@@ -122,6 +124,29 @@ def test_a_sweep_can_be_extended_and_nothing_is_made_again(swept):
     for name in ("s/seed=0", "s/seed=1"):
         remove_run(name, workspace=root)
     assert [run.name for run in read_sweep(Workspace(root), "s").runs] == RUNS
+
+
+def test_a_second_judge_of_a_sweep_is_asked_about_every_run_that_a_judge_grades(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "harness.api.evaluation.evaluate",
+        lambda benchmark, **options: asked.append((benchmark.name, options)),
+    )
+    monkeypatch.setattr(sweep, "_figure", lambda result: "")
+    overrides = ["second_judge.timeout=9", "judge.timeout=8", "engine.seed=7"]
+    grading = Grading(second_judge="gpt-oss-120b", overrides=overrides)
+    plan = plan_sweep(["toy/inpo"], grading=grading)
+    done = sweep.Sweep(plan.name, Workspace("nowhere"))
+    graders = [
+        sweep._Grader(SimpleNamespace(name=name), judge)
+        for name, judge in (("judged", SimpleNamespace()), ("tasks", None))
+    ]
+    sweep._grade(plan.runs[0], done, graders, grading, lambda _: None)
+    assert [(name, options["second_judge"]) for name, options in asked] == [
+        ("judged", "gpt-oss-120b"),
+        ("tasks", None),
+    ]
+    assert asked[0][1]["overrides"] == {"second_judge.timeout": 9, "engine.seed": 7}
 
 
 def test_several_methods_have_names_of_their_own(tmp_path):

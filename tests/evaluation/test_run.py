@@ -65,7 +65,7 @@ class ToyClient:
     """A client that grades in this process as the toy judge's server would."""
 
     model, served_as, unparsed_attempts = judge.MODEL, (), 2
-    url, concurrency, retry_refused, display_name = "", 1, False, "the toy judge"
+    url, concurrency, retry_missing, display_name = "", 1, False, "the toy judge"
 
     def __init__(self):
         self.asked, self.grade = 0, judge.grade
@@ -235,7 +235,7 @@ class Gappy(Parrot):
 
     gaps: dict = Field(exclude=True)
     asked: list = Field(default_factory=list, exclude=True)
-    retry_missing: int = Field(0, exclude=True)
+    retry_missing: bool = Field(False, exclude=True)
 
     def generate(self, policy, requests, sampling, advance):
         self.asked.extend((policy.name, request.prompt.id) for request in requests)
@@ -256,15 +256,20 @@ def test_prompts_that_the_engine_does_not_answer_are_counted_and_asked_again(eva
     assert result.score.counts["judged"] == COUNT - 3
     notes = " ".join(result.score.notes)
     assert "refused 2 prompts or never answered them (2 x refused: 403: flagged)" in notes
-    assert "engine.retry_missing=1" in notes
+    assert "--retry-unread" in notes
     engine.asked.clear()
     evaluate(change(evaluation, engine=engine), workspace)
     assert engine.asked == []  # what is missing is asked again where that is wanted only
-    again = Gappy(calls=[], gaps={"ours": [second]}, retry_missing=1)
+    again = Gappy(calls=[], gaps={"ours": [second]}, retry_missing=True)
     result = evaluate(change(evaluation, engine=again, label="again"), workspace)
     assert sorted(again.asked) == sorted([("ours", first), ("ours", second), ("base", third)])
     assert result.missing == 1
     assert result.score.counts["judged"] == COUNT - 1
+    result = evaluate(change(evaluation, engine=engine, label="later"), workspace)
+    assert (result.missing, engine.asked) == (1, [])  # the latest answers count from then on
+    full = Gappy(calls=[], gaps={}, retry_missing=True)
+    result = evaluate(change(evaluation, engine=full, label="full"), workspace)
+    assert (result.missing, full.asked) == (0, [("ours", second)])
 
 
 def test_a_judge_whose_replies_say_nothing_makes_no_figure(evaluation, client, workspace):

@@ -98,6 +98,43 @@ def test_a_thought_may_be_longer_than_the_limit():
     assert believed_usage(body, reply).completion == 30_000
 
 
+BODY = {"model": "my-judge", "messages": [{"role": "user", "content": "word"}], "max_tokens": 100}
+
+
+def tracker():
+    """A dollar a token of the reply, and prompts that cost nothing."""
+    price = judge_options(price="0,1000000").price
+    return costs.CostTracker("my-judge", price, costs.Budget(1e6))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "longest"),
+    [
+        (0.05, 50),  # a thousand tokens a second
+        (60.0, 100),  # its limit
+        (None, 100),
+    ],
+)
+def test_a_reply_without_a_usage_may_hide_a_thought(seconds, longest):
+    tracked = tracker()
+    call = tracked.record_reply(BODY, Reply("m", None, "stop", "j", 10, 0), "parsed", seconds)
+    assert call.dollars == 1
+    assert tracked.budget.doubt == longest - 1
+    known = tracker()
+    known.record_reply(BODY, Reply("m", None, "stop", "j", 10, 7), "parsed", seconds)
+    assert (known.budget.spent, known.budget.doubt) == (7, 0)
+
+
+def test_a_judge_that_passes_its_limit_is_reserved_for_at_the_multiple_that_was_seen():
+    tracked = tracker()
+    assert tracked.largest_cost(BODY) == 100
+    tracked.record_reply(BODY, Reply("m", None, "stop", "j", 10, 300), "parsed", 1.0)
+    assert tracked.largest_cost(BODY) == 300
+    assert tracked.largest_cost({**BODY, "max_tokens": 200}) == 600
+    tracked.record_reply(BODY, Reply("m", None, "stop", "j", 10, 0), "parsed", 60.0)
+    assert tracked.budget.doubt == 300 - 1  # one that reports nothing may be as long
+
+
 class Losing(budget.SimulatedClient):
     """Answers once, and then loses every reply."""
 

@@ -16,7 +16,7 @@ class Script:
     """A client that answers from a list, one reply a request it is asked."""
 
     model, served_as, unparsed_attempts = "j", ("j-served",), 2
-    url, concurrency, retry_refused, display_name = "", 1, False, "the judge j"
+    url, concurrency, retry_missing, display_name = "", 1, False, "the judge j"
 
     def __init__(self, *contents, fail_after=None, served="j-served"):
         self.contents, self.fail_after, self.asked = list(contents), fail_after, []

@@ -21,7 +21,7 @@ class Client:
     """Answers `1`; says which model it served, in the order of `serves`."""
 
     served_as, unparsed_attempts = (), 2
-    url, concurrency, retry_refused, display_name = "", 1, False, "the judge"
+    url, concurrency, retry_missing, display_name = "", 1, False, "the judge"
 
     def __init__(self, model="gpt-4-1106-preview", serves=(), content="1", prompt_tokens=1000):
         self.model, self.serves, self.content, self.asked = model, list(serves), content, 0

@@ -18,7 +18,7 @@ from harness.core.secrets import Secret
 from harness.errors import JudgeError, JudgeRefusedError
 from harness.evaluation.run import refusal_notes
 from harness.judges import retry
-from harness.judges.cached import CachedJudge
+from harness.judges.cached import CachedJudge, judge_options
 from harness.judges.circuit_breaker import CircuitBreaker
 from harness.judges.client import OpenAIClient
 from harness.judges.concurrency import AdaptiveConcurrency
@@ -104,10 +104,12 @@ def path(tmp_path):
     return tmp_path / "v.sqlite"
 
 
-def grade(served, path, count=COUNT, **fields):
+def grade(served, path, count=COUNT, options=None, **fields):
     requests = [JudgeRequest(str(i), (Message("user", f"say {i}"),), {}) for i in range(count)]
     client = OpenAIClient(model="j", base_url=served.url, **{"attempts": 3, **fields})
-    return CachedJudge(client=client, store=path).judge(requests, READER, lambda _: None)
+    return CachedJudge(client=client, store=path, options=options).judge(
+        requests, READER, lambda _: None
+    )
 
 
 FAILURES = [
@@ -141,7 +143,7 @@ def test_a_request_that_always_fails_ends_without_a_verdict(path, failure, poiso
     assert maintenance.verify(path) == maintenance.StoreHealth(COUNT, ())
     (note,) = refusal_notes(Graded("x", "j", (), (), tuple(verdicts)))
     assert "1 of 30 requests have no verdict" in note
-    assert "retry_refused=true" in note
+    assert "--retry-unread" in note
 
 
 def test_the_reason_is_the_servers_own(path):
@@ -161,10 +163,11 @@ def test_the_words_of_a_body_that_is_no_completion_are_shown(path):
 def test_it_is_asked_again_where_that_is_wanted(path):
     with server(lambda word: FAILURES[0] if word == 3 else None) as served:
         grade(served, path)
-        still_failing = grade(served, path, retry_refused=True)  # nothing else is left to ask
+        still_failing = grade(served, path, retry_missing=True)  # nothing else is left to ask
         assert still_failing[3].refusal
         served.rule = lambda word: None
-        assert grade(served, path, retry_refused=True)[3].parsed == ParsedVerdict(3.0)
+        again = grade(served, path, options=judge_options(retry_missing=True))
+        assert again[3].parsed == ParsedVerdict(3.0)
         assert grade(served, path)[3].parsed == ParsedVerdict(3.0)
 
 

@@ -177,7 +177,7 @@ def test_what_was_refused_is_asked_again_where_that_is_wanted(path):
         grade(served, path)
         served.refuse = lambda _: None
         assert grade(served, path)[3].refusal
-        verdicts = grade(served, path, retry_refused=True)
+        verdicts = grade(served, path, retry_missing=True)
         assert [verdict.parsed.value for verdict in verdicts] == list(range(COUNT))
         assert grade(served, path) == verdicts  # an answer outweighs the refusal before it
         assert len(served.asked) == COUNT + 2
@@ -189,7 +189,7 @@ def test_the_note_says_how_many_and_why(path):
     (note,) = refusal_notes(Graded("x", "j", (), (), tuple(verdicts)))
     assert "2 of 60 requests have no verdict" in note
     assert "refused them or never replied (2 x 400: context_length" in note
-    assert "retry_refused=true" in note
+    assert "--retry-unread" in note
     assert refusal_notes(Graded("x", "j", (), (), tuple(verdicts[10:]))) == []
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,26 @@ class Reader:
 
     def follow_up(self, request, replies):
         return None
+
+
+def test_the_servers_log_lies_beside_the_verdicts(tmp_path, monkeypatch):
+    logs = []
+
+    @contextmanager
+    def recorded(command, log, seconds):
+        logs.append(log)
+        raise JudgeError("not started")
+        yield
+
+    monkeypatch.setattr(vllm, "serving", recorded)
+    monkeypatch.setattr(VLLMClient, "_check_vllm", lambda self: None)
+    asked = [JudgeRequest("0", (Message("user", "m"),), {})]
+    for log in (None, tmp_path / "mine"):
+        client = VLLMClient(model="m", path="p", log=log)
+        judge = CachedJudge(client=client, store=tmp_path / "runs" / "v.sqlite")
+        with pytest.raises(JudgeError, match="not started"):
+            judge.judge(asked, Reader(), lambda _: None)
+    assert logs == [tmp_path / "runs" / "vllm-judge.log", tmp_path / "mine"]
 
 
 @pytest.mark.vllm

@@ -7,6 +7,7 @@ import logging
 import shutil
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 
@@ -17,7 +18,7 @@ from harness.core.manifests import PROVENANCE
 from harness.core.stages import TIMING, scratch_directory
 from harness.core.workspace import Workspace
 from harness.engines.vllm import VLLMEngine
-from harness.errors import ConfigError
+from harness.errors import CheckError, ConfigError
 from harness.training import records, schedule
 from harness.training.head_to_head import (
     RESULT_FILE,
@@ -188,6 +189,39 @@ def test_the_win_rate_is_the_oracles_and_losing_is_said(tmp_path, caplog, after,
     assert json.loads((out / RESULT_FILE).read_text())["value"] == value
     assert len(caplog.records) == warned
     assert not warned or "wins 0.0 % [0.0, 36.9] of 8 held-out comparisons" in caplog.text
+
+
+class GappyEngine(ConstantEngine):
+    """An engine whose server does not answer some prompts."""
+
+    gaps: tuple[str, ...]
+
+    def generate(self, policy, requests, sampling, advance) -> list[Completion]:
+        completions = super().generate(policy, requests, sampling, advance)
+        return [
+            replace(c, text="refused: 403", finish_reason="missing")
+            if c.prompt_id in self.gaps
+            else c
+            for c in completions
+        ]
+
+
+def test_prompts_without_a_response_are_left_out_and_counted(tmp_path, caplog):
+    inputs, track = write_inputs(tmp_path, "short"), lambda *_: Workspace(tmp_path).track("", 0)
+    held_out = sorted(held_out_ids(spec("prompts.count=40"), 1, [f"p{i}" for i in range(40)]))
+    for gaps, out in ((held_out[:2], tmp_path / "some"), (held_out, tmp_path / "all")):
+        engine = GappyEngine(text="no", gaps=tuple(gaps))
+        method = spec("prompts.count=40", engine=engine, oracle=Longer())
+        out.mkdir()
+        if gaps == held_out:
+            with pytest.raises(CheckError, match="none of the 8 held-out prompts"):
+                run_head_to_head(method, 1, out, inputs, track)
+            return
+        with caplog.at_level(logging.WARNING):
+            run_head_to_head(method, 1, out, inputs, track)
+        result = json.loads((out / RESULT_FILE).read_text())
+        assert (result["value"], result["prompts"], result["missing"]) == (0, 6, 2)
+        assert "2 held-out prompts without a response" in caplog.text
 
 
 def test_some_prompts_must_be_left():
