@@ -30,7 +30,7 @@ OTHERS = (
     *("harness.launchers", "harness.training.tracking", "harness.training.estimate"),
     *("harness.judges.costs", "harness.core.config", "harness.core.hardware"),
     *(f"harness.theory.{name}" for name in ("convergence", "dynamics", "population", "regret")),
-    *("harness.theory.pairs", "harness.theory.selection"),
+    *("harness.theory.pairs", "harness.theory.selection", "harness.theory.closed_form"),
 )
 """Whose components enter no stage and no result: launchers, trackers, costs, exact games."""
 FLOORS = ("harness.core", "harness.types", "harness.errors", "harness.protocols")

@@ -12,6 +12,7 @@ from harness.core.config import Component
 from harness.protocols import GameSource
 from harness.statistics.resampling import Floats
 from harness.statistics.zero_sum import solve_original
+from harness.theory.closed_form import ClosedForm
 from harness.theory.dynamics import Method, play
 from harness.theory.games import Games
 from harness.theory.mirror import Trajectory, constant_eta, mirror_descent
@@ -36,7 +37,7 @@ class Convergence(Component):
     """Methods side by side on the same games."""
 
     game: GameSource
-    methods: list[Method] = Field(min_length=1)
+    methods: list[Method | ClosedForm] = Field(min_length=1)
     iterations: int = Field(gt=1)
     tau: float = Field(default=0.1, gt=0)
     """τ of the regularised Nash policy from which distances are measured."""

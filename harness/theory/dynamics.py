@@ -15,6 +15,7 @@ from harness.core.seeds import derive
 from harness.protocols import Anchor, Objective, PairSource, PopulationSolver
 from harness.statistics.resampling import Floats
 from harness.statistics.zero_sum import softmax, win_rates
+from harness.theory.closed_form import ClosedForm
 from harness.theory.mirror import Trajectory
 from harness.theory.nash import kl
 from harness.theory.pairs import IndependentPairs
@@ -62,7 +63,7 @@ class PolicyState:
 
 
 def play(
-    method: Method,
+    method: Method | ClosedForm,
     preference: Floats,
     reference: Floats,
     *,
@@ -92,9 +93,17 @@ def play(
 
 
 def iterate(
-    method: Method, preference: Floats, state: PolicyState, t: int, rng: np.random.Generator
+    method: Method | ClosedForm,
+    preference: Floats,
+    state: PolicyState,
+    t: int,
+    rng: np.random.Generator,
 ) -> None:
     """Draw the pairs of π_t, and add the policy of each fit to the state."""
+    if isinstance(method, ClosedForm):
+        policies = state.history("policy")
+        policies.append(method.update(preference, state.reference, policies))
+        return
     policy = state.history("policy")[-1]
     weights = method.pairs.weights(preference, policy, rng)
     rates = win_rates(preference, policy)

@@ -26,6 +26,11 @@ def test_every_oracle_that_ships_is_documented():
     assert documented == {path.stem for path in (ROOT / "configs/oracle").glob("*.yaml")}
 
 
+def test_every_policy_that_ships_is_documented():
+    documented = {name for cells in rows("Policies") for name in re.findall(r"`([^`]+)`", cells[0])}
+    assert documented == {path.stem for path in (ROOT / "configs/policy").glob("*.yaml")}
+
+
 @pytest.mark.parametrize("cells", rows("Pairing"), ids=lambda cells: cells[0])
 def test_a_pairing_asks_for_as_many_comparisons_as_the_page_says(cells):
     name = re.search(r"`(\w+)`", cells[0])[1]
