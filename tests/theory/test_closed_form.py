@@ -30,7 +30,7 @@ def after(name: str, *steps: int) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("name", "one", "hundred", "end"),
+    ("name", "first", "hundred", "end"),
     [
         (
             "nash-md",
@@ -43,9 +43,9 @@ def after(name: str, *steps: int) -> list[np.ndarray]:
         ("nash-prox", (0.292860, 0.204385, 0.502755), EQUILIBRIUM, EQUILIBRIUM),
     ],
 )
-def test_the_policies_after_1_100_and_1000_steps(name, one, hundred, end):
+def test_the_policies_after_1_100_and_1000_steps(name, first, hundred, end):
     policies = after(name, 1, 100, 1000)
-    for policy, expected in zip(policies, (one, hundred, end), strict=True):
+    for policy, expected in zip(policies, (first, hundred, end), strict=True):
         assert policy == pytest.approx(expected, abs=1.1e-6)
 
 
