@@ -133,8 +133,11 @@ def read_text(value: Any, location: str) -> str:
         raise UnusableRowError(f"{location} is {value_kind(value)}: expected text")
     if not value.strip():
         raise UnusableRowError(f"{location} is empty")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise UnusableRowError(f"{location} holds half of a character (a lone surrogate)")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        message = f"{location} holds half of a character (a lone surrogate)"
+        raise UnusableRowError(message) from None
     return value
 
 

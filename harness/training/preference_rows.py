@@ -22,7 +22,7 @@ from harness.core.terminal import shorten
 from harness.training.conversations import UnusableRowError, read_text, read_turns, value_kind
 from harness.types import Message, Prompt
 
-EQUAL, EMPTY, TIE = "identical", "empty response", "tie"
+EQUAL, EMPTY, TIE, EMPTY_TURN = "identical", "empty response", "tie", "empty turn"
 NO_SHARED_PROMPT, LAST_TURN = "different prompts", "not ended by the assistant"
 PROMPT_COLUMNS = ("prompt", "context", "context_messages", "question", "instruction")
 RESPONSE_COLUMNS = (
@@ -103,6 +103,8 @@ def read_preference(row: Any, columns: PairColumns) -> PreferenceRow:
         raise LeftOutError(EMPTY)
     if chosen == rejected:
         raise LeftOutError(EQUAL)
+    for name, content in zip(names, (first, second), strict=True):
+        read_text(content.response, name)  # no half of a character
     identifier = digest([[m.role, m.content] for m in turns])[:16]
     return PreferenceRow(
         Prompt(identifier, tuple(turns)),
@@ -136,8 +138,7 @@ def _response_columns(row: Mapping[str, Any], columns: PairColumns) -> tuple[str
 
 def _content(value: Any, name: str) -> _Content:
     """Read a response: text, a message, messages, or a whole conversation."""
-    if isinstance(value, str) and value.lstrip().startswith("[{"):
-        value = _parsed(value)
+    value = _parsed(value)
     if isinstance(value, str):
         turns = read_hh(value)
         return _split(turns) if turns else _Content(value)
@@ -148,12 +149,17 @@ def _content(value: Any, name: str) -> _Content:
     return _split(read_turns(value, name))
 
 
-def _parsed(value: str) -> Any:
-    """Return the messages that a column of a CSV file holds as JSON; other text as it is."""
+def _parsed(value: Any) -> Any:
+    """Return the messages that a text holds as JSON, in a CSV file say; anything else as it is."""
+    if not isinstance(value, str) or not value.lstrip().startswith("[{"):
+        return value
     try:
-        return json.loads(value)
+        messages = json.loads(value)
     except (ValueError, RecursionError):
         return value
+    keys = ({"role", "content"}, {"from", "value"})
+    is_chat = all(isinstance(m, dict) and any(k <= m.keys() for k in keys) for m in messages)
+    return messages if is_chat else value  # an answer may well be JSON
 
 
 def _is_silent(turn: Any) -> bool:
@@ -196,8 +202,7 @@ def _prompt_turns(row: Mapping[str, Any], columns: PairColumns, is_optional: boo
             "--set pairs.columns.prompt=COLUMN"
         )
     value = row[name]
-    if isinstance(value, str) and value.lstrip().startswith("[{"):
-        value = _parsed(value)
+    value = _parsed(value)
     turns = read_hh(value) if isinstance(value, str) else []
     turns = turns or read_turns(value, name)
     if name == "instruction" and (more := row.get("input")):
@@ -213,6 +218,8 @@ def _shared_turns(prompt: Sequence[Message], first: _Content, second: _Content) 
     turns = contexts[0]
     if not turns or turns[-1].role != "user":
         raise UnusableRowError("holds no turn of the user before the responses")
+    if not all(turn.content.strip() for turn in turns):
+        raise LeftOutError(EMPTY_TURN)
     return turns
 
 
@@ -250,7 +257,7 @@ def _is_second_better(row: Mapping[str, Any], names: tuple[str, str]) -> bool:
 
 def _probability(row: Mapping[str, Any], columns: PairColumns) -> float:
     name = columns.probability or "probability"
-    if columns.probability is None and row.get(name) is None:
+    if columns.probability is None and _is_missing(row.get(name)):
         return 1.0
     value = _number(row.get(name), name)
     if not 0 <= value <= 1:
@@ -266,10 +273,15 @@ def _scores(row: Mapping[str, Any], columns: PairColumns) -> tuple[float, float]
         )
         return first, second
     for names in SCORE_COLUMNS:
-        if all(row.get(name) is not None for name in names):
+        if not any(_is_missing(row.get(name)) for name in names):
             first, second = (_number(row[name], name) for name in names)
             return first, second
     return None
+
+
+def _is_missing(value: Any) -> bool:
+    """Say whether a cell is empty: null, NaN in Parquet, no text in CSV."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
 def _number(value: Any, name: str) -> float:

@@ -13,7 +13,7 @@ import pyarrow.parquet
 import pytest
 
 from harness.core.config import identity
-from harness.errors import ConfigError, InputError
+from harness.errors import ConfigError, InputError, MissingDependencyError
 from harness.training.conversations import UnusableRowError
 from harness.training.preference_rows import LeftOutError, PairColumns, read_preference
 from harness.training.preferences import PreferencePairs, PreferenceSelection
@@ -90,6 +90,23 @@ def test_answers_that_begin_alike_keep_their_beginnings():
     assert read(row).prompt.text == "one?"
 
 
+def test_an_answer_that_is_json_is_text():
+    for answer in ('[{"a": 1}]', '[{"role": "king"}]', "[{not json}]"):
+        assert read({"prompt": "one?", "chosen": answer, "rejected": "no"}).chosen == answer
+
+
+def test_an_answer_that_names_an_assistant_is_text():
+    for answer in ("Assistant: yes", "Human: no\n\nnothing"):
+        assert read({"prompt": "one?", "chosen": answer, "rejected": "no"}).chosen == answer
+
+
+def test_empty_cells_are_no_scores():
+    row = {"prompt": "one?", "chosen": "yes", "rejected": "no"}
+    for empty in (None, "", float("nan")):
+        pair = read({**row, "score_chosen": empty, "score_rejected": 1, "probability": empty})
+        assert (pair.scores, pair.probability) == (None, 1.0)
+
+
 def test_system_turns_are_part_of_the_prompt():
     system = {"role": "system", "content": "Be brief."}
     rows = (
@@ -128,6 +145,13 @@ def test_scores_probabilities_and_named_columns_are_read():
             {"context": [USER], "response1": "a", "response2": "b", "overall_preference": 0},
             "tie",
         ),
+        (
+            {
+                "chosen": "\n\nHuman: \n\nAssistant: 0\n\nHuman: one?\n\nAssistant: yes",
+                "rejected": "\n\nHuman: \n\nAssistant: 0\n\nHuman: one?\n\nAssistant: no",
+            },
+            "empty turn",
+        ),
     ],
 )
 def test_pairs_as_published_sets_have_them_are_left_out_by_reason(row, why):
@@ -143,6 +167,7 @@ def test_pairs_as_published_sets_have_them_are_left_out_by_reason(row, why):
         ({"chosen": "yes", "rejected": "no"}, "no column 'prompt'.*pairs.columns.prompt"),
         ({"prompt": "one?", "chosen": None, "rejected": "no"}, "chosen is null"),
         ({"prompt": "one?", "chosen": 3, "rejected": "no"}, "chosen is a number"),
+        ({"prompt": "one?", "chosen": "yes", "rejected": "\ud800"}, "rejected .*lone surrogate"),
         ({"prompt": "", "chosen": "yes", "rejected": "no"}, "prompt is empty"),
         ({"prompt": [GOOD], "chosen": "yes", "rejected": "no"}, "no turn of the user"),
         ({"prompt": "x", "chosen": "a", "rejected": "b", "probability": 2}, "probability is 2"),
@@ -254,3 +279,34 @@ def test_pairs_are_known_by_their_content_and_a_data_set_by_its_id(tmp_path):
         PreferencePairs(path="none.jsonl").fingerprint()
     with pytest.raises(ConfigError, match="--set pairs.path=FILE"):
         PreferencePairs().select()
+
+
+def test_a_data_set_of_the_hub_is_read_at_its_revision(monkeypatch):
+    import datasets
+
+    calls = []
+
+    def load(path, **settings):
+        calls.append((path, settings))
+        context = [USER]
+        row = {"context": context, "response1": "no", "response2": "yes", "overall_preference": 2}
+        return [row, {**row, "overall_preference": 0}]
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    source = PreferencePairs(
+        path="nvidia/HelpSteer3", subset="preference", split="train", revision="abc"
+    )
+    selection = source.select()
+    assert [(row.chosen, row.rejected) for row in selection.rows] == [("yes", "no")]
+    assert selection.dropped.largest() == "tie: 1"
+    settings = {"name": "preference", "revision": "abc", "split": "train"}
+    assert calls == [("nvidia/HelpSteer3", settings)]
+
+    def fail(path, **settings):
+        raise OSError("offline")
+
+    monkeypatch.setattr(datasets, "load_dataset", fail)
+    with pytest.raises(
+        MissingDependencyError, match=r"cannot load the pairs .*--set 'pairs\.path=FILE'"
+    ):
+        source.select()
