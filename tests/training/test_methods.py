@@ -74,7 +74,7 @@ def test_every_recipe_has_a_toy_of_its_own():
     toys = {name.removeprefix("toy/") for name in METHODS}
     # the others are the same methods with another policy or oracle, which the toy world lacks
     bases = tuple(toys)
-    others = ("-reward-model", "-llama3-instruct", "-llama3-sft")
+    others = ("-reward-model", "-llama3-instruct", "-llama3-sft", "-tulu3-sft", "-qwen3-8b")
     assert toys < recipes
     assert all(name.endswith(others) and name.startswith(bases) for name in recipes - toys)
 
