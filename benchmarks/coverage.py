@@ -9,16 +9,15 @@ Beside the coverage of the reported interval stands the coverage of the bootstra
 
 from __future__ import annotations
 
-import argparse
 import functools
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import simulation
+from benchmarks.simulation import Row
 from harness.statistics import bootstrap
 from harness.statistics.intervals import SHARE, widen_to_exact
 from harness.statistics.length_control_glm import GamedRows, ModelRows, length_controlled_win_rate
@@ -45,9 +44,6 @@ def shared_resamples() -> Iterator[None]:
         yield
     finally:
         patched.resample_weights = original
-
-
-Row = dict[str, str | float]
 
 
 def ends(estimates: Sequence[Estimate]) -> Floats:
@@ -155,24 +151,21 @@ def seeds(rng: np.random.Generator, simulations: int, prompts: int = 200) -> lis
     return rows
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Simulate, print, and write the figures if a file is named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--simulations", type=int, default=1000)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args(arguments)
-    count, rng = options.simulations, np.random.default_rng(0)
+def simulate(count: int) -> list[Row]:
+    """Return a row a figure, from as many simulations each."""
+    rng = np.random.default_rng(0)
     with shared_resamples():
-        rows = [
+        return [
             *means(rng, count),
             *games(rng, count),
             *length_control(rng, min(count, 200)),
             *seeds(rng, count),
         ]
-    for figures in rows:
-        print(*(v if isinstance(v, str) else f"{v:.4g}" for v in figures.values()), sep="  ")
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Simulate, print, and write the figures if a file is named."""
+    simulation.run(__doc__, simulate, arguments)
 
 
 if __name__ == "__main__":

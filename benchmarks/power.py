@@ -11,12 +11,10 @@ significantly by a test over prompts alone, when training seeds vary by 0.1 logi
 
 from __future__ import annotations
 
-import argparse
-import json
-from pathlib import Path
-
 import numpy as np
 
+from benchmarks import simulation
+from benchmarks.simulation import Row
 from harness.statistics.intervals import normal_cdf
 from harness.statistics.logistic import sigmoid
 from harness.statistics.paired import PromptTotals, holm_matrix, paired_differences
@@ -138,7 +136,7 @@ def identical(
     return marked / simulations, formula
 
 
-def power(rng: np.random.Generator, simulations: int) -> list[dict[str, str | float]]:
+def power(rng: np.random.Generator, simulations: int) -> list[Row]:
     """Return a row a design: its minimum detectable difference, in points, and the power at it."""
     designs = []
     for methods in (2, 3, 4, 6):
@@ -161,9 +159,9 @@ def power(rng: np.random.Generator, simulations: int) -> list[dict[str, str | fl
     ]
 
 
-def single_runs(rng: np.random.Generator, simulations: int) -> list[dict[str, str | float]]:
+def single_runs(rng: np.random.Generator, simulations: int) -> list[Row]:
     """Return how often two runs of one method differ significantly, in percent."""
-    rows: list[dict[str, str | float]] = []
+    rows: list[Row] = []
     for prompts in (80, 200, 400, 805):
         for logit in (0.0, 1.0):
             simulated, formula = identical(rng, logit, prompts, simulations)
@@ -172,22 +170,15 @@ def single_runs(rng: np.random.Generator, simulations: int) -> list[dict[str, st
     return rows
 
 
+def simulate(count: int) -> dict[str, list[Row]]:
+    """Return both tables, from as many simulations a row."""
+    rng = np.random.default_rng(0)
+    return {"power": power(rng, count), "single runs": single_runs(rng, count)}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Simulate, print, and write the figures if a file is named."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--simulations", type=int, default=1000)
-    parser.add_argument("--json", type=Path, help="write the figures here")
-    options = parser.parse_args(arguments)
-    rng = np.random.default_rng(0)
-    tables = {
-        "power": power(rng, options.simulations),
-        "single runs": single_runs(rng, options.simulations),
-    }
-    for rows in tables.values():
-        for figures in rows:
-            print(*(v if isinstance(v, str) else f"{v:.3g}" for v in figures.values()), sep="  ")
-    if options.json:
-        options.json.write_text(json.dumps(tables, indent=1) + "\n")
+    simulation.run(__doc__, simulate, arguments)
 
 
 if __name__ == "__main__":

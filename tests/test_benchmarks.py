@@ -15,7 +15,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "benchmarks/RESULTS.md"
-NO_SECTION = {"clock", "results"}
+NO_SECTION = {"clock", "results", "simulation"}
 SCRIPTS = sorted({p.stem for p in (ROOT / "benchmarks").glob("*.py")} - NO_SECTION)
 TINY = ("--model", "tiny", "--pairs", "4", "--batch", "2", "--epochs", "2")
 STEP = {"step", "anchors", "memory"}

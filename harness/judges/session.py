@@ -92,16 +92,30 @@ class RequestChain:
     """All replies, empty ones included."""
     replies_used: Counter[str] = field(default_factory=Counter)
     """By key, the number of stored attempts that are among the replies."""
+    rendering: tuple[JudgeRequest, Body, str] | None = field(default=None, repr=False)
+    """The request that was rendered last, with its body and key."""
 
     @property
     def body(self) -> Body:
         """The request to ask next."""
+        return self._render()[1]
+
+    @property
+    def key(self) -> str:
+        """The key of the request to ask next."""
+        return self._render()[2]
+
+    def _render(self) -> tuple[JudgeRequest, Body, str]:
+        """Return the request to ask next, rendered once: texts are long, and so are their keys."""
         assert self.next_request is not None
-        return self.client.body(self.next_request)
+        if self.rendering is None or self.rendering[0] is not self.next_request:
+            body = self.client.body(self.next_request)
+            self.rendering = (self.next_request, body, key_of(body))
+        return self.rendering
 
     def add_reply(self, reply: Reply, parser: VerdictParser) -> None:
         """Add a reply to the request asked last; after an empty one it is asked again."""
-        self.replies_used[key_of(self.body)] += 1
+        self.replies_used[self.key] += 1
         self.last_reply, self.reply_count = reply, self.reply_count + 1
         current, self.next_request = self.next_request, None
         if has_content := not is_empty(reply):
@@ -114,7 +128,7 @@ class RequestChain:
 
     def refuse(self, reason: str) -> None:
         """End without a verdict because the server refused the next request."""
-        self.replies_used[key_of(self.body)] += 0  # no reply, but one of the keys that were asked
+        self.replies_used[self.key] += 0  # no reply, but one of the keys that were asked
         self.refusal, self.next_request = reason, None
 
     def verdict(self, request_id: str) -> Verdict:
@@ -288,10 +302,7 @@ class JudgingSession:
             indices = [remaining.popleft() for _ in range(min(CLAIM_SIZE, len(remaining)))]
             for _, chain in self._replay(indices):
                 yield from chain.replies_used
-                if (
-                    chain.next_request is not None
-                    and (key := key_of(chain.body)) not in chain.replies_used
-                ):
+                if chain.next_request is not None and (key := chain.key) not in chain.replies_used:
                     yield key
 
     def _budget_error(self, body: Body) -> BudgetError:
@@ -325,7 +336,7 @@ class JudgingSession:
         unanswered = {
             index: chain for index, chain in self._replay(indices) if chain.next_request is not None
         }
-        by_key = {key_of(chain.body): index for index, chain in unanswered.items()}
+        by_key = {chain.key: index for index, chain in unanswered.items()}
         wanted = {key: unanswered[index].replies_used[key] for key, index in by_key.items()}
         if not wanted:
             return
@@ -353,7 +364,7 @@ class JudgingSession:
         while unknown := [
             key
             for _, chain in chains
-            if chain.next_request is not None and (key := key_of(chain.body)) not in stored
+            if chain.next_request is not None and (key := chain.key) not in stored
         ]:
             loaded = self.store.replies(unknown, self.models)
             stored |= {key: loaded.get(key, []) for key in unknown}
@@ -369,7 +380,7 @@ class JudgingSession:
         """End the chains whose next request was refused, unless missing ones are asked again."""
         if self.retry_missing:
             return
-        keys = [key_of(chain.body) for chain in chains]
+        keys = [chain.key for chain in chains]
         reasons = self.store.refusals(keys)
         for key, chain in zip(keys, chains, strict=True):
             if key in reasons:
@@ -377,7 +388,7 @@ class JudgingSession:
 
     def _replay_chain(self, chain: RequestChain, stored: Mapping[str, list[str]]) -> None:
         while chain.next_request is not None:
-            key = key_of(chain.body)
+            key = chain.key
             replies = stored.get(key, [])
             if chain.replies_used[key] >= len(replies):
                 return

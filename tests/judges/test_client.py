@@ -5,11 +5,9 @@ import gzip
 import itertools
 import json
 import socket
-import threading
 import time
-from contextlib import contextmanager
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -21,6 +19,7 @@ from harness.judges.cached import CachedJudge
 from harness.judges.client import OpenAIClient
 from harness.judges.session import ListQueue
 from harness.types import JudgeRequest, Message, ParsedVerdict
+from tests.judges.stub_server import running
 
 GOOD = {"model": "served", "choices": [{"message": {"content": "A"}, "finish_reason": "stop"}]}
 KEY = "sk-canary-3141592653"
@@ -50,7 +49,7 @@ class Misbehaving(BaseHTTPRequestHandler):
         with server.lock:
             server.in_flight -= 1
         if step == "hang":
-            server.released.wait(20)
+            server.ended.wait(20)
         if step in ("hang", "reset"):
             self.close_connection = True
             return
@@ -68,28 +67,10 @@ class Misbehaving(BaseHTTPRequestHandler):
 CUT = (200, b'{"choices": [{"mess')
 
 
-class Server(ThreadingHTTPServer):
-    def handle_error(self, request, client_address):
-        """A client that has gone is what some of the tests are about."""
-
-
-@contextmanager
 def server(*script, awaited=0):
     """Serve; an answer is held back for up to half a second until `awaited` are in flight."""
-    served = Server(("127.0.0.1", 0), Misbehaving)
-    served.daemon_threads = True
-    served.script, served.lock, served.times = list(script), threading.Lock(), []
-    served.keys, served.released = set(), threading.Event()
-    served.awaited, served.in_flight, served.most_in_flight = awaited, 0, 0
-    thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield served
-    finally:
-        served.released.set()
-        served.shutdown()
-        served.server_close()
-        thread.join()
+    counts = {"awaited": awaited, "in_flight": 0, "most_in_flight": 0}
+    return running(Misbehaving, script=list(script), times=[], keys=set(), **counts)
 
 
 def judge(served, **fields):

@@ -1,15 +1,11 @@
 """Requests that fail for ever: a run ends without their verdicts, and says why."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
 import sys
-import threading
 import time
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -25,72 +21,9 @@ from harness.judges.concurrency import AdaptiveConcurrency
 from harness.judges.open_requests import OpenRequests
 from harness.judges.store import maintenance
 from harness.types import Graded, JudgeRequest, Message, ParsedVerdict
+from tests.judges.stub_server import READER, server
 
 COUNT = 30
-
-
-class Reader:
-    def parse(self, replies):
-        text = replies[-1].content
-        return ParsedVerdict(float(text)) if text.isdigit() else None
-
-    def follow_up(self, request, replies):
-        return request
-
-
-READER = Reader()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers with the last word, or as `rule(word)` says: (status, body, seconds, headers)."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_):
-        pass
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        word = int(body["messages"][-1]["content"].split()[-1])
-        with self.server.lock:
-            self.server.asked.append(word)
-        choice = {"index": 0, "message": {"content": str(word)}, "finish_reason": "stop"}
-        good = {"model": "j", "choices": [choice]}
-        status, data, seconds, *headers = self.server.rule(word) or (200, good, 0)
-        self.server.ended.wait(seconds)
-        text = json.dumps(good if data is None else data).encode()
-        self.send_response(status)
-        for name, value in headers:
-            self.send_header(name, value)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        """A client that has gone is what some of the tests are about."""
-
-
-@contextmanager
-def server(rule):
-    served = Server(("127.0.0.1", 0), Handler)
-    served.rule, served.lock, served.asked = rule, threading.Lock(), []
-    served.ended = threading.Event()
-    served.url = f"http://127.0.0.1:{served.server_port}/v1"
-    thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield served
-    finally:
-        served.ended.set()
-        served.shutdown()
-        served.server_close()
-        thread.join()
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,5 @@
 """Requests that are refused: one alone leaves the run going, all of them stop it at once."""
 
-import json
-import threading
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-
 import pytest
 
 from harness.core.refusals import classify_refusal, refuses_everything
@@ -14,68 +9,22 @@ from harness.judges.cached import CachedJudge
 from harness.judges.client import OpenAIClient
 from harness.judges.store import maintenance
 from harness.types import Graded, JudgeRequest, Message, ParsedVerdict, Verdict
+from tests.judges import stub_server
 
 COUNT = 60
 LONG = "This model's maximum context length is 4096 tokens. However, you requested 5000 tokens"
 
 
-class Reader:
-    def parse(self, replies):
-        text = replies[-1].content
-        return ParsedVerdict(float(text)) if text.isdigit() else None
-
-    def follow_up(self, request, replies):
-        return request
-
-
-READER = Reader()
-
-
-class Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def log_message(self, *_):
-        pass
-
-    def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        word = body["messages"][-1]["content"].split()[-1]
-        with self.server.lock:
-            self.server.asked.append(word)
-        status, code, message = self.server.refuse(int(word)) or (200, None, None)
-        choice = {"index": 0, "message": {"content": word}, "finish_reason": "stop"}
-        error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
-        usage = {"prompt_tokens": 100, "completion_tokens": 1}
-        data = {"error": error} if message else {"model": "j", "choices": [choice], "usage": usage}
-        text = json.dumps(data).encode()
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-
-
-class Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request, client_address):
-        """A client that has gone is what some of the tests are about."""
-
-
-@contextmanager
 def server(refuse):
     """Serve a judge that answers with the last word; `refuse(word)` returns an error, or None."""
-    served = Server(("127.0.0.1", 0), Handler)
-    served.refuse, served.lock, served.asked = refuse, threading.Lock(), []
-    thread = threading.Thread(target=served.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield served
-    finally:
-        served.shutdown()
-        served.server_close()
-        thread.join()
+
+    def rule(word):
+        status, code, message = refuse(word) or (200, None, None)
+        kind = "invalid_request_error"
+        error = {"message": message, "type": kind, "param": None, "code": code}
+        return (status, {"error": error}, 0) if message else None
+
+    return stub_server.server(rule)
 
 
 def judge(served, path, **fields):
@@ -89,7 +38,7 @@ def requests(count=COUNT):
 
 
 def grade(served, path, count=COUNT, **fields):
-    return judge(served, path, **fields).judge(requests(count), READER, lambda _: None)
+    return judge(served, path, **fields).judge(requests(count), stub_server.READER, lambda _: None)
 
 
 @pytest.fixture
@@ -136,7 +85,7 @@ def test_one_that_is_refused_alone_leaves_the_run_going(path, status, code, mess
         assert bool(verdict.refusal) == (i in odd)
     assert f"{status}: " in verdicts[0].refusal
     assert message in verdicts[0].refusal
-    bill = judge(served, path).usage(requests(), READER)
+    bill = judge(served, path).usage(requests(), stub_server.READER)
     assert (bill.calls, bill.refused, bill.failed, bill.unparsed) == (COUNT, 3, 0, 0)
     assert maintenance.verify(path) == maintenance.StoreHealth(COUNT, ())
 
@@ -149,7 +98,7 @@ def test_what_is_refused_every_time_stops_the_run_at_once(path, status, code, me
             grade(served, path, concurrency=concurrency)
         assert len(served.asked) <= 3
         # once the server is mended nothing of that is remembered
-        served.refuse = lambda _: None
+        served.rule = lambda _: None
         verdicts = grade(served, path)
     assert [verdict.parsed.value for verdict in verdicts] == list(range(COUNT))
 
@@ -175,7 +124,7 @@ def test_a_server_that_begins_to_refuse_everything_stops_the_run(path):
 def test_what_was_refused_is_asked_again_where_that_is_wanted(path):
     with server(lambda word: ALONE[0] if word in (3, 4) else None) as served:
         grade(served, path)
-        served.refuse = lambda _: None
+        served.rule = lambda _: None
         assert grade(served, path)[3].refusal
         verdicts = grade(served, path, retry_missing=True)
         assert [verdict.parsed.value for verdict in verdicts] == list(range(COUNT))
