@@ -55,6 +55,17 @@ def test_theory(tmp_path):
     are_figures(figures, {"seconds", "iteration_nanoseconds", "product_nanoseconds", "ratio"})
 
 
+def test_generation(tmp_path):
+    figures = run_script(
+        "generation", tmp_path, "--model", "tiny", "--sequences", "8", "--tokens", "4"
+    )
+    assert set(figures) == {"transformers' generate", "engine/transformers"}
+    for row in figures.values():
+        assert set(row) == {"tokens_per_second", "start_seconds", "against_generate"}
+        assert row["start_seconds"] > 0
+    assert figures["transformers' generate"]["against_generate"] == 1
+
+
 def test_startup():
     startup = script("startup")
     commands = {name: c for name, c in startup.COMMANDS.items() if "trl" not in name}
