@@ -260,5 +260,7 @@ def test_every_script_has_its_section_and_the_commands_there_are_its_own(name):
     commands = re.findall(rf"python benchmarks/{name}\.py(.*)", PAGE.read_text("utf-8"))
     assert commands
     source = (ROOT / f"benchmarks/{name}.py").read_text("utf-8")
+    if "simulation.run(" in source:
+        source += (ROOT / "benchmarks/simulation.py").read_text("utf-8")
     for flag in re.findall(r"--[a-z-]+", " ".join(commands)):
         assert f'"{flag}"' in source
