@@ -3,8 +3,11 @@
 import io
 import sys
 import threading
+import warnings
 
-from harness.cli import display, progress
+import pytest
+
+from harness.cli import display, main, progress
 from harness.judges.cached import CachedJudge, judge_options
 from harness.judges.client import OpenAIClient
 from harness.judges.costs import Price
@@ -60,6 +63,23 @@ def test_lines_come_at_intervals_also_where_nothing_advances(monkeypatch, capsys
     assert shown[0].startswith("  judging: 0 of 100, ")
     threading.Event().wait(0.1)
     assert capsys.readouterr().err == ""  # the context is closed
+
+
+@pytest.mark.parametrize(("command", "continues"), [("train", True), ("ls", False)])
+def test_a_stopped_command_says_how_it_goes_on(monkeypatch, capsys, command, continues):
+    def stop(args):
+        raise KeyboardInterrupt
+
+    arguments = ["/venv/bin/harness", command, "toy/inpo", "--set", "policy.name=a b"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    monkeypatch.setattr(main, "app", stop)
+    for module, hook in ((sys, "excepthook"), (warnings, "showwarning")):
+        monkeypatch.setattr(module, hook, getattr(module, hook))  # restored: main changes them
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    assert caught.value.code == 130
+    line = "the same command goes on: harness train toy/inpo --set 'policy.name=a b'"
+    assert (line in capsys.readouterr().err) == continues
 
 
 class Letter:
