@@ -72,6 +72,8 @@ app.add_typer(config.app, name="config", epilog=config.EXAMPLE)
 app.add_typer(judge.app, name="judge", epilog=judge.EXAMPLE)
 app.add_typer(verdicts.app, name="verdicts", epilog=verdicts.EXAMPLE)
 TRUST_OPTION = "--trust"
+STOPPED = 130
+"""The exit code after Ctrl-C."""
 CONTINUING = ("train", "eval", "sweep", "demo")
 """Commands that go on where they were stopped."""
 
@@ -127,10 +129,19 @@ def main() -> None:
             raise
         sys.exit(report_error(missing))
     except KeyboardInterrupt:
-        if sys.argv[1:2] and sys.argv[1] in CONTINUING:
-            command = printable(shlex.join(["harness", *sys.argv[1:]]))
-            notify(f"what is finished is kept; the same command goes on: {command}")
-        sys.exit(130)
+        say_how_to_go_on()
+        sys.exit(STOPPED)
+    except SystemExit as end:
+        if end.code == STOPPED:  # typer has caught the interrupt
+            say_how_to_go_on()
+        raise
+
+
+def say_how_to_go_on() -> None:
+    """Print the command that continues what was stopped, if it does."""
+    if set(CONTINUING) & {*sys.argv[1:]}:
+        command = printable(shlex.join(["harness", *sys.argv[1:]]))
+        notify(f"what is finished is kept; the same command goes on: {command}")
 
 
 def trust_first(arguments: Sequence[str]) -> list[str]:

@@ -66,9 +66,10 @@ def test_lines_come_at_intervals_also_where_nothing_advances(monkeypatch, capsys
 
 
 @pytest.mark.parametrize(("command", "continues"), [("train", True), ("ls", False)])
-def test_a_stopped_command_says_how_it_goes_on(monkeypatch, capsys, command, continues):
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(130)])
+def test_a_stopped_command_says_how_it_goes_on(monkeypatch, capsys, command, continues, error):
     def stop(args):
-        raise KeyboardInterrupt
+        raise error
 
     arguments = ["/venv/bin/harness", command, "toy/inpo", "--set", "policy.name=a b"]
     monkeypatch.setattr(sys, "argv", arguments)
