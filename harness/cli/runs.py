@@ -140,7 +140,7 @@ def remove(
     workspace = display.open_workspace(root)
     removal = plan_removal(name, results=results, workspace=workspace)
     if not dry_run:
-        _print_removal(removal, "would go")
+        _print_removal(removal, "goes")
         _confirm(_what(removal), yes=yes)
         removal = remove_run(name, results=results, workspace=workspace)
     if as_json:

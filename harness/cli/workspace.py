@@ -111,7 +111,7 @@ def verify(root: WorkspaceOption = RUNS, as_json: JsonOption = False) -> None:
         display.print_json({"workspace": str(root), "findings": findings})
     faults = sum(finding["is_fault"] for finding in findings)
     if faults:
-        raise StoreError(f"{root} has {faults} findings")
+        raise StoreError(f"{root} has {faults} {'finding' if faults == 1 else 'findings'}")
     if not as_json:
         unchecked = f", as far as it could be checked ({len(findings)} not)" if findings else ""
         printing.print_line(f"{root} is whole{unchecked}")

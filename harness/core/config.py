@@ -141,7 +141,7 @@ def suggest(name: str, candidates: Iterable[str]) -> str:
     """Return the end of an error message: the probable and the known names."""
     candidates = sorted(candidates)
     matches = difflib.get_close_matches(name, candidates, n=1)
-    guess = f"; did you mean {matches[0]!r}?" if matches else ""
+    guess = f"; did you mean {matches[0]!r}?" if matches else "."
     return f"{guess} Known: {', '.join(candidates) or 'none'}."
 
 

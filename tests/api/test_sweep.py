@@ -93,7 +93,7 @@ def test_the_table_has_means_over_seeds_and_differences_from_the_first_setting(s
 
 def test_other_results_are_not_in_a_sweeps_table(swept):
     root, _ = swept
-    with pytest.raises(ConfigError, match="no sweep called 'other' Known: s"):
+    with pytest.raises(ConfigError, match="no sweep called 'other'. Known: s"):
         ph.leaderboard(workspace=root, sweep="other")
 
 

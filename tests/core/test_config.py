@@ -54,7 +54,7 @@ def test_an_unknown_name_lists_the_known_ones():
             "oracle={use: 'harness.nowhere:Oracle'}",
             "oracle: cannot import 'harness.nowhere:Oracle'",
         ),
-        ("oracle={ref: oracle/none}", "no oracle called 'none' Known: .*toy"),
+        ("oracle={ref: oracle/none}", "no oracle called 'none'. Known: .*toy"),
         (
             "oracle={use: 'harness.toy.preference:ToyPreference'}",
             "oracle: 'harness.toy.preference:ToyPreference' is now 'harness.toy.world:ToyPref",

@@ -42,7 +42,7 @@ def test_an_old_key_is_refused_with_its_new_name():
 
 
 def test_a_key_that_another_component_renamed_is_an_unknown_key_here():
-    with pytest.raises(ConfigError, match="unknown key 'piece' Known: unparsed_attempts"):
+    with pytest.raises(ConfigError, match="unknown key 'piece'. Known: unparsed_attempts"):
         construct(Client, {"piece": 2})
 
 
