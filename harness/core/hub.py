@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.core.chat_templates import check_template, read_template, with_arguments
 from harness.core.hardware import ModelShape
+from harness.core.lean_transformers import import_generation
 from harness.core.portable_models import make_portable
 from harness.core.terminal import shorten
 from harness.errors import ConfigError, PolicyError, first_line
@@ -91,6 +92,7 @@ def load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
 
 @lru_cache(maxsize=8)
 def _load_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
+    import_generation()
     from transformers import AutoTokenizer
 
     check_policy_path(policy)
@@ -123,6 +125,7 @@ def load_model(policy: Policy, dtype: torch.dtype, device: str) -> PreTrainedMod
         PolicyError: the path holds no causal language model in safetensors, or a tensor of it is
             missing.
     """
+    import_generation()
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging as reports
@@ -183,6 +186,7 @@ def uninitialized_model(policy: Policy) -> PreTrainedModel:
     Raises:
         PolicyError: the path holds no causal language model.
     """
+    import_generation()
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
     from transformers.initialization import no_init_weights

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.core.lean_transformers import import_generation
 from harness.core.manifests import MANIFEST
 from harness.errors import PolicyError, first_line
 
@@ -129,6 +130,7 @@ def check_same_policy(source: Path, target: Path) -> None:
     Raises:
         PolicyError: the configuration, the tokenizer or its template differs, or cannot be read.
     """
+    import_generation()
     from transformers import AutoConfig, AutoTokenizer
 
     try:

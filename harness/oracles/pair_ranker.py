@@ -15,6 +15,7 @@ from pydantic import Field
 
 from harness.core.hardware import default_device
 from harness.core.hub import LOAD_ERRORS, NO_REMOTE_CODE, check_policy_path
+from harness.core.lean_transformers import import_generation
 from harness.errors import PolicyError, first_line
 from harness.oracles.hidden_states import TokenRow
 from harness.oracles.weights import OracleWeights, check_tokens, load_tensors, require_complete
@@ -121,6 +122,7 @@ def load_ranker_tokenizer(policy: Policy) -> PreTrainedTokenizerBase:
     Raises:
         PolicyError: there is none, or it lacks the marker tokens.
     """
+    import_generation()
     from transformers import AutoTokenizer
 
     check_policy_path(policy)
@@ -140,6 +142,7 @@ def load_ranker(policy: Policy, dtype: str) -> tuple[PreTrainedModel, Mapping[st
     Raises:
         PolicyError: the path holds no such model.
     """
+    import_generation()
     import torch
     from transformers import AutoConfig, AutoModel
 

@@ -22,6 +22,7 @@ from harness.core.hub import (
     check_policy_path,
     suppress_loading_report,
 )
+from harness.core.lean_transformers import import_generation
 from harness.core.model_files import model_digest
 from harness.errors import PolicyError, first_line
 from harness.types import Message, Policy
@@ -82,6 +83,7 @@ def load_with_head(policy: Policy, class_name: str, dtype: str) -> PreTrainedMod
     Raises:
         PolicyError: the path holds no such model, or a tensor of it is missing.
     """
+    import_generation()
     import torch
     import transformers
     from safetensors import SafetensorError

@@ -12,6 +12,7 @@ import torch
 from harness.core.config import Component, identity
 from harness.core.hardware import ModelShape
 from harness.core.hub import end_token_ids, load_tokenizer, render_conversation, save_policy
+from harness.core.lean_transformers import import_generation
 from harness.core.seeds import derive
 from harness.core.stages import Node, Stage, scratch_directory
 from harness.protocols import InstructionCorpus
@@ -105,6 +106,7 @@ def fine_tune(recipe: FineTunedPolicy, out: Path, inputs: Mapping[str, str], tra
 
 def initialize_model(recipe: FineTunedPolicy) -> PreTrainedModel:
     """Return a Llama with random weights that the recipe's seed determines."""
+    import_generation()
     from transformers import LlamaConfig, LlamaForCausalLM
 
     ids = {word: i for i, word in enumerate(SPECIAL_TOKENS)}
