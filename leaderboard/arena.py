@@ -50,6 +50,8 @@ class ArenaFacts:
     """Comparisons that could not be parsed."""
     dropped: int
     """Prompts that somebody has not answered."""
+    asked: float = 1.0
+    """The share of all comparisons that the design asks for."""
 
 
 def arena_tables(analysis: ArenaAnalysis, facts: ArenaFacts) -> list[Table]:
@@ -99,6 +101,12 @@ def matrix_notes(analysis: ArenaAnalysis, facts: ArenaFacts) -> tuple[str, ...]:
         f"comparisons could not be parsed; {facts.dropped} prompts are dropped, which somebody has "
         "not answered",
     ]
+    if facts.asked < 1:
+        lines.append(
+            f"a sparse design makes {POINTS * facts.asked:.0f} % of the comparisons, those that "
+            "tell most about the ratings: intervals of single pairs, and of what rests on them, "
+            "are wider"
+        )
     if len(analysis.names) > 2:
         verdict = "is refuted" if cycles.p <= ALPHA else "is not refuted"
         lines.append(
@@ -170,7 +178,9 @@ def contestant_notes(analysis: ArenaAnalysis, facts: ArenaFacts) -> tuple[str, .
     ]
     if ratings.tie_weight is not None:
         lines.insert(
-            1, f"rating with ties: Davidson's model, weight of ties {ratings.tie_weight.value:.2f}"
+            1,
+            "rating with ties: Davidson's model of who is preferred, not by how much; weight of "
+            f"ties {ratings.tie_weight.value:.2f}",
         )
     if not ratings.finite:
         lines.append("somebody wins or loses everything: a weak penalty keeps ratings finite")

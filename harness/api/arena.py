@@ -94,6 +94,7 @@ def arena(
     name: str = NAME,
     seed: int = 0,
     rounds: int = 1000,
+    comparisons: int | None = None,
 ) -> ArenaResult:
     """Have contestants answer the same prompts, compare every pair, and analyse the game.
 
@@ -111,6 +112,8 @@ def arena(
         name: of the arena's file.
         seed: of the answers, and of the resamples.
         rounds: how many resamples of prompts.
+        comparisons: the most comparisons, both orders counted: a sparse design chooses those that
+            tell most about the ratings. None: every pair on every prompt.
 
     Raises:
         ConfigError: a name does not fit, or the arena cannot be held.
@@ -129,6 +132,7 @@ def arena(
         overrides=overrides,
         assets=assets,
         seed=seed,
+        comparisons=comparisons,
     )
     return hold_arena(prepared, opened, name=name, rounds=rounds)
 
@@ -144,6 +148,7 @@ def prepare(
     overrides: Overrides = (),
     assets: str | Path | None = None,
     seed: int = 0,
+    comparisons: int | None = None,
 ) -> Arena:
     """Return what an arena needs to be held; see `arena`.
 
@@ -170,6 +175,7 @@ def prepare(
         str(oracle) if isinstance(oracle, str | Path) else type(comparer).__name__,
         None if judge is None else bind_judge(judge, workspace, overrides),
         seed,
+        comparisons,
     )
     check_arena(prepared)
     return prepared
@@ -366,6 +372,7 @@ def _facts(prepared: Arena, comparisons: ArenaComparisons) -> ArenaFacts:
         comparisons.identical,
         comparisons.missing,
         comparisons.answers.dropped,
+        comparisons.asked / comparisons.preferences.values.size,
     )
 
 

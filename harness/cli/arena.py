@@ -53,6 +53,14 @@ JudgeOption = Annotated[
     ),
 ]
 NameOption = Annotated[str, typer.Option("--name", help="The name of the arena's file.")]
+ComparisonsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--comparisons",
+        min=2,
+        help="The most comparisons, both orders counted: a sparse design chooses them.",
+    ),
+]
 RoundsOption = Annotated[int, typer.Option("--rounds", min=100, help="Resamples of prompts.")]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the answers and the resamples.")]
 
@@ -82,6 +90,7 @@ def command(
     name: NameOption = "arena",
     seed: SeedOption = 0,
     rounds: RoundsOption = 1000,
+    comparisons: ComparisonsOption = None,
     output_format: Annotated[
         ArenaFormat, typer.Option("--format", help="The output format; html has a heat map.")
     ] = ArenaFormat.RICH,
@@ -110,6 +119,7 @@ def command(
         display.warn_of_retirement(configured)
     sources: dict[str, Any] = {"prompts": prompts, "oracle": oracle, "judge": configured}
     sources |= {"engine": engine, "overrides": override_list, "assets": assets, "seed": seed}
+    sources["comparisons"] = comparisons
     prepared = prepare(contestants, workspace, **sources)
     if dry_run:
         show_plan(plan_arena(prepared, workspace), as_json=as_json)

@@ -38,14 +38,18 @@ from harness.protocols import (
     PreferenceOracle,
     Sampling,
 )
+from harness.statistics.bradley_terry import bradley_terry
+from harness.statistics.designs import LEAST, check_comparisons, sparse_design
 from harness.statistics.pairwise import PairwisePreferences, all_pairs
-from harness.statistics.resampling import Floats
+from harness.statistics.resampling import Floats, Indices, Mask
 from harness.types import Answer, Comparison, CostEstimate, Graded, Prompt, Track
 
 VERSION = 1
 """Raised when the same answers would be compared otherwise."""
 COMPARISONS_FILE = "comparisons.json"
 EVEN = 0.5
+PILOT = 4
+"""A sparse design's pilot is this part of its comparisons."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,9 @@ class Arena:
     oracle_name: str = ""
     judge: PersistentJudge | None = None
     seed: int = 0
-    """Of the answers."""
+    """Of the answers, and of a sparse design."""
+    comparisons: int | None = None
+    """The most comparisons, both orders counted; None: every pair on every prompt."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +127,12 @@ class ArenaAnswers:
     dropped: int
     """Prompts that somebody has not answered."""
 
+    def restricted(self, rows: Indices) -> ArenaAnswers:
+        """Return the answers to some of the prompts, by index."""
+        prompts = tuple(self.prompts[row] for row in rows)
+        answers = tuple(tuple(theirs[row] for row in rows) for theirs in self.answers)
+        return replace(self, prompts=prompts, answers=answers)
+
 
 @dataclass(frozen=True)
 class ArenaComparisons:
@@ -132,6 +144,8 @@ class ArenaComparisons:
     """Comparisons of equal answers, which are ties and were not asked about."""
     missing: int
     """Comparisons of which an order could not be parsed."""
+    asked: int
+    """Comparisons that the design asks for, a pair in both orders counted once."""
 
     @property
     def ties(self) -> int:
@@ -181,7 +195,10 @@ def plan_arena(arena: Arena, workspace: Workspace) -> ArenaPlan:
         for step in workspace.stages.plan(_answer_stage(arena, contestant.policy))
     ]
     comparisons = 2 * pairs * prompts
-    cost = _estimate_cost(arena, 2 * pairs)
+    if not _is_full(arena, pairs * prompts):
+        comparisons = arena.comparisons or 0
+        check_comparisons(count, prompts, comparisons // 2)
+    cost = _estimate_cost(arena, comparisons / prompts)
     return ArenaPlan(stages, count, prompts, pairs, comparisons, cost)
 
 
@@ -195,23 +212,67 @@ def hold(arena: Arena, workspace: Workspace) -> ArenaComparisons:
     """
     check_arena(arena)
     answers = collect_answers(arena, workspace)
-    pairs = all_pairs(len(arena.contestants))
-    values = np.full((len(answers.prompts), len(pairs)), np.nan)
-    compare = _compare_by_judge if arena.judge is not None else _compare_by_oracle
-    label = f"{arena.prompts.name} · compare {len(pairs)} pairs"
-    quiet = replace(workspace, track=ignore_progress, on_stage=_ignore_stage)
-    with workspace.track(label, len(pairs)) as advance, _keep_weights(arena.oracle):
-        for column, (i, j) in enumerate(pairs):
-            values[:, column] = compare(arena, answers, (int(i), int(j)), quiet)
-            advance(1)
-    equal = sum(
-        a.text == b.text
-        for i, j in pairs
-        for a, b in zip(answers.answers[i], answers.answers[j], strict=True)
-    )
+    prompts, contestants = len(answers.prompts), len(arena.contestants)
+    asked = np.zeros((prompts, contestants * (contestants - 1) // 2), dtype=bool)
+    values = np.full(asked.shape, np.nan)
+    with _keep_weights(arena.oracle):
+        for part in range(1 if _is_full(arena, asked.size) else 2):
+            chosen = _choose(arena, values, asked, part)
+            _compare(arena, answers, chosen, values, workspace)
+            asked |= chosen
+    pairs = all_pairs(contestants)
     names = tuple(contestant.name for contestant in arena.contestants)
+    texts = [[answer.text for answer in theirs] for theirs in answers.answers]
+    equal = sum(
+        texts[i][k] == texts[j][k]
+        for column, (i, j) in enumerate(pairs)
+        for k in np.flatnonzero(asked[:, column])
+    )
+    missing = int(np.isnan(values[asked]).sum())
     preferences = PairwisePreferences(names, pairs, values)
-    return ArenaComparisons(preferences, answers, equal, int(np.isnan(values).sum()))
+    return ArenaComparisons(preferences, answers, equal, missing, int(asked.sum()))
+
+
+def _is_full(arena: Arena, size: int) -> bool:
+    return arena.comparisons is None or arena.comparisons >= 2 * size
+
+
+def _choose(arena: Arena, values: Floats, asked: Mask, part: int) -> Mask:
+    """Return the comparisons to make: all, or a pilot's, or those that its ratings recommend."""
+    contestants, prompts = len(arena.contestants), len(values)
+    if _is_full(arena, asked.size):
+        return np.ones_like(asked)
+    assert arena.comparisons is not None
+    count = arena.comparisons // 2
+    check_comparisons(contestants, prompts, count)
+    if part == 0:
+        pilot = max(count // PILOT, min(count, asked.shape[1] * LEAST))
+        return sparse_design(contestants, prompts, pilot, seed=arena.seed)
+    known = asked & ~np.isnan(values)
+    won = np.where(known, values, 0.0).sum(axis=0)
+    wins = np.zeros((1, contestants, contestants))
+    first, second = all_pairs(contestants).T
+    wins[0, first, second], wins[0, second, first] = won, known.sum(axis=0) - won
+    ratings = bradley_terry(wins).ratings[0]
+    return sparse_design(
+        contestants, prompts, count, seed=arena.seed, ratings=ratings, existing=asked
+    )
+
+
+def _compare(
+    arena: Arena, answers: ArenaAnswers, chosen: Mask, values: Floats, workspace: Workspace
+) -> None:
+    """Have the chosen comparisons made, and write them into the values."""
+    compare = _compare_by_judge if arena.judge is not None else _compare_by_oracle
+    quiet = replace(workspace, track=ignore_progress, on_stage=_ignore_stage)
+    label = f"{arena.prompts.name} · compare {chosen.shape[1]} pairs"
+    with workspace.track(label, chosen.shape[1]) as advance:
+        for column, (i, j) in enumerate(all_pairs(len(arena.contestants))):
+            rows = np.flatnonzero(chosen[:, column])
+            if len(rows):
+                part = answers.restricted(rows)
+                values[rows, column] = compare(arena, part, (int(i), int(j)), quiet)
+            advance(1)
 
 
 def _ignore_stage(stage: Stage, artifact: Artifact) -> None:
@@ -248,6 +309,7 @@ def arena_identity(arena: Arena, answers: ArenaAnswers) -> dict[str, Any]:
             [contestant.name, answers_sha256(theirs)]
             for contestant, theirs in zip(arena.contestants, answers.answers, strict=True)
         ],
+        **({} if arena.comparisons is None else {"comparisons": arena.comparisons}),
         **_comparer(arena),
     }
 
@@ -401,7 +463,7 @@ def _preferences(arena: Arena, answers: ArenaAnswers, ours: int, theirs: int) ->
     return preferences_by_prompt(benchmark.score([graded])[0])
 
 
-def _estimate_cost(arena: Arena, ordered_pairs: int) -> CostEstimate | None:
+def _estimate_cost(arena: Arena, ordered_pairs: float) -> CostEstimate | None:
     """Return what a judge would cost at most, from answers of a common length."""
     if arena.judge is None or isinstance(arena.prompts, PromptSet):
         return None
@@ -411,9 +473,9 @@ def _estimate_cost(arena: Arena, ordered_pairs: int) -> CostEstimate | None:
     estimate = arena.judge.estimate_cost(requests, arena.prompts)
     return replace(
         estimate,
-        calls=estimate.calls * ordered_pairs,
-        prompt_tokens=estimate.prompt_tokens * ordered_pairs,
-        completion_tokens=estimate.completion_tokens * ordered_pairs,
+        calls=round(estimate.calls * ordered_pairs),
+        prompt_tokens=round(estimate.prompt_tokens * ordered_pairs),
+        completion_tokens=round(estimate.completion_tokens * ordered_pairs),
         dollars=None if estimate.dollars is None else estimate.dollars * ordered_pairs,
         minutes=estimate.minutes * ordered_pairs,
     )

@@ -189,3 +189,16 @@ def test_unknown_names_are_refused_with_what_is_known(files, workspace):
         prepare(files, workspace, prompts="toy-weighted", overrides={"count": 20}, oracle="toi")
     with pytest.raises(InputError, match="not one of its prompts|instruction"):
         prepare(files, workspace, prompts="toy-weighted", overrides={"count": 10}, oracle="toy")
+
+
+def test_a_sparse_design_asks_for_what_it_may_and_is_filed_as_such(files, workspace):
+    options = {"prompts": "toy-weighted", "overrides": {"count": 20}, "rounds": 100}
+    sparse = ph.arena(files, oracle="toy", workspace=workspace, comparisons=40, **options)
+    values = sparse.comparisons.preferences.values
+    assert (~np.isnan(values)).sum() == 20  # of 60; both orders are two comparisons
+    assert sparse.comparisons.missing == 0
+    assert "makes 33 % of the comparisons" in " ".join(sparse.tables[0].notes)
+    full = ph.arena(files, oracle="toy", workspace=workspace, **options)
+    asked = ~np.isnan(values)
+    assert values[asked] == pytest.approx(full.comparisons.preferences.values[asked])
+    assert full.path != sparse.path
