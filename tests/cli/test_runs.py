@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from harness.cli.runs import LOADING
 from harness.cli.sizes import format_bytes
+from tests.cli.conftest import QUICK
 
 
 @pytest.fixture
@@ -103,3 +104,24 @@ def test_sizes_have_units_of_a_thousand():
         *("0 B", "999 B", "1.0 kB"),
         *("16.1 GB", "2000.0 TB"),
     ]
+
+
+def test_a_rehearsal_alone_trains_nothing_and_is_kept(here, command):
+    """The short run has rehearsed: adapters are another setting, and the oracle stays the same."""
+    options = ("--set", "optimiser.lora={rank: 2}", "--name", "adapters", "--dry-run")
+    stages = set((here / "runs/stages").iterdir())
+    command("train", "toy/inpo", *QUICK, *options)
+    assert set((here / "runs/stages").iterdir()) == stages
+    for state in ("is complete", "was cached"):
+        done = command("train", "toy/inpo", *QUICK, *options, "--rehearse")
+        assert done.returncode == 0, done.stderr
+        assert "would run" in done.stdout
+        assert f"the rehearsal {state}: nothing failed" in done.stderr
+        assert ("rehearsed in" in done.stderr) == (state == "is complete")
+    (new,) = {p for p in (here / "runs/stages").iterdir() if p.name[0] != "."} - stages
+    assert new.name.startswith("rehearse-policy-")
+    head = "optimiser.lora={rank: 2, targets: [lm_head]}"
+    options = ("--set", head, "--name", "head", "--dry-run", "--rehearse")
+    refused = command("train", "toy/inpo", *QUICK, *options)
+    assert refused.returncode == 4
+    assert "lm_head" in refused.stderr
