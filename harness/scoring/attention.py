@@ -119,11 +119,11 @@ def attend(
         return _attend_varlen(query, key, value, rule, packed.varlen)[None], None
     if packed.dense is not None:
         mask = rule.within_window(packed.dense, packed.positions)
-        return rule.attend_masked(query, key, value, mask).transpose(1, 2), None
+        return rule.attend_masked(query, key, value, mask).transpose(1, 2).contiguous(), None
     parts = [part for span in packed.spans for part in _attend_row(query, key, value, span, rule)]
     if packed.short is not None:
         parts.append(_attend_block(query, key, value, packed.short, rule))
-    return torch.cat(parts, 2).transpose(1, 2), None
+    return torch.cat(parts, 2).transpose(1, 2).contiguous(), None  # some models only `view` it
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,8 @@ def check_architecture(model: PreTrainedModel, longest: int = PROBED_TOKENS) -> 
     implementation = model.eval().config._attn_implementation
     try:
         difference = _probe_difference(model, probe_rows(model.config, longest))
+    except torch.OutOfMemoryError:
+        raise
     except _FORWARD_ERRORS as error:
         raise PolicyError(
             f"{name} is not supported: it cannot score packed rows ({first_line(error)})"
@@ -155,7 +157,10 @@ def check_architecture(model: PreTrainedModel, longest: int = PROBED_TOKENS) -> 
         )
 
 
-_FORWARD_ERRORS = (TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError)
+_FORWARD_ERRORS = (
+    *(TypeError, ValueError, AttributeError, KeyError, IndexError, AssertionError),
+    RuntimeError,  # of shapes
+)
 """What a model's code raises where it cannot take packed rows."""
 
 

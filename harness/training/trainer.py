@@ -91,7 +91,7 @@ class MemoryGuard:
         try:
             yield
         except RuntimeError as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise HarnessError(self._advice(tokens, items)) from error
         self.largest_fit = max(self.largest_fit, tokens)
@@ -108,7 +108,7 @@ class MemoryGuard:
         return f"{message}: run again with --set optimiser.micro_tokens={budget}, which {reason}"
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Recognise torch's out-of-memory errors; on the CPU only the message identifies them."""
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 

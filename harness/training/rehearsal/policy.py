@@ -42,7 +42,7 @@ from harness.training.optimisers import build_optimiser
 from harness.training.rehearsal.prompts import QUESTION, TrainingData, read_data
 from harness.training.rehearsal.weights import check_finite, check_vocabulary
 from harness.training.spec import TrainSpec
-from harness.training.trainer import MemoryGuard
+from harness.training.trainer import MemoryGuard, is_out_of_memory
 from harness.types import Advance, Pair, Policy
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ MERGED_SHARE = 0.01
 """The same for adapters in bfloat16, which are rounded otherwise once they are merged, as a share
 of the log-probability."""
 REPORT = "policy.json"
-MODEL_ERRORS = (TypeError, ValueError, AttributeError, LookupError, NotImplementedError)
+MODEL_ERRORS = (TypeError, ValueError, AttributeError, LookupError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -136,13 +136,17 @@ def explained(policy: Policy) -> Iterator[None]:
 
     Raises:
         PolicyError: its code cannot do what training needs.
+        HarnessError: the device's memory is too small.
     """
     try:
         yield
-    except HarnessError:
-        raise
     except MODEL_ERRORS as error:
         LOGGER.debug("the rehearsal failed", exc_info=True)
+        if isinstance(error, RuntimeError) and is_out_of_memory(error):
+            raise HarnessError(
+                f"out of memory in the rehearsal: {policy.path} does not fit; see which settings "
+                "would with --dry-run"
+            ) from error
         raise PolicyError(
             f"{policy.path} cannot be trained: its rehearsal failed with "
             f"{type(error).__name__}: {first_line(error)}"
