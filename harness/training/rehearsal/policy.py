@@ -96,15 +96,21 @@ def rehearse_policy(
     """
     scratch = scratch_directory(out)
     payload = {"spec": spec, "scratch": scratch, "inputs": inputs}
-    provided = spec.launcher.processes()
-    processes = spec.optimiser.processes or provided
     scratch.mkdir(parents=True, exist_ok=True)
-    if 1 in (provided, processes):
+    if (processes := process_count(spec)) == 1:
         rehearse_process(payload)
     else:
         spec.launcher.run_group(GroupJob(rehearse_process, payload, scratch), processes)
     report: dict[str, Any] = json.loads((scratch / REPORT).read_text())
     return report
+
+
+def process_count(spec: TrainSpec) -> int:
+    """Return how many processes rehearse: those of the training, but one where no GPU is known."""
+    wanted = spec.optimiser.processes
+    if wanted == 1 or (provided := spec.launcher.processes()) == 1:
+        return 1
+    return wanted or provided
 
 
 def rehearse_process(payload: Mapping[str, Any]) -> None:
