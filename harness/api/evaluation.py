@@ -103,9 +103,7 @@ def evaluate(
 ) -> EvaluationResult:
     """Have a judge grade answers, from a file or of a policy, and record the result.
 
-    Verdicts are cached: a request that was answered once is not sent again. A benchmark with known
-    answers (academic) needs a policy and no judge. Results are kept side by side: another judge,
-    run, file of answers or setting under the same label is another result.
+    Verdicts are cached, and results kept side by side. Academic tasks take a policy and no judge.
 
     Args:
         bench: a benchmark: a name of configs/bench, a YAML file, a mapping, or one that is built.
@@ -123,7 +121,7 @@ def evaluate(
         assets: the folder with the protocol data.
         seed: of the policy's samples.
         allow_missing: leave out prompts without an answer.
-        accept_input: go on where the audit of the input would stop.
+        accept_input: go on where the audit would stop.
         replace: overwrite a result of the same identity whose figures or answers are others.
         retry_missing: ask again what ended without an answer or a verdict in an earlier run.
 
@@ -132,15 +130,14 @@ def evaluate(
         ResultExistsError: there is such a result.
         InputError: the answers do not fit.
         JudgeError: the judge cannot be reached or refuses; cached verdicts are kept.
-        CheckError: the audit stops the evaluation, or no verdict can be parsed.
+        CheckError: the audit stops it, or no verdict can be parsed.
     """
     opened = open_workspace(workspace)
     benchmark = build_benchmark(bench, overrides, assets, compat)
     options: dict[str, Any] = {"policy": policy, "run": run, "judge": judge, "engine": engine}
     options |= {"label": label, "overrides": overrides, "seed": seed, "replace": replace}
-    options |= {"second_judge": second_judge, "oracle": oracle}
+    options |= {"second_judge": second_judge, "oracle": oracle, "retry_missing": retry_missing}
     options |= {"allow_missing": allow_missing, "accept_input": accept_input}
-    options["retry_missing"] = retry_missing
     with _answers_file(answers) as file:
         return _carry_out(prepare(benchmark, opened, answers=file, **options), opened)
 
