@@ -385,6 +385,7 @@ def _record(
         "prompts": [prompt.id for prompt in comparisons.answers.prompts],
         "pairs": preferences.pairs.tolist(),
         "preferences": _plain(preferences.values),
+        "stages": list(comparisons.stages),
         "analysis": _plain(analysis),
         "facts": _plain(facts),
         "versions": installed_versions(),

@@ -157,6 +157,7 @@ def plan_removal(
     """
     from harness.core.workspace.usage import (
         needed_stages,
+        read_all_arenas,
         read_all_results,
         read_all_runs,
         read_graph,
@@ -167,7 +168,7 @@ def plan_removal(
     runs = read_all_runs(opened)
     others = [other for other in runs if other.name not in members]
     own, foreign = _divide(read_all_results(opened), members)
-    needed = set(needed_stages(graph, others, foreign))
+    needed = set(needed_stages(graph, others, foreign, read_all_arenas(opened)))
     candidates = {key for run in runs if run.name in members for key in graph.run_stages(run)}
     for result in own:
         if results:

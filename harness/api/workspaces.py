@@ -39,7 +39,7 @@ class WorkspaceUsage:
     """The space that a workspace takes, in bytes."""
 
     kinds: Mapping[str, int]
-    """stages, results, verdicts, scratch (checkpoints), partial (of killed commands), other."""
+    """stages, results, arenas, verdicts, scratch (checkpoints), partial (left by kills), other."""
     stage_kinds: Mapping[str, int]
     """Of the stages: by what they do (generate, optimise, ...)."""
     runs: tuple[RunUsage, ...]
@@ -68,7 +68,7 @@ class WorkspaceFinding:
     """Something in a workspace that is not as it was written."""
 
     kind: str
-    """`stage`, `run`, `sweep`, `result` or `verdicts`."""
+    """`stage`, `run`, `sweep`, `result`, `arena` or `verdicts`."""
     path: Path
     problem: str
     """One line: what is wrong, and the command that mends it."""
@@ -112,6 +112,7 @@ def plan_prune(
     """
     from harness.core.workspace.usage import (
         needed_stages,
+        read_all_arenas,
         read_all_results,
         read_all_runs,
         read_graph,
@@ -119,7 +120,7 @@ def plan_prune(
 
     opened = open_workspace(workspace)
     graph, runs = read_graph(opened), read_all_runs(opened)
-    needed = needed_stages(graph, runs, read_all_results(opened))
+    needed = needed_stages(graph, runs, read_all_results(opened), read_all_arenas(opened))
     leftovers = [
         Leftover(stage.path, "stage" if stage.size else "manifests", stage.label, stage.size)
         for stage in graph.stages.values()
@@ -132,7 +133,7 @@ def plan_prune(
 def prune_workspace(
     *, samples: bool = False, workspace: str | Path | Workspace = RUNS
 ) -> tuple[Leftover, ...]:
-    """Remove what no run and no result needs; return what was removed.
+    """Remove what no run, no result and no arena needs; return what was removed.
 
     Args:
         samples: whether the samples of finished iterations are removed as well. Their pairs stay,
@@ -221,6 +222,16 @@ def _verify_results(workspace: Workspace) -> Iterator[WorkspaceFinding]:
         yield WorkspaceFinding("result", finding.path, finding.problem, finding.is_fault)
 
 
+def _verify_arenas(workspace: Workspace) -> Iterator[WorkspaceFinding]:
+    from harness.core.workspace.arenas import arena_paths, read_arena
+
+    for path in arena_paths(workspace):
+        try:
+            read_arena(path)
+        except StoreError as error:
+            yield WorkspaceFinding("arena", path, str(error))
+
+
 def _verify_verdicts(workspace: Workspace) -> Iterator[WorkspaceFinding]:
     from harness.judges.store import maintenance
 
@@ -235,6 +246,7 @@ CHECKS: Sequence[Callable[[Workspace], Iterator[WorkspaceFinding]]] = (
     _verify_runs,
     _verify_sweeps,
     _verify_results,
+    _verify_arenas,
     _verify_verdicts,
 )
 
@@ -246,6 +258,7 @@ def _kinds(workspace: Workspace, graph: StageGraph) -> dict[str, int]:
     kinds = {
         "stages": sum(stage.size for stage in graph.stages.values()),
         "results": directory_size(root / "results"),
+        "arenas": directory_size(root / "arenas"),
         "verdicts": sum(path.stat().st_size for path in root.glob("*.sqlite*")),
         "scratch": directory_size(store / SCRATCH),
         "partial": sum(directory_size(path) for path in store.glob(f"{PARTIAL}*")),

@@ -146,6 +146,8 @@ class ArenaComparisons:
     """Comparisons of which an order could not be parsed."""
     asked: int
     """Comparisons that the design asks for, a pair in both orders counted once."""
+    stages: tuple[str, ...] = ()
+    """The names of the stages with an oracle's comparisons."""
 
     @property
     def ties(self) -> int:
@@ -214,11 +216,12 @@ def hold(arena: Arena, workspace: Workspace) -> ArenaComparisons:
     answers = collect_answers(arena, workspace)
     prompts, contestants = len(answers.prompts), len(arena.contestants)
     asked = np.zeros((prompts, contestants * (contestants - 1) // 2), dtype=bool)
+    stages: set[str] = set()
     values = np.full(asked.shape, np.nan)
     with _keep_weights(arena.oracle):
         for part in range(1 if _is_full(arena, asked.size) else 2):
             chosen = _choose(arena, values, asked, part)
-            _compare(arena, answers, chosen, values, workspace)
+            stages |= _compare(arena, answers, chosen, values, workspace)
             asked |= chosen
     pairs = all_pairs(contestants)
     names = tuple(contestant.name for contestant in arena.contestants)
@@ -230,7 +233,8 @@ def hold(arena: Arena, workspace: Workspace) -> ArenaComparisons:
     )
     missing = int(np.isnan(values[asked]).sum())
     preferences = PairwisePreferences(names, pairs, values)
-    return ArenaComparisons(preferences, answers, equal, missing, int(asked.sum()))
+    count = int(asked.sum())
+    return ArenaComparisons(preferences, answers, equal, missing, count, tuple(sorted(stages)))
 
 
 def _is_full(arena: Arena, size: int) -> bool:
@@ -261,10 +265,15 @@ def _choose(arena: Arena, values: Floats, asked: Mask, part: int) -> Mask:
 
 def _compare(
     arena: Arena, answers: ArenaAnswers, chosen: Mask, values: Floats, workspace: Workspace
-) -> None:
-    """Have the chosen comparisons made, and write them into the values."""
+) -> set[str]:
+    """Have the chosen comparisons made, write them into the values; return their stages' names."""
     compare = _compare_by_judge if arena.judge is not None else _compare_by_oracle
-    quiet = replace(workspace, track=ignore_progress, on_stage=_ignore_stage)
+    names: set[str] = set()
+
+    def note(stage: Stage, artifact: Artifact) -> None:  # unreported: a stage a pair
+        names.add(Path(artifact.path).name)
+
+    quiet = replace(workspace, track=ignore_progress, on_stage=note)
     label = f"{arena.prompts.name} · compare {chosen.shape[1]} pairs"
     with workspace.track(label, chosen.shape[1]) as advance:
         for column, (i, j) in enumerate(all_pairs(len(arena.contestants))):
@@ -273,10 +282,7 @@ def _compare(
                 part = answers.restricted(rows)
                 values[rows, column] = compare(arena, part, (int(i), int(j)), quiet)
             advance(1)
-
-
-def _ignore_stage(stage: Stage, artifact: Artifact) -> None:
-    """Report nothing: an arena has as many stages as pairs."""
+    return names
 
 
 def collect_answers(arena: Arena, workspace: Workspace) -> ArenaAnswers:

@@ -12,6 +12,7 @@ from pydantic import Field
 
 import harness as ph
 from harness.api.arena import prepare
+from harness.api.workspaces import plan_prune, verify_workspace
 from harness.core.workspace.arenas import arena_paths, read_arena
 from harness.errors import CheckError, ConfigError, InputError, StoreError
 from harness.evaluation import arena
@@ -169,6 +170,21 @@ def test_the_library_holds_files_and_keeps_an_arena_with_its_sum(files, workspac
     result.path.write_text(result.path.read_text().replace('"short"', '"shirt"'))
     with pytest.raises(StoreError, match="was changed after it was written"):
         read_arena(result.path)
+
+
+def test_a_workspace_keeps_what_its_arenas_rest_on_and_verifies_them(files, workspace):
+    ph.arena(
+        files, oracle="toy", workspace=workspace, prompts="toy-weighted", overrides={"count": 20}
+    )
+    assert plan_prune(workspace=workspace) == ()
+    assert list(verify_workspace(workspace)) == []
+    (path,) = arena_paths(workspace)
+    path.write_text(path.read_text().replace('"short"', '"shirt"'))
+    assert [finding.kind for finding in verify_workspace(workspace)] == ["arena"]
+    with pytest.raises(StoreError, match="was changed after it was written"):
+        plan_prune(workspace=workspace)
+    path.unlink()
+    assert {leftover.kind for leftover in plan_prune(workspace=workspace)} == {"stage"}
 
 
 def test_prompts_of_a_file(files, tmp_path, workspace):

@@ -15,6 +15,7 @@ from typing import Any
 from harness.core.config import without_locations
 from harness.core.manifests import COPIES, STORE, kept_manifests, load_manifest
 from harness.core.seeds import digest
+from harness.core.workspace.arenas import arena_paths, read_arena
 from harness.core.workspace.results import Result, read_result, result_paths
 from harness.core.workspace.runs import Run, Workspace, read_run, run_names
 from harness.errors import StoreError
@@ -290,10 +291,22 @@ def read_results(workspace: Workspace) -> list[tuple[Path, Result]]:
     return results
 
 
+def read_all_arenas(workspace: Workspace) -> list[dict[str, Any]]:
+    """Return the arenas of a workspace.
+
+    Raises:
+        StoreError: one is damaged, so that what it needs is not known.
+    """
+    return [read_arena(path) for path in arena_paths(workspace)]
+
+
 def needed_stages(
-    graph: StageGraph, runs: Sequence[Run], results: Iterable[Result]
+    graph: StageGraph,
+    runs: Sequence[Run],
+    results: Iterable[Result],
+    arenas: Iterable[Mapping[str, Any]],
 ) -> frozenset[str]:
-    """Return the stages that these runs and results need.
+    """Return the stages that these runs, results and arenas need.
 
     Raises:
         StoreError: one of them is damaged, so that what it rests on is not known.
@@ -304,6 +317,8 @@ def needed_stages(
         needed |= graph.run_stages(run)
     for result in results:
         needed |= graph.result_stages(result, by_name)
+    for arena in arenas:
+        needed |= graph.stages.keys() & arena["stages"]
     for name in sorted(needed):
         if graph.stages[name].damaged:
             load_manifest(graph.stages[name].path)
