@@ -102,6 +102,11 @@ class OpenAIEngine(Component):
             raise ValueError(f"leave out {', '.join(sorted(fixed))}: the request has its own")
         return body
 
+    def check_ready(self) -> None:
+        """Raise EngineError if the key is missing."""
+        super().check_ready()
+        self._key()
+
     def load_policy(self, policy: Policy) -> None:
         """Have the server load a policy; do nothing without `reload_url`.
 

@@ -131,6 +131,11 @@ class VLLMEngine(Component):
             "environment": environment | IN_PROCESS_ENVIRONMENT,
         }
 
+    def check_ready(self) -> None:
+        """Raise MissingDependencyError if the interpreter does not exist, or has no vLLM."""
+        super().check_ready()
+        check_installed(self.python)
+
     def generate(
         self, policy: Policy, requests: Sequence[Request], sampling: Sampling, advance: Advance
     ) -> list[Completion]:

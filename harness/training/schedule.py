@@ -56,6 +56,8 @@ STAGE_FUNCTIONS: dict[str, Callable[..., None]] = {
     "head-to-head": run_head_to_head,
 }
 """What each stage runs; an anchor stage runs `anchor`."""
+SAMPLING = "generate"
+"""Begins the names of the stages that an engine computes."""
 ORACLE_STAGES = frozenset({"compare", "head-to-head"})
 DEVICE_STAGES = frozenset({"compare", "generate", "head-to-head", "optimise"})
 
@@ -388,11 +390,12 @@ def prepared(spec: TrainSpec, workspace: Workspace) -> TrainSpec:
     """Return the method with its files in the workspace; it has what only a look can tell.
 
     Raises:
-        HarnessError: it has not: a package, or an oracle's key.
+        HarnessError: it has not: a package, or an engine's or an oracle's key.
     """
     for t in range(1, spec.iterations + 1):
         check_packages(spec.for_iteration(t).optimiser)
     spec = spec.in_workspace(workspace.root)
+    check_engine(spec, workspace)
     check_oracle(spec, workspace)
     return spec
 
@@ -416,6 +419,17 @@ def rehearse_stages(spec: TrainSpec, workspace: Workspace) -> Rehearsal:
         workspace.stages.materialize(node)
     asks_oracle = any(stage.name in ORACLE_STAGES for stage, _ in stages)
     return rehearse(spec, workspace, nodes[0], nodes[1:], asks_oracle=asks_oracle)
+
+
+def check_engine(spec: TrainSpec, workspace: Workspace) -> None:
+    """Have the engine say that it cannot sample, before anything is computed for it.
+
+    Raises:
+        HarnessError: it cannot: vLLM is not installed, or a server's key is missing.
+    """
+    samples = any(name.startswith(SAMPLING) for name in pending_names(spec, workspace))
+    if samples and isinstance(spec.engine, Component):
+        spec.engine.check_ready()
 
 
 def check_oracle(spec: TrainSpec, workspace: Workspace) -> None:

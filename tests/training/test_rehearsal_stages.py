@@ -13,7 +13,7 @@ import torch
 
 from harness.core import config
 from harness.core.workspace import Workspace
-from harness.errors import CheckError, PolicyError, StoreError
+from harness.errors import CheckError, HarnessError, PolicyError, StoreError
 from harness.oracles.judge import JudgeOracle
 from harness.training import records, schedule
 from harness.training.rehearsal import oracle as asking
@@ -222,3 +222,20 @@ def test_a_training_rehearses_first_unless_the_user_says_no(tmp_path):
 def test_the_rehearsal_is_no_stage_of_the_method():
     names = {stage.name for stage, _ in schedule.plan(spec(), Workspace(Path("nowhere")))}
     assert not {name for name in names if name.startswith("rehearse")}
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ("engine.base_url=https://nowhere.invalid/v1", "export OPENAI_API_KEY="),
+        ("engine={ref: engine/vllm, python: /nowhere/python}", "no interpreter '/nowhere/python'"),
+    ],
+)
+def test_an_engine_that_cannot_sample_is_refused_before_anything_is_computed(
+    engine, message, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    overrides = ("engine={ref: engine/openai}", engine) if "base_url" in engine else (engine,)
+    with pytest.raises(HarnessError, match=message):
+        schedule.prepared(spec(*overrides), Workspace(tmp_path))
+    assert not list(tmp_path.iterdir())
