@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell's `&` started us
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored under nohup
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # before torch is imported, as the command line
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker a core
