@@ -468,6 +468,8 @@ def _explain(component: Any, detail: ErrorDetails, where: str) -> str:
         kind = "number" if detail["type"] == "float_parsing" else "whole number"
         return f"{location}: expected a {kind}, got {detail['input']!r}; write it out, e.g. 0.3333"
     message = detail["msg"][0].lower() + detail["msg"][1:]
+    if detail["type"] == "is_instance_of" and detail["input"] in names(key):
+        return f"{location}: a name is written --set '{location}={{ref: {key}/{detail['input']}}}'"
     if not _may_show_value(component, key):
         return f"{_prefix(location)}{message}"
     return f"{_prefix(location)}{message}, got {detail['input']!r}"

@@ -123,3 +123,11 @@ def test_identity_names_the_class_and_defaults():
 def test_an_object_without_identity_is_refused():
     with pytest.raises(ConfigError, match="has no identity"):
         config.identity(object())
+
+
+def test_a_name_in_the_place_of_a_component_is_told_how_it_is_written():
+    data = config.load("train", "toy/inpo", ("objective=ipo",))
+    with pytest.raises(
+        ConfigError, match=r"objective: .* --set 'objective=\{ref: objective/ipo\}'"
+    ):
+        config.construct(TrainSpec, data)
