@@ -126,8 +126,6 @@ def test_an_object_without_identity_is_refused():
 
 
 def test_a_name_in_the_place_of_a_component_is_told_how_it_is_written():
-    data = config.load("train", "toy/inpo", ("objective=ipo",))
-    with pytest.raises(
-        ConfigError, match=r"objective: .* --set 'objective=\{ref: objective/ipo\}'"
-    ):
+    data = config.load("train", "toy/inpo", ("engine=vllm",))
+    with pytest.raises(ConfigError, match=r"engine: .* --set 'engine=\{ref: engine/vllm\}'"):
         config.construct(TrainSpec, data)
