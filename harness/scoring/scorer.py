@@ -122,8 +122,10 @@ def round_weights(model: PreTrainedModel, dtype: str) -> PreTrainedModel:
     return model
 
 
-def check_architecture(model: PreTrainedModel, longest: int = PROBED_TOKENS) -> None:
+def check_architecture(model: PreTrainedModel, longest: int = PROBED_TOKENS) -> float:
     """Compare a model's packed log-probabilities with those of its own code, on a small probe.
+
+    Returns the largest difference, in nats.
 
     The model is in evaluation mode afterwards. The check finds attention that bypasses
     transformers' interface, windows that are not handed to it, and heads that do more than
@@ -155,6 +157,7 @@ def check_architecture(model: PreTrainedModel, longest: int = PROBED_TOKENS) -> 
             f"{name} is not supported: its log-probabilities of packed rows differ "
             f"from its own by {difference:.3g} nats"
         )
+    return difference
 
 
 _FORWARD_ERRORS = (

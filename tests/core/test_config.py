@@ -125,7 +125,7 @@ def test_an_object_without_identity_is_refused():
         config.identity(object())
 
 
-def test_a_name_in_the_place_of_a_component_is_told_how_it_is_written():
+def test_a_bare_name_in_the_place_of_a_component_is_refused_with_how_it_is_written():
     data = config.load("train", "toy/inpo", ("engine=vllm",))
     with pytest.raises(ConfigError, match=r"engine: .* --set 'engine=\{ref: engine/vllm\}'"):
         config.construct(TrainSpec, data)
