@@ -30,9 +30,10 @@ UsageError = typer.BadParameter.__mro__[1]
 COMMANDS = pages.commands()
 RUNS = {*config.names("train"), *re.findall(r"--name (\S+)", " ".join(c.text for c in COMMANDS))}
 FREE = re.compile(
-    r"harness (ls|config show|leaderboard --(paper|published)|assets ls|train \S+ .*--dry-run)"
+    r"harness (ls|config show|leaderboard --(paper|published)|assets ls"
+    r"|train (?!.*--rehearse).*--dry-run)"
 )
-"""Commands that run without protocol data, a judge, a GPU or results."""
+"""Commands that run without protocol data, a judge, a GPU or results, and train no policy."""
 
 
 def parsed(line: str) -> tuple[str, Mapping[str, Any]]:
