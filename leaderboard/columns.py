@@ -52,7 +52,7 @@ class Fact:
 
 
 def _number(value: float | None, digits: int = 1, scale: float = 1.0) -> str:
-    return DASH if value is None else f"{scale * value:.{digits}f}"
+    return DASH if value is None else f"{scale * value:z.{digits}f}"
 
 
 def _length(value: float | None, row: Row) -> str:
@@ -246,6 +246,6 @@ def format_interval(estimate: Estimate | None, digits: int = 1) -> str:
     if estimate is None:
         return DASH
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.{digits}f}"
-    low, high = (f"{bound:.{digits}f}" for bound in (estimate.low, estimate.high))
-    return f"{estimate.value:.{digits}f} [{low}, {high}]"
+        return f"{estimate.value:z.{digits}f}"
+    low, high = (f"{bound:z.{digits}f}" for bound in (estimate.low, estimate.high))
+    return f"{estimate.value:z.{digits}f} [{low}, {high}]"

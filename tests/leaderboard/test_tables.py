@@ -358,3 +358,8 @@ def test_what_the_order_of_folds_changes_and_the_published_error_are_explained(f
     )
     (table,), _ = build_tables(runs, TableOptions(columns=("length",)))
     assert not any("cross-validation" in line for line in table.notes)
+
+
+def test_a_bound_that_rounds_to_zero_has_no_sign():
+    assert format_interval(Estimate(-0.04, -0.3, 0.2)) == "0.0 [-0.3, 0.2]"
+    assert format_interval(Estimate(7.1, -0.4, 14.0), 0) == "7 [0, 14]"
