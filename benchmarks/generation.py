@@ -1,4 +1,4 @@
-"""Speed of sampling on a processor: the engine, transformers' own `generate`, and vLLM beside them.
+"""Speed of sampling on a CPU: the engine, transformers' own `generate`, and vLLM beside them.
 
     python benchmarks/generation.py [--model smol|tiny] [--sequences 32] [--tokens 24]
         [--vllm PYTHON] [--json FILE]

@@ -1,4 +1,4 @@
-"""What a reasoning model thought before its answer, told apart from the answer.
+"""What a reasoning model thought before its answer, separated from the answer.
 
 Servers leave the thought in the text unless they were started with a parser for it. Templates that
 open the thought themselves leave only its end in the reply; gpt-oss's marks are words once a server

@@ -69,7 +69,7 @@ class OpenAIEngine(Component):
     """Further keys of every request; with `return_token_ids: true` vLLM reports the tokens. Null
     takes away a key that would be sent, e.g. `max_tokens`."""
     reload_url: str | None = Field(None, repr=False, exclude=True)
-    """Where the server is told to load another policy's folder, which it must see under the same
+    """Where the server is asked to load another policy's folder, which it must see under the same
     path: `http://HOST:PORT/collective_rpc` of vLLM (started with VLLM_SERVER_DEV_MODE=1), or
     `/update_weights_from_disk` of SGLang. None: the server keeps its model."""
     concurrency: int = Field(32, gt=0, exclude=True)

@@ -184,7 +184,7 @@ def _read_judgments(
 
 
 def _baseline(baseline_of: BaselineRule, name: str, row: Row, explicit: object) -> tuple[str, str]:
-    """Return the baseline by which contestants are told apart, and the baseline.
+    """Return the baseline by which contestants are distinguished, and the baseline.
 
     The first is empty for the protocol's own.
     """

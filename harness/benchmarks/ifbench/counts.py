@@ -52,7 +52,7 @@ def unique_word_count(text: str, arguments: Arguments) -> bool:
 
 
 def conjunctions(text: str, arguments: Arguments) -> bool:
-    """At least `small_n` coordinating conjunctions, told apart as they are written."""
+    """At least `small_n` coordinating conjunctions, distinguished by their spelling."""
     written = {word for word in text.split() if trim(word).lower() in CONJUNCTIONS}
     return bool(len(written) >= arguments["small_n"])
 
